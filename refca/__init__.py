@@ -1,0 +1,28 @@
+"""refca: the executable specification of neural cellular automata.
+
+Start with `cell.py` and `step.py`: they are the automaton. `reference.py` unrolls and differentiates it.
+"""
+
+from refca.backend import get_backend
+from refca.cell import Cell, digits_cell, init_params, init_state
+from refca.loss import cross_entropy, l2
+from refca.metrics import cell_accuracy, total_agreement
+from refca.mutate import mutate
+from refca.randomness import Recorded, Streams
+from refca.step import step
+
+__all__ = [
+    "Cell",
+    "Recorded",
+    "Streams",
+    "cell_accuracy",
+    "cross_entropy",
+    "digits_cell",
+    "get_backend",
+    "init_params",
+    "init_state",
+    "l2",
+    "mutate",
+    "step",
+    "total_agreement",
+]

@@ -1,0 +1,46 @@
+"""How parameters move: normalised gradients, Adam, and a learning rate that falls twice.
+
+Operators only, so that any backend's arrays will do. Source: the article's training notebook (the article
+names Adam alone); `spec/adam.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from refca.cell import Params
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+DROPS = (0.3, 0.7)  # the shares of a run after which the rate is divided by 10: 30,000 and 70,000 of 100,000
+
+
+@dataclass
+class Adam:
+    """First and second moments of each parameter's gradient; empty before the first step."""
+
+    first: Params = field(default_factory=dict)
+    second: Params = field(default_factory=dict)
+
+    def step(self, params: Params, grads: Params, i: int, rate: float) -> Params:
+        """The parameters after training step i (from 0), new arrays; the moments move too.
+
+        The rate is corrected for the moments' bias and epsilon is added after that, as in Keras.
+        """
+        rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
+        moved = {}
+        for name, param in params.items():
+            grad = grads[name]
+            m = self.first[name] = BETA_1 * self.first.get(name, 0 * grad) + (1 - BETA_1) * grad
+            v = self.second[name] = BETA_2 * self.second.get(name, 0 * grad) + (1 - BETA_2) * grad**2
+            moved[name] = param - rate * m / (v**0.5 + EPSILON)
+        return moved
+
+
+def normalised(grads: Params) -> Params:
+    """Each parameter tensor's gradient divided by (its L2 norm + 1e-8)."""
+    return {name: grad / ((grad**2).sum() ** 0.5 + 1e-8) for name, grad in grads.items()}
+
+
+def learning_rate(rate: float, i: int, steps: int) -> float:
+    """The rate of training step i of `steps`: divided by 10 after 30 % of the run and again after 70 %."""
+    return rate * 10.0 ** -sum(i >= drop * steps for drop in DROPS)

@@ -1,0 +1,69 @@
+"""Finding a backend by name. Ours come in by the same door as anyone's: the entry-point group `refca.backends`.
+
+Source: `spec/backends.md`, which says what a backend has to have.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from refca.check import Refused
+
+GROUP = "refca.backends"
+FASTEST_FIRST = ("cupy", "cpu", "reference")
+CONTRACT = ("asarray", "asnumpy", "xp", "evolve", "loss_and_grads")
+
+
+class Unavailable(Refused):
+    """A backend that exists, and cannot work on this machine."""
+
+
+def backend_names() -> list[str]:
+    """The names of the registered backends."""
+    return sorted({"reference", *(point.name for point in entry_points(group=GROUP))})
+
+
+def get_backend(name: str | None = None) -> Any:
+    """The backend of this name, or of this dotted module name; None: the fastest that works here.
+
+    Raises Refused for an unknown one, with the list of those known, and Unavailable for one that lacks
+    its hardware or its library.
+    """
+    if name is None:
+        return fastest()[1]
+    backend = load(name)
+    missing = [attribute for attribute in CONTRACT if not hasattr(backend, attribute)]
+    if missing:
+        raise Refused(f'"{name}" is not a backend: it has no {", ".join(missing)}')
+    return backend
+
+
+def fastest() -> tuple[str, Any]:
+    """The name and the module of the fastest registered backend that works here."""
+    for name in FASTEST_FIRST:
+        if name in backend_names():
+            try:
+                return name, get_backend(name)
+            except Unavailable:
+                continue
+    return "reference", get_backend("reference")
+
+
+def load(name: str) -> Any:
+    if name == "reference":  # also where nothing is installed and no entry point exists
+        return importlib.import_module("refca.reference")
+    for point in entry_points(group=GROUP, name=name):
+        return point.load()
+    for module in (name, f"refca_{name}"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not module.startswith(error.name):
+                raise Unavailable(
+                    f'the backend "{name}" needs the module {error.name}, which is not installed'
+                ) from error
+    raise Refused(
+        f'unknown backend "{name}"; known are {", ".join(backend_names())}, or a dotted module name'
+    )

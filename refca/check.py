@@ -1,0 +1,73 @@
+"""What a backend refuses: arguments that do not fit the cell, each with one sentence that names the cause.
+
+Source: the contract of `spec/backends.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from refca.cell import Array, Cell, param_shapes
+
+FLOATS = ("float32", "float64")
+
+
+class Refused(ValueError):
+    """Input that cannot be used. The message is one sentence: the cause, and where it helps the remedy."""
+
+
+def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
+    """Raises Refused unless params has exactly the cell's names and shapes, in one float dtype."""
+    shapes = param_shapes(cell)
+    for name in sorted(shapes.keys() | params.keys()):
+        if name not in params:
+            raise Refused(f"the parameter {name} {shapes[name]} is missing")
+        if name not in shapes:
+            raise Refused(f"{name} is not a parameter of this cell, which has {', '.join(shapes)}")
+        if tuple(params[name].shape) != shapes[name]:
+            raise Refused(f"{name} has shape {tuple(params[name].shape)}; this cell needs {shapes[name]}")
+    check_dtypes(params)
+
+
+def check_dtypes(arrays: Mapping[str, Array]) -> None:
+    """Raises Refused unless all arrays are float32 or all are float64."""
+    dtypes = {name: str(x.dtype) for name, x in arrays.items()}
+    for name, dtype in dtypes.items():
+        if dtype not in FLOATS:
+            raise Refused(f"{name} is {dtype}; use float32 or float64")
+    if len(set(dtypes.values())) > 1:
+        raise Refused("dtypes differ: " + ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items()))
+
+
+def check_unroll(
+    cell: Cell, params: Mapping[str, Array], image: Array, state: Array, steps: int, start: int
+) -> None:
+    """Raises Refused unless an unroll of these arguments is defined."""
+    check_params(cell, params)
+    check_dtypes({"image": image, "state": state, "perceive.weight": params["perceive.weight"]})
+    if image.ndim != 4 or image.shape[-1] != cell.image_channels:
+        raise Refused(
+            f"image has shape {tuple(image.shape)}; this cell needs (B, H, W, {cell.image_channels})"
+        )
+    expected = (*image.shape[:3], cell.state_channels)
+    if tuple(state.shape) != tuple(expected):
+        raise Refused(f"state has shape {tuple(state.shape)}; beside this image it needs {tuple(expected)}")
+    if steps < 0 or start < 0:
+        raise Refused(f"steps and start must not be negative, got {steps} and {start}")
+
+
+def check_targets(cell: Cell, loss: str, image: Array, target: Array, weights: Array) -> None:
+    """Raises Refused unless a loss of these arguments is defined."""
+    if loss not in ("l2", "ce"):
+        raise Refused(f'unknown loss "{loss}"; use "l2" or "ce"')
+    B, H, W, _ = image.shape
+    if tuple(target.shape) not in ((B,), (B, H, W)):
+        raise Refused(f"target has shape {tuple(target.shape)}; use labels ({B},) or a label map {(B, H, W)}")
+    if target.dtype.kind not in "iu":
+        raise Refused(f"target is {target.dtype}; labels are integers")
+    if target.size and not (0 <= int(target.min()) and int(target.max()) < cell.labels):
+        raise Refused(
+            f"labels go from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}"
+        )
+    if weights.ndim != 2 or weights.shape[1] != B:
+        raise Refused(f"weights has shape {tuple(weights.shape)}; use (steps, {B})")

@@ -1,0 +1,89 @@
+"""The pool: states that training goes on from, so that cells learn to stay right and to change their minds.
+
+Every choice is a function of (seed, training step), so a resumed run makes the same ones.
+
+Source: the article, "Stabilizing the state" and "Robustness to switching digits" and its training notebook;
+`spec/pool.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refca.cell import Array, Cell, init_state
+from refca.mutate import mutate
+
+REGIMES = ("naive", "persistent", "mutating")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step works on: image (B, H, W, K), label (B,), state (B, H, W, D)."""
+
+    image: Array
+    label: Array
+    state: Array
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What training step i takes: pool slots (B,), and the training digits (B,) that enter the batch.
+
+    The first `fresh` samples of the batch start anew on their digit; the last `mutated` keep their state
+    where their new digit is alive; those between go on with the digit of the pool, and ignore `digits`.
+    """
+
+    slots: np.ndarray
+    digits: np.ndarray
+    fresh: int
+    mutated: int
+
+
+def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int) -> Choices:
+    """The choices of training step i: `batch` slots of a pool of `pool`, none twice, and digits below `digits`.
+
+    regime "naive" starts every sample anew; "persistent" half of them; "mutating" a quarter, and mutates
+    another quarter. Raises ValueError for another regime or a batch larger than the pool.
+    """
+    if regime not in REGIMES:
+        raise ValueError(f'unknown regime "{regime}"; known are {", ".join(REGIMES)}')
+    if not 1 <= batch <= pool:
+        raise ValueError(f"a batch has at least 1 sample and at most the pool's {pool}, got {batch}")
+    rng = np.random.default_rng((seed, i))
+    quarter = batch // 4
+    fresh, mutated = {"naive": (batch, 0), "persistent": (2 * quarter, 0), "mutating": (quarter, quarter)}[
+        regime
+    ]
+    return Choices(rng.permutation(pool)[:batch], rng.integers(0, digits, batch), fresh, mutated)
+
+
+@dataclass
+class Pool:
+    """N digits with the states that their cells are in: image (N, H, W, K), label (N,), state (N, H, W, D)."""
+
+    image: Array
+    label: Array
+    state: Array
+
+    def take(self, cell: Cell, choices: Choices, image: Array, label: Array, xp: Any = np) -> Batch:
+        """The batch of these choices; image (B, H, W, K) and label (B,) are those of `choices.digits`."""
+        B = len(choices.slots)
+        fresh, kept = slice(0, choices.fresh), slice(choices.fresh, B - choices.mutated)
+        mutated = slice(B - choices.mutated, B)
+        pooled = self.state[choices.slots]
+        return Batch(
+            xp.concatenate([image[fresh], self.image[choices.slots[kept]], image[mutated]]),
+            xp.concatenate([label[fresh], self.label[choices.slots[kept]], label[mutated]]),
+            xp.concatenate(
+                [init_state(cell, image[fresh]), pooled[kept], mutate(cell, pooled[mutated], image[mutated])]
+            ),
+        )
+
+    def put_back(self, choices: Choices, batch: Batch, state: Array) -> None:
+        """Write the batch and the state that it ended in over the slots that it was taken from."""
+        self.image[choices.slots] = batch.image
+        self.label[choices.slots] = batch.label
+        self.state[choices.slots] = state

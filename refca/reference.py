@@ -1,0 +1,90 @@
+"""The reference backend: the plain step, and autograd for gradients. Every other backend is held to it.
+
+It computes in the dtype it is given, float32 or float64, allocates at every step and skips nothing.
+Source: the contract of `spec/backends.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import autograd.numpy as xp
+import numpy as np
+from autograd import value_and_grad
+
+from refca.cell import Array, Cell, Params
+from refca.check import check_unroll, check_targets
+from refca.loss import LOSSES
+from refca.randomness import Randomness
+from refca.step import alive, readout, step
+
+__all__ = ["asarray", "asnumpy", "evolve", "loss_and_grads", "xp"]
+
+
+def asarray(x: Any) -> Array:
+    """x as an array of this backend."""
+    return np.asarray(x)
+
+
+def asnumpy(x: Array) -> Array:
+    """An array of this backend as a NumPy array."""
+    return np.asarray(x)
+
+
+def evolve(
+    cell: Cell,
+    params: Params,
+    image: Array,
+    state: Array,
+    randomness: Randomness,
+    steps: int,
+    *,
+    start: int = 0,
+) -> Array:
+    """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array, also after no step."""
+    check_unroll(cell, params, image, state, steps, start)
+    state = np.array(state)
+    for t in range(start, start + steps):
+        state = step(cell, params, image, state, *randomness.at(cell, t, *image.shape[:3]))
+    return state
+
+
+def loss_and_grads(
+    cell: Cell,
+    loss: str,
+    params: Params,
+    image: Array,
+    state: Array,
+    target: Array,
+    weights: Array,
+    randomness: Randomness,
+    *,
+    start: int = 0,
+    image_grad: bool = False,
+) -> tuple[float, Params, Array]:
+    """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
+
+    loss is "l2" or "ce"; target as in `loss.py`; weights (T, B) says how much each step's readout
+    counts for each sample. The loss is the sum over t and b of weights[t, b] · loss[t, b].
+    `image_grad` adds the gradient with respect to the image, under the key "image".
+    """
+    steps = len(weights)
+    check_unroll(cell, params, image, state, steps, start)
+    check_targets(cell, loss, image, target, weights)
+    live = alive(cell, image)
+
+    def unroll(variables: Params, state: Array) -> Array:
+        image_ = variables.get("image", image)
+        total = 0.0
+        for i in range(steps):
+            draw = randomness.at(cell, start + i, *image.shape[:3])
+            state = step(cell, variables, image_, state, *draw)
+            if np.any(weights[i]):
+                total = total + xp.sum(weights[i] * LOSSES[loss](readout(cell, state), target, live))
+        last.append(state)
+        return total
+
+    last: list[Array] = []
+    variables = {**params, "image": image} if image_grad else dict(params)
+    value, grads = value_and_grad(unroll)(variables, np.array(state))
+    return float(value), grads, getattr(last[0], "_value", last[0])
