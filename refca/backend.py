@@ -1,4 +1,4 @@
-"""Finding a backend by name. Ours come in by the same door as anyone's: the entry-point group `refca.backends`.
+"""Finding a backend by name. Ours come in by everyone's door: the entry-point group `refca.backends`.
 
 Source: `spec/backends.md`, which says what a backend has to have.
 """

@@ -65,7 +65,7 @@ def check_targets(cell: Cell, loss: str, image: Array, target: Array, weights: A
         raise Refused(f"target has shape {tuple(target.shape)}; use labels ({B},) or a label map {(B, H, W)}")
     if target.dtype.kind not in "iu":
         raise Refused(f"target is {target.dtype}; labels are integers")
-    if target.size and not (0 <= int(target.min()) and int(target.max()) < cell.labels):
+    if target.size and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
         raise Refused(
             f"labels go from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}"
         )

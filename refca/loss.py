@@ -34,7 +34,7 @@ LOSSES = {"l2": l2, "ce": cross_entropy}
 
 
 def one_hot(readout: Array, target: Array) -> Array:
-    """The target as numbers to compare a readout with: (B, H, W, L), or (B, 1, 1, L) for one label a sample."""
+    """The target as numbers like the readout's: (B, H, W, L), or (B, 1, 1, L) for one label a sample."""
     per_cell = target if target.ndim == 3 else target[:, None, None]
     return (per_cell[..., None] == np.arange(readout.shape[-1])).astype(readout.dtype)
 

@@ -43,7 +43,7 @@ class Choices:
 
 
 def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int) -> Choices:
-    """The choices of training step i: `batch` slots of a pool of `pool`, none twice, and digits below `digits`.
+    """The choices of training step i: `batch` of `pool` slots, none twice, and numbers below `digits`.
 
     regime "naive" starts every sample anew; "persistent" half of them; "mutating" a quarter, and mutates
     another quarter. Raises ValueError for another regime or a batch larger than the pool.
@@ -62,7 +62,7 @@ def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int) -
 
 @dataclass
 class Pool:
-    """N digits with the states that their cells are in: image (N, H, W, K), label (N,), state (N, H, W, D)."""
+    """N digits and the states of their cells: image (N, H, W, K), label (N,), state (N, H, W, D)."""
 
     image: Array
     label: Array

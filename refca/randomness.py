@@ -110,7 +110,7 @@ class Streams:
 
 
 def box_muller(w0: Words, w1: Words) -> tuple[Array, Array]:
-    """Two independent standard normal numbers from two words: radius from the first, angle from the second."""
+    """Two independent standard normal numbers: the radius from the first word, the angle from the second."""
     radius = np.sqrt(-2 * np.log(uniform(w0)))
     angle = 2 * np.pi * uniform(w1)
     return radius * np.cos(angle), radius * np.sin(angle)

@@ -13,7 +13,7 @@ import numpy as np
 from autograd import value_and_grad
 
 from refca.cell import Array, Cell, Params
-from refca.check import check_unroll, check_targets
+from refca.check import check_targets, check_unroll
 from refca.loss import LOSSES
 from refca.randomness import Randomness
 from refca.step import alive, readout, step

@@ -3,7 +3,7 @@
 This file is the definition. It is meant to be read, and is never made faster at the price of that; the
 backends are where speed lives. It is written in NumPy through autograd, so that gradients follow from it.
 
-Source: the article, sections "Model" and "Stabilizing the state"; `spec/step.md` states the same as an index formula.
+Source: the article, "Model" and "Stabilizing the state"; `spec/step.md` gives the index formula.
 
 Letters: B samples, H×W grid, K image channels, D state channels, P hidden width, L labels.
 """

@@ -1,0 +1,61 @@
+"""The updates of an unroll: which live cells fire at each step, and with what noise."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from refca.cell import Array, Cell
+from refca.randomness import Draw, Randomness, Streams
+from refca_cpu import draws
+from refca_cpu.layout import Live
+
+Source: TypeAlias = Streams | dict[int, Draw]
+
+
+class Updates(NamedTuple):
+    """The cells that update, step by step: step i has rows offsets[i] to offsets[i+1]."""
+
+    corner: Array  # (rows,), as in Live
+    offsets: Array  # (T+1,)
+    noise: Array  # (rows, D); no rows where the cell has no noise
+
+
+def source_of(cell: Cell, randomness: Randomness, shape: Any, start: int, steps: int) -> Source:
+    """Streams themselves, for they can be drawn cell by cell; of anything else, all its draws."""
+    if type(randomness) is Streams:
+        return randomness
+    return {t: randomness.at(cell, t, *shape) for t in range(start, start + steps)}
+
+
+def draw_updates(
+    cell: Cell, source: Source, live: Live, part: slice, first: int, steps: int, dtype: Any
+) -> Updates:
+    """The updates of a part's live cells at `steps` steps from `first` on."""
+    sample = live.sample + part.start
+    if isinstance(source, Streams):
+        key = tuple(np.uint64(word) for word in source.key)
+        number = (sample + source.first_sample).astype(np.uint32)
+        fires = np.empty((steps, len(sample)), bool)
+        draws.draw_fires(fires, live.cell, number, first, key, np.uint64(round(cell.fire_rate * 2**32)))
+    else:
+        taken = [flat(source[t].fires)[sample, live.cell] for t in range(first, first + steps)]
+        fires = np.array(taken, bool).reshape(steps, len(sample))
+    step, who = np.nonzero(fires)
+    offsets = np.searchsorted(step, np.arange(steps + 1))
+    noise = np.empty((len(who) if cell.noise else 0, cell.state_channels), dtype)
+    if isinstance(source, Streams):
+        draw_normals = draws.draw_normals_float32 if noise.dtype == np.float32 else draws.draw_normals_float64
+        draw_normals(noise, live.cell[who], number[who], (step + first).astype(np.uint32), key)
+    elif cell.noise:
+        for i in range(steps):
+            now = slice(offsets[i], offsets[i + 1])
+            noise[now] = flat(source[first + i].noise)[sample[who[now]], live.cell[who[now]]]
+    return Updates(live.corner[who], offsets, noise)
+
+
+def flat(x: Array) -> Array:
+    """(B, H, W, …) as (B, H·W, …)."""
+    x = np.asarray(x)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])

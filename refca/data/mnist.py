@@ -1,0 +1,127 @@
+"""MNIST: the four original files, found on this machine or downloaded once.
+
+Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from refca.check import Refused
+from refca.data.dataset import Dataset, Split
+from refca.data.idx import read_idx
+
+BASE_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MD5 = {  # of the original files, as they were published
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+WHITE = 255
+TIMEOUT = 30  # seconds without an answer from the server
+
+
+def mnist(
+    folder: Path | None,
+    *,
+    base_url: str = BASE_URL,
+    md5: Mapping[str, str] = MD5,
+    cache: Path | None = None,
+) -> Dataset:
+    """MNIST from `folder` or `folder`/mnist; with folder None from `cache`, downloading what it lacks.
+
+    The files may be gzipped or not. `cache` is the user's cache folder unless given; `base_url` ends in a
+    slash, and `md5` holds the hash of each file there.
+    Raises Refused for files that are missing, damaged, do not fit each other or cannot be downloaded.
+    """
+    paths = found(folder, md5) if folder else cached(cache or user_cache(), base_url, md5)
+    train_pixels, train_labels, test_pixels, test_labels = paths
+    train, test = split(train_pixels, train_labels), split(test_pixels, test_labels)
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise Refused(
+            f"{train_pixels} holds images of {train.pixels.shape[1:]}, {test_pixels} of "
+            f"{test.pixels.shape[1:]}; they are not of one dataset"
+        )
+    return Dataset("mnist", train, test)
+
+
+def split(pixels_path: Path, labels_path: Path) -> Split:
+    """The digits of a file of images and a file of labels. Raises Refused unless the two fit."""
+    pixels, labels = read_idx(pixels_path, 3), read_idx(labels_path, 1)
+    if len(pixels) != len(labels):
+        raise Refused(
+            f"{pixels_path} holds {len(pixels)} images and {labels_path} {len(labels)} labels; "
+            "get both again from one place"
+        )
+    if not pixels.size:
+        raise Refused(f"{pixels_path} holds no images")
+    if labels.max() > 9:
+        raise Refused(f"{labels_path} holds the label {labels.max()}; the labels of digits go from 0 to 9")
+    return Split(pixels, labels.astype(np.int64), WHITE)
+
+
+def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
+    """Where each file is in a folder that the user named. Raises Refused, saying where it looked."""
+    paths = [find(name, folder, folder / "mnist") for name in names]
+    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing:
+        raise Refused(
+            f"MNIST's {', '.join(missing)} (or without .gz) are neither in {folder} nor in "
+            f"{folder / 'mnist'}; put them there, or name no folder to have them downloaded"
+        )
+    return [path for path in paths if path]
+
+
+def cached(cache: Path, base_url: str, md5: Mapping[str, str]) -> list[Path]:
+    """Where each file is in the cache folder, after downloading those that were not."""
+    folder = cache / "mnist"
+    return [find(name, folder) or download(base_url + name, md5[name], folder / name) for name in md5]
+
+
+def find(name: str, *folders: Path) -> Path | None:
+    """The first file of this name, or of this name without .gz, in the folders."""
+    for folder in folders:
+        for path in (folder / name, folder / name.removesuffix(".gz")):
+            if path.is_file():
+                return path
+    return None
+
+
+def download(url: str, md5: str, path: Path) -> Path:
+    """The file from a URL, written to `path` once it is whole and its hash is right.
+
+    Raises Refused, naming the URL and what to do without a network, for everything that can go wrong.
+    """
+    import pooch
+
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    try:
+        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=get)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+        cause = "its content is not the original file's" if isinstance(error, ValueError) else brief(error)
+        raise Refused(
+            f"{url} could not be downloaded: {cause}; try again, or put MNIST's four files into a folder "
+            "and name it with --data or REFCA_DATA"
+        ) from error
+    return path
+
+
+def brief(error: OSError) -> str:
+    """What went wrong, in a line: the server's answer, or the innermost error."""
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__ or cause
+    text = str(error if getattr(error, "response", None) is not None else cause)
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def user_cache() -> Path:
+    """The folder in which this user's programs keep what they can get again."""
+    import pooch
+
+    return Path(pooch.os_cache("refca"))

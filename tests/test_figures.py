@@ -1,0 +1,369 @@
+"""Figures and animations: what is in the files, and that they are whole or absent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refca.animation import write_animation
+from refca.check import Refused
+from refca.figures import apart, curves, digit_grid, loss_curve, running_median
+from refca.files import replacing
+from refca.palette import ARTICLE, COLORBLIND, PALETTES, Palette, get_palette, labels_said, paint
+
+Frames = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def frames(T: int = 4, B: int = 3, size: int = 8, changes: int | None = None) -> Frames:
+    """Squares whose cells say label t in frame t; from frame `changes` on the squares are larger."""
+    image = np.zeros((T, B, size, size, 1), np.float32)
+    image[:, :, 2:5, 2:5] = 1
+    if changes is not None:
+        image[changes:, :, 2:6, 2:6] = 1
+    live = image[..., 0] > 0.1
+    labels = np.broadcast_to(np.arange(T).reshape(T, 1, 1, 1) % 10, live.shape)
+    return labels, live, image
+
+
+def decoded(path: Path) -> tuple[list[np.ndarray], list[int]]:
+    """Each frame (H, W, 3) uint8 and its milliseconds."""
+    with Image.open(path) as file:
+        pictures, durations = [], []
+        for t in range(getattr(file, "n_frames", 1)):
+            file.seek(t)
+            pictures.append(np.asarray(file.convert("RGB")))
+            durations.append(int(file.info.get("duration", 0)))
+        return pictures, durations
+
+
+def count(picture: np.ndarray, colour: tuple[int, ...]) -> int:
+    return int((picture == np.array(colour)).all(axis=-1).sum())
+
+
+def evaluation(T: int = 50, mutation: int | None = 25) -> dict[str, Any]:
+    step = np.arange(1, T + 1)
+    return {
+        "step": step,
+        "accuracy": step / T,
+        "agreement": np.where(step < 5, np.nan, step / T),
+        "state_magnitude": step / 10,
+        "update_magnitude": 1 / step,
+        "mutation": mutation,
+    }
+
+
+# files
+
+
+def test_replacing_puts_the_whole_file_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".txt")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert os.listdir(path.parent) == ["a.txt"]
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_replacing_leaves_the_old_file_if_the_block_fails(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("ha")
+            raise error
+
+    with pytest.raises(type(error)):
+        half()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+# palettes
+
+
+def test_the_articles_colours() -> None:
+    assert ARTICLE.labels[0] == (128, 0, 0)
+    assert ARTICLE.labels[9] == (128, 128, 0)
+    assert (ARTICLE.undecided, ARTICLE.background) == ((0, 0, 0), (255, 255, 255))
+    assert {len(set(palette.labels)) for palette in PALETTES.values()} == {10}
+    assert get_palette("colorblind") is COLORBLIND
+    with pytest.raises(Refused, match='unknown palette "pastel"; known are article, colorblind'):
+        get_palette("pastel")
+
+
+# Machado, Oliveira, Fernandes 2009: what is seen without one of three cones, in linear RGB.
+VISION = {
+    "protanopia": "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998",
+    "deuteranopia": "0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.011820 0.042940 0.968881",
+    "tritanopia": "1.255528 -0.076749 -0.178779 -0.078411 0.930809 0.147602 0.004733 0.691367 0.303900",
+}
+
+
+def closest(palette: Palette, vision: str) -> float:
+    """The least CIELAB distance between two of the palette's twelve colours, for someone with this vision."""
+    colours = np.array([*palette.labels, palette.undecided, palette.background]) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(VISION[vision].split(), float).reshape(3, 3).T, 0, 1)
+    xyz = seen @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    xyz = xyz / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
+    apart = np.linalg.norm(lab[:, None] - lab, axis=-1)
+    return float(apart[np.triu_indices(len(lab), 1)].min())
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_the_colour_blind_palette_is_told_apart_by_everyone(vision: str) -> None:
+    assert closest(COLORBLIND, vision) > 15
+
+
+def test_the_articles_palette_is_not_which_is_why_there_is_another() -> None:
+    assert closest(ARTICLE, "deuteranopia") < 10
+
+
+def test_paint_colours_live_cells_by_label() -> None:
+    labels = np.array([[[3, -1, 7, -1]]])
+    live = np.array([[[True, True, False, True]]])
+    image = np.array([1, 1, 1, 0.4], np.float32).reshape(1, 1, 4, 1)
+    painted = paint(ARTICLE, labels, live, image)
+    assert painted.dtype == np.uint8
+    assert painted.tolist() == [[[[210, 245, 60], [0, 0, 0], [255, 255, 255], [153, 153, 153]]]]
+
+
+@pytest.mark.parametrize("label", [-2, 10])
+def test_paint_refuses_labels_without_a_colour_but_only_of_live_cells(label: int) -> None:
+    labels, image = np.array([[[label, 0]]]), np.ones((1, 1, 2, 1))
+    with pytest.raises(ValueError, match="labels go from -1 to 9"):
+        paint(ARTICLE, labels, np.array([[[True, True]]]), image)
+    painted = paint(ARTICLE, labels, np.array([[[False, True]]]), image)
+    assert painted[0, 0].tolist() == [[255, 255, 255], [128, 0, 0]]
+
+
+def test_paint_refuses_shapes_that_differ() -> None:
+    labels, live, image = frames()
+    with pytest.raises(ValueError, match="shapes differ"):
+        paint(ARTICLE, labels, live, image[..., 0])
+
+
+def test_a_cell_says_nothing_while_all_its_numbers_are_below_a_hundredth() -> None:
+    readout = np.array([[[[0.0, 0.009, -5], [0.01, 0, 0.01], [-1, -1, 2]]]])
+    assert labels_said(readout).tolist() == [[[-1, 0, 2]]]
+
+
+# animations
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_an_animation_has_every_frame_in_exact_colours(tmp_path: Path, suffix: str) -> None:
+    labels, live, image = frames(T=10)
+    write_animation(tmp_path / f"a{suffix}", labels, live, image, scale=3, frame_ms=50, hold_ms=900)
+    pictures, durations = decoded(tmp_path / f"a{suffix}")
+    assert len(pictures) == 10
+    assert durations == [50] * 9 + [900]
+    chips = [count(pictures[i - 1], colour) for i, colour in enumerate(ARTICLE.labels)]  # no digit has it
+    for t, picture in enumerate(pictures):
+        found = [count(picture, colour) for colour in ARTICLE.labels]
+        cells = [(found[i] - chips[i]) // 9 for i in range(10)]
+        assert cells == [3 * 9 if i == t else 0 for i in range(10)]
+    assert os.listdir(tmp_path) == [f"a{suffix}"]
+
+
+def test_a_new_digit_is_marked_for_a_while(tmp_path: Path) -> None:
+    labels, live, image = frames(T=20, B=2, changes=5)
+    image[5:, 1] = image[4, 1]  # the second digit stays
+    write_animation(tmp_path / "a.gif", np.zeros_like(labels), live, image, scale=3)
+    dark = [count(picture, (28, 28, 28)) for picture in decoded(tmp_path / "a.gif")[0]]
+    frame = (8 * 3 + 6) ** 2 - (8 * 3) ** 2  # pixels of one heavy frame
+    assert min(dark[5:15]) > max(dark[:5]) + frame
+    assert max(dark[15:]) + frame < min(dark[5:15])
+
+
+def test_steps_are_shown_and_rows_are_made(tmp_path: Path) -> None:
+    labels, live, image = frames(T=2, B=6)
+    for name, steps, columns in (("a", [0, 1], 3), ("b", [0, 2], 3), ("c", [0, 1], 6)):
+        write_animation(tmp_path / f"{name}.png", labels, live, image, steps=steps, columns=columns)
+    (a, b, c) = (decoded(tmp_path / f"{name}.png")[0] for name in "abc")
+    assert (a[0] == b[0]).all()
+    assert (a[1] != b[1]).any()
+    assert a[0].shape[0] > c[0].shape[0]
+    assert a[0].shape[1] < c[0].shape[1]
+
+
+def test_every_palette_fits_a_gif_with_every_tone_of_ink(tmp_path: Path) -> None:
+    ink = np.linspace(0.11, 1, 28 * 28, dtype=np.float32).reshape(1, 1, 28, 28, 1)
+    image = np.repeat(ink, 12, axis=0)
+    image[6:] = image[6:, :, ::-1]
+    labels = np.full(image.shape[:-1], -1)
+    labels[:, :, :10, 0] = np.arange(10)
+    for name, palette in PALETTES.items():
+        write_animation(tmp_path / f"{name}.gif", labels, image[..., 0] > 0.1, image, palette=palette)
+        assert len(decoded(tmp_path / f"{name}.gif")[0]) == 12
+
+
+def test_an_animation_of_24_digits_is_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = np.zeros((120, 24, 28, 28, 1), np.float32)
+    image[:, :, 8:20, 8:20] = 1  # 144 cells, a digit has 137
+    live = image[..., 0] > 0.1
+    labels = rng.integers(0, 10, live.shape)  # no two cells or steps agree: nothing compresses worse
+    labels[30:] = 4
+    write_animation(tmp_path / "a.gif", labels, live, image)
+    assert (tmp_path / "a.gif").stat().st_size < 3_000_000
+
+
+def test_animations_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    labels, live, image = frames()
+    with pytest.raises(Refused, match=r"a\.mp4: an animation is written to a name that ends in \.gif"):
+        write_animation(tmp_path / "a.mp4", labels, live, image)
+    with pytest.raises(Refused, match="at least one digit"):
+        write_animation(tmp_path / "a.gif", labels[:0], live[:0], image[:0])
+    with pytest.raises(ValueError, match="shapes differ"):
+        write_animation(tmp_path / "a.gif", labels, live[:2], image)
+    assert os.listdir(tmp_path) == []
+
+
+# figures
+
+
+def test_a_digit_grid_holds_each_digit_at_each_step(tmp_path: Path) -> None:
+    labels, live, image = frames(T=4, B=2, size=28)
+    path = tmp_path / "grid.png"
+    digit_grid(path, labels, live, image, [1, 5, 20, "200"], scale=3)
+    (picture,), _ = decoded(path)
+    chip = count(picture, ARTICLE.labels[6])  # a chip that no digit shares
+    for t in range(4):
+        assert count(picture, ARTICLE.labels[t]) > chip * 0.5 + 2 * 9 * 9
+    assert count(picture, (28, 28, 28)) < 2000
+
+
+def test_a_line_divides_a_grid_where_the_digits_change(tmp_path: Path) -> None:
+    for name, changes in (("same", None), ("new", 2)):
+        digit_grid(tmp_path / f"{name}.png", *frames(T=4, B=2, changes=changes), steps=[1, 2, 3, 4])
+    (same,), _ = decoded(tmp_path / "same.png")
+    (new,), _ = decoded(tmp_path / "new.png")
+    assert new.shape[1] > same.shape[1]
+    columns = (new == 28).all(axis=-1).sum(axis=0)
+    assert (columns > 0.6 * new.shape[0]).sum() == 2  # a line of two pixels
+
+
+def test_a_grid_needs_a_head_for_each_column(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="needs labels"):
+        digit_grid(tmp_path / "grid.png", *frames(T=4), steps=[1, 2, 3])
+    assert os.listdir(tmp_path) == []
+
+
+NOTHING = {key: np.full(50, np.nan) for key in ("agreement", "state_magnitude", "update_magnitude")}
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        evaluation(),
+        evaluation(mutation=None),
+        evaluation(T=1),
+        evaluation() | NOTHING,
+        {"L2": evaluation(), "L2 + noise": evaluation(T=40)},
+        {f"run {i}": evaluation() for i in range(9)},
+    ],
+    ids=["one", "unchanged", "one step", "NaN", "two runs", "nine runs"],
+)
+def test_curves_are_drawn_large_enough_to_read(tmp_path: Path, drawn: dict[str, Any]) -> None:
+    curves(drawn, tmp_path / "curves.png")
+    (picture,), _ = decoded(tmp_path / "curves.png")
+    assert picture.shape[0] >= 800
+    assert picture.shape[1] >= 1200
+    assert count(picture, (255, 255, 255)) > picture.size // 3 // 2
+    assert count(picture, (0, 0x72, 0xB2)) > 20  # the first run's colour
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accuracy": np.zeros(3)}, '3 values of "accuracy" for 50 steps'),
+        ({"agreement": None}, 'no "agreement"'),
+    ],
+)
+def test_curves_refuse_arrays_that_do_not_fit(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    run = {key: value for key, value in (evaluation() | change).items() if value is not None}
+    with pytest.raises(Refused, match=f"the evaluation mine has {message}"):
+        curves({"mine": run}, tmp_path / "curves.png")
+    with pytest.raises(Refused, match="no evaluation"):
+        curves({}, tmp_path / "curves.png")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_loss_curve_is_drawn_of_numbers_or_their_text(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"step": i, "loss": 100 / (i + 1)} for i in range(300)]
+    rows[7]["loss"] = float("nan")
+    rows[8]["loss"] = 0
+    texts = [{key: str(value) for key, value in row.items()} for row in rows]
+    loss_curve(rows, tmp_path / "numbers.png")
+    loss_curve(texts, tmp_path / "texts.png")
+    numbers, text = (decoded(tmp_path / f"{name}.png")[0][0] for name in ("numbers", "texts"))
+    np.testing.assert_array_equal(numbers, text)
+    assert count(numbers, (0, 0x72, 0xB2)) > 500
+
+
+def test_a_loss_curve_of_one_point_or_none(tmp_path: Path) -> None:
+    loss_curve([{"step": 0, "loss": 3.0}], tmp_path / "one.png")
+    with pytest.raises(Refused, match="no loss to draw"):
+        loss_curve([{"step": 0, "loss": "nan"}], tmp_path / "none.png")
+    assert os.listdir(tmp_path) == ["one.png"]
+
+
+def test_the_running_median_ignores_a_spike() -> None:
+    assert running_median(np.array([1, 1, 90, 2, 2.0]), 1).tolist() == [1, 1, 2, 2, 2]
+
+
+def test_words_at_the_end_of_lines_keep_their_distance_and_stay_inside() -> None:
+    assert apart([], 0.1) == []
+    assert apart([0.2, 0.5], 0.1) == [0.2, 0.5]
+    np.testing.assert_allclose(apart([0.95, 0.96, 0.97], 0.1), [0.8, 0.9, 1.0])
+    np.testing.assert_allclose(apart([0.0, 0.01, 0.5], 0.1), [0.0, 0.1, 0.5])
+
+
+DRAWN: dict[str, Callable[[Path], None]] = {
+    "grid.png": lambda path: digit_grid(path, *frames(), steps=[1, 2, 3, 4]),
+    "a.gif": lambda path: write_animation(path, *frames()),
+    "curves.png": lambda path: curves(evaluation(), path),
+    "loss.png": lambda path: loss_curve([{"step": 1, "loss": 1}], path),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_whole_or_the_old_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"the old one")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            DRAWN[name](tmp_path / name)
+    assert (tmp_path / name).read_bytes() == b"the old one"
+    assert os.listdir(tmp_path) == [name]
+    DRAWN[name](tmp_path / name)
+    assert len(decoded(tmp_path / name)[0]) >= 1
+
+
+def test_drawing_leaves_matplotlibs_global_state_alone(tmp_path: Path) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    curves(evaluation(), tmp_path / "curves.png")
+    assert dict(matplotlib.rcParams) == before
