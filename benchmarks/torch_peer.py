@@ -59,7 +59,9 @@ def step(params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws) ->
     return state + x * fires * (image > 0.1).float()
 
 
-def unroll(params: Any, image: torch.Tensor, state: torch.Tensor, steps: int, draws: Any = None) -> torch.Tensor:
+def unroll(
+    params: Any, image: torch.Tensor, state: torch.Tensor, steps: int, draws: Any = None
+) -> torch.Tensor:
     for t in range(steps):
         state = step(params, image, state, draws[t] if draws else draw(state))
     return state

@@ -6,6 +6,7 @@ Source: `spec/backends.md`, which says what a backend has to have.
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -41,14 +42,11 @@ def get_backend(name: str | None = None) -> Any:
 
 
 def fastest() -> tuple[str, Any]:
-    """The name and the module of the fastest registered backend that works here."""
+    """The name and the module of the fastest of ours that works here."""
     for name in FASTEST_FIRST:
-        if name in backend_names():
-            try:
-                return name, get_backend(name)
-            except Unavailable:
-                continue
-    return "reference", get_backend("reference")
+        with suppress(Refused):
+            return name, get_backend(name)
+    raise Unavailable("no backend works here")
 
 
 def load(name: str) -> Any:

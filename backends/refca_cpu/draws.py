@@ -71,7 +71,7 @@ def direction(word: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def draw_fires(out: Any, cell: Any, sample: Any, first: Any, key: Any, threshold: Any) -> None:
-    """out (T, n) boolean: whether cell y·W+x of the sample with this number fires at steps first, first+1 …"""
+    """out (T, n) boolean: whether the cells y·W+x of samples fire at steps first, first+1, …"""
     purpose = np.uint64(FIRE << 16)
     for i in range(len(out)):
         t = np.uint64(first + i)

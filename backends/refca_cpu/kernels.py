@@ -5,9 +5,9 @@ paragraphs are those of `refca/step.py`: look, think, propose, fire; and in reve
 
 Layout: pixels are flat, (b·(H+2)·(W+2), K+D), image channels first, with a border of zeros, so that a row of
 a neighbourhood is one run of 3·(K+D) numbers. `corner` is the pixel where a cell's neighbourhood starts,
-`row` = W+2 the pixels from one row to the next. Offsets are unsigned
-where a loop must become vector instructions: a signed index may mean "from the end", which costs a test. The rows of the tape are the cells that update, step by
-step: step i has rows offsets[i] to offsets[i+1].
+`row` = W+2 the pixels from one row to the next. The rows of the tape are the cells that update, step by
+step: step i has rows offsets[i] to offsets[i+1]. The longest loops count in unsigned numbers: a signed index
+may mean "from the end", and the test for that keeps the compiler from making vector instructions.
 
 Letters: K image channels, D state channels, P hidden width, L labels, C = K+D, n hidden layers, R rows.
 """
@@ -60,7 +60,15 @@ def forward(pixels: Any, row: Any, updates: Any, sigma: Any, params: Any, tape: 
 
 @njit(nogil=True, cache=True)
 def backward(
-    pixels: Any, grad: Any, row: Any, updates: Any, params: Any, tape: Any, counted: Any, grads: Any, whole: bool
+    pixels: Any,
+    grad: Any,
+    row: Any,
+    updates: Any,
+    params: Any,
+    tape: Any,
+    counted: Any,
+    grads: Any,
+    whole: bool,
 ) -> None:
     """Add the gradients of the loss to `grads`, and take `pixels` back to where they started.
 
@@ -69,7 +77,7 @@ def backward(
     looked at again: a ninth of the memory.
     """
     corner, offsets, _ = updates
-    perceive, hidden, biases, update, update_bias = params
+    perceive, hidden, _, update, _ = params
     perceive_grad, hidden_grad, biases_grad, update_grad, update_bias_grad = grads
     before, felt = tape
     (P, D), n = update.shape, len(hidden)
@@ -161,7 +169,7 @@ def add_rows(total: Any, x: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def count(pixels: Any, i: int, counted: Any) -> Any:
+def count(pixels: Any, i: Any, counted: Any) -> Any:
     """The loss of step i if it counts, and its gradient with respect to each readout, kept in its slot.
 
     counted is (slot (T,), -1: does not count; centre (m,), the pixels that are asked; label (m,);
@@ -195,7 +203,7 @@ def count(pixels: Any, i: int, counted: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def count_grad(pixels_grad: Any, i: int, counted: Any) -> None:
+def count_grad(pixels_grad: Any, i: Any, counted: Any) -> None:
     slot, centre, _, _, readout_grad, _ = counted
     if slot[i] >= 0:
         first = pixels_grad.shape[1] - readout_grad.shape[2]

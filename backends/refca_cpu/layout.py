@@ -100,7 +100,9 @@ class Counted(NamedTuple):
     def none(cls, cell: Cell, steps: int, dtype: Any) -> Counted:
         nobody = np.zeros(0, np.int64)
         slot = np.full(steps, -1)
-        return cls(slot, nobody, nobody, np.zeros((steps, 0), dtype), np.zeros((0, 0, cell.labels), dtype), True)
+        return cls(
+            slot, nobody, nobody, np.zeros((steps, 0), dtype), np.zeros((0, 0, cell.labels), dtype), True
+        )
 
     @classmethod
     def of(cls, cell: Cell, loss: str, image: Array, live: Live, target: Array, weights: Array) -> Counted:

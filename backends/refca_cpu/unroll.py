@@ -91,9 +91,7 @@ def loss_and_grads(
         value = kernels.forward(flat(pixels), row, updates, sigma, packed, tape, counted)
         last[part] = pixels[:, 1:-1, 1:-1, K:]
         grad, grads = np.zeros_like(pixels), Packed.zeros(cell, state.dtype)
-        kernels.backward(
-            flat(pixels), flat(grad), row, updates, packed, tape, counted, grads, image_grad
-        )
+        kernels.backward(flat(pixels), flat(grad), row, updates, packed, tape, counted, grads, image_grad)
         image_grads[part] = grad[:, 1:-1, 1:-1, :K]
         return value, grads
 

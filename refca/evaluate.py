@@ -1,0 +1,183 @@
+"""python -m refca.evaluate: measure trained cells on digits that they have not seen, and draw what they do.
+
+Source: the article, "Evaluation"; `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.check import Refused
+from refca.checkpoint import load_weights
+from refca.data import NAMES, load
+from refca.evaluation import BATCH, CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
+from refca.experiment import Experiment
+from refca.files import replacing
+from refca.palette import PALETTES, get_palette
+from refca.programs import (
+    add_common_flags,
+    choose_backend,
+    describe_backend,
+    exit_code,
+    progress_bar,
+    warm_up,
+)
+
+FILMED = 24
+EXAMPLES = """examples:
+  python -m refca.evaluate runs/demo                          a run: table, curves, animation, into runs/demo
+  python -m refca.evaluate weights.npz --data DIR             weights alone, on MNIST
+  python -m refca.evaluate runs/demo --mutation both          the true mutation beside the restarted one
+
+It writes evaluation.csv (a row a step), evaluation.json, curves.png, digits.png and animation.gif into
+the run directory, or for weights alone into runs/NAME-evaluation.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return exit_code(lambda: run(parser().parse_args(arguments)))
+
+
+def parser() -> ArgumentParser:
+    p = ArgumentParser(
+        "python -m refca.evaluate",
+        description="Measure self-classifying digits on the test digits of a dataset.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    p.add_argument("model", type=Path, help="a run directory, or weights as .safetensors or .npz")
+    p.add_argument("--dataset", choices=NAMES, help="default: the one trained on; mnist if not known")
+    add_common_flags(p)
+    p.add_argument("--samples", metavar="N", type=int, help="test digits; default: all")
+    p.add_argument(
+        "--steps", metavar="N", type=int, default=200, help="before a mutation, and after it; default: 200"
+    )
+    p.add_argument(
+        "--mutation",
+        choices=MUTATIONS,
+        default="carry",
+        help="what happens after --steps: states are carried over to another digit, start from zero on it, "
+        "both in turn, or nothing; default: carry",
+    )
+    p.add_argument(
+        "--noise", metavar="X", type=float, help="residual noise; default: as trained, 0.02 if not known"
+    )
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="of the randomness; default: 0")
+    p.add_argument("--palette", choices=tuple(PALETTES), default="article", help="default: article")
+    return p
+
+
+def run(flags: Namespace) -> int:
+    trained, params = load_weights(flags.model)
+    experiment = trained or Experiment()
+    if flags.noise is not None:
+        experiment = experiment.with_(noise=flags.noise)
+    dataset = flags.dataset or experiment.dataset
+    digits = load(dataset, flags.data).test
+    samples = len(digits) if flags.samples is None else flags.samples
+    if not 1 <= samples <= len(digits):
+        raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {samples}")
+    if flags.steps < 1:
+        raise Refused(f"--steps must be at least 1, got {flags.steps}")
+    out = Path(flags.out or default_out(flags.model))
+    out.mkdir(parents=True, exist_ok=True)
+    name, backend = choose_backend(flags.backend)
+    print(f"{describe_backend(name, backend)}; {dataset}, {samples:,} test digits; writing to {out}")
+
+    warm_up(backend, experiment.cell)
+    parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
+    with progress_bar(-(-samples // BATCH) * parts * flags.steps) as bar:
+        curves = evaluate(
+            experiment.cell,
+            params,
+            backend,
+            digits,
+            samples=samples,
+            steps=flags.steps,
+            mutation=flags.mutation,
+            seed=flags.seed,
+            tick=bar.update,
+        )
+    values = summary(curves)
+    setting = {"model": str(flags.model), "dataset": dataset, "samples": samples, "mutation": flags.mutation}
+    setting |= {"noise": experiment.noise, "seed": flags.seed, "backend": name}
+    with replacing(out / "evaluation.json") as temporary:
+        temporary.write_text(json.dumps(values | setting, indent=2) + "\n")
+    write_csv(out / "evaluation.csv", curves)
+    draw(out, curves, flags.steps)
+    film(experiment, params, backend, digits, out, flags)
+    print(table(values, curves, flags.steps))
+    print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
+    return 0
+
+
+def default_out(model: Path) -> Path:
+    """The run that a model belongs to, or a directory named after it."""
+    if model.is_dir():
+        return model
+    return (
+        model.parent
+        if (model.parent / "settings.toml").exists()
+        else Path("runs") / f"{model.stem}-evaluation"
+    )
+
+
+def write_csv(path: Path, curves: dict[str, Curves]) -> None:
+    """A row a step, counted on after the mutation; where both kinds were measured, more columns."""
+    after = [part for part in curves if part != "before"]
+    columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
+    if len(after) > 1:
+        skipped = np.full(len(curves["before"]["accuracy"]), np.nan)
+        columns |= {f"restart_{key}": np.concatenate([skipped, curves["restart"][key]]) for key in CURVES}
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *columns])
+        for i, row in enumerate(zip(*columns.values(), strict=True)):
+            writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
+
+
+def draw(out: Path, curves: dict[str, Curves], steps: int) -> None:
+    """curves.png: the article's four panels, one line for each kind of mutation."""
+    from refca.figures import curves as draw_curves
+
+    names = {"carry": "states carried over", "restart": "restarted from zero"}
+    lines: dict[str, Any] = {}
+    for part in [part for part in curves if part != "before"] or ["before"]:
+        parts = ["before"] if part == "before" else ["before", part]
+        line: dict[str, Any] = {key: np.concatenate([curves[p][key] for p in parts]) for key in CURVES}
+        line |= {"step": np.arange(1, len(line["accuracy"]) + 1)}
+        lines[names.get(part, part)] = line | {"mutation": steps if len(parts) > 1 else None}
+    draw_curves(next(iter(lines.values())) if len(lines) == 1 else lines, out / "curves.png")
+
+
+def film(experiment: Experiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
+    from refca.film import record, write_film
+
+    chosen = range(min(FILMED, len(digits)))
+    recorded = record(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
+    write_film(recorded, out, get_palette(flags.palette))
+
+
+def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:
+    """The table that the article prints: best and last value of each curve, in per cent."""
+    names = {"": "from zero", "after_mutation_": "after mutation", "after_restart_": "after restart"}
+    lines = [f"{'':16}{'top accuracy':>20}{f'at {steps}':>8}{'top agreement':>20}{f'at {steps}':>8}"]
+    for prefix in prefixes(curves).values():
+        line = f"{names[prefix]:16}"
+        for key in ("accuracy", "agreement"):
+            top, last = values[f"{prefix}top_{key}"], values[f"{prefix}{key}_at_{steps}"]
+            best = "none" if top is None else f"{top:.1%} at step {values[f'{prefix}top_{key}_step']}"
+            line += f"{best:>20}{'none' if last is None else f'{last:.1%}':>8}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What the programs share: one way to refuse, to stop, to choose a backend and to say it.
+
+Exit codes: 0 done, 2 input that cannot be used (one sentence says why), 130 stopped by Ctrl-C.
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from refca.backend import backend_names, fastest, get_backend
+from refca.cell import Cell, init_params, init_state
+from refca.check import Refused
+from refca.randomness import Streams
+
+STOPPED = 130
+
+
+def exit_code(program: Callable[[], int]) -> int:
+    """Run a program; say in one sentence, on standard error, what input or disk it could not work with."""
+    try:
+        return program()
+    except Refused as error:
+        print(f"refca: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"refca: {error.strerror or error}{where}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("refca: stopped", file=sys.stderr)
+        return STOPPED
+    return 2
+
+
+def add_common_flags(parser: ArgumentParser) -> None:
+    """The flags that every program has."""
+    parser.add_argument(
+        "--backend", help=f"{', '.join(backend_names())} or a module; default: the fastest that works here"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of the data files; default: REFCA_DATA, else your cache folder"
+    )
+    parser.add_argument("--out", metavar="DIR", help="run directory: what is written goes here")
+
+
+def choose_backend(name: str | None) -> tuple[str, Any]:
+    """The name and the module of the backend asked for, or of the fastest that works here."""
+    return (name, get_backend(name)) if name else fastest()
+
+
+def describe_backend(name: str, backend: Any) -> str:
+    """The backend in a few words: its name, and on how many threads it works where it says so."""
+    if not hasattr(backend, "threads"):
+        return f"backend {name}"
+    count = backend.threads()
+    return f"backend {name} on {count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"
+
+
+def warm_up(backend: Any, cell: Cell, gradients: bool = False) -> None:
+    """Have the backend do what it does once: compile, load. Says so if that takes a while."""
+    words = "preparing the backend for this machine: once, half a minute at most"
+    timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
+    timer.start()
+    image = backend.asarray(np.ones((1, 3, 3, cell.image_channels), np.float32))
+    params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
+    state, label = init_state(cell, image), backend.asarray(np.zeros(1, np.int64))
+    try:
+        backend.evolve(cell, params, image, state, Streams(0), 1)
+        if gradients:
+            weights = backend.asarray(np.ones((1, 1), np.float32))
+            backend.loss_and_grads(cell, "l2", params, image, state, label, weights, Streams(0))
+    finally:
+        timer.cancel()
+
+
+def progress_bar(total: int, done: int = 0) -> Any:
+    """A bar with the rate and the time left; into a file, a line now and then."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, unit="step", mininterval=0.1 if sys.stderr.isatty() else 10)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Within this block Ctrl-C and SIGTERM ask to stop, and the yielded function says whether one came.
+
+    A second Ctrl-C stops at once.
+    """
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
