@@ -17,7 +17,7 @@ import numpy as np
 from refca.check import Refused
 from refca.checkpoint import load_weights
 from refca.data import NAMES, load
-from refca.evaluation import BATCH, CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
+from refca.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.experiment import Experiment
 from refca.files import replacing
 from refca.palette import PALETTES, get_palette
@@ -93,7 +93,7 @@ def run(flags: Namespace) -> int:
 
     warm_up(backend, experiment.cell)
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
-    with progress_bar(-(-samples // BATCH) * parts * flags.steps) as bar:
+    with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
         curves = evaluate(
             experiment.cell,
             params,

@@ -7,22 +7,24 @@ mutation to another test digit, 200 more; `spec/programs.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from refca.cell import Array, Cell, Params, init_state
 from refca.data import Split
-from refca.metrics import cell_accuracy, total_agreement
+from refca.metrics import agreeing_digits, right_cells, said
 from refca.mutate import mutate
 from refca.randomness import Streams
 from refca.step import alive, readout
 
-BATCH = 1000
+BATCH = 1000  # digits over which cells are counted together
+SLICE = 125  # of them moved at a time: their states fit in a processor's cache
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
 MUTATIONS = ("carry", "restart", "both", "none")
 
-Curves = dict[str, np.ndarray]  # of each of CURVES, one value a step
+Curves = dict[str, np.ndarray]  # of each of CURVES, one value a step; NaN where there is none
 
 
 def evaluate(
@@ -35,33 +37,56 @@ def evaluate(
     steps: int = 200,
     mutation: str = "carry",
     seed: int = 0,
-    tick: Callable[[], object] = lambda: None,
+    tick: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Curves]:
-    """Curves of `samples` digits, under "before", and of the steps after a mutation, under its name.
+    """Curves of the first `samples` digits, "before", and of the steps after a mutation, under its name.
 
     mutation "carry": each digit becomes another, states are kept where it is alive; "restart": each digit
     becomes another and its states start from zero (what the article's released code measured); "both" has
     both, from the same digits; "none" neither. Each value is the mean over batches of 1,000 digits.
-    `tick` is called after each step of each batch.
+    `tick` is called with the number of digits that have been moved by one step.
     """
     branches = {"both": ("carry", "restart"), "none": ()}.get(mutation, (mutation,))
-    batches: dict[str, list[Curves]] = {"before": [], **{branch: [] for branch in branches}}
     params = {name: backend.asarray(x) for name, x in params.items()}
-    for first in range(0, samples, BATCH):
-        chosen = np.arange(first, min(first + BATCH, samples))
-        streams = Streams(seed, first_sample=first)
-        image, labels = prepare(backend, digits, chosen)
-        run = measured(cell, params, backend, streams, tick)
-        state, curves = run(image, labels, init_state(cell, image), 0, steps)
-        batches["before"].append(curves)
-        image, labels = prepare(backend, digits, others(chosen, len(digits)))
-        for branch in branches:
-            begun = mutate(cell, state, image) if branch == "carry" else init_state(cell, image)
-            batches[branch].append(run(image, labels, begun, steps, steps)[1])
-    return {
-        name: {key: mean([curves[key] for curves in measured]) for key in CURVES}
-        for name, measured in batches.items()
-    }
+    counts = {part: np.zeros((-(-samples // BATCH), steps, 6)) for part in ("before", *branches)}
+    for first in range(0, samples, SLICE):
+        chosen, batch = np.arange(first, min(first + SLICE, samples)), first // BATCH
+        evolve = partial(backend.evolve, cell, params)
+        move = partial(follow, cell, evolve, Streams(seed, first_sample=first), tick)
+        image, labels = digits_of(backend, digits, chosen)
+        settled = move(image, labels, init_state(cell, image), 0, counts["before"][batch])
+        image, labels = digits_of(backend, digits, others(chosen, len(digits)))
+        for part in branches:
+            begun = mutate(cell, settled, image) if part == "carry" else init_state(cell, image)
+            move(image, labels, begun, steps, counts[part][batch])
+    return {part: ratios(cell, of_part) for part, of_part in counts.items()}
+
+
+def follow(
+    cell: Cell,
+    evolve: Callable[..., Array],
+    streams: Streams,
+    tick: Callable[[int], object],
+    image: Array,
+    labels: Array,
+    state: Array,
+    start: int,
+    counts: np.ndarray,
+) -> Array:
+    """Move states by one step for each row of `counts`, and add what is counted to it; the last state."""
+    live = alive(cell, image)
+    rows = live_rows(state, live)
+    for i in range(len(counts)):
+        before = rows
+        state = evolve(image, state, streams, 1, start=start + i)
+        rows = live_rows(state, live)
+        counts[i] += count(said(readout(cell, state)), labels, live, rows, rows - before)
+        tick(len(labels))
+    return state
+
+
+def digits_of(backend: Any, digits: Split, chosen: np.ndarray) -> tuple[Array, Array]:
+    return backend.asarray(digits.images(chosen)), backend.asarray(digits.labels[chosen])
 
 
 def others(chosen: np.ndarray, count: int) -> np.ndarray:
@@ -69,40 +94,31 @@ def others(chosen: np.ndarray, count: int) -> np.ndarray:
     return (chosen + count // 2) % count
 
 
-def prepare(backend: Any, digits: Split, chosen: np.ndarray) -> tuple[Array, Array]:
-    return backend.asarray(digits.images(chosen)), backend.asarray(digits.labels[chosen])
+def live_rows(state: Array, live: Array) -> Array:
+    """The states of live cells, (live cells, D)."""
+    return state.reshape(-1, state.shape[-1])[np.flatnonzero(live)]
 
 
-def measured(cell: Cell, params: Params, backend: Any, streams: Streams, tick: Callable[[], object]) -> Any:
-    """A function that moves states by some steps and returns them with the curves of those steps."""
-
-    def run(image: Array, labels: Array, state: Array, start: int, steps: int) -> tuple[Array, Curves]:
-        live = alive(cell, image)
-        curves = {key: np.full(steps, np.nan) for key in CURVES}
-        where = np.flatnonzero(live)
-        rows = state.reshape(-1, cell.state_channels)[where]
-        for i in range(steps):
-            before = rows
-            state = backend.evolve(cell, params, image, state, streams, 1, start=start + i)
-            rows = state.reshape(-1, cell.state_channels)[where]
-            curves["accuracy"][i] = cell_accuracy(readout(cell, state), labels, live)
-            curves["agreement"][i] = total_agreement(readout(cell, state), live)
-            if len(rows):
-                curves["state_magnitude"][i] = float(abs(rows).mean())
-                curves["update_magnitude"][i] = float(abs(rows - before).mean())
-            tick()
-        return state, curves
-
-    return run
+def count(named: Array, labels: Array, live: Array, rows: Array, updates: Array) -> tuple[float, ...]:
+    """Of one step: right cells, live cells, agreeing digits, digits, and summed |state| and |update|."""
+    magnitudes = float(abs(rows).sum()), float(abs(updates).sum())
+    return *right_cells(named, labels, live), *agreeing_digits(named, live), *magnitudes
 
 
-def mean(batches: list[np.ndarray]) -> np.ndarray:
-    """The mean over batches at each step, of those that have a value; NaN where none has."""
-    values = np.stack(batches)
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0).sum(axis=0)
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+def ratios(cell: Cell, counts: np.ndarray) -> Curves:
+    """Curves from counts (batches, steps, 6): the mean of each batch's ratio, of those that have one."""
+    right, cells, agreeing, digits, state, update = np.moveaxis(counts, -1, 0)
+    numbers = cells * cell.state_channels
+    pairs = ((right, cells), (agreeing, digits), (state, numbers), (update, numbers))
+    return {key: mean_ratio(*pair) for key, pair in zip(CURVES, pairs, strict=True)}
+
+
+def mean_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The mean over batches (axis 0) of above / below where below is not 0; NaN where it always is."""
+    known = below > 0
+    ratio = np.divide(above, below, out=np.zeros_like(above), where=known)
+    batches = known.sum(axis=0)
+    return np.divide(ratio.sum(axis=0), batches, out=np.full(batches.shape, np.nan), where=batches > 0)
 
 
 def summary(curves: dict[str, Curves]) -> dict[str, float | int | None]:

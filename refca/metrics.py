@@ -19,9 +19,8 @@ def cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
     readout (B, H, W, L), labels (B,) integers, live (B, H, W) boolean. Every cell counts the same,
     so a digit counts by its size.
     """
-    right = (np.argmax(readout, axis=-1) == labels[:, None, None]) & live
-    cells = int(np.sum(live))
-    return int(np.sum(right)) / cells if cells else float("nan")
+    right, cells = right_cells(said(readout), labels, live)
+    return right / cells if cells else float("nan")
 
 
 def total_agreement(readout: Array, live: Array) -> float:
@@ -29,8 +28,22 @@ def total_agreement(readout: Array, live: Array) -> float:
 
     readout (B, H, W, L), live (B, H, W) boolean. A digit without live cells is left out.
     """
-    said = np.argmax(readout, axis=-1)
-    lowest = np.min(np.where(live, said, readout.shape[-1]), axis=(1, 2))
-    highest = np.max(np.where(live, said, -1), axis=(1, 2))
-    digits = int(np.sum(highest >= 0))
-    return int(np.sum(lowest == highest)) / digits if digits else float("nan")
+    agreeing, digits = agreeing_digits(said(readout), live)
+    return agreeing / digits if digits else float("nan")
+
+
+def said(readout: Array) -> Array:
+    """The label that each cell names, (B, H, W)."""
+    return np.argmax(readout, axis=-1)
+
+
+def right_cells(named: Array, labels: Array, live: Array) -> tuple[int, int]:
+    """How many live cells name the sample's label, and how many there are."""
+    return int(np.sum((named == labels[:, None, None]) & live)), int(np.sum(live))
+
+
+def agreeing_digits(named: Array, live: Array) -> tuple[int, int]:
+    """How many digits agree, and how many have a live cell."""
+    lowest = np.min(np.where(live, named, 2**31 - 1), axis=(1, 2))
+    highest = np.max(np.where(live, named, -1), axis=(1, 2))
+    return int(np.sum(lowest == highest)), int(np.sum(highest >= 0))

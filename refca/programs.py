@@ -80,11 +80,12 @@ def warm_up(backend: Any, cell: Cell, gradients: bool = False) -> None:
         timer.cancel()
 
 
-def progress_bar(total: int, done: int = 0) -> Any:
+def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
     """A bar with the rate and the time left; into a file, a line now and then."""
     from tqdm import tqdm
 
-    return tqdm(total=total, initial=done, unit="step", mininterval=0.1 if sys.stderr.isatty() else 10)
+    seldom = 0.1 if sys.stderr.isatty() else 10  # seconds
+    return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=total > 10**5, mininterval=seldom)
 
 
 @contextmanager

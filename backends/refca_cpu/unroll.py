@@ -21,7 +21,8 @@ from refca_cpu import blas, kernels
 from refca_cpu.layout import Counted, Live, Packed, Tape, flat, pad
 from refca_cpu.updates import draw_updates, source_of
 
-PART = int(os.environ.get("PART", 4))  # samples in a part: products large enough, everything in the cache
+PART = 32  # samples in a part of an evolution
+TAPED_PART = 4  # and where the way back follows: the tape should stay in the cache
 SPAN = 20  # steps of an evolution whose randomness is drawn at once
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ def evolve(
             kernels.forward(flat(pixels), pixels.shape[2], updates, sigma, packed, tape, counted)
         last[part] = pixels[:, 1:-1, 1:-1, cell.image_channels :]
 
-    over_parts(work, len(image))
+    over_parts(work, len(image), PART)
     return last
 
 
@@ -95,7 +96,7 @@ def loss_and_grads(
         image_grads[part] = grad[:, 1:-1, 1:-1, :K]
         return value, grads
 
-    parts = over_parts(work, len(image))
+    parts = over_parts(work, len(image), TAPED_PART)
     total = Packed.zeros(cell, state.dtype)
     for _, grads in parts:
         for array, grad in zip(total, grads, strict=True):
@@ -104,9 +105,9 @@ def loss_and_grads(
     return float(sum(value for value, _ in parts)), grads, last
 
 
-def over_parts(work: Callable[[slice], T], samples: int) -> list[T]:
-    """The results of `work` on every part of a batch, in order, from as many threads as `threads()`."""
-    parts = [slice(first, min(first + PART, samples)) for first in range(0, samples, PART)]
+def over_parts(work: Callable[[slice], T], samples: int, size: int) -> list[T]:
+    """The results of `work` on parts of `size` samples, in order, from as many threads as `threads()`."""
+    parts = [slice(first, min(first + size, samples)) for first in range(0, samples, size)]
     with blas.single_threaded():
         if len(parts) == 1 or threads() == 1:
             return [work(part) for part in parts]
