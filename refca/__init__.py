@@ -1,6 +1,7 @@
 """refca: the executable specification of neural cellular automata.
 
 Start with `cell.py` and `step.py`: they are the automaton. `reference.py` unrolls and differentiates it.
+The functions `step` and `mutate` are exported under the names of their modules.
 """
 
 from refca.backend import get_backend

@@ -13,6 +13,7 @@ from typing import Any
 from refca.check import Refused
 
 GROUP = "refca.backends"
+OURS = {"reference": "refca.reference", "cpu": "refca_cpu"}  # found also where nothing is installed
 FASTEST_FIRST = ("cupy", "cpu", "reference")
 CONTRACT = ("asarray", "asnumpy", "xp", "evolve", "loss_and_grads")
 
@@ -22,8 +23,8 @@ class Unavailable(Refused):
 
 
 def backend_names() -> list[str]:
-    """The names of the registered backends."""
-    return sorted({"reference", *(point.name for point in entry_points(group=GROUP))})
+    """The names of our backends and of those that other packages registered."""
+    return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
 
 
 def get_backend(name: str | None = None) -> Any:
@@ -50,11 +51,9 @@ def fastest() -> tuple[str, Any]:
 
 
 def load(name: str) -> Any:
-    if name == "reference":  # also where nothing is installed and no entry point exists
-        return importlib.import_module("refca.reference")
     for point in entry_points(group=GROUP, name=name):
         return point.load()
-    for module in (name, f"refca_{name}"):
+    for module in (OURS.get(name, f"refca_{name}"), name):
         try:
             return importlib.import_module(module)
         except ModuleNotFoundError as error:

@@ -52,9 +52,9 @@ def load_checkpoint(path: Path, asarray: Any = np.asarray) -> tuple[Experiment, 
         for name, x in tensors.items():
             group, name = name.split("/")
             groups[group][name] = asarray(x)
-        experiment = Experiment(**json.loads(metadata["experiment"]))
+        experiment, done = settings(metadata)
         adam, pool = Adam(groups["adam.first"], groups["adam.second"]), Pool(**groups["pool"])
-        progress = Progress(int(metadata["done"]), groups["params"], adam, pool)
+        progress = Progress(done, groups["params"], adam, pool)
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{path} is not a checkpoint of refca ({error})") from error
     check_weights(path, experiment.cell, progress.params)
@@ -76,19 +76,17 @@ def load_weights(path: Path) -> tuple[Experiment | None, Params]:
         path = path / "checkpoint.safetensors"
     if not path.is_file():
         raise Refused(f"{path} does not exist; name a run directory, or weights as .safetensors or .npz")
+    experiment: Experiment | None = None
     if path.suffix == ".npz":
-        experiment, params = None, read_npz(path)
+        params = read_npz(path)
     else:
-        tensors, metadata = read(path)
-        if "experiment" in metadata and any(name.startswith("params/") for name in tensors):
+        params, metadata = read(path)
+        if any(name.startswith("params/") for name in params):
             experiment, progress = load_checkpoint(path)
             return experiment, progress.params
-        params = tensors
         try:
-            experiment = (
-                Experiment(**json.loads(metadata["experiment"])) if "experiment" in metadata else None
-            )
-        except (TypeError, ValueError) as error:
+            experiment = settings(metadata)[0] if "refca" in metadata else None
+        except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"{path}: its settings cannot be used ({error})") from error
     check_weights(path, (experiment or Experiment()).cell, params)
     return experiment, params
@@ -105,10 +103,16 @@ def check_weights(path: Path, cell: Cell, params: Params) -> None:
             raise Refused(f"{path}: {name} holds a number that is not finite")
 
 
+def settings(metadata: dict[str, str]) -> tuple[Experiment, int]:
+    """What the metadata of our files says: the experiment, and how many of its steps are done."""
+    said = json.loads(metadata["refca"])
+    return Experiment(**said["experiment"]), int(said["done"])
+
+
 def write(path: Path, tensors: Params, experiment: Experiment, done: int) -> None:
     from safetensors.numpy import save
 
-    metadata = {"experiment": json.dumps(asdict(experiment)), "done": str(done)}
+    metadata = {"refca": json.dumps({"experiment": asdict(experiment), "done": done})}
     with replacing(path) as temporary:
         temporary.write_bytes(save({name: np.ascontiguousarray(x) for name, x in tensors.items()}, metadata))
 
@@ -127,7 +131,7 @@ def read(path: Path) -> tuple[Params, dict[str, str]]:
 def read_npz(path: Path) -> Params:
     """The arrays of an .npz file. Raises Refused if it is not whole."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds
         raise Refused(f"{path} is not a whole .npz file ({error})") from error

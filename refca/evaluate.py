@@ -1,6 +1,6 @@
 """python -m refca.evaluate: measure trained cells on digits that they have not seen, and draw what they do.
 
-Source: the article, "Evaluation"; `spec/programs.md`.
+Source: the article, experiment 1; `spec/programs.md`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measuring an automaton: curves over its steps, before and after every digit mutates.
 
-Source: the article, "Evaluation"; section 5 of the design: batches of 1,000 test digits, 200 steps, a
+Source: the article, experiment 1; `spec/programs.md`: batches of 1,000 test digits, 200 steps, a
 mutation to another test digit, 200 more; `spec/programs.md`.
 """
 

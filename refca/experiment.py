@@ -1,6 +1,6 @@
 """An experiment: every setting of a training run, from a file of `refca/experiments`, another file, or flags.
 
-Source: the article, "Training" and its notebook; the files name the experiments of the article.
+Source: the article and its training notebook; the files name the experiments of the article.
 """
 
 from __future__ import annotations

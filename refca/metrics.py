@@ -2,7 +2,7 @@
 
 Both read out labels as the argmax over the L readout channels; ties go to the lowest label.
 
-Source: the article, "Evaluation" ("average cell accuracy", "total agreement"); `spec/cell_accuracy.md`,
+Source: the article, experiment 1 ("average cell accuracy", "total agreement"); `spec/cell_accuracy.md`,
 `spec/total_agreement.md`.
 """
 

@@ -38,7 +38,10 @@ class MetricsFile:
         self.file.flush()
         os.fsync(self.file.fileno())
 
-    def close(self) -> None:
+    def __enter__(self) -> MetricsFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.file.close()
 
 

@@ -1,6 +1,6 @@
 """Mutation: the digit changes under a running automaton.
 
-Source: the article, "Robustness to switching digits" and its training notebook; `spec/mutate.md`.
+Source: the article, experiment 1, and its training notebook; `spec/mutate.md`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every choice is a function of (seed, training step), so a resumed run makes the same ones.
 
-Source: the article, "Stabilizing the state" and "Robustness to switching digits" and its training notebook;
+Source: the article, experiments 1 and 2, and its training notebook;
 `spec/pool.md`.
 """
 

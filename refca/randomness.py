@@ -7,7 +7,7 @@ A step is a deterministic function of what it is given. Both sources have the sa
 the last three arguments of `step`: fires (B, H, W) boolean, drawn before aliveness is known; noise
 (B, H, W, D) standard normal, None for a cell without noise; z None, for no cell has a reset gate.
 
-Source: the article, "Model" (stochastic updates) and "Stabilizing the state" (noise); `spec/streams.md`.
+Source: the article, "Model" (stochastic updates) and experiment 2 (noise); `spec/streams.md`.
 """
 
 from __future__ import annotations
@@ -48,13 +48,20 @@ class Recorded:
     reset: Array | None = None
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        """The recorded arrays of step t. Raises ValueError past the last step or for another shape."""
+        """Entry t of each array. Raises ValueError past the last step and for arrays that do not fit."""
         if not 0 <= t < len(self.fire):
             raise ValueError(f"step {t} was asked of randomness recorded for {len(self.fire)} steps")
-        if self.fire.shape[1:] != (B, H, W):
-            raise ValueError(f"recorded fire masks are for {self.fire.shape[1:]}, the cells are {(B, H, W)}")
-        noise, z = (None if x is None else x[t] for x in (self.noise, self.reset))
-        return Draw(self.fire[t], noise, z)
+        if self.fire.shape[1:] != (B, H, W) or str(self.fire.dtype) != "bool":
+            got = f"{self.fire.dtype} {tuple(self.fire.shape)}"
+            raise ValueError(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
+        if not cell.noise:
+            return Draw(self.fire[t], None, None)
+        if self.noise is None:
+            raise ValueError(f"a cell with noise {cell.noise} needs recorded noise, got None")
+        if len(self.noise) <= t or self.noise.shape[1:] != (B, H, W, cell.state_channels):
+            shape = (len(self.fire), B, H, W, cell.state_channels)
+            raise ValueError(f"noise must be {shape}, got {tuple(self.noise.shape)}")
+        return Draw(self.fire[t], self.noise[t], None)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 This file is the definition. It is meant to be read, and is never made faster at the price of that; the
 backends are where speed lives. It is written in NumPy through autograd, so that gradients follow from it.
 
-Source: the article, "Model" and "Stabilizing the state"; `spec/step.md` gives the index formula.
+Source: the article, "Model" and experiment 2; `spec/step.md` gives the index formula.
 
 Letters: B samples, H×W grid, K image channels, D state channels, P hidden width, L labels.
 """
@@ -63,7 +63,7 @@ def fire(state: Array, candidate: Array, updates: Array) -> Array:
 def alive(cell: Cell, image: Array) -> Array:
     """Which cells live, (B, H, W) boolean: those whose image exceeds the threshold, a float32 number."""
     if cell.alive_above is None:
-        return np.ones(image.shape[:3], bool)
+        return np.ones_like(image[..., 0], dtype=bool)
     return image[..., 0] > np.float32(cell.alive_above)
 
 

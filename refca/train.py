@@ -1,6 +1,6 @@
 """python -m refca.train: train the cells of one experiment, into a run directory.
 
-Source: the article, "Training"; `spec/programs.md`.
+Source: the article, experiment 1; `spec/programs.md`.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ def train(flags: Namespace) -> int:
         out = new_run(flags, experiment)
         digits = load(experiment.dataset, flags.data).train
         progress = begin(experiment, backend, digits)
-        with replacing(out / "settings.toml") as temporary:
-            temporary.write_text(experiment.toml())
     weights = sum(x.size for x in progress.params.values())
     print(
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(digits):,} digits to learn from; "
         f"{weights:,} parameters; writing to {out}"
     )
+    with replacing(out / "settings.toml") as temporary:
+        temporary.write_text(experiment.toml())
     return run(experiment, backend, digits, progress, out, flags.checkpoint_every)
 
 
@@ -101,11 +101,10 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
     """The directory of a new run. Raises Refused if another run is in it."""
     source = Path(flags.experiment or DEFAULT).stem
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
-    for file in ("settings.toml", "checkpoint.safetensors"):
-        if (out / file).exists():
-            raise Refused(
-                f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out"
-            )
+    if (out / "checkpoint.safetensors").exists():
+        raise Refused(
+            f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out"
+        )
     return out
 
 
@@ -132,16 +131,19 @@ def run(
     experiment: Experiment, backend: Any, digits: Split, progress: Progress, out: Path, checkpoint_every: int
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
-    cell, checkpoint = experiment.cell, out / "checkpoint.safetensors"
-    log = MetricsFile(out / "metrics.csv", progress.done)
-
-    def save() -> None:
-        log.sync()
-        save_checkpoint(checkpoint, experiment, progress, backend.asnumpy)
-
+    cell = experiment.cell
     warm_up(backend, cell, gradients=True)
-    bar = progress_bar(experiment.steps, progress.done)
-    with bar, stoppable() as stop_asked:
+    with (
+        MetricsFile(out / "metrics.csv", progress.done) as log,
+        progress_bar(experiment.steps, progress.done) as bar,
+        stoppable() as stop_asked,
+    ):
+
+        def save() -> None:
+            log.sync()
+            save_checkpoint(out / "checkpoint.safetensors", experiment, progress, backend.asnumpy)
+
+        save()
         while progress.done < experiment.steps and not stop_asked():
             loss, image, label, state = train_step(experiment, backend, digits, progress)
             if loss != loss:
@@ -158,7 +160,6 @@ def run(
                 save()
             bar.update()
         save()
-    log.close()
     if progress.done < experiment.steps:
         print(f"stopped after {progress.done:,} steps; go on with --out {out} --resume", file=sys.stderr)
         return 130

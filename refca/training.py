@@ -1,6 +1,6 @@
 """Training: one step of it, written once over the arrays of any backend.
 
-Source: the article, "Training", and its notebook; `spec/pool.md`, `spec/adam.md`.
+Source: the article, experiment 1, and its training notebook; `spec/pool.md`, `spec/adam.md`.
 """
 
 from __future__ import annotations

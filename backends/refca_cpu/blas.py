@@ -6,11 +6,14 @@ Samples are spread over threads, so a product must not spread again: the two wou
 from __future__ import annotations
 
 import importlib
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+LOCK = threading.Lock()
 
 
 @cache
@@ -19,6 +22,12 @@ def controller() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def single_threaded() -> AbstractContextManager[Any]:
-    """Within this context a matrix product uses the thread that asks for it, and no other."""
-    return controller().limit(limits=1)
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Within this context a matrix product uses the thread that asks for it, and no other.
+
+    The library's setting is the whole process's, so only one caller at a time is let in; it works on all
+    threads anyway.
+    """
+    with LOCK, controller().limit(limits=1):
+        yield

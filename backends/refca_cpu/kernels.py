@@ -30,10 +30,10 @@ def forward(pixels: Any, row: Any, updates: Any, sigma: Any, params: Any, tape: 
     perceive, hidden, biases, update, update_bias = params
     before, felt = tape
     D, n = update.shape[1], len(hidden)
-    K, widest, keep = pixels.shape[1] - D, np.max(np.diff(offsets)), len(before) > 0
-    seen = np.empty((widest, len(perceive)), pixels.dtype)
-    proposal = np.empty((widest, D), pixels.dtype)
-    spare = felt if keep else np.empty((n + 1, widest, len(update)), pixels.dtype)
+    K, most, keep = pixels.shape[1] - D, widest(offsets), len(before) > 0
+    seen = np.empty((most, len(perceive)), pixels.dtype)
+    proposal = np.empty((most, D), pixels.dtype)
+    spare = felt if keep else np.empty((n + 1, most, len(update)), pixels.dtype)
     loss = 0.0
     for i in range(len(offsets) - 1):
         a, b = offsets[i], offsets[i + 1]
@@ -81,9 +81,9 @@ def backward(
     perceive_grad, hidden_grad, biases_grad, update_grad, update_bias_grad = grads
     before, felt = tape
     (P, D), n = update.shape, len(hidden)
-    K, widest, dtype = pixels.shape[1] - D, np.max(np.diff(offsets)), pixels.dtype
-    seen, seen_grad = np.empty((widest, len(perceive)), dtype), np.empty((widest, len(perceive)), dtype)
-    felt_grad, proposal_grad = np.empty((n + 1, widest, P), dtype), np.empty((widest, D), dtype)
+    K, most, dtype = pixels.shape[1] - D, widest(offsets), pixels.dtype
+    seen, seen_grad = np.empty((most, len(perceive)), dtype), np.empty((most, len(perceive)), dtype)
+    felt_grad, proposal_grad = np.empty((n + 1, most, P), dtype), np.empty((most, D), dtype)
     square, tall, flat = np.empty((P, P), dtype), np.empty((len(perceive), P), dtype), np.empty((P, D), dtype)
     for i in range(len(offsets) - 2, -1, -1):
         count_grad(grad, i, counted)
@@ -114,6 +114,15 @@ def backward(
         if i > 0 or whole:
             np.dot(felt_grad[0, :R], perceive.T, seen_grad[:R])
             look_grad(grad, row, corner[a:b], seen_grad)
+
+
+@njit(nogil=True, cache=True)
+def widest(offsets: Any) -> Any:
+    """The most cells that update in one step."""
+    most = 0
+    for i in range(len(offsets) - 1):
+        most = max(most, offsets[i + 1] - offsets[i])
+    return most
 
 
 @njit(nogil=True, cache=True)
@@ -196,7 +205,7 @@ def count(pixels: Any, i: Any, counted: Any) -> Any:
             for l in range(L):
                 grad[l] = np.exp(said[l] - top)
                 total += grad[l]
-            loss += w * (np.log(total) + top - said[label[k]])
+            loss += w * (np.log(total) - (said[label[k]] - top))
             for l in range(L):
                 grad[l] = w * (grad[l] / total - (l == label[k]))
     return loss

@@ -101,8 +101,8 @@ def loss_and_grads(
     for _, grads in parts:
         for array, grad in zip(total, grads, strict=True):
             array += grad
-    grads = total.named(cell) | ({"image": image_grads} if image_grad else {})
-    return float(sum(value for value, _ in parts)), grads, last
+    named = total.named(cell) | ({"image": image_grads} if image_grad else {})
+    return float(sum(value for value, _ in parts)), named, last
 
 
 def over_parts(work: Callable[[slice], T], samples: int, size: int) -> list[T]:

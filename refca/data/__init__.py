@@ -4,7 +4,7 @@
     optdigits      8×8, 1,500 and 297: comes with scikit-learn, needs no download
     optdigits-28   the same, enlarged to 28×28: digits that were not written for MNIST
 
-Source: the article, "Training"; `spec/data.md`.
+Source: the article, "Model"; `spec/data.md`.
 """
 
 from __future__ import annotations

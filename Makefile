@@ -1,0 +1,59 @@
+# Everything a visitor or a developer does here. `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+
+.PHONY: help demo test laws lint types format bench train lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED)  ## train on small digits, measure, draw: runs/demo, in about three minutes
+	@test ! -e runs/demo/weights.safetensors || { echo "runs/demo holds a demo already; remove it for a new one"; exit 1; }
+	@if test -e runs/demo/checkpoint.safetensors; then $(RUN) -m refca.train --out runs/demo --resume; \
+	 else $(RUN) -m refca.train --experiment demo --out runs/demo; fi
+	$(RUN) -m refca.evaluate runs/demo
+
+test: $(INSTALLED)  ## all tests and laws; those on real data need REFCA_DATA
+	$(RUN) -m pytest -q
+
+laws: $(INSTALLED)  ## the laws alone, on every backend; BACKEND=mypkg.mymodule for yours
+	$(RUN) -m pytest -q --pyargs refca_spec $(if $(BACKEND),--refca-backend $(BACKEND))
+
+lint: $(INSTALLED)  ## style
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(INSTALLED)  ## types
+	$(RUN) -m mypy
+
+format: $(INSTALLED)  ## rewrite the code in the project's style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(INSTALLED)  ## compare speed with PyTorch and JAX, which this installs
+	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
+	$(RUN) benchmarks/digits.py
+
+train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; resumes what was stopped
+	@if test -e runs/digits-l2-noise/checkpoint.safetensors; \
+	 then $(RUN) -m refca.train --out runs/digits-l2-noise --resume; \
+	 else $(RUN) -m refca.train --experiment digits-l2-noise --out runs/digits-l2-noise; fi
+
+lock:  ## choose new versions of everything that is installed (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \
+	  --extra dev pyproject.toml --output-file requirements.lock
+
+clean:  ## remove the environment and caches; runs are kept
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "refca needs Python 3.11 or later; name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,7 @@
+"""The laws of refca: property-based tests that any backend has to pass.
+
+    pytest --pyargs refca_spec --refca-backend mypkg.mymodule
+
+`laws/` has one file for each chapter of `spec/`; the constraint (C3) of the chapter `step` is held by the
+laws `test_step_c3_…`. A law of backends takes the fixtures `backend` and `dtype` of `plugin.py`.
+"""

@@ -1,0 +1,63 @@
+"""The one rule of equality: exact for masks, labels, shapes and dtypes; a bound for real numbers.
+
+A real number is right if |got − ref| ≤ C·eps(dtype)·√n·(1 + |ref|), where ref is the reference evaluated in
+float64, eps belongs to the dtype that was computed in, and n is the longest sum in the operation. After T
+steps the bound is T times that.
+
+Source: `spec/notation.md`, "Equality".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refca.cell import Array, Cell
+
+C = 16
+
+
+def longest_sum(cell: Cell, cells: int = 0) -> int:
+    """n: the terms of the longest sum in a step, or in a sum over `cells` cells if that is longer."""
+    return max(9 * (cell.image_channels + cell.state_channels), cell.hidden_width, cells)
+
+
+def close(
+    got: Array, ref: Array, n: int, what: str, call: object, steps: int = 1, dtype: str | None = None
+) -> None:
+    """Raises AssertionError unless `got` is `ref` by the rule; `call` is what to repeat.
+
+    got and ref are NumPy arrays or numbers, ref float64. `dtype` is what was computed in: by default that
+    of `got`; a Python float needs it said. NaN equals nothing.
+    """
+    got, ref = np.asarray(got), np.asarray(ref)
+    assert ref.dtype == np.float64, f"{what} is compared with a reference in {ref.dtype}, not in float64."
+    same_shape(got, ref, what, call)
+    bound = steps * C * np.finfo(dtype or got.dtype).eps * np.sqrt(n) * (1 + np.abs(ref))
+    report(got, ref, ~(np.abs(got - ref) <= bound), what, call, bound)
+
+
+def same(got: Array, ref: Array, what: str, call: object) -> None:
+    """Raises AssertionError unless two NumPy arrays have the same dtype, shape and values, NaN like NaN."""
+    got, ref = np.asarray(got), np.asarray(ref)
+    assert got.dtype == ref.dtype, f"{what} is {got.dtype}; expected {ref.dtype}. The call: {call}"
+    same_shape(got, ref, what, call)
+    report(got, ref, ~((got == ref) | ((got != got) & (ref != ref))), what, call)
+
+
+def same_shape(got: Array, ref: Array, what: str, call: object) -> None:
+    """Raises AssertionError unless two NumPy arrays have the same shape."""
+    assert got.shape == ref.shape, f"{what} has shape {got.shape}; expected {ref.shape}. The call: {call}"
+
+
+def report(got: Array, ref: Array, wrong: Array, what: str, call: object, bound: Array | None = None) -> None:
+    """Raises AssertionError with a sentence on the worst of the wrong numbers, if there is one."""
+    if not np.any(wrong):
+        return
+    distance = np.where(wrong, np.nan_to_num(np.abs(got * 1.0 - ref), nan=np.inf), -1)
+    where = np.unravel_index(np.argmax(distance), np.shape(wrong))
+    allowed = "exactly that" if bound is None else f"within {bound[where]:.2g} of it"
+    place = f" at {tuple(map(int, where))}" if where else ""
+    raise AssertionError(
+        f"{what}{place}: got {got[where]!r}, expected {ref[where]!r}, {allowed}. "
+        f"{int(np.sum(wrong))} of {np.size(wrong)} numbers are wrong. The call: {call}"
+    )

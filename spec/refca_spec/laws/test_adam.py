@@ -1,0 +1,82 @@
+"""The laws of `spec/adam.md`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from refca.adam import Adam, learning_rate, normalised
+from refca.cell import Params
+from refca_spec import index
+from refca_spec.calls import move
+from refca_spec.compare import close, same
+from refca_spec.strategies import Case, cases, exact, law
+
+RATE = 0.01
+
+
+def gradients(case: Case) -> list[Params]:
+    """Gradients for three training steps, of very different sizes."""
+    rng = case.rng("gradients")
+    return [
+        {name: exact(size * rng.standard_normal(param.shape)) for name, param in case.params.items()}
+        for size in (1.0, 1e-6, 10.0)
+    ]
+
+
+@law
+@given(case=cases())
+def test_adam_c1_each_number_moves_by_the_index_formula(backend: Any, dtype: str, case: Case) -> None:
+    params = {name: move(backend, param, dtype) for name, param in case.params.items()}
+    adam, grads = Adam(), gradients(case)
+    for i, grad in enumerate(grads):
+        moved = {name: move(backend, g, dtype) for name, g in grad.items()}
+        params = adam.step(params, moved, i, RATE)
+    for name, param in case.params.items():
+        ref = np.empty(param.shape)
+        for at in np.ndindex(*param.shape):
+            ref[at] = index.adam(float(param[at]), [float(grad[name][at]) for grad in grads], RATE)
+        got = backend.asnumpy(params[name])
+        assert got.dtype == dtype, f"{name} became {got.dtype} in {dtype}"
+        close(got, ref, len(grads), f"{name} after {len(grads)} training steps", case)
+
+
+@law
+@given(case=cases())
+def test_adam_c2_parameters_and_gradients_are_not_written(case: Case) -> None:
+    params, grad = case.params, gradients(case)[0]
+    moved = Adam().step(params, grad, 0, RATE)
+    for name, param in case.params.items():
+        moved[name][...] = 7
+        same(params[name], param, f"{name} as it was given", case)
+        same(grad[name], gradients(case)[0][name], f"The gradient of {name}", case)
+
+
+@law
+@given(case=cases())
+def test_adam_c3_a_gradient_of_zero_moves_nothing(case: Case) -> None:
+    zeros = {name: np.zeros_like(param) for name, param in case.params.items()}
+    moved = Adam().step(case.params, normalised(zeros), 0, RATE)
+    for name, param in case.params.items():
+        same(moved[name], param, name, case)
+
+
+@law
+@given(case=cases())
+def test_adam_c4_each_gradient_is_divided_by_its_own_norm(backend: Any, dtype: str, case: Case) -> None:
+    grad = gradients(case)[1]
+    got = normalised({name: move(backend, g, dtype) for name, g in grad.items()})
+    for name, g in grad.items():
+        norm = np.sqrt(sum(float(x) ** 2 for x in g.ravel()))
+        close(backend.asnumpy(got[name]), g / (norm + 1e-8), g.size, f"The normalised {name}", case)
+
+
+@pytest.mark.parametrize(
+    ("i", "expected"),
+    [(0, 1e-3), (29_999, 1e-3), (30_000, 1e-4), (69_999, 1e-4), (70_000, 1e-5), (99_999, 1e-5)],
+)
+def test_adam_c5_the_rate_falls_twice(i: int, expected: float) -> None:
+    close(learning_rate(1e-3, i, 100_000), np.float64(expected), 1, "The learning rate", i, dtype="float64")

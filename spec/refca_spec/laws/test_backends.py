@@ -1,0 +1,332 @@
+"""The laws of `spec/backends.md`: whole unrolls, gradients, and what a backend promises of its arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from refca.backend import CONTRACT, get_backend
+from refca.cell import Array, Cell
+from refca.check import Refused
+from refca.randomness import Streams
+from refca.step import alive, readout
+from refca_spec import index
+from refca_spec.calls import Result, evolve, kink, loss_and_grads, move, true_loss_and_grads, true_state
+from refca_spec.compare import close, longest_sum, same
+from refca_spec.strategies import Case, cases, law
+
+LOSSES, KINDS = ("l2", "ce"), ("labels", "map")
+MARGIN = {"float32": 1e-4, "float64": 1e-10}  # of sums before a relu, far above their rounding errors
+CASE = Case(Cell(2, 4, 5, 3, noise=0.02, alive_above=0.1), B=2, H=3, W=4, T=2, seed=0)
+both = pytest.mark.parametrize(("loss", "kind"), [(loss, kind) for loss in LOSSES for kind in KINDS])
+
+
+def test_backends_c1_it_has_the_names_of_the_contract(backend: Any) -> None:
+    assert [name for name in CONTRACT if not hasattr(backend, name)] == []
+
+
+@law
+@given(case=cases())
+def test_backends_c2_arrays_go_in_and_come_out_unchanged(backend: Any, dtype: str, case: Case) -> None:
+    for x in (case.image.astype(dtype), case.recorded.fire, case.target("map")):
+        same(backend.asnumpy(backend.asarray(x)), x, "An array that went in and came out", case)
+
+
+@law
+@given(case=cases())
+def test_backends_c3_evolve_is_the_steps_of_the_reference(backend: Any, dtype: str, case: Case) -> None:
+    got, ref = evolve(backend, dtype, case), true_state(case)
+    close(got, ref, longest_sum(case.cell), "The last state", case, steps=case.T)
+
+
+@law
+@given(case=cases(), start=st.integers(0, 10**6))
+def test_backends_c3_evolve_draws_from_streams(backend: Any, dtype: str, case: Case, start: int) -> None:
+    got = evolve(backend, dtype, case, case.streams, start=start)
+    ref = true_state(case, source=case.streams, start=start)
+    close(got, ref, longest_sum(case.cell), "The last state", (case, start), steps=case.T)
+
+
+@law
+@given(case=cases(T=2), start=st.integers(0, 100))
+def test_backends_c4_an_evolution_may_be_cut_in_two(backend: Any, dtype: str, case: Case, start: int) -> None:
+    whole = evolve(backend, dtype, case, case.streams, start=start)
+    first = evolve(backend, dtype, case, case.streams, steps=1, start=start)
+    rest = evolve(
+        backend, dtype, case, case.streams, steps=case.T - 1, start=start + 1, state=first.astype(np.float64)
+    )
+    same(rest, whole, "The last state", (case, start))
+
+
+@law
+@given(case=cases(B=2))
+def test_backends_c5_a_slice_of_the_batch_evolves_as_in_the_batch(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    later = Streams(case.streams.seed, case.streams.first_sample + 1)
+    part = Case(case.cell, case.B - 1, case.H, case.W, case.T, case.seed)
+    got = evolve(backend, dtype, part, later, image=case.image[1:], state=case.state[1:])
+    ref = true_state(case, source=case.streams)[1:]
+    close(got, ref, longest_sum(case.cell), "The last state of a slice", case, steps=case.T)
+
+
+@law
+@given(case=cases(), steps=st.integers(0, 1))
+def test_backends_c6_arrays_that_come_in_are_not_written(
+    backend: Any, dtype: str, case: Case, steps: int
+) -> None:
+    image, state = move(backend, case.image, dtype), move(backend, case.state, dtype)
+    params = {name: move(backend, param, dtype) for name, param in case.params.items()}
+    target, weights = backend.asarray(case.target("labels")), move(backend, case.weights, dtype)
+    last = backend.evolve(case.cell, params, image, state, case.streams, steps)
+    last[...] = 7
+    _, _, last = backend.loss_and_grads(
+        case.cell, "l2", params, image, state, target, weights, case.streams, image_grad=True
+    )
+    last[...] = 7
+    given = {"state": (state, case.state), "image": (image, case.image), "weights": (weights, case.weights)}
+    given |= {name: (param, case.params[name]) for name, param in params.items()}
+    for name, (got, ref) in given.items():
+        same(backend.asnumpy(got), ref.astype(dtype), f"{name} as it was given", (case, steps))
+
+
+@law
+@given(case=cases())
+def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    loss, grads, last = loss_and_grads(backend, dtype, case, image_grad=True)
+    assert type(loss) is float, f"the loss is a {type(loss).__name__}, not a float"
+    shapes = {name: param.shape for name, param in case.params.items()} | {"image": case.image.shape}
+    assert {name: grad.shape for name, grad in grads.items()} == shapes
+    dtypes = {name: str(grad.dtype) for name, grad in grads.items()} | {"state": str(last.dtype)}
+    assert dtypes == dict.fromkeys(dtypes, dtype)
+    assert evolve(backend, dtype, case, steps=0).dtype == dtype
+
+
+@both
+@law
+@given(case=cases(), start=st.integers(0, 10**6))
+def test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples(
+    loss: str, kind: str, case: Case, start: int
+) -> None:
+    """The reference's loss, against loops over states that the index formula of the step gives."""
+    live = alive(case.cell, case.image)
+    formula = {"l2": index.l2, "ce": index.cross_entropy}[loss]
+    state, total = case.state, 0.0
+    for i in range(case.T):
+        fires, noise, _ = case.streams.at(case.cell, start + i, *case.grid)
+        state = index.step(case.cell, case.params, case.image, state, fires, noise)
+        each = formula(readout(case.cell, state), case.target(kind), live)
+        total += sum(w * value for w, value in zip(case.weights[i], each, strict=True))
+    got = true_loss_and_grads(case, loss=loss, kind=kind, source=case.streams, start=start).loss
+    n, call = longest_sum(case.cell, case.cells), (case, loss, kind, start)
+    close(got, np.float64(total), n, "The loss", call, steps=case.T, dtype="float64")
+
+
+@law
+@given(case=cases(), start=st.integers(0, 10**6))
+def test_backends_c8_the_last_state_is_that_of_evolve(
+    backend: Any, dtype: str, case: Case, start: int
+) -> None:
+    got = loss_and_grads(backend, dtype, case, source=case.streams, start=start).state
+    ref = evolve(backend, dtype, case, case.streams, start=start).astype(np.float64)
+    close(got, ref, longest_sum(case.cell), "The last state", (case, start), steps=case.T)
+
+
+@both
+@law
+@given(case=cases())
+def test_backends_c9_loss_gradients_and_state_are_the_reference_s(
+    backend: Any, dtype: str, loss: str, kind: str, case: Case
+) -> None:
+    assume(kink(case) > MARGIN[dtype])
+    arguments: dict = {"loss": loss, "kind": kind, "image_grad": True}
+    got = loss_and_grads(backend, dtype, case, **arguments)
+    compare(got, true_loss_and_grads(case, **arguments), dtype, case, arguments)
+
+
+@both
+@law
+@given(case=cases(), start=st.integers(1, 10**6))
+def test_backends_c9_loss_and_grads_draws_from_streams(
+    backend: Any, dtype: str, loss: str, kind: str, case: Case, start: int
+) -> None:
+    assume(kink(case, case.streams, start) > MARGIN[dtype])
+    arguments: dict = {"loss": loss, "kind": kind, "source": case.streams, "start": start}
+    got = loss_and_grads(backend, dtype, case, **arguments)
+    compare(got, true_loss_and_grads(case, **arguments), dtype, case, arguments)
+
+
+@law
+@given(case=cases())
+def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    plain = loss_and_grads(backend, dtype, case)
+    asked = loss_and_grads(backend, dtype, case, image_grad=True)
+    assert set(plain.grads) == set(case.params)
+    assert set(asked.grads) == {*case.params, "image"}
+    n = longest_sum(case.cell, case.cells)
+    for name, grad in plain.grads.items():
+        what = f"The gradient of {name} beside that of the image"
+        close(asked.grads[name], grad.astype(np.float64), n, what, case, steps=case.T)
+
+
+@both
+@law
+@given(case=cases())
+def test_backends_c11_gradients_of_the_reference_are_central_differences(
+    loss: str, kind: str, case: Case
+) -> None:
+    """Along a random direction in each parameter, and in the image without moving any cell's aliveness."""
+    h = 1e-6
+    assume(kink(case) > 1e-3)  # no relu may change sides within h
+    grads = true_loss_and_grads(case, loss=loss, kind=kind, image_grad=True).grads
+    rng, variables = case.rng("direction"), {**case.params, "image": case.image}
+    for name, value in variables.items():
+        direction = rng.standard_normal(value.shape)
+        if name == "image":
+            direction *= np.abs(value - 0.1) > 1e-3
+
+        def at(step: float, name: str = name, change: Array = direction) -> float:
+            moved = {**variables, name: variables[name] + step * change}
+            image, params = moved.pop("image"), moved
+            return true_loss_and_grads(case, loss=loss, kind=kind, image=image, params=params).loss
+
+        got, ref = np.sum(grads[name] * direction), (at(h) - at(-h)) / (2 * h)
+        # a difference over 2h is right to about eps/h in the loss and h² in its third derivative
+        bound = 1e-7 * (1 + abs(ref) + abs(at(0)))
+        assert abs(got - ref) <= bound, f"along {name}: got {got}, expected {ref} within {bound}: {case}"
+
+
+@law
+@given(case=cases(noise=0.0, fire_rate=1.0, alive_above=None, hidden_layers=0))
+def test_backends_c12_the_derivative_of_relu_at_zero_is_zero(backend: Any, dtype: str, case: Case) -> None:
+    params = case.params
+    params["perceive.weight"][...] = 0
+    params["perceive.bias"][...] = 0
+    _, grads, _ = loss_and_grads(backend, dtype, case, params=params)
+    zeros = np.zeros_like(params["perceive.bias"], dtype)
+    same(grads["perceive.bias"], zeros, "The gradient through a relu at zero", case)
+
+
+@law
+@given(case=cases())
+def test_backends_c13_steps_of_weight_zero_do_not_count(backend: Any, dtype: str, case: Case) -> None:
+    weights = np.zeros_like(case.weights)
+    got = loss_and_grads(backend, dtype, case, weights=weights, image_grad=True)
+    assert got.loss == 0, f"the loss of weights that are all zero is {got.loss}: {case}"
+    for name, grad in got.grads.items():
+        same(grad, np.zeros_like(grad), f"The gradient of {name} for weights that are all zero", case)
+    n = longest_sum(case.cell)
+    close(got.state, true_state(case), n, "The last state", case, steps=case.T)
+
+
+@law
+@given(case=cases())
+def test_backends_c14_no_steps_change_nothing(backend: Any, dtype: str, case: Case) -> None:
+    same(evolve(backend, dtype, case, steps=0), case.state.astype(dtype), "The state", case)
+    none = Case(case.cell, *case.grid, 0, case.seed)
+    got = loss_and_grads(backend, dtype, none)
+    same(got.state, case.state.astype(dtype), "The state", none)
+    assert got.loss == 0, f"the loss of no steps is {got.loss}: {none}"
+
+
+WRONG = (
+    ("image", "image", lambda x: x[..., :0]),
+    ("image without a batch axis", "image", lambda x: x[0]),
+    ("state of another width", "state", lambda x: np.concatenate([x, x], -1)),
+    ("state of another grid", "state", lambda x: np.concatenate([x, x], 1)),
+    ("perceive.bias", "perceive.bias", lambda x: x[:, None]),
+    ("update.weight", "update.weight", lambda x: x.T[None]),
+    ("integers in the image", "image", lambda x: x.astype(int)),
+    ("float16 in the state", "state", lambda x: x.astype("float16")),
+    ("another dtype in the state", "state", lambda x: x.astype({4: "f8", 8: "f4"}[x.itemsize])),
+    ("another dtype in update.bias", "update.bias", lambda x: x.astype({4: "f8", 8: "f4"}[x.itemsize])),
+)
+
+
+@pytest.mark.parametrize(("name", "change"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+def test_backends_c15_arrays_that_do_not_fit_the_cell_are_refused(
+    backend: Any, dtype: str, name: str, change: Any
+) -> None:
+    arrays = {**CASE.params, "image": CASE.image, "state": CASE.state}
+    arrays = {key: x.astype(dtype) for key, x in arrays.items()}
+    arrays[name] = change(arrays[name])
+    moved = {key: backend.asarray(x) for key, x in arrays.items()}
+    image, state = moved.pop("image"), moved.pop("state")
+    for call in calls(backend, dtype, moved, image, state):
+        with pytest.raises(Refused, match=name):
+            call()
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown"])
+def test_backends_c15_other_parameters_are_refused(backend: Any, dtype: str, change: str) -> None:
+    params = {name: move(backend, param, dtype) for name, param in CASE.params.items()}
+    name = "update.bias" if change == "missing" else "gate.weight"
+    if change == "missing":
+        del params[name]
+    else:
+        params[name] = params["update.bias"]
+    image, state = move(backend, CASE.image, dtype), move(backend, CASE.state, dtype)
+    for call in calls(backend, dtype, params, image, state):
+        with pytest.raises(Refused, match=name):
+            call()
+
+
+@pytest.mark.parametrize("change", [{"steps": -1}, {"start": -1}])
+def test_backends_c15_negative_steps_are_refused(backend: Any, dtype: str, change: dict[str, int]) -> None:
+    with pytest.raises(Refused, match="negative"):
+        evolve(backend, dtype, CASE, CASE.streams, **change)
+
+
+BAD_TARGETS: dict[str, tuple[str, dict]] = {
+    "an unknown loss": ("loss", {"loss": "l1"}),
+    "a label too many": ("labels", {"target": np.array([0, 3])}),
+    "a negative label": ("labels", {"target": np.array([0, -1])}),
+    "labels of another batch": ("target", {"target": np.array([0, 1, 1])}),
+    "labels that are not integers": ("target", {"target": np.array([0.0, 1.0])}),
+    "a map of another grid": ("target", {"target": np.zeros((2, 4, 3), int)}),
+    "weights of another batch": ("weights", {"weights": np.ones((2, 3))}),
+    "weights without a batch axis": ("weights", {"weights": np.ones(2)}),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), list(BAD_TARGETS.values()), ids=list(BAD_TARGETS))
+def test_backends_c16_losses_that_are_not_defined_are_refused(
+    backend: Any, dtype: str, name: str, change: dict
+) -> None:
+    with pytest.raises(Refused, match=name):
+        loss_and_grads(backend, dtype, CASE, source=CASE.streams, **change)
+
+
+def test_backends_c17_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(Refused, match="reference"):
+        get_backend("no_such_backend")
+    with pytest.raises(Refused, match="evolve"):
+        get_backend("refca.philox")
+    assert get_backend("reference") is get_backend("refca.reference")
+
+
+def calls(backend: Any, dtype: str, params: dict, image: Array, state: Array) -> list:
+    """Both calls of the contract on these arrays, not yet made."""
+    target, weights = backend.asarray(CASE.target("labels")), move(backend, CASE.weights, dtype)
+    return [
+        lambda: backend.evolve(CASE.cell, params, image, state, CASE.streams, 1),
+        lambda: backend.loss_and_grads(CASE.cell, "l2", params, image, state, target, weights, CASE.streams),
+    ]
+
+
+def compare(got: Result, ref: Result, dtype: str, case: Case, arguments: dict) -> None:
+    """The loss, every gradient and the last state by the rule of `compare.py`, and no gradient besides."""
+    n, call = longest_sum(case.cell, case.cells), (case, arguments)
+    close(got.loss, np.float64(ref.loss), n, "The loss", call, steps=case.T, dtype=dtype)
+    assert set(got.grads) == set(ref.grads), f"gradients of {sorted(got.grads)}, not of {sorted(ref.grads)}"
+    for name, grad in ref.grads.items():
+        close(got.grads[name], grad, n, f"The gradient of {name}", call, steps=case.T)
+    close(got.state, ref.state, n, "The last state", call, steps=case.T)

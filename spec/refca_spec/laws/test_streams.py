@@ -1,0 +1,116 @@
+"""The laws of `spec/streams.md`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refca.randomness import FIRE, INITIAL, NOISE, RESET, Streams
+from refca.step import alive
+from refca_spec import index
+from refca_spec.calls import evolve
+from refca_spec.compare import close, longest_sum, same
+from refca_spec.strategies import Case, cases, law
+
+
+@law
+@given(case=cases(), t=st.integers(0, 2**32 - 1), purpose=st.sampled_from((FIRE, NOISE, RESET, INITIAL)))
+def test_streams_c1_the_counter_is_cell_sample_step_and_purpose(case: Case, t: int, purpose: int) -> None:
+    s, block = case.streams, case.seed % 3
+    got = np.stack(s.words(purpose, block, t, *case.grid), -1)
+    ref = np.empty_like(got)
+    for b, y, x in np.ndindex(*case.grid):
+        ref[b, y, x] = index.word(s.seed, s.first_sample + b, t, case.W, y, x, purpose, block)
+    same(got, ref, "The words of each cell", (case, t, purpose))
+
+
+@law
+@given(case=cases(), t=st.integers(0, 1000), rate=st.floats(0, 1))
+def test_streams_c2_a_cell_fires_if_its_word_is_below_the_rate(case: Case, t: int, rate: float) -> None:
+    word, _, _, _ = case.streams.words(FIRE, 0, t, *case.grid)
+    ref = np.vectorize(lambda w: int(w) < round(rate * 2**32), otypes=[bool])(word)
+    same(case.streams.fires(rate, t, *case.grid), ref, "The fire mask", (case, t, rate))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all(rate: float) -> None:
+    same(Streams(3).fires(rate, 0, 2, 9, 9), np.full((2, 9, 9), rate == 1), "The fire mask", rate)
+
+
+@law
+@given(case=cases(noise=0.5), t=st.integers(0, 1000))
+def test_streams_c3_normal_numbers_by_box_muller(case: Case, t: int) -> None:
+    s, D = case.streams, case.cell.state_channels
+    got = s.normals(NOISE, t, *case.grid, D)
+    ref = np.empty((*case.grid, D))
+    for b, y, x, c in np.ndindex(*ref.shape):
+        words = index.word(s.seed, s.first_sample + b, t, case.W, y, x, NOISE, c // 4)
+        ref[b, y, x, c] = index.normal(words, c)
+    close(got, ref, 1, "The noise", (case, t))
+
+
+@law
+@given(case=cases(B=2), t=st.integers(0, 1000))
+def test_streams_c4_a_slice_of_a_batch_draws_what_the_batch_draws(case: Case, t: int) -> None:
+    whole = case.streams.at(case.cell, t, *case.grid)
+    later = Streams(case.streams.seed, case.streams.first_sample + 1)
+    part = later.at(case.cell, t, case.B - 1, case.H, case.W)
+    same(part.fires, whole.fires[1:], "The fire mask of a slice", (case, t))
+    if whole.noise is not None and part.noise is not None:
+        same(part.noise, whole.noise[1:], "The noise of a slice", (case, t))
+
+
+@law
+@given(seed=st.integers(0, 2**64 - 1), first=st.integers(0, 2**32 - 1), i=st.integers(0, 2**40))
+def test_streams_c5_folding_in_a_training_step_gives_another_key(seed: int, first: int, i: int) -> None:
+    folded = Streams(seed, first).fold(i)
+    w0, w1, _, _ = index.philox((i % 2**32, i // 2**32, 0, 4 * 2**16), (seed % 2**32, seed // 2**32))
+    assert (folded.seed, folded.first_sample) == (w0 + 2**32 * w1, first)
+    assert folded.seed != Streams(seed, first).fold(i + 1).seed
+
+
+@law
+@given(case=cases(noise=0.0), t=st.integers(0, 100))
+def test_streams_c6_a_backend_fires_exactly_these_cells(backend: Any, dtype: str, case: Case, t: int) -> None:
+    """Every update is 1, so the last state counts the steps in which a cell fired: exact in any dtype."""
+    params = {name: np.zeros_like(param) for name, param in case.params.items()}
+    params["update.bias"][...] = 1
+    zeros = np.zeros_like(case.state)
+    got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, start=t)
+    live = alive(case.cell, case.image)
+    fires = (case.streams.fires(case.cell.fire_rate, t + i, *case.grid) & live for i in range(case.T))
+    ref = np.broadcast_to(sum(mask.astype(dtype) for mask in fires)[..., None], got.shape)
+    same(got, ref, "The number of steps in which a cell fired", (case, t))
+
+
+@law
+@given(case=cases(noise=0.5), t=st.integers(0, 100))
+def test_streams_c7_a_backend_adds_exactly_this_noise(backend: Any, dtype: str, case: Case, t: int) -> None:
+    params = {name: np.zeros_like(param) for name, param in case.params.items()}
+    zeros = np.zeros_like(case.state)
+    got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, start=t)
+    ref, live = zeros, alive(case.cell, case.image)
+    for i in range(case.T):
+        fires, noise, _ = case.streams.at(case.cell, t + i, *case.grid)
+        ref = ref + (fires & live)[..., None] * 0.5 * noise
+    close(got, ref, longest_sum(case.cell), "A state that only noise moves", (case, t), steps=case.T)
+
+
+@law
+@given(case=cases())
+def test_streams_c8_a_source_that_the_cell_does_not_use_is_none(case: Case) -> None:
+    fires, noise, z = case.streams.at(case.cell, 0, *case.grid)
+    assert fires.shape == case.grid
+    assert fires.dtype == bool
+    assert (noise is None) == (case.cell.noise == 0), f"noise is {noise} for {case.cell}"
+    assert z is None
+
+
+@pytest.mark.parametrize(("seed", "first"), [(-1, 0), (2**64, 0), (0, -1), (0, 2**32)])
+def test_streams_c9_other_seeds_and_sample_numbers_are_refused(seed: int, first: int) -> None:
+    with pytest.raises(ValueError, match=r"seed|first_sample"):
+        Streams(seed, first)

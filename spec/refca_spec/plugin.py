@@ -1,0 +1,93 @@
+"""The pytest plugin: which backends the laws are tried on.
+
+    pytest --pyargs refca_spec --refca-backend mypkg.mymodule [--refca-backend …] [--refca-examples 100]
+
+Without the option: every registered backend. A named backend that cannot be used ends the run with one
+sentence; a registered one that cannot work on this machine is skipped, and the summary says why.
+
+The laws' fixtures are `backend`, a module as `spec/backends.md` describes, and `dtype`, "float32" or
+"float64"; a backend with an attribute `dtypes` is tried on these only. Nothing here touches other tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+LAWS = "refca_spec.laws."
+DTYPES = ("float32", "float64")
+ABSENT: dict[str, str] = {}  # backends that cannot work here, and why
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("refca", "the laws of refca")
+    group.addoption(
+        "--refca-backend",
+        action="append",
+        metavar="NAME",
+        help="try the laws on this backend: a registered name or a dotted module name (repeatable)",
+    )
+    group.addoption(
+        "--refca-examples", type=int, metavar="N", help="how many examples to try each law on (20)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--refca-examples"):
+        from refca_spec.strategies import register
+
+        register(config.getoption("--refca-examples"))
+    for name in config.getoption("--refca-backend") or ():
+        named(name)
+
+
+def named(name: str) -> Any:
+    """The backend that was asked for by name. Raises UsageError if it cannot be used."""
+    from refca.backend import get_backend
+
+    try:
+        return get_backend(name)
+    except (ImportError, ValueError) as error:
+        raise pytest.UsageError(f"--refca-backend {name}: {error}") from error
+
+
+def registered() -> dict[str, Any]:
+    """Every registered backend that works here, by name, the reference first; the others go into ABSENT."""
+    from refca.backend import Unavailable, backend_names, get_backend
+
+    found = {}
+    for name in sorted({*backend_names(), "cpu"}, key=lambda name: (name != "reference", name)):
+        try:
+            found[name] = get_backend(name)
+        except Unavailable as error:
+            ABSENT[name] = str(error)
+        except ValueError as error:  # "cpu" outside an installation that has it
+            if name != "cpu":
+                raise
+            ABSENT[name] = str(error)
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not metafunc.module.__name__.startswith(LAWS) or "backend" not in metafunc.fixturenames:
+        return
+    names = metafunc.config.getoption("--refca-backend")
+    backends = {name: named(name) for name in names} if names else registered()
+    skips = [pytest.param(None, None, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
+    if "dtype" in metafunc.fixturenames:
+        params = [
+            pytest.param(backend, dtype, id=f"{name}-{dtype}")
+            for name, backend in backends.items()
+            for dtype in getattr(backend, "dtypes", DTYPES)
+        ]
+        metafunc.parametrize(("backend", "dtype"), [*params, *skips])
+    else:
+        params = [pytest.param(backend, id=name) for name, backend in backends.items()]
+        skips = [pytest.param(None, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
+        metafunc.parametrize("backend", [*params, *skips])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, why in ABSENT.items():
+        terminalreporter.write_line(f'refca: the laws were not tried on the backend "{name}": {why}')

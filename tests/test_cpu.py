@@ -1,0 +1,98 @@
+"""What the cpu backend promises beyond the laws: threads and parts change nothing, sizes do not matter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import refca_cpu
+from refca_cpu import blas, unroll
+from refca_spec.compare import same
+
+import refca
+from refca import reference
+
+
+def problem(B: int, seed: int = 0) -> tuple[Any, ...]:
+    """A digits cell with weights that do something, and images of which a sixth lives."""
+    rng = np.random.default_rng(seed)
+    cell = refca.digits_cell()
+    params = {
+        name: (x + rng.normal(0, 0.02, x.shape)).astype(np.float32)
+        for name, x in refca.init_params(cell, 0).items()
+    }
+    image = (rng.random((B, 12, 10, 1)) * (rng.random((B, 12, 10, 1)) < 1 / 6)).astype(np.float32)
+    state = rng.normal(0, 1, (B, 12, 10, 19)).astype(np.float32)
+    weights = np.zeros((25, B), np.float32)
+    weights[[3, -1]] = 1 / B
+    return cell, params, image, state, rng.integers(0, 10, B), weights
+
+
+@pytest.mark.parametrize("B", [1, 3, 16, 33])
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch, B: int) -> None:
+    cell, params, image, state, label, weights = problem(B)
+    results = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("REFCA_THREADS", threads)
+        evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 23)
+        loss, grads, last = refca_cpu.loss_and_grads(
+            cell, "ce", params, image, state, label, weights, refca.Streams(1), image_grad=True
+        )
+        results.append((evolved, np.float64(loss), last, *grads.values()))
+    for other in results[1:]:
+        for got, expected in zip(other, results[0], strict=True):
+            same(got, expected, f"a result of {B} samples", "other threads")
+
+
+def test_parts_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, params, image, state, label, weights = problem(5)
+    expected = reference.loss_and_grads(cell, "l2", params, image, state, label, weights, refca.Streams(1))
+    for size, span in ((1, 1), (2, 7), (5, 30)):
+        monkeypatch.setattr(unroll, "PART", size)
+        monkeypatch.setattr(unroll, "TAPED_PART", size)
+        monkeypatch.setattr(unroll, "SPAN", span)
+        loss, grads, last = refca_cpu.loss_and_grads(
+            cell, "l2", params, image, state, label, weights, refca.Streams(1)
+        )
+        assert loss == pytest.approx(expected[0], rel=1e-5)
+        evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 25)
+        np.testing.assert_allclose(last, expected[2], atol=2e-4)
+        np.testing.assert_allclose(evolved, expected[2], atol=2e-4)
+        for name, grad in grads.items():
+            scale = abs(expected[1][name]).max()
+            np.testing.assert_allclose(grad / scale, expected[1][name] / scale, atol=2e-4)
+
+
+def test_it_can_be_called_from_several_threads_at_once() -> None:
+    cell, params, image, state, _, _ = problem(6)
+    expected = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 9)
+    results: list[Any] = [None] * 4
+
+    def work(i: int) -> None:
+        results[i] = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 9)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for got in results:
+        same(got, expected, "the state", "four calls at once")
+
+
+def test_the_library_of_matrix_products_keeps_its_own_number_of_threads() -> None:
+    cell, params, image, state, _, _ = problem(2)
+    before = [library["num_threads"] for library in blas.controller().info()]
+    refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 2)
+    assert [library["num_threads"] for library in blas.controller().info()] == before
+
+
+def test_nothing_but_the_backend_brings_the_compiler_in() -> None:
+    code = "import sys, refca.train, refca.evaluate; sys.exit(bool({'numba', 'cupy'} & sys.modules.keys()))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0

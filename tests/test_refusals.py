@@ -1,0 +1,209 @@
+"""Bad input: one sentence that names the cause and the remedy, exit code 2, and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import refca
+from refca import evaluate, programs, train
+from refca.checkpoint import load_weights
+
+Capture = pytest.CaptureFixture[str]
+SHORT = ["--experiment", "demo", "--steps", "12", "--batch", "4", "--pool", "8", "--unroll", "2"]
+
+
+def sentence(capsys: Capture, program: Callable[[], int]) -> str:
+    """What a program that must exit with 2 says: one line."""
+    capsys.readouterr()
+    assert program() == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refca: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    out = tmp_path / "run"
+    assert train.main([*SHORT, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def params() -> dict[str, np.ndarray]:
+    return refca.init_params(refca.digits_cell(), 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--backend", "warp"], 'unknown backend "warp"; known are cpu, reference'),
+        (["--backend", "json"], '"json" is not a backend: it has no asarray'),
+        (["--experiment", "nonsense"], 'no experiment "nonsense"; known are demo, digits-ce'),
+        (["--dataset", "cifar"], 'unknown dataset "cifar"; known are mnist, optdigits'),
+        (["--loss", "hinge"], 'unknown loss "hinge"; known are l2, ce'),
+        (["--regime", "chaotic"], 'unknown regime "chaotic"; known are naive, persistent, mutating'),
+        (["--batch", "9", "--pool", "8"], "a batch of 9 does not fit in a pool of 8"),
+        (["--batch", "0"], "batch must be at least 1, got 0"),
+        (["--rate", "nan"], "rate must be a positive number, got nan"),
+        (["--noise", "-1"], "noise must be a finite number that is not negative, got -1.0"),
+        (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
+        (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
+        (
+            ["--dataset", "mnist", "--data", "nowhere"],
+            "are neither in nowhere nor in nowhere/mnist; put them",
+        ),
+        (["--resume"], "holds no checkpoint to resume from; start the run without --resume"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], words: str) -> None:
+    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run"), *flags]))
+    assert words in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture) -> None:
+    for flags in (["--stpes", "3"], ["--steps", "many"]):
+        with pytest.raises(SystemExit) as exit:
+            train.main(flags)
+        assert exit.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("steps = ", "settings.toml: "),
+        ("stpes = 3", '"stpes" is not a setting; known are dataset'),
+        ('steps = "many"', "steps must be int, got 'many'"),
+        ("steps = true", "steps must be int, got True"),
+    ],
+)
+def test_an_experiment_file_is_refused_by_name(
+    tmp_path: Path, capsys: Capture, text: str, words: str
+) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    flags = ["--experiment", str(tmp_path / "settings.toml"), "--out", str(tmp_path / "run")]
+    assert words in sentence(capsys, lambda: train.main(flags))
+
+
+def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) -> None:
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    assert f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out" in said
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_resumed_run_keeps_its_settings(out: Path, capsys: Capture) -> None:
+    said = sentence(capsys, lambda: train.main(["--out", str(out), "--resume", "--steps", "99"]))
+    assert "has steps 12, not 99; a resumed run keeps its settings" in said
+    assert "--resume needs --out" in sentence(capsys, lambda: train.main(["--resume"]))
+
+
+def test_a_checkpoint_cut_short_is_refused_wherever_it_is_cut(out: Path, capsys: Capture) -> None:
+    checkpoint = out / "checkpoint.safetensors"
+    content = checkpoint.read_bytes()
+    for length in (0, 5, 100, len(content) // 2, len(content) - 1):
+        checkpoint.write_bytes(content[:length])
+        for program in (
+            lambda: train.main(["--out", str(out), "--resume"]),
+            lambda: evaluate.main([str(out)]),
+        ):
+            assert f"{checkpoint} is not a whole safetensors file" in sentence(capsys, program)
+        assert checkpoint.read_bytes() == content[:length]
+
+
+def test_weights_of_another_cell_or_with_a_nan_are_refused(
+    tmp_path: Path, capsys: Capture, params: dict[str, np.ndarray]
+) -> None:
+    path = tmp_path / "weights.npz"
+    wrong: list[tuple[dict[str, np.ndarray], str]] = [
+        ({**params, "update.weight": params["update.weight"][:, :18]}, "update.weight has shape (80, 18)"),
+        (
+            {k: v for k, v in params.items() if k != "update.bias"},
+            "the parameter update.bias (19,) is missing",
+        ),
+        ({**params, "gate.weight": np.zeros((80, 1), np.float32)}, "gate.weight is not a parameter"),
+        ({k: v.astype(np.int64) for k, v in params.items()}, "is int64; use float32 or float64"),
+        (
+            {**params, "update.bias": np.full(19, np.nan, np.float32)},
+            "update.bias holds a number that",
+        ),
+    ]
+    for arrays, words in wrong:
+        np.savez(path, allow_pickle=False, **arrays)
+        said = sentence(capsys, lambda: evaluate.main([str(path), "--dataset", "optdigits"]))
+        assert f"refca: {path}: " in said
+        assert words in said
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "is not a whole .npz file" in sentence(capsys, lambda: evaluate.main([str(path)]))
+    missing = tmp_path / "none.npz"
+    assert f"{missing} does not exist" in sentence(capsys, lambda: evaluate.main([str(missing)]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--samples", "0"], "--samples goes from 1 to 297, the test digits of optdigits; got 0"),
+        (["--samples", "298"], "--samples goes from 1 to 297"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--noise", "nan"], "noise must be a finite number that is not negative, got nan"),
+    ],
+)
+def test_evaluation_refuses(out: Path, capsys: Capture, flags: list[str], words: str) -> None:
+    assert words in sentence(capsys, lambda: evaluate.main([str(out), *flags]))
+
+
+def test_a_full_disk_leaves_the_checkpoint_of_before(
+    out: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    real, calls = os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(other))
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        flags = [*SHORT, "--out", str(other), "--checkpoint-every", "1"]
+        assert "No space left on device" in sentence(capsys, lambda: train.main(flags))
+    assert train.main(["--out", str(other), "--resume"]) == 0
+    mine, theirs = load_weights(other)[1], load_weights(out)[1]
+    for name in theirs:
+        np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_a_loss_that_is_not_a_number_ends_training_and_keeps_the_checkpoint(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    flags = [*SHORT, "--out", str(tmp_path / "run"), "--rate", "1e30", "--checkpoint-every", "1"]
+    with np.errstate(all="ignore"):
+        said = sentence(capsys, lambda: train.main(flags))
+    assert "is not a number" in said
+    load_weights(tmp_path / "run")  # finite, or it would be refused
+
+
+def test_a_thread_setting_that_is_no_number_is_refused(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*SHORT, "--backend", "cpu", "--out", str(tmp_path / "run")]
+    for setting in ("many", "0", "-1", ""):
+        monkeypatch.setenv("REFCA_THREADS", setting)
+        assert "REFCA_THREADS is a number of threads from 1 on" in sentence(capsys, lambda: train.main(flags))
+
+
+def test_ctrl_c_is_said_in_a_word_and_exits_with_130(capsys: Capture) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert programs.exit_code(interrupted) == 130
+    assert capsys.readouterr().err == "refca: stopped\n"
