@@ -84,6 +84,10 @@ def backward(
     K, most, dtype = pixels.shape[1] - D, widest(offsets), pixels.dtype
     seen, seen_grad = np.empty((most, len(perceive)), dtype), np.empty((most, len(perceive)), dtype)
     felt_grad, proposal_grad = np.empty((n + 1, most, P), dtype), np.empty((most, D), dtype)
+    back_update, back_perceive = np.ascontiguousarray(update.T), np.ascontiguousarray(perceive.T)
+    back_hidden = np.empty_like(hidden)
+    for j in range(n):
+        back_hidden[j] = hidden[j].T
     square, tall, flat = np.empty((P, P), dtype), np.empty((len(perceive), P), dtype), np.empty((P, D), dtype)
     for i in range(len(offsets) - 2, -1, -1):
         count_grad(grad, i, counted)
@@ -100,19 +104,19 @@ def backward(
         np.dot(felt[n, a:b].T, proposal_grad[:R], flat)
         update_grad += flat
         add_rows(update_bias_grad, proposal_grad[:R])
-        np.dot(proposal_grad[:R], update.T, felt_grad[n, :R])
+        np.dot(proposal_grad[:R], back_update, felt_grad[n, :R])
         for j in range(n - 1, -1, -1):
             relu_grad(felt_grad[j + 1, :R], felt[j + 1, a:b])
             np.dot(felt[j, a:b].T, felt_grad[j + 1, :R], square)
             hidden_grad[j] += square
             add_rows(biases_grad[j + 1], felt_grad[j + 1, :R])
-            np.dot(felt_grad[j + 1, :R], hidden[j].T, felt_grad[j, :R])
+            np.dot(felt_grad[j + 1, :R], back_hidden[j], felt_grad[j, :R])
         relu_grad(felt_grad[0, :R], felt[0, a:b])
         np.dot(seen[:R].T, felt_grad[0, :R], tall)
         perceive_grad += tall
         add_rows(biases_grad[0], felt_grad[0, :R])
         if i > 0 or whole:
-            np.dot(felt_grad[0, :R], perceive.T, seen_grad[:R])
+            np.dot(felt_grad[0, :R], back_perceive, seen_grad[:R])
             look_grad(grad, row, corner[a:b], seen_grad)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from refca.cell import Array, Cell, Params
 from refca.check import Refused, check_targets, check_unroll
 from refca.randomness import Randomness
+from refca.step import alive
 from refca_cpu import blas, kernels
 from refca_cpu.layout import Counted, Live, Packed, Tape, flat, pad
 from refca_cpu.updates import draw_updates, source_of
@@ -44,7 +45,7 @@ def evolve(
     packed, sigma = Packed.of(cell, params), state.dtype.type(cell.noise)
     last = np.empty_like(state)
 
-    def work(part: slice) -> None:
+    def work(part: Array) -> None:
         pixels, live = pad(image[part], state[part]), Live.of(cell, image[part])
         tape = Tape.empty(cell, 0, state.dtype)
         for first in range(start, start + steps, SPAN):
@@ -54,7 +55,7 @@ def evolve(
             kernels.forward(flat(pixels), pixels.shape[2], updates, sigma, packed, tape, counted)
         last[part] = pixels[:, 1:-1, 1:-1, cell.image_channels :]
 
-    over_parts(work, len(image), PART)
+    over_parts(work, balanced(alive(cell, image), PART))
     return last
 
 
@@ -83,7 +84,7 @@ def loss_and_grads(
     last, image_grads = np.empty_like(state), np.empty_like(image)
     K = cell.image_channels
 
-    def work(part: slice) -> tuple[float, Packed]:
+    def work(part: Array) -> tuple[float, Packed]:
         pixels, live = pad(image[part], state[part]), Live.of(cell, image[part])
         updates = draw_updates(cell, source, live, part, start, steps, state.dtype)
         tape = Tape.empty(cell, len(updates.corner), state.dtype)
@@ -96,7 +97,7 @@ def loss_and_grads(
         image_grads[part] = grad[:, 1:-1, 1:-1, :K]
         return value, grads
 
-    parts = over_parts(work, len(image), TAPED_PART)
+    parts = over_parts(work, balanced(alive(cell, image), TAPED_PART))
     total = Packed.zeros(cell, state.dtype)
     for _, grads in parts:
         for array, grad in zip(total, grads, strict=True):
@@ -105,9 +106,17 @@ def loss_and_grads(
     return float(sum(value for value, _ in parts)), named, last
 
 
-def over_parts(work: Callable[[slice], T], samples: int, size: int) -> list[T]:
-    """The results of `work` on parts of `size` samples, in order, from as many threads as `threads()`."""
-    parts = [slice(first, min(first + size, samples)) for first in range(0, samples, size)]
+def balanced(live: Array, size: int) -> list[Array]:
+    """The samples in parts of at most `size`, with about as many live cells (B, H, W) in each."""
+    largest_first = np.argsort(-live.sum(axis=(1, 2)), kind="stable")
+    count = -(-len(live) // size)
+    rows = [largest_first[i : i + count] for i in range(0, len(live), count)]
+    turned = [row if i % 2 == 0 else row[::-1] for i, row in enumerate(rows)]  # there and back again
+    return [np.sort([row[p] for row in turned if p < len(row)]) for p in range(count)]
+
+
+def over_parts(work: Callable[[Array], T], parts: list[Array]) -> list[T]:
+    """The results of `work` on each part, in order, from as many threads as `threads()`."""
     with blas.single_threaded():
         if len(parts) == 1 or threads() == 1:
             return [work(part) for part in parts]

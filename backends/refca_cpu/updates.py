@@ -30,10 +30,10 @@ def source_of(cell: Cell, randomness: Randomness, shape: Any, start: int, steps:
 
 
 def draw_updates(
-    cell: Cell, source: Source, live: Live, part: slice, first: int, steps: int, dtype: Any
+    cell: Cell, source: Source, live: Live, part: Array, first: int, steps: int, dtype: Any
 ) -> Updates:
-    """The updates of a part's live cells at `steps` steps from `first` on."""
-    sample = live.sample + part.start
+    """The updates of the live cells of a part, samples of the batch, at `steps` steps from `first` on."""
+    sample = part[live.sample]
     if isinstance(source, Streams):
         key = tuple(np.uint64(word) for word in source.key)
         number = (sample + source.first_sample).astype(np.uint32)

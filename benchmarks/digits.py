@@ -1,0 +1,282 @@
+"""How fast the digits automaton is on this processor, beside PyTorch and JAX doing the same work.
+
+    python benchmarks/digits.py [--quick]
+
+A training step is a forward and backward pass through 20 steps and all gradients, with masks and noise drawn
+inside; refca draws from Philox streams, the peers from their own generators. Evaluation is 200 steps of 1,000
+digits without gradients; peers are timed on fewer steps and scaled up. Every contestant is first compared
+with the reference in float64 on the same weights, digits and draws.
+
+The floor is the time that the matrix products of the cells that update would take at the rate that one
+large single-precision product reaches here on all threads. Digits are 28×28 images made from scikit-learn's,
+of which about as many pixels live as of MNIST's, so that no download is needed.
+
+Everything uses REFCA_THREADS threads, by default all processors: nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import refca_cpu
+
+import refca
+from refca import reference
+from refca.data import load
+from refca.step import alive
+
+STEPS, EVALUATED, EVALUATION_STEPS = 20, 1000, 200
+THREADS = refca_cpu.threads()
+
+Digits = tuple[np.ndarray, np.ndarray]
+
+
+class Problem:
+    """Weights that have moved off zero, and the digits: one problem for all contestants."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.cell = refca.digits_cell()
+        params = refca.init_params(self.cell, 0)
+        params["update.weight"] = rng.normal(0, 0.02, params["update.weight"].shape).astype(np.float32)
+        self.params = params
+        self.digits = load("optdigits-28").train
+
+    def batch(self, size: int) -> Digits:
+        return self.digits.images(slice(size)), self.digits.labels[:size]
+
+    def draws(self, size: int, steps: int) -> refca.Recorded:
+        drawn = [refca.Streams(0).at(self.cell, t, size, 28, 28) for t in range(steps)]
+        noise = np.stack([draw.noise for draw in drawn]).astype(np.float32)
+        return refca.Recorded(np.stack([draw.fires for draw in drawn]), noise)
+
+
+def weights(size: int) -> np.ndarray:
+    """The last step counts, each digit for its share."""
+    rows = np.zeros((STEPS, size), np.float32)
+    rows[-1] = 1 / size
+    return rows
+
+
+class Refca:
+    name = "refca, cpu backend"
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def gradients(self, size: int, source: Any) -> tuple[float, dict[str, np.ndarray]]:
+        image, label = self.problem.batch(size)
+        state = refca.init_state(self.problem.cell, image)
+        loss, grads, _ = refca_cpu.loss_and_grads(
+            self.problem.cell, "l2", self.problem.params, image, state, label, weights(size), source
+        )
+        return loss, grads
+
+    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
+        return self.gradients(size, self.problem.draws(size, STEPS))
+
+    def training(self, size: int) -> Callable[[], Any]:
+        return lambda: self.gradients(size, refca.Streams(1))
+
+    def evaluation(self, steps: int) -> Callable[[], Any]:
+        image, _ = self.problem.batch(EVALUATED)
+        state = refca.init_state(self.problem.cell, image)
+        return lambda: refca_cpu.evolve(
+            self.problem.cell, self.problem.params, image, state, refca.Streams(1), steps
+        )
+
+
+class Torch:
+    def __init__(self, problem: Problem, compiled: bool) -> None:
+        import torch
+        import torch_peer as peer
+
+        torch.set_num_threads(THREADS)
+        self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
+        self.problem, self.torch, self.peer = problem, torch, peer
+        self.params = peer.load_params(problem.params)
+        self.loss = torch.compile(peer.loss) if compiled else peer.loss
+        self.unroll = torch.compile(peer.unroll) if compiled else peer.unroll
+
+    def step(self, image: Any, label: Any, draws: Any) -> float:
+        for p in self.params.values():
+            p.grad = None
+        state = self.torch.zeros(len(image), 19, 28, 28)
+        loss, _ = self.loss(self.params, image, state, label, STEPS, draws)
+        loss.backward()
+        return loss.item()
+
+    def tensors(self, size: int) -> tuple[Any, Any]:
+        image, label = self.problem.batch(size)
+        return self.peer.from_reference(image), self.torch.from_numpy(label)
+
+    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
+        source = self.problem.draws(size, STEPS)
+        fires = self.torch.from_numpy(np.asarray(source.fire[:, :, None], np.float32))
+        draws = list(zip(fires, map(self.peer.from_reference, source.noise), strict=True))
+        loss = self.step(*self.tensors(size), draws)
+        return loss, self.peer.grads_to_reference(self.params, self.problem.params)
+
+    def training(self, size: int) -> Callable[[], Any]:
+        image, label = self.tensors(size)
+        return lambda: self.step(image, label, None)
+
+    def evaluation(self, steps: int) -> Callable[[], Any]:
+        image, _ = self.tensors(EVALUATED)
+        state = self.torch.zeros(EVALUATED, 19, 28, 28)
+
+        def run() -> Any:
+            with self.torch.no_grad():
+                return self.unroll(self.params, image, state, steps)
+
+        return run
+
+
+class Jax:
+    name = "JAX, jit"
+
+    def __init__(self, problem: Problem) -> None:
+        import jax
+        import jax_peer as peer
+
+        self.problem, self.jax, self.peer = problem, jax, peer
+        self.params = {name: jax.numpy.asarray(x) for name, x in problem.params.items()}
+        self.unroll = jax.jit(peer.unroll, static_argnames="steps")
+
+    def run(self, size: int, draws: Any) -> Any:
+        image, label = (self.jax.numpy.asarray(x) for x in self.problem.batch(size))
+        state = self.jax.numpy.zeros((size, 28, 28, 19))
+        key = self.jax.random.key(0)
+        return lambda: self.jax.block_until_ready(
+            self.peer.loss_and_grads(self.params, image, state, label, key, STEPS, draws)
+        )
+
+    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
+        source = self.problem.draws(size, STEPS)
+        (loss, _), grads = self.run(size, list(zip(source.fire, source.noise, strict=True)))()
+        return float(loss), {name: np.asarray(x) for name, x in grads.items()}
+
+    def training(self, size: int) -> Callable[[], Any]:
+        return self.run(size, None)
+
+    def evaluation(self, steps: int) -> Callable[[], Any]:
+        image = self.jax.numpy.asarray(self.problem.batch(EVALUATED)[0])
+        state, key = self.jax.numpy.zeros((EVALUATED, 28, 28, 19)), self.jax.random.key(0)
+        return lambda: self.jax.block_until_ready(self.unroll(self.params, image, state, key, steps))
+
+
+def check(contestant: Any, problem: Problem, size: int = 4) -> None:
+    """Raises AssertionError unless loss and gradients are the reference's, to float32 rounding."""
+    image, label = problem.batch(size)
+    image64 = image.astype(np.float64)
+    params = {name: x.astype(np.float64) for name, x in problem.params.items()}
+    state = refca.init_state(problem.cell, image64)
+    loss, grads, _ = reference.loss_and_grads(
+        problem.cell, "l2", params, image64, state, label, weights(size), problem.draws(size, STEPS)
+    )
+    got, got_grads = contestant.checked(size)
+    np.testing.assert_allclose(got, loss, rtol=1e-5, err_msg=contestant.name)
+    for name, grad in grads.items():
+        error = np.linalg.norm(got_grads[name] - grad) / np.linalg.norm(grad)
+        assert error < 1e-4, f"{contestant.name}: the gradient of {name} is off by {error:.1e}"
+
+
+def paired(runs: list[Callable[[], Any]], rounds: int) -> list[float]:
+    """The median seconds of each run, measured in turn, round after round.
+
+    A turn is two runs, of which the first is not counted: the threads of whoever was before go on spinning
+    for a while, and the caches hold other things.
+    """
+    for run in runs:
+        run()
+    seconds: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, taken in zip(runs, seconds, strict=True):
+            run()
+            begun = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - begun)
+    return [statistics.median(taken) for taken in seconds]
+
+
+def product_rate(rounds: int) -> float:
+    """Floating-point operations a second of a 2048² single-precision matrix product, on all threads."""
+    from threadpoolctl import threadpool_limits
+
+    a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
+    with threadpool_limits(THREADS):
+        return 2 * 2048**3 / paired([lambda: a @ a], rounds)[0]
+
+
+def operations(problem: Problem, size: int, steps: int, gradients: bool) -> float:
+    """Operations in the matrix products of the cells that update, in `steps` steps of `size` digits.
+
+    The way back has two products for each one forward, but for the first step, which needs no gradient with
+    respect to what its cells saw.
+    """
+    image, _ = problem.batch(size)
+    live = float(alive(problem.cell, image).sum()) * problem.cell.fire_rate
+    perceive, hidden, update = (2 * problem.params[n].size for n in PRODUCTS)
+    forward = live * steps * (perceive + hidden + update)
+    return forward * 3 - live * perceive if gradients else forward
+
+
+PRODUCTS = ("perceive.weight", "hidden.0.weight", "update.weight")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    quick = parser.parse_args().quick
+    rounds = 3 if quick else 15
+    problem = Problem()
+    contestants: list[Any] = [Refca(problem), Torch(problem, False), Torch(problem, True), Jax(problem)]
+    for contestant in contestants:
+        check(contestant, problem)
+    print("all compute the same loss and gradients, to float32 rounding")
+
+    rate = product_rate(rounds)
+    print(f"{processor()}, {THREADS} threads; a large matrix product runs at {rate / 1e9:.0f} GFLOP/s\n")
+    print(
+        "| | " + " | ".join(c.name for c in contestants) + " | floor | times faster than the fastest peer |"
+    )
+    print("|---|" + "---:|" * (len(contestants) + 2))
+    for size in (16, 64):
+        times = paired([c.training(size) for c in contestants], rounds if size == 16 else max(3, rounds // 3))
+        floor = operations(problem, size, STEPS, gradients=True) / rate
+        report(f"training step, batch {size}", times, floor)
+    few = 4
+    peers = paired([c.evaluation(few) for c in contestants[1:]], 3)
+    [mine] = paired([contestants[0].evaluation(EVALUATION_STEPS)], 3)
+    floor = operations(problem, EVALUATED, EVALUATION_STEPS, gradients=False) / rate
+    report(
+        f"{EVALUATED:,} digits × {EVALUATION_STEPS} steps",
+        [mine, *(seconds * EVALUATION_STEPS / few for seconds in peers)],
+        floor,
+    )
+
+
+def report(what: str, seconds: list[float], floor: float) -> None:
+    mine, *peers = seconds
+    cells = [f"{s * 1e3:,.1f} ms" if s < 1 else f"{s:,.1f} s" for s in (*seconds, floor)]
+    print(f"| {what} | {' | '.join(cells)} | {min(peers) / mine:.1f} |", flush=True)
+
+
+def processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()
