@@ -51,10 +51,11 @@ class Problem:
     def batch(self, size: int) -> Digits:
         return self.digits.images(slice(size)), self.digits.labels[:size]
 
-    def draws(self, size: int, steps: int) -> refca.Recorded:
-        drawn = [refca.Streams(0).at(self.cell, t, size, 28, 28) for t in range(steps)]
-        noise = np.stack([draw.noise for draw in drawn]).astype(np.float32)
-        return refca.Recorded(np.stack([draw.fires for draw in drawn]), noise)
+    def draws(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Recorded fires and noise of all steps."""
+        drawn = [refca.Streams(0).at(self.cell, t, size, 28, 28) for t in range(STEPS)]
+        fires, noise, _ = zip(*drawn, strict=True)
+        return np.stack(fires), np.stack(noise).astype(np.float32)
 
 
 def weights(size: int) -> np.ndarray:
@@ -79,7 +80,7 @@ class Refca:
         return loss, grads
 
     def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
-        return self.gradients(size, self.problem.draws(size, STEPS))
+        return self.gradients(size, refca.Recorded(*self.problem.draws(size)))
 
     def training(self, size: int) -> Callable[[], Any]:
         return lambda: self.gradients(size, refca.Streams(1))
@@ -117,9 +118,9 @@ class Torch:
         return self.peer.from_reference(image), self.torch.from_numpy(label)
 
     def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
-        source = self.problem.draws(size, STEPS)
-        fires = self.torch.from_numpy(np.asarray(source.fire[:, :, None], np.float32))
-        draws = list(zip(fires, map(self.peer.from_reference, source.noise), strict=True))
+        fires, noise = self.problem.draws(size)
+        masks = self.torch.from_numpy(fires[:, :, None].astype(np.float32))
+        draws = list(zip(masks, map(self.peer.from_reference, noise), strict=True))
         loss = self.step(*self.tensors(size), draws)
         return loss, self.peer.grads_to_reference(self.params, self.problem.params)
 
@@ -158,8 +159,7 @@ class Jax:
         )
 
     def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
-        source = self.problem.draws(size, STEPS)
-        (loss, _), grads = self.run(size, list(zip(source.fire, source.noise, strict=True)))()
+        (loss, _), grads = self.run(size, list(zip(*self.problem.draws(size), strict=True)))()
         return float(loss), {name: np.asarray(x) for name, x in grads.items()}
 
     def training(self, size: int) -> Callable[[], Any]:
@@ -178,7 +178,7 @@ def check(contestant: Any, problem: Problem, size: int = 4) -> None:
     params = {name: x.astype(np.float64) for name, x in problem.params.items()}
     state = refca.init_state(problem.cell, image64)
     loss, grads, _ = reference.loss_and_grads(
-        problem.cell, "l2", params, image64, state, label, weights(size), problem.draws(size, STEPS)
+        problem.cell, "l2", params, image64, state, label, weights(size), refca.Recorded(*problem.draws(size))
     )
     got, got_grads = contestant.checked(size)
     np.testing.assert_allclose(got, loss, rtol=1e-5, err_msg=contestant.name)

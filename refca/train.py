@@ -63,12 +63,15 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--checkpoint-every", metavar="N", type=int, default=1000, help="training steps; default: 1000"
     )
-    settings = p.add_argument_group("settings of the experiment, to change one")
+    settings = p.add_argument_group(f"settings, to change some of the experiment's [those of {DEFAULT}]")
     for f in fields(Experiment):
         choices = f.metadata["choices"]
-        shown = f"; one of {', '.join(choices)}" if choices else ""
+        shown = f": {', '.join(choices)}" if choices else ""
         settings.add_argument(
-            f"--{f.name}", metavar="X", type=type(f.default), help=f.metadata["help"] + shown
+            f"--{f.name}",
+            metavar="X",
+            type=type(f.default),
+            help=f"{f.metadata['help']}{shown} [{f.default}]",
         )
     return p
 

@@ -10,7 +10,7 @@ import numpy as np
 from refca.data.dataset import Dataset, Split
 
 WHITE = 16
-HELD_OUT = 297  # the last of them, other people's handwriting than the first
+HELD_OUT = 297  # the last of them
 
 
 def optdigits(size: int | None = None) -> Dataset:
