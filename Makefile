@@ -10,10 +10,12 @@ INSTALLED := $(VENV)/installed
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# a run goes on where it was stopped: $(call run,NAME,EXPERIMENT)
+run = $(RUN) -m refca.train --out runs/$(1) \
+  $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2))
+
 demo: $(INSTALLED)  ## train on small digits, measure, draw: runs/demo, in about three minutes
-	@test ! -e runs/demo/weights.safetensors || { echo "runs/demo holds a demo already; remove it for a new one"; exit 1; }
-	@if test -e runs/demo/checkpoint.safetensors; then $(RUN) -m refca.train --out runs/demo --resume; \
-	 else $(RUN) -m refca.train --experiment demo --out runs/demo; fi
+	$(call run,demo,demo)
 	$(RUN) -m refca.evaluate runs/demo
 
 test: $(INSTALLED)  ## all tests and laws; those on real data need REFCA_DATA
@@ -38,9 +40,7 @@ bench: $(INSTALLED)  ## compare speed with PyTorch and JAX, which this installs
 	$(RUN) benchmarks/digits.py
 
 train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; resumes what was stopped
-	@if test -e runs/digits-l2-noise/checkpoint.safetensors; \
-	 then $(RUN) -m refca.train --out runs/digits-l2-noise --resume; \
-	 else $(RUN) -m refca.train --experiment digits-l2-noise --out runs/digits-l2-noise; fi
+	$(call run,digits-l2-noise,digits-l2-noise)
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \

@@ -4,14 +4,15 @@
 
 A training step is a forward and backward pass through 20 steps and all gradients, with masks and noise drawn
 inside; refca draws from Philox streams, the peers from their own generators. Evaluation is 200 steps of 1,000
-digits without gradients; peers are timed on fewer steps and scaled up. Every contestant is first compared
-with the reference in float64 on the same weights, digits and draws.
+digits without gradients; peers are timed on fewer steps and scaled up. Every contestant's loss, gradients and
+state are first compared with the reference in float64, on the same weights, digits and recorded draws.
 
 The floor is the time that the matrix products of the cells that update would take at the rate that one
 large single-precision product reaches here on all threads. Digits are 28×28 images made from scikit-learn's,
 of which about as many pixels live as of MNIST's, so that no download is needed.
 
-Everything uses REFCA_THREADS threads, by default all processors: nothing else should run beside it.
+refca and PyTorch use REFCA_THREADS threads, by default all processors, JAX all processors: nothing else
+should run beside it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,13 @@ class Refca:
     def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
         return self.gradients(size, refca.Recorded(*self.problem.draws(size)))
 
+    def unrolled(self, size: int) -> np.ndarray:
+        image, _ = self.problem.batch(size)
+        state, draws = refca.init_state(self.problem.cell, image), self.problem.draws(size)
+        return refca_cpu.evolve(
+            self.problem.cell, self.problem.params, image, state, refca.Recorded(*draws), STEPS
+        )
+
     def training(self, size: int) -> Callable[[], Any]:
         return lambda: self.gradients(size, refca.Streams(1))
 
@@ -117,12 +125,20 @@ class Torch:
         image, label = self.problem.batch(size)
         return self.peer.from_reference(image), self.torch.from_numpy(label)
 
-    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
+    def draws(self, size: int) -> list[Any]:
         fires, noise = self.problem.draws(size)
         masks = self.torch.from_numpy(fires[:, :, None].astype(np.float32))
-        draws = list(zip(masks, map(self.peer.from_reference, noise), strict=True))
-        loss = self.step(*self.tensors(size), draws)
+        return list(zip(masks, map(self.peer.from_reference, noise), strict=True))
+
+    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
+        loss = self.step(*self.tensors(size), self.draws(size))
         return loss, self.peer.grads_to_reference(self.params, self.problem.params)
+
+    def unrolled(self, size: int) -> np.ndarray:
+        image, _ = self.tensors(size)
+        with self.torch.no_grad():
+            state = self.torch.zeros(size, 19, 28, 28)
+            return self.peer.to_reference(self.unroll(self.params, image, state, STEPS, self.draws(size)))
 
     def training(self, size: int) -> Callable[[], Any]:
         image, label = self.tensors(size)
@@ -162,6 +178,12 @@ class Jax:
         (loss, _), grads = self.run(size, list(zip(*self.problem.draws(size), strict=True)))()
         return float(loss), {name: np.asarray(x) for name, x in grads.items()}
 
+    def unrolled(self, size: int) -> np.ndarray:
+        image = self.jax.numpy.asarray(self.problem.batch(size)[0])
+        state, key = self.jax.numpy.zeros((size, 28, 28, 19)), self.jax.random.key(0)
+        draws = list(zip(*self.problem.draws(size), strict=True))
+        return np.asarray(self.unroll(self.params, image, state, key, STEPS, draws))
+
     def training(self, size: int) -> Callable[[], Any]:
         return self.run(size, None)
 
@@ -172,14 +194,15 @@ class Jax:
 
 
 def check(contestant: Any, problem: Problem, size: int = 4) -> None:
-    """Raises AssertionError unless loss and gradients are the reference's, to float32 rounding."""
+    """Raises AssertionError unless loss, gradients and state are the reference's, to float32 rounding."""
     image, label = problem.batch(size)
     image64 = image.astype(np.float64)
     params = {name: x.astype(np.float64) for name, x in problem.params.items()}
     state = refca.init_state(problem.cell, image64)
-    loss, grads, _ = reference.loss_and_grads(
+    loss, grads, last = reference.loss_and_grads(
         problem.cell, "l2", params, image64, state, label, weights(size), refca.Recorded(*problem.draws(size))
     )
+    np.testing.assert_allclose(contestant.unrolled(size), last, atol=1e-4, err_msg=contestant.name)
     got, got_grads = contestant.checked(size)
     np.testing.assert_allclose(got, loss, rtol=1e-5, err_msg=contestant.name)
     for name, grad in grads.items():
@@ -241,7 +264,7 @@ def main() -> None:
     contestants: list[Any] = [Refca(problem), Torch(problem, False), Torch(problem, True), Jax(problem)]
     for contestant in contestants:
         check(contestant, problem)
-    print("all compute the same loss and gradients, to float32 rounding")
+    print("all compute the same loss, gradients and states, to float32 rounding")
 
     rate = product_rate(rounds)
     print(f"{processor()}, {THREADS} threads; a large matrix product runs at {rate / 1e9:.0f} GFLOP/s\n")

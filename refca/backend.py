@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any
 
-from refca.check import Refused
+from refca.refused import Refused
 
 GROUP = "refca.backends"
 OURS = {"reference": "refca.reference", "cpu": "refca_cpu"}  # found also where nothing is installed
@@ -51,16 +51,21 @@ def fastest() -> tuple[str, Any]:
 
 
 def load(name: str) -> Any:
-    for point in entry_points(group=GROUP, name=name):
-        return point.load()
-    for module in (OURS.get(name, f"refca_{name}"), name):
-        try:
-            return importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name is None or not module.startswith(error.name):
-                raise Unavailable(
-                    f'the backend "{name}" needs the module {error.name}, which is not installed'
-                ) from error
-    raise Refused(
-        f'unknown backend "{name}"; known are {", ".join(backend_names())}, or a dotted module name'
-    )
+    """The module of a registered backend, of ours, or of that dotted name."""
+    known = name in backend_names()
+    try:
+        for point in entry_points(group=GROUP, name=name):
+            return point.load()
+        return importlib.import_module(OURS.get(name, name))
+    except ImportError as error:
+        if known or not absent(name, error):
+            raise Unavailable(f'the backend "{name}" cannot be loaded: {error}') from error
+    except (TypeError, ValueError):  # no module can have this name
+        pass
+    names = ", ".join(backend_names())
+    raise Refused(f'unknown backend "{name}"; known are {names}, or a dotted module name')
+
+
+def absent(module: str, error: ImportError) -> bool:
+    """Whether the error is that the module asked for, or a package that it is in, does not exist."""
+    return isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")

@@ -15,6 +15,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from refca.refused import Refused
+from refca.seeds import WEIGHTS, generator
+
 Array: TypeAlias = Any  # an array of whatever library the backend computes with
 Params: TypeAlias = dict[str, Array]
 
@@ -23,7 +26,7 @@ Params: TypeAlias = dict[str, Array]
 class Cell:
     """The settings of one automaton. Instances are immutable and hashable.
 
-    Raises ValueError, naming the setting, for a value that no cell can have.
+    Raises Refused, naming the setting, for a value that no cell can have.
     """
 
     image_channels: int  # K: what a cell sees of the image and cannot change
@@ -38,15 +41,17 @@ class Cell:
     def __post_init__(self) -> None:
         for name in ("image_channels", "state_channels", "hidden_width", "labels"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise Refused(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.hidden_layers < 0:
-            raise ValueError(f"hidden_layers must be at least 0, got {self.hidden_layers}")
+            raise Refused(f"hidden_layers must be at least 0, got {self.hidden_layers}")
         if self.labels > self.state_channels:
-            raise ValueError(f"{self.labels} labels do not fit in {self.state_channels} state channels")
+            raise Refused(f"{self.labels} labels do not fit in {self.state_channels} state channels")
         if not 0 <= self.noise < float("inf"):
-            raise ValueError(f"noise must be a finite number that is not negative, got {self.noise}")
+            raise Refused(f"noise must be a finite number that is not negative, got {self.noise}")
         if not 0 <= self.fire_rate <= 1:
-            raise ValueError(f"fire_rate must be between 0 and 1, got {self.fire_rate}")
+            raise Refused(f"fire_rate must be between 0 and 1, got {self.fire_rate}")
+        if self.alive_above is not None and self.alive_above != self.alive_above:
+            raise Refused("alive_above must be a number or None, got NaN")
 
 
 def digits_cell(noise: float = 0.02) -> Cell:
@@ -68,7 +73,7 @@ def init_params(cell: Cell, seed: int) -> Params:
 
     With a zero update layer an untrained cell does nothing (but its noise), as in the article's code.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(WEIGHTS, seed)
     params: Params = {}
     for name, shape in param_shapes(cell).items():
         params[name] = np.zeros(shape, np.float32)

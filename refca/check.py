@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from refca.cell import Array, Cell, param_shapes
+from refca.refused import Refused
 
 FLOATS = ("float32", "float64")
-
-
-class Refused(ValueError):
-    """Input that cannot be used. The message is one sentence: the cause, and where it helps the remedy."""
 
 
 def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
@@ -54,6 +51,8 @@ def check_unroll(
         raise Refused(f"state has shape {tuple(state.shape)}; beside this image it needs {tuple(expected)}")
     if steps < 0 or start < 0:
         raise Refused(f"steps and start must not be negative, got {steps} and {start}")
+    if start + steps > 2**32:
+        raise Refused(f"steps are numbered below 2**32, got {steps} from {start} on")
 
 
 def check_targets(cell: Cell, loss: str, image: Array, target: Array, weights: Array) -> None:

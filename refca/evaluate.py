@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from refca.check import Refused
 from refca.checkpoint import load_weights
 from refca.data import NAMES, load
 from refca.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
@@ -29,6 +28,8 @@ from refca.programs import (
     progress_bar,
     warm_up,
 )
+from refca.randomness import Streams
+from refca.refused import Refused
 
 FILMED = 24
 EXAMPLES = """examples:
@@ -75,7 +76,7 @@ def parser() -> ArgumentParser:
 
 
 def run(flags: Namespace) -> int:
-    trained, params = load_weights(flags.model)
+    params, trained, done = load_weights(flags.model)
     experiment = trained or Experiment()
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
@@ -87,9 +88,12 @@ def run(flags: Namespace) -> int:
     if flags.steps < 1:
         raise Refused(f"--steps must be at least 1, got {flags.steps}")
     out = Path(flags.out or default_out(flags.model))
-    out.mkdir(parents=True, exist_ok=True)
     name, backend = choose_backend(flags.backend)
-    print(f"{describe_backend(name, backend)}; {dataset}, {samples:,} test digits; writing to {out}")
+    Streams(flags.seed)  # refuses a seed that is none
+    age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""
+    print(f"{describe_backend(name, backend)}; {flags.model}{age}")
+    print(f"{dataset}, {samples:,} test digits; writing to {out}")
+    out.mkdir(parents=True, exist_ok=True)
 
     warm_up(backend, experiment.cell)
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
@@ -107,7 +111,8 @@ def run(flags: Namespace) -> int:
         )
     values = summary(curves)
     setting = {"model": str(flags.model), "dataset": dataset, "samples": samples, "mutation": flags.mutation}
-    setting |= {"noise": experiment.noise, "seed": flags.seed, "backend": name}
+    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
+    setting |= {"training_steps": done}
     with replacing(out / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(values | setting, indent=2) + "\n")
     write_csv(out / "evaluation.csv", curves)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from refca.cell import Cell, digits_cell
-from refca.check import Refused
 from refca.data import NAMES
 from refca.loss import LOSSES
 from refca.pool import REGIMES
+from refca.refused import Refused
 
 
 def setting(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -40,7 +40,7 @@ class Experiment:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value, kind = getattr(self, setting.name), type(setting.default)
-            if kind is float and type(value) is int:
+            if kind is float and type(value) is int and abs(value) < 2**53:
                 object.__setattr__(self, setting.name, float(value))
             elif type(value) is not kind:
                 raise Refused(f"{setting.name} must be {kind.__name__}, got {value!r}")
@@ -50,6 +50,8 @@ class Experiment:
         for name in ("steps", "unroll", "batch", "pool"):
             if getattr(self, name) < 1:
                 raise Refused(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch < 4 and self.regime != "naive":
+            raise Refused(f"the regime {self.regime} needs a batch of at least 4, got {self.batch}")
         if self.batch > self.pool:
             raise Refused(f"a batch of {self.batch} does not fit in a pool of {self.pool}")
         if not 0 < self.rate < float("inf"):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refca.check import Refused
 from refca.files import replacing
 from refca.palette import ARTICLE, Palette, paint
+from refca.refused import Refused
 from refca.tiles import INK, QUIET, card, changed, enlarge, fitting, legend, legend_width, page, write
 
 if TYPE_CHECKING:

@@ -41,4 +41,4 @@ def one_hot(readout: Array, target: Array) -> Array:
 
 def over_cells(loss: Array, target: Array, live: Array) -> Array:
     """The sum over live cells for one label a sample; the mean over all pixels for a label map."""
-    return np.mean(loss, axis=(1, 2)) if target.ndim == 3 else np.sum(loss * live, axis=(1, 2))
+    return np.mean(loss, axis=(1, 2)) if target.ndim == 3 else np.sum(np.where(live, loss, 0), axis=(1, 2))

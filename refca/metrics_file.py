@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refca.files import replacing
+from refca.refused import Refused
 
 COLUMNS = ("step", "loss", "accuracy", "agreement")
 EVERY = 10
@@ -50,5 +51,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
     text = path.read_text()
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        rows.append({name: (int if name == "step" else float)(row[name]) for name in COLUMNS})
+        try:
+            rows.append({name: (int if name == "step" else float)(row[name]) for name in COLUMNS})
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused(f"{path} holds a row that is not of a metrics file: {row}") from error
     return rows

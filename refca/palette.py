@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from refca.check import Refused
+from refca.refused import Refused
 
 Colour: TypeAlias = tuple[int, int, int]  # red, green, blue, 0 to 255
 

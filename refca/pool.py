@@ -15,6 +15,8 @@ import numpy as np
 
 from refca.cell import Array, Cell, init_state
 from refca.mutate import mutate
+from refca.refused import Refused
+from refca.seeds import BATCH, generator
 
 REGIMES = ("naive", "persistent", "mutating")
 
@@ -46,13 +48,13 @@ def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int) -
     """The choices of training step i: `batch` of `pool` slots, none twice, and numbers below `digits`.
 
     regime "naive" starts every sample anew; "persistent" half of them; "mutating" a quarter, and mutates
-    another quarter. Raises ValueError for another regime or a batch larger than the pool.
+    another quarter. Raises Refused for another regime or a batch larger than the pool.
     """
     if regime not in REGIMES:
-        raise ValueError(f'unknown regime "{regime}"; known are {", ".join(REGIMES)}')
+        raise Refused(f'unknown regime "{regime}"; known are {", ".join(REGIMES)}')
     if not 1 <= batch <= pool:
-        raise ValueError(f"a batch has at least 1 sample and at most the pool's {pool}, got {batch}")
-    rng = np.random.default_rng((seed, i))
+        raise Refused(f"a batch has at least 1 sample and at most the pool's {pool}, got {batch}")
+    rng = generator(BATCH, seed, i)
     quarter = batch // 4
     fresh, mutated = {"naive": (batch, 0), "persistent": (2 * quarter, 0), "mutating": (quarter, quarter)}[
         regime

@@ -18,8 +18,8 @@ import numpy as np
 
 from refca.backend import backend_names, fastest, get_backend
 from refca.cell import Cell, init_params, init_state
-from refca.check import Refused
 from refca.randomness import Streams
+from refca.refused import Refused
 
 STOPPED = 130
 
@@ -52,7 +52,7 @@ def add_common_flags(parser: ArgumentParser) -> None:
 
 def choose_backend(name: str | None) -> tuple[str, Any]:
     """The name and the module of the backend asked for, or of the fastest that works here."""
-    return (name, get_backend(name)) if name else fastest()
+    return fastest() if name is None else (name, get_backend(name))
 
 
 def describe_backend(name: str, backend: Any) -> str:
@@ -67,10 +67,10 @@ def warm_up(backend: Any, cell: Cell, gradients: bool = False) -> None:
     """Have the backend do what it does once: compile, load. Says so if that takes a while."""
     words = "preparing the backend for this machine: once, half a minute at most"
     timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
-    timer.start()
     image = backend.asarray(np.ones((1, 3, 3, cell.image_channels), np.float32))
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
     state, label = init_state(cell, image), backend.asarray(np.zeros(1, np.int64))
+    timer.start()
     try:
         backend.evolve(cell, params, image, state, Streams(0), 1)
         if gradients:

@@ -13,12 +13,14 @@ Source: the article, "Model" (stochastic updates) and experiment 2 (noise); `spe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import index
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from refca.cell import Array, Cell
 from refca.philox import Words, philox
+from refca.refused import Refused
 
 FIRE, NOISE, RESET, INITIAL, FOLD = range(5)  # purposes, in the upper half of the last counter word
 BLOCK = 4  # channels that one call of Philox serves
@@ -48,19 +50,21 @@ class Recorded:
     reset: Array | None = None
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        """Entry t of each array. Raises ValueError past the last step and for arrays that do not fit."""
+        """Entry t of each array. Raises Refused past the last step and for arrays that do not fit."""
+        if self.reset is not None:
+            raise Refused("reset must be None: no cell has a reset gate")
         if not 0 <= t < len(self.fire):
-            raise ValueError(f"step {t} was asked of randomness recorded for {len(self.fire)} steps")
+            raise Refused(f"step {t} was asked of randomness recorded for {len(self.fire)} steps")
         if self.fire.shape[1:] != (B, H, W) or str(self.fire.dtype) != "bool":
             got = f"{self.fire.dtype} {tuple(self.fire.shape)}"
-            raise ValueError(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
+            raise Refused(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
         if not cell.noise:
             return Draw(self.fire[t], None, None)
         if self.noise is None:
-            raise ValueError(f"a cell with noise {cell.noise} needs recorded noise, got None")
+            raise Refused(f"a cell with noise {cell.noise} needs recorded noise, got None")
         if len(self.noise) <= t or self.noise.shape[1:] != (B, H, W, cell.state_channels):
             shape = (len(self.fire), B, H, W, cell.state_channels)
-            raise ValueError(f"noise must be {shape}, got {tuple(self.noise.shape)}")
+            raise Refused(f"noise must be {shape}, got {tuple(self.noise.shape)}")
         return Draw(self.fire[t], self.noise[t], None)
 
 
@@ -76,10 +80,12 @@ class Streams:
     first_sample: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("seed", "first_sample"):
+            object.__setattr__(self, name, index(getattr(self, name)))  # NumPy's integers too
         if not 0 <= self.seed < 2**64:
-            raise ValueError(f"a seed is an integer from 0 to 2**64 - 1, got {self.seed}")
+            raise Refused(f"a seed is an integer from 0 to 2**64 - 1, got {self.seed}")
         if not 0 <= self.first_sample < 2**32:
-            raise ValueError(f"first_sample is an integer from 0 to 2**32 - 1, got {self.first_sample}")
+            raise Refused(f"first_sample is an integer from 0 to 2**32 - 1, got {self.first_sample}")
 
     @property
     def key(self) -> tuple[int, int]:
@@ -88,6 +94,8 @@ class Streams:
 
     def fold(self, i: int) -> Streams:
         """Independent streams for training step i: their seed is the first two words at counter i."""
+        if not 0 <= i < 2**64:
+            raise Refused(f"a training step is an integer from 0 to 2**64 - 1, got {i}")
         w0, w1, _, _ = philox((i % 2**32, i // 2**32, 0, FOLD << 16), self.key)
         return replace(self, seed=int(w0) + (int(w1) << 32))
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from refca.check import Refused
 from refca.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from refca.data import Split, load
 from refca.experiment import Experiment, experiment_names, load_experiment
@@ -27,6 +27,7 @@ from refca.programs import (
     stoppable,
     warm_up,
 )
+from refca.refused import Refused
 from refca.step import alive, readout
 from refca.training import begin, train_step
 
@@ -85,6 +86,10 @@ def train(flags: Namespace) -> int:
     if flags.resume:
         out, experiment, progress = resume(flags, changes, backend)
         digits = load(experiment.dataset, flags.data).train
+        if digits.fingerprint() != progress.data:
+            raise Refused(
+                f"the run in {out} learned from other digits than those of {experiment.dataset} here"
+            )
     else:
         experiment = load_experiment(flags.experiment or DEFAULT).with_(**changes)
         out = new_run(flags, experiment)
@@ -97,17 +102,28 @@ def train(flags: Namespace) -> int:
     )
     with replacing(out / "settings.toml") as temporary:
         temporary.write_text(experiment.toml())
-    return run(experiment, backend, digits, progress, out, flags.checkpoint_every)
+    try:
+        return run(experiment, backend, digits, progress, out, flags.checkpoint_every)
+    except OSError as error:
+        cause = f"{error.strerror or error}; once that is mended, go on with --out {out} --resume"
+    except Diverged as error:
+        cause = f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --rate elsewhere"
+    raise Refused(cause)
+
+
+class Diverged(Refused):
+    """Training left the finite numbers."""
 
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
     """The directory of a new run. Raises Refused if another run is in it."""
     source = Path(flags.experiment or DEFAULT).stem
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
-    if (out / "checkpoint.safetensors").exists():
-        raise Refused(
-            f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out"
-        )
+    for file in ("checkpoint.safetensors", "weights.safetensors"):
+        if (out / file).exists():
+            raise Refused(
+                f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out"
+            )
     return out
 
 
@@ -144,16 +160,16 @@ def run(
 
         def save() -> None:
             log.sync()
-            save_checkpoint(out / "checkpoint.safetensors", experiment, progress, backend.asnumpy)
+            try:
+                save_checkpoint(out / "checkpoint.safetensors", experiment, progress, backend.asnumpy)
+            except Refused as error:
+                raise Diverged(error) from error
 
         save()
         while progress.done < experiment.steps and not stop_asked():
             loss, image, label, state = train_step(experiment, backend, digits, progress)
-            if loss != loss:
-                raise Refused(
-                    f"the loss of training step {progress.done} is not a number; {out} keeps the checkpoint "
-                    "before it; try a lower --rate"
-                )
+            if not isfinite(loss):
+                raise Diverged(f"the loss of training step {progress.done} is {loss}")
             if progress.done % EVERY == 0 or progress.done == experiment.steps:
                 said, live = readout(cell, state), alive(cell, image)
                 accuracy, agreement = cell_accuracy(said, label, live), total_agreement(said, live)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from refca.adam import Adam, learning_rate, normalised
 from refca.cell import Array, init_params, init_state
 from refca.checkpoint import Progress
@@ -16,18 +14,17 @@ from refca.data import Split
 from refca.experiment import Experiment
 from refca.pool import Pool, choose
 from refca.randomness import Streams
-
-POOL_FILL = 2**64 - 1  # the training step under which the pool's first digits are chosen
+from refca.seeds import POOL, generator
 
 
 def begin(experiment: Experiment, backend: Any, digits: Split) -> Progress:
     """Where training starts: initial weights, and a pool of digits whose cells have not moved."""
     cell = experiment.cell
-    first = np.random.default_rng((experiment.seed, POOL_FILL)).integers(0, len(digits), experiment.pool)
+    first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
     image = backend.asarray(digits.images(first))
     pool = Pool(image, backend.asarray(digits.labels[first]), init_state(cell, image))
     params = {name: backend.asarray(x) for name, x in init_params(cell, experiment.seed).items()}
-    return Progress(0, params, Adam(), pool)
+    return Progress(0, params, Adam(), pool, digits.fingerprint())
 
 
 def train_step(

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refca.check import Refused
 from refca.data import Split, load
 from refca.data.idx import read_idx
 from refca.data.mnist import MD5, mnist
 from refca.data.optdigits import enlarged
+from refca.refused import Refused
 
 NAMES = tuple(MD5)
 real = pytest.mark.skipif(

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from refca.animation import write_animation
-from refca.check import Refused
 from refca.figures import apart, curves, digit_grid, loss_curve, running_median
 from refca.files import replacing
 from refca.palette import ARTICLE, COLORBLIND, PALETTES, Palette, get_palette, labels_said, paint
+from refca.refused import Refused
 
 Frames = tuple[np.ndarray, np.ndarray, np.ndarray]
 

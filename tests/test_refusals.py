@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 
 import refca
 from refca import evaluate, programs, train
-from refca.checkpoint import load_weights
+from refca.adam import Adam
+from refca.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from refca.pool import Pool
 
 Capture = pytest.CaptureFixture[str]
 SHORT = ["--experiment", "demo", "--steps", "12", "--batch", "4", "--pool", "8", "--unroll", "2"]
@@ -50,6 +53,9 @@ def params() -> dict[str, np.ndarray]:
         (["--regime", "chaotic"], 'unknown regime "chaotic"; known are naive, persistent, mutating'),
         (["--batch", "9", "--pool", "8"], "a batch of 9 does not fit in a pool of 8"),
         (["--batch", "0"], "batch must be at least 1, got 0"),
+        (["--batch", "3"], "the regime mutating needs a batch of at least 4, got 3"),
+        (["--backend", ""], 'unknown backend ""'),
+        (["--backend", ".dots"], 'unknown backend ".dots"'),
         (["--rate", "nan"], "rate must be a positive number, got nan"),
         (["--noise", "-1"], "noise must be a finite number that is not negative, got -1.0"),
         (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
@@ -153,10 +159,14 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
         (["--samples", "298"], "--samples goes from 1 to 297"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--noise", "nan"], "noise must be a finite number that is not negative, got nan"),
+        (["--seed", "-1"], "a seed is an integer from 0 to 2**64 - 1, got -1"),
+        (["--backend", "warp"], 'unknown backend "warp"'),
     ],
 )
-def test_evaluation_refuses(out: Path, capsys: Capture, flags: list[str], words: str) -> None:
-    assert words in sentence(capsys, lambda: evaluate.main([str(out), *flags]))
+def test_evaluation_refuses(out: Path, capsys: Capture, tmp_path: Path, flags: list[str], words: str) -> None:
+    target = tmp_path / "evaluation"
+    assert words in sentence(capsys, lambda: evaluate.main([str(out), "--out", str(target), *flags]))
+    assert not target.exists()
 
 
 def test_a_full_disk_leaves_the_checkpoint_of_before(
@@ -177,19 +187,54 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(
         flags = [*SHORT, "--out", str(other), "--checkpoint-every", "1"]
         assert "No space left on device" in sentence(capsys, lambda: train.main(flags))
     assert train.main(["--out", str(other), "--resume"]) == 0
-    mine, theirs = load_weights(other)[1], load_weights(out)[1]
+    mine, theirs = load_weights(other).params, load_weights(out).params
     for name in theirs:
         np.testing.assert_array_equal(mine[name], theirs[name])
 
 
-def test_a_loss_that_is_not_a_number_ends_training_and_keeps_the_checkpoint(
-    tmp_path: Path, capsys: Capture
+@pytest.mark.parametrize("rate", ["1e3", "1e5", "1e10", "1e30"])
+@pytest.mark.parametrize("steps", ["2", "3", "12"])
+def test_training_that_diverges_keeps_a_checkpoint_that_is_finite(
+    tmp_path: Path, capsys: Capture, rate: str, steps: str
 ) -> None:
-    flags = [*SHORT, "--out", str(tmp_path / "run"), "--rate", "1e30", "--checkpoint-every", "1"]
+    out = tmp_path / "run"
+    flags = [*SHORT, "--out", str(out), "--rate", rate, "--steps", steps, "--checkpoint-every", "1"]
     with np.errstate(all="ignore"):
-        said = sentence(capsys, lambda: train.main(flags))
-    assert "is not a number" in said
-    load_weights(tmp_path / "run")  # finite, or it would be refused
+        code = train.main(flags)
+    if code:  # it may survive a few steps
+        assert code == 2
+        said = capsys.readouterr().err
+        assert f"training diverged; {out} keeps the last checkpoint; try a lower --rate" in said
+        assert not (out / "weights.safetensors").exists()
+    load_weights(out)  # finite, or it would be refused
+
+
+def test_a_rate_that_is_far_too_high_diverges(tmp_path: Path, capsys: Capture) -> None:
+    flags = [*SHORT, "--out", str(tmp_path / "run"), "--rate", "1e30"]
+    with np.errstate(all="ignore"):
+        assert "training diverged" in sentence(capsys, lambda: train.main(flags))
+
+
+def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsys: Capture) -> None:
+    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    resumed = ["--out", str(out), "--resume"]
+    short = Pool(*(x[:5] for x in vars(progress.pool).values()))
+    for wrong, words in (
+        (replace(progress, adam=Adam()), "Adam's moments are not those of the parameters"),
+        (replace(progress, pool=short), "its pool is not one of 8 digits and their states"),
+        (replace(progress, done=13), "says that 13 of 12 steps are done"),
+        (replace(progress, data="others"), "learned from other digits than those of optdigits here"),
+    ):
+        save_checkpoint(out / "checkpoint.safetensors", experiment, wrong)
+        assert words in sentence(capsys, lambda: train.main(resumed))
+    (out / "weights.safetensors").replace(out / "checkpoint.safetensors")
+    assert "is not a checkpoint of a training run" in sentence(capsys, lambda: train.main(resumed))
+
+
+def test_a_log_of_something_else_is_refused(out: Path, capsys: Capture) -> None:
+    (out / "metrics.csv").write_text("step,loss\n10\n")
+    said = sentence(capsys, lambda: train.main(["--out", str(out), "--resume"]))
+    assert f"{out / 'metrics.csv'} holds a row that is not of a metrics file" in said
 
 
 def test_a_thread_setting_that_is_no_number_is_refused(

@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_equal(out: Path, whole: Path) -> None:
     """Parameters, moments, pool and metrics are the same, bit for bit."""
-    for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml"):
+    for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml", "loss.png"):
         assert (out / file).read_bytes() == (whole / file).read_bytes(), file
 
 
@@ -54,7 +54,7 @@ def test_a_run_leaves_its_settings_metrics_weights_and_loss(whole: Path) -> None
     assert [row["step"] for row in read_metrics(whole / "metrics.csv")] == list(range(10, STEPS + 1, 10))
     experiment, progress = load_checkpoint(whole / "checkpoint.safetensors")
     assert (experiment.steps, experiment.dataset, progress.done) == (STEPS, "optdigits", STEPS)
-    for name, x in load_weights(whole)[1].items():
+    for name, x in load_weights(whole).params.items():
         np.testing.assert_array_equal(x, progress.params[name])
         assert x.dtype == np.float32
 
@@ -66,7 +66,7 @@ def test_the_same_settings_give_the_same_run(whole: Path, tmp_path: Path) -> Non
 
 def test_another_seed_gives_another_run(whole: Path, tmp_path: Path) -> None:
     assert train.main([*flags(tmp_path / "run"), "--seed", "1"]) == 0
-    mine, theirs = (load_weights(out)[1]["perceive.weight"] for out in (tmp_path / "run", whole))
+    mine, theirs = (load_weights(out).params["perceive.weight"] for out in (tmp_path / "run", whole))
     assert not np.array_equal(mine, theirs)
 
 
@@ -137,7 +137,7 @@ def test_a_log_that_is_ahead_of_its_checkpoint_or_cut_short_is_mended(whole: Pat
 
 def loss_on_new_digits(out: Path) -> float:
     """The loss of a run's weights on 200 test digits after 20 steps from zero."""
-    experiment, params = load_weights(out)
+    params, experiment, _ = load_weights(out)
     assert experiment
     digits = load("optdigits").test
     cell, image, label = experiment.cell, digits.images(slice(200)), digits.labels[:200]

@@ -121,6 +121,36 @@ def backward(
 
 
 @njit(nogil=True, cache=True)
+def enter(pixels: Any, image: Any, state: Any, part: Any) -> None:
+    """Image and state of the samples `part`, side by side within a border of zeros: (b, H+2, W+2, K+D)."""
+    _, H, W, K = image.shape
+    for i in range(len(part)):
+        b = part[i]
+        for y in range(H + 2):
+            for x in range(W + 2):
+                if 0 < y <= H and 0 < x <= W:
+                    for c in range(K):
+                        pixels[i, y, x, c] = image[b, y - 1, x - 1, c]
+                    for d in range(state.shape[3]):
+                        pixels[i, y, x, K + d] = state[b, y - 1, x - 1, d]
+                else:
+                    for c in range(pixels.shape[3]):
+                        pixels[i, y, x, c] = 0
+
+
+@njit(nogil=True, cache=True)
+def leave(array: Any, first: Any, pixels: Any, part: Any) -> None:
+    """The reverse, for the channels of `array` (B, H, W, ·), which are the pixels' from `first` on."""
+    _, H, W, channels = array.shape
+    for i in range(len(part)):
+        b = part[i]
+        for y in range(H):
+            for x in range(W):
+                for c in range(channels):
+                    array[b, y, x, c] = pixels[i, y + 1, x + 1, first + c]
+
+
+@njit(nogil=True, cache=True)
 def widest(offsets: Any) -> Any:
     """The most cells that update in one step."""
     most = 0

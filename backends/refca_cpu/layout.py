@@ -11,6 +11,7 @@ import numpy as np
 
 from refca.cell import Array, Cell, Params, param_shapes
 from refca.step import alive
+from refca_cpu import kernels
 
 
 class Packed(NamedTuple):
@@ -60,12 +61,11 @@ class Live(NamedTuple):
         return cls(y * W + x, sample, (sample * (H + 2) + y) * (W + 2) + x)
 
 
-def pad(image: Array, state: Array) -> Array:
-    """Image and state side by side within a border of zeros, (b, H+2, W+2, K+D)."""
-    B, H, W, K = image.shape
-    pixels = np.zeros((B, H + 2, W + 2, K + state.shape[-1]), state.dtype)
-    pixels[:, 1:-1, 1:-1, :K] = image
-    pixels[:, 1:-1, 1:-1, K:] = state
+def pad(image: Array, state: Array, part: Array) -> Array:
+    """Image and state of the samples `part`, side by side within a border of zeros: (b, H+2, W+2, K+D)."""
+    _, H, W, K = image.shape
+    pixels = np.empty((len(part), H + 2, W + 2, K + state.shape[-1]), state.dtype)
+    kernels.enter(pixels, image, state, part)
     return pixels
 
 

@@ -15,8 +15,9 @@ from typing import TypeVar
 import numpy as np
 
 from refca.cell import Array, Cell, Params
-from refca.check import Refused, check_targets, check_unroll
+from refca.check import check_targets, check_unroll
 from refca.randomness import Randomness
+from refca.refused import Refused
 from refca.step import alive
 from refca_cpu import blas, kernels
 from refca_cpu.layout import Counted, Live, Packed, Tape, flat, pad
@@ -43,17 +44,17 @@ def evolve(
     check_unroll(cell, params, image, state, steps, start)
     source = source_of(cell, randomness, image.shape[:3], start, steps)
     packed, sigma = Packed.of(cell, params), state.dtype.type(cell.noise)
-    last = np.empty_like(state)
+    last = np.empty(state.shape, state.dtype)
 
     def work(part: Array) -> None:
-        pixels, live = pad(image[part], state[part]), Live.of(cell, image[part])
+        pixels, live = pad(image, state, part), Live.of(cell, image[part])
         tape = Tape.empty(cell, 0, state.dtype)
         for first in range(start, start + steps, SPAN):
             span = min(SPAN, start + steps - first)
             updates = draw_updates(cell, source, live, part, first, span, state.dtype)
             counted = Counted.none(cell, span, state.dtype)
             kernels.forward(flat(pixels), pixels.shape[2], updates, sigma, packed, tape, counted)
-        last[part] = pixels[:, 1:-1, 1:-1, cell.image_channels :]
+        kernels.leave(last, cell.image_channels, pixels, part)
 
     over_parts(work, balanced(alive(cell, image), PART))
     return last
@@ -81,20 +82,19 @@ def loss_and_grads(
     check_targets(cell, loss, image, target, weights)
     source = source_of(cell, randomness, image.shape[:3], start, steps)
     packed, sigma = Packed.of(cell, params), state.dtype.type(cell.noise)
-    last, image_grads = np.empty_like(state), np.empty_like(image)
-    K = cell.image_channels
+    last, image_grads = np.empty(state.shape, state.dtype), np.empty(image.shape, image.dtype)
 
     def work(part: Array) -> tuple[float, Packed]:
-        pixels, live = pad(image[part], state[part]), Live.of(cell, image[part])
+        pixels, live = pad(image, state, part), Live.of(cell, image[part])
         updates = draw_updates(cell, source, live, part, start, steps, state.dtype)
         tape = Tape.empty(cell, len(updates.corner), state.dtype)
         counted = Counted.of(cell, loss, image[part], live, target[part], weights[:, part])
         row = pixels.shape[2]
         value = kernels.forward(flat(pixels), row, updates, sigma, packed, tape, counted)
-        last[part] = pixels[:, 1:-1, 1:-1, K:]
+        kernels.leave(last, cell.image_channels, pixels, part)
         grad, grads = np.zeros_like(pixels), Packed.zeros(cell, state.dtype)
         kernels.backward(flat(pixels), flat(grad), row, updates, packed, tape, counted, grads, image_grad)
-        image_grads[part] = grad[:, 1:-1, 1:-1, :K]
+        kernels.leave(image_grads, 0, grad, part)
         return value, grads
 
     parts = over_parts(work, balanced(alive(cell, image), TAPED_PART))
@@ -108,6 +108,8 @@ def loss_and_grads(
 
 def balanced(live: Array, size: int) -> list[Array]:
     """The samples in parts of at most `size`, with about as many live cells (B, H, W) in each."""
+    if not len(live):
+        return []
     largest_first = np.argsort(-live.sum(axis=(1, 2)), kind="stable")
     count = -(-len(live) // size)
     rows = [largest_first[i : i + count] for i in range(0, len(live), count)]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from refca.check import Refused
 from refca.data.dataset import Dataset, Split
+from refca.refused import Refused
 
 __all__ = ["NAMES", "Dataset", "Split", "load"]
 

@@ -5,6 +5,7 @@ Letters: N digits, H×W pixels.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def fingerprint(self) -> str:
+        """A hash of all pixels and labels: equal for equal digits in the same order."""
+        content = hashlib.blake2b(repr((self.pixels.shape, self.white)).encode(), digest_size=16)
+        content.update(self.pixels.tobytes())
+        content.update(self.labels.tobytes())
+        return content.hexdigest()
 
     def images(self, indices: Any) -> np.ndarray:
         """What cells see of these digits: (len(indices), H, W, 1) float32 from 0 to 1, pixels / white.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refca.check import Refused
+from refca.refused import Refused
 
 UNSIGNED_BYTE = 8
 GZIP = b"\x1f\x8b"

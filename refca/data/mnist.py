@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from refca.check import Refused
 from refca.data.dataset import Dataset, Split
 from refca.data.idx import read_idx
+from refca.refused import Refused
 
 BASE_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MD5 = {  # of the original files, as they were published

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from refca.backend import CONTRACT, get_backend
 from refca.cell import Array, Cell
-from refca.check import Refused
 from refca.randomness import Streams
+from refca.refused import Refused
 from refca.step import alive, readout
 from refca_spec import index
 from refca_spec.calls import Result, evolve, kink, loss_and_grads, move, true_loss_and_grads, true_state
@@ -283,6 +283,27 @@ def test_backends_c15_other_parameters_are_refused(backend: Any, dtype: str, cha
 def test_backends_c15_negative_steps_are_refused(backend: Any, dtype: str, change: dict[str, int]) -> None:
     with pytest.raises(Refused, match="negative"):
         evolve(backend, dtype, CASE, CASE.streams, **change)
+
+
+def test_backends_c15_steps_are_numbered_below_2_to_the_32(backend: Any, dtype: str) -> None:
+    evolve(backend, dtype, CASE, CASE.streams, steps=1, start=2**32 - 1)
+    with pytest.raises(Refused, match="numbered below"):
+        evolve(backend, dtype, CASE, CASE.streams, steps=2, start=2**32 - 1)
+
+
+def test_backends_c14_no_samples_are_no_work(backend: Any, dtype: str) -> None:
+    params = {name: move(backend, param, dtype) for name, param in CASE.params.items()}
+    image, state = move(backend, CASE.image[:0], dtype), move(backend, CASE.state[:0], dtype)
+    label, weights = backend.asarray(np.zeros(0, int)), backend.asarray(np.zeros((2, 0), dtype))
+    assert (
+        backend.asnumpy(backend.evolve(CASE.cell, params, image, state, CASE.streams, 2)).shape == state.shape
+    )
+    loss, grads, last = backend.loss_and_grads(
+        CASE.cell, "ce", params, image, state, label, weights, CASE.streams
+    )
+    assert loss == 0
+    assert last.shape == state.shape
+    assert not any(np.any(backend.asnumpy(grad)) for grad in grads.values())
 
 
 BAD_TARGETS: dict[str, tuple[str, dict]] = {
