@@ -15,7 +15,7 @@ run = $(RUN) -m refca.train --out runs/$(1) \
   $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2))
 
 demo: $(INSTALLED)  ## train on small digits, measure, draw: runs/demo, in about three minutes
-	$(call run,demo,demo)
+	@$(call run,demo,demo)
 	$(RUN) -m refca.evaluate runs/demo
 
 test: $(INSTALLED)  ## all tests and laws; those on real data need REFCA_DATA
@@ -40,7 +40,7 @@ bench: $(INSTALLED)  ## compare speed with PyTorch and JAX, which this installs
 	$(RUN) benchmarks/digits.py
 
 train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; resumes what was stopped
-	$(call run,digits-l2-noise,digits-l2-noise)
+	@$(call run,digits-l2-noise,digits-l2-noise)
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \

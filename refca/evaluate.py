@@ -88,6 +88,9 @@ def run(flags: Namespace) -> int:
     if flags.steps < 1:
         raise Refused(f"--steps must be at least 1, got {flags.steps}")
     out = Path(flags.out or default_out(flags.model))
+    mine = flags.model if flags.model.is_dir() else flags.model.parent
+    if (out / "checkpoint.safetensors").exists() and out.resolve() != mine.resolve():
+        raise Refused(f"{out} holds another run, whose evaluation would be lost; give another --out")
     name, backend = choose_backend(flags.backend)
     Streams(flags.seed)  # refuses a seed that is none
     age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""

@@ -30,7 +30,7 @@ class Experiment:
     loss: str = setting("l2", "half the squared error, or cross-entropy", tuple(LOSSES))
     noise: float = setting(0.02, "standard deviation of the residual noise; 0: none")
     regime: str = setting("mutating", "how the digits of a batch start, see spec/pool.md", REGIMES)
-    steps: int = setting(100_000, "training steps; the rate is divided by 10 at 30 %% and 70 %% of them")
+    steps: int = setting(100_000, "training steps; the rate is divided by 10 twice, see spec/adam.md")
     unroll: int = setting(20, "steps of the automaton in a training step")
     batch: int = setting(16, "digits in a training step")
     pool: int = setting(160, "digits whose states are kept between training steps")

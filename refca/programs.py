@@ -70,14 +70,17 @@ def warm_up(backend: Any, cell: Cell, gradients: bool = False) -> None:
     image = backend.asarray(np.ones((1, 3, 3, cell.image_channels), np.float32))
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
     state, label = init_state(cell, image), backend.asarray(np.zeros(1, np.int64))
-    timer.start()
-    try:
-        backend.evolve(cell, params, image, state, Streams(0), 1)
-        if gradients:
-            weights = backend.asarray(np.ones((1, 1), np.float32))
-            backend.loss_and_grads(cell, "l2", params, image, state, label, weights, Streams(0))
-    finally:
-        timer.cancel()
+    weights = backend.asarray(np.ones((1, 1), np.float32))
+    with stoppable() as stop_asked:  # a compiler that is interrupted can bring the process down
+        timer.start()
+        try:
+            backend.evolve(cell, params, image, state, Streams(0), 1)
+            if gradients:
+                backend.loss_and_grads(cell, "l2", params, image, state, label, weights, Streams(0))
+        finally:
+            timer.cancel()
+    if stop_asked():
+        raise KeyboardInterrupt
 
 
 def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:

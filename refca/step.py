@@ -13,6 +13,7 @@ from __future__ import annotations
 import autograd.numpy as np
 
 from refca.cell import Array, Cell, Params
+from refca.refused import Refused
 
 
 def step(
@@ -23,7 +24,10 @@ def step(
     image (B, H, W, K) and state (B, H, W, D) are float32 or float64; fires (B, H, W) is boolean, drawn
     before aliveness is known; noise (B, H, W, D) is standard normal, None for a cell without noise.
     z, the noise of a reset gate, is None: this cell has no gate. Outside the grid everything is zero.
+    Raises Refused for missing noise or a z; shapes are the caller's to keep (`refca.check` has the checks).
     """
+    if z is not None or (cell.noise and noise is None):
+        raise Refused("z must be None, and noise may be None only for a cell without noise")
     seen = look(image, state)  # (B, H, W, 9·(K+D))
     hidden = think(cell, params, seen)  # (B, H, W, P)
     update = propose(cell, params, hidden, noise)  # (B, H, W, D)

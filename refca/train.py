@@ -105,10 +105,15 @@ def train(flags: Namespace) -> int:
     try:
         return run(experiment, backend, digits, progress, out, flags.checkpoint_every)
     except OSError as error:
-        cause = f"{error.strerror or error}; once that is mended, go on with --out {out} --resume"
+        cause = f"{error.strerror or error}; once that is mended, go on with {again(out)}"
     except Diverged as error:
         cause = f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --rate elsewhere"
     raise Refused(cause)
+
+
+def again(out: Path) -> str:
+    """The command that goes on with a run."""
+    return f"python -m refca.train --out {out} --resume"
 
 
 class Diverged(Refused):
@@ -121,9 +126,7 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
     for file in ("checkpoint.safetensors", "weights.safetensors"):
         if (out / file).exists():
-            raise Refused(
-                f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out"
-            )
+            raise Refused(f"{out} already holds a run; go on with it: {again(out)}; or give another --out")
     return out
 
 
@@ -180,7 +183,8 @@ def run(
             bar.update()
         save()
     if progress.done < experiment.steps:
-        print(f"stopped after {progress.done:,} steps; go on with --out {out} --resume", file=sys.stderr)
+        steps = "step" if progress.done == 1 else "steps"
+        print(f"stopped after {progress.done:,} {steps}; go on with {again(out)}", file=sys.stderr)
         return 130
     save_weights(
         out / "weights.safetensors",

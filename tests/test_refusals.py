@@ -101,7 +101,10 @@ def test_an_experiment_file_is_refused_by_name(
 def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) -> None:
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
-    assert f"{out} already holds a run; go on with it by --out {out} --resume, or give another --out" in said
+    assert (
+        f"{out} already holds a run; go on with it: python -m refca.train --out {out} --resume; or give"
+        in said
+    )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

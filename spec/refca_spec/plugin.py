@@ -11,6 +11,7 @@ The laws' fixtures are `backend`, a module as `spec/backends.md` describes, and 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -38,7 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from refca_spec.strategies import register
 
         register(config.getoption("--refca-examples"))
-    for name in config.getoption("--refca-backend") or ():
+    names = config.getoption("--refca-backend") or ()
+    here = str(config.invocation_params.dir)
+    if names and here not in sys.path:
+        sys.path.insert(0, here)  # the `pytest` command, unlike `python -m pytest`, does not
+    for name in names:
         named(name)
 
 

@@ -80,3 +80,14 @@ def test_adam_c4_each_gradient_is_divided_by_its_own_norm(backend: Any, dtype: s
 )
 def test_adam_c5_the_rate_falls_twice(i: int, expected: float) -> None:
     close(learning_rate(1e-3, i, 100_000), np.float64(expected), 1, "The learning rate", i, dtype="float64")
+
+
+@pytest.mark.parametrize(
+    ("steps", "drops"),
+    [(10, (7, 9)), (10_000, (7_000, 9_000)), (50_000, (30_000, 45_000)), (300_000, (90_000, 210_000))],
+)
+def test_adam_c5_other_lengths_keep_steps_or_shares(steps: int, drops: tuple[int, int]) -> None:
+    for k, drop in enumerate(drops):
+        before, after = (learning_rate(1.0, i, steps) for i in (drop - 1, drop))
+        close(before, np.float64(10.0**-k), 1, "The rate before a drop", (steps, drop), dtype="float64")
+        close(after, np.float64(10.0 ** -(k + 1)), 1, "The rate after it", (steps, drop), dtype="float64")
