@@ -94,7 +94,8 @@ def loss_and_grads(
         kernels.leave(last, cell.image_channels, pixels, part)
         grad, grads = np.zeros_like(pixels), Packed.zeros(cell, state.dtype)
         kernels.backward(flat(pixels), flat(grad), row, updates, packed, tape, counted, grads, image_grad)
-        kernels.leave(image_grads, 0, grad, part)
+        if image_grad:
+            kernels.leave(image_grads, 0, grad, part)
         return value, grads
 
     parts = over_parts(work, balanced(alive(cell, image), TAPED_PART))

@@ -62,14 +62,10 @@ def registered() -> dict[str, Any]:
     from refca.backend import Unavailable, backend_names, get_backend
 
     found = {}
-    for name in sorted({*backend_names(), "cpu"}, key=lambda name: (name != "reference", name)):
+    for name in sorted(backend_names(), key=lambda name: (name != "reference", name)):
         try:
             found[name] = get_backend(name)
         except Unavailable as error:
-            ABSENT[name] = str(error)
-        except ValueError as error:  # "cpu" outside an installation that has it
-            if name != "cpu":
-                raise
             ABSENT[name] = str(error)
     return found
 
@@ -79,18 +75,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     names = metafunc.config.getoption("--refca-backend")
     backends = {name: named(name) for name in names} if names else registered()
-    skips = [pytest.param(None, None, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
     if "dtype" in metafunc.fixturenames:
+        wanted: tuple[str, ...] = ("backend", "dtype")
         params = [
             pytest.param(backend, dtype, id=f"{name}-{dtype}")
             for name, backend in backends.items()
             for dtype in getattr(backend, "dtypes", DTYPES)
         ]
-        metafunc.parametrize(("backend", "dtype"), [*params, *skips])
     else:
+        wanted = ("backend",)
         params = [pytest.param(backend, id=name) for name, backend in backends.items()]
-        skips = [pytest.param(None, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
-        metafunc.parametrize("backend", [*params, *skips])
+    nothing = [None] * len(wanted)
+    skips = [pytest.param(*nothing, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
+    metafunc.parametrize(wanted, [*params, *skips])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
