@@ -5,7 +5,7 @@ The functions `step` and `mutate` are exported under the names of their modules.
 """
 
 from refca.backend import get_backend
-from refca.cell import Cell, digits_cell, init_params, init_state
+from refca.cell import Cell, digits_cell, init_params, init_state, segmentation_cell
 from refca.loss import cross_entropy, l2
 from refca.metrics import cell_accuracy, total_agreement
 from refca.mutate import mutate
@@ -24,6 +24,7 @@ __all__ = [
     "init_state",
     "l2",
     "mutate",
+    "segmentation_cell",
     "step",
     "total_agreement",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from refca.cell import Array, Cell, param_shapes
+from refca.cell import Array, Cell, grid, param_shapes
 from refca.refused import Refused
 
 FLOATS = ("float32", "float64")
@@ -41,12 +41,15 @@ def check_unroll(
 ) -> None:
     """Raises Refused unless an unroll of these arguments is defined."""
     check_params(cell, params)
-    check_dtypes({"image": image, "state": state, "perceive.weight": params["perceive.weight"]})
+    check_dtypes({"image": image, "state": state, "update.weight": params["update.weight"]})
     if image.ndim != 4 or image.shape[-1] != cell.image_channels:
         raise Refused(
             f"image has shape {tuple(image.shape)}; this cell needs (B, H, W, {cell.image_channels})"
         )
-    expected = (*image.shape[:3], cell.state_channels)
+    if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
+        size = f"{image.shape[1]}×{image.shape[2]}"
+        raise Refused(f"an image of {size} does not divide into cells of stride {cell.stride}")
+    expected = (*grid(cell, image), cell.state_channels)
     if tuple(state.shape) != tuple(expected):
         raise Refused(f"state has shape {tuple(state.shape)}; beside this image it needs {tuple(expected)}")
     if steps < 0 or start < 0:

@@ -52,7 +52,7 @@ def evaluate(
     for first in range(0, samples, SLICE):
         chosen, batch = np.arange(first, min(first + SLICE, samples)), first // BATCH
         evolve = partial(backend.evolve, cell, params)
-        move = partial(follow, cell, evolve, Streams(seed, first_sample=first), tick)
+        move = partial(follow, cell, params, evolve, Streams(seed, first_sample=first), tick)
         image, labels = digits_of(backend, digits, chosen)
         settled = move(image, labels, init_state(cell, image), 0, counts["before"][batch])
         image, labels = digits_of(backend, digits, others(chosen, len(digits)))
@@ -64,6 +64,7 @@ def evaluate(
 
 def follow(
     cell: Cell,
+    params: Params,
     evolve: Callable[..., Array],
     streams: Streams,
     tick: Callable[[int], object],
@@ -80,7 +81,7 @@ def follow(
         before = rows
         state = evolve(image, state, streams, 1, start=start + i)
         rows = live_rows(state, live)
-        counts[i] += count(said(readout(cell, state)), labels, live, rows, rows - before)
+        counts[i] += count(said(readout(cell, params, state)), labels, live, rows, rows - before)
         tick(len(labels))
     return state
 

@@ -48,7 +48,7 @@ def record(
         if t:
             state = backend.evolve(cell, params, image, state, streams, 1, start=t - 1)
         pixels, values = backend.asnumpy(image), backend.asnumpy(state)
-        frames.append((labels_said(readout(cell, values)), alive(cell, pixels), pixels))
+        frames.append((labels_said(readout(cell, params, values)), alive(cell, pixels), pixels))
     return Film(*(np.stack(arrays) for arrays in zip(*frames, strict=True)))
 
 

@@ -5,9 +5,11 @@ A step is a deterministic function of what it is given. Both sources have the sa
     at(cell, t, B, H, W) -> fires, noise, z
 
 the last three arguments of `step`: fires (B, H, W) boolean, drawn before aliveness is known; noise
-(B, H, W, D) standard normal, None for a cell without noise; z None, for no cell has a reset gate.
+(B, H, W, D) standard normal, None for a cell without noise; z (B, H, W, D) standard normal, what a reset gate
+resets to, None for a cell without one.
 
-Source: the article, "Model" (stochastic updates) and experiment 2 (noise); `spec/streams.md`.
+Source: the article, "Model" (stochastic updates) and experiment 2 (noise); the paper, 3.3 (reset);
+`spec/streams.md`.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Randomness(Protocol):
 
 @dataclass(frozen=True)
 class Recorded:
-    """Randomness made elsewhere: fire (T, B, H, W) boolean, noise (T, B, H, W, D) or None, reset None.
+    """Randomness made elsewhere: fire (T, B, H, W) boolean, noise and reset (T, B, H, W, D) or None.
 
     Step t reads entry t. A source that the cell does not use is None.
     """
@@ -51,21 +53,24 @@ class Recorded:
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
         """Entry t of each array. Raises Refused past the last step and for arrays that do not fit."""
-        if self.reset is not None:
-            raise Refused("reset must be None: no cell has a reset gate")
         if not 0 <= t < len(self.fire):
             raise Refused(f"step {t} was asked of randomness recorded for {len(self.fire)} steps")
         if self.fire.shape[1:] != (B, H, W) or str(self.fire.dtype) != "bool":
             got = f"{self.fire.dtype} {tuple(self.fire.shape)}"
             raise Refused(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
-        if not cell.noise:
-            return Draw(self.fire[t], None, None)
-        if self.noise is None:
+        if self.reset is not None and not cell.resettable:
+            raise Refused("reset must be None: this cell has no reset gate")
+        if cell.noise and self.noise is None:
             raise Refused(f"a cell with noise {cell.noise} needs recorded noise, got None")
-        if len(self.noise) <= t or self.noise.shape[1:] != (B, H, W, cell.state_channels):
-            shape = (len(self.fire), B, H, W, cell.state_channels)
-            raise Refused(f"noise must be {shape}, got {tuple(self.noise.shape)}")
-        return Draw(self.fire[t], self.noise[t], None)
+        if cell.resettable and self.reset is None:
+            raise Refused("a cell with a reset gate needs recorded reset, got None")
+        for name, used in (("noise", cell.noise), ("reset", cell.resettable)):
+            array, shape = getattr(self, name), (len(self.fire), B, H, W, cell.state_channels)
+            if used and (len(array) <= t or array.shape[1:] != shape[1:]):
+                raise Refused(f"{name} must be {shape}, got {tuple(array.shape)}")
+        noise = self.noise[t] if cell.noise and self.noise is not None else None
+        z = self.reset[t] if cell.resettable and self.reset is not None else None
+        return Draw(self.fire[t], noise, z)
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,14 @@ class Streams:
         return replace(self, seed=int(w0) + (int(w1) << 32))
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        """The draws of step t for samples first_sample … first_sample + B - 1; noise is float64."""
+        """The draws of step t for samples first_sample … first_sample + B - 1; noise and z are float64."""
         noise = self.normals(NOISE, t, B, H, W, cell.state_channels) if cell.noise else None
-        return Draw(self.fires(cell.fire_rate, t, B, H, W), noise, None)
+        z = self.normals(RESET, t, B, H, W, cell.state_channels) if cell.resettable else None
+        return Draw(self.fires(cell.fire_rate, t, B, H, W), noise, z)
+
+    def initial(self, B: int, H: int, W: int, D: int) -> Array:
+        """A state to start from, (B, H, W, D) float64, standard normal."""
+        return self.normals(INITIAL, 0, B, H, W, D)
 
     def fires(self, rate: float, t: int, B: int, H: int, W: int) -> Array:
         """Which cells fire, (B, H, W): those whose first word is below round(rate·2³²). Exact everywhere."""

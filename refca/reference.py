@@ -12,11 +12,12 @@ import autograd.numpy as xp
 import numpy as np
 from autograd import value_and_grad
 
-from refca.cell import Array, Cell, Params
+from refca.cell import Array, Cell, Params, frozen, grid
 from refca.check import check_targets, check_unroll
 from refca.loss import LOSSES
 from refca.randomness import Randomness
 from refca.step import alive, readout, step
+from refca.strides import encode
 
 __all__ = ["asarray", "asnumpy", "evolve", "loss_and_grads", "xp"]
 
@@ -43,9 +44,9 @@ def evolve(
 ) -> Array:
     """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array, also after no step."""
     check_unroll(cell, params, image, state, steps, start)
-    state = np.array(state)
+    environment, state = encode(cell, params, image), np.array(state)
     for t in range(start, start + steps):
-        state = step(cell, params, image, state, *randomness.at(cell, t, *image.shape[:3]))
+        state = step(cell, params, environment, state, *randomness.at(cell, t, *grid(cell, image)))
     return state
 
 
@@ -65,7 +66,8 @@ def loss_and_grads(
     """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
 
     loss is "l2" or "ce"; target as in `loss.py`; weights (T, B) says how much each step's readout
-    counts for each sample. The loss is the sum over t and b of weights[t, b] · loss[t, b].
+    counts for each sample. The loss is the sum over t and b of weights[t, b] · loss[t, b]. The gradient of
+    a frozen parameter is zero.
     `image_grad` adds the gradient with respect to the image, under the key "image".
     """
     steps = len(weights)
@@ -74,17 +76,21 @@ def loss_and_grads(
     live = alive(cell, image)
 
     def unroll(variables: Params, state: Array) -> Array:
-        image_ = variables.get("image", image)
-        total = 0 * xp.sum(variables["update.bias"])  # a loss that counts no step has gradients too
+        params_ = {**params, **variables}
+        environment = encode(cell, params_, variables.get("image", image))
+        total = 0 * xp.sum(variables["update.weight"])  # a loss that counts no step has gradients too
         for i in range(steps):
-            draw = randomness.at(cell, start + i, *image.shape[:3])
-            state = step(cell, variables, image_, state, *draw)
+            draw = randomness.at(cell, start + i, *grid(cell, image))
+            state = step(cell, params_, environment, state, *draw)
             if np.any(weights[i]):
-                total = total + xp.sum(weights[i] * LOSSES[loss](readout(cell, state), target, live))
+                total = total + xp.sum(weights[i] * LOSSES[loss](readout(cell, params_, state), target, live))
         last.append(state)
         return total
 
     last: list[Array] = []
-    variables = {**params, "image": image} if image_grad else dict(params)
+    variables = {name: x for name, x in params.items() if name not in frozen(cell)}
+    if image_grad:
+        variables["image"] = image
     value, grads = value_and_grad(unroll)(variables, np.array(state))
+    grads |= {name: np.zeros_like(params[name]) for name in frozen(cell)}
     return float(value), grads, getattr(last[0], "_value", last[0])

@@ -174,7 +174,7 @@ def run(
             if not isfinite(loss):
                 raise Diverged(f"the loss of training step {progress.done} is {loss}")
             if progress.done % EVERY == 0 or progress.done == experiment.steps:
-                said, live = readout(cell, state), alive(cell, image)
+                said, live = readout(cell, progress.params, state), alive(cell, image)
                 accuracy, agreement = cell_accuracy(said, label, live), total_agreement(said, live)
                 log.add(step=progress.done, loss=loss, accuracy=accuracy, agreement=agreement)
                 bar.set_postfix_str(f"loss {loss:.3g}, accuracy {accuracy:.0%}", refresh=False)

@@ -121,7 +121,7 @@ def test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples(
     for i in range(case.T):
         fires, noise, _ = case.streams.at(case.cell, start + i, *case.grid)
         state = index.step(case.cell, case.params, case.image, state, fires, noise)
-        each = formula(readout(case.cell, state), case.target(kind), live)
+        each = formula(readout(case.cell, case.params, state), case.target(kind), live)
         total += sum(w * value for w, value in zip(case.weights[i], each, strict=True))
     got = true_loss_and_grads(case, loss=loss, kind=kind, source=case.streams, start=start).loss
     n, call = longest_sum(case.cell, case.cells), (case, loss, kind, start)
