@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from refca.philox import MULTIPLIER, ROUNDS, WEYL
-from refca.randomness import BLOCK, FIRE, NOISE
+from refca.randomness import BLOCK, FIRE
 
 WORD, HALF, EIGHT = np.uint64(2**32 - 1), np.uint64(32), np.uint64(8)
 M0, M1 = np.uint64(MULTIPLIER[0]), np.uint64(MULTIPLIER[1])
@@ -81,14 +81,14 @@ def draw_fires(out: Any, cell: Any, sample: Any, first: Any, key: Any, threshold
 
 
 @njit(nogil=True, cache=True)
-def draw_normals_float32(out: Any, cell: Any, sample: Any, t: Any, key: Any) -> None:
-    """out (n, D) float32: the standard normal numbers of n cells, each at its own step."""
+def draw_normals_float32(out: Any, cell: Any, sample: Any, t: Any, key: Any, purpose: Any) -> None:
+    """out (n, D) float32: the standard normal numbers of one purpose for n cells, each at its own step."""
     n, D = out.shape
     lanes = np.empty((BLOCK, n), np.float32)
     for block in range(-(-D // BLOCK)):
-        purpose = np.uint64((NOISE << 16) + block)
+        last = np.uint64((purpose << 16) + block)
         for i in range(n):
-            words = philox(np.uint64(cell[i]), np.uint64(sample[i]), np.uint64(t[i]), purpose, key[0], key[1])
+            words = philox(np.uint64(cell[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
             r0, (x0, y0) = radius(words[0]), direction(words[1])
             r1, (x1, y1) = radius(words[2]), direction(words[3])
             lanes[0, i], lanes[1, i], lanes[2, i], lanes[3, i] = r0 * x0, r0 * y0, r1 * x1, r1 * y1
@@ -98,13 +98,13 @@ def draw_normals_float32(out: Any, cell: Any, sample: Any, t: Any, key: Any) -> 
 
 
 @njit(nogil=True, cache=True)
-def draw_normals_float64(out: Any, cell: Any, sample: Any, t: Any, key: Any) -> None:
+def draw_normals_float64(out: Any, cell: Any, sample: Any, t: Any, key: Any, purpose: Any) -> None:
     """out (n, D) float64: as above, from the library's log, cos and sin."""
     n, D = out.shape
     for i in range(n):
         for c in range(D):
-            purpose = np.uint64((NOISE << 16) + c // BLOCK)
-            words = philox(np.uint64(cell[i]), np.uint64(sample[i]), np.uint64(t[i]), purpose, key[0], key[1])
+            last = np.uint64((purpose << 16) + c // BLOCK)
+            words = philox(np.uint64(cell[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
             pair = c & 2
             r = np.sqrt(-2 * np.log(((words[pair] >> EIGHT) + 0.5) * 2.0**-24))
             angle = 2 * np.pi * (((words[pair + 1] >> EIGHT) + 0.5) * 2.0**-24)

@@ -1,15 +1,14 @@
-"""The unroll of a few samples, for the cells that are alive and fire, and the same backwards.
+"""One step of a part, a few samples, in phases, and the same backwards; and whole unrolls of them.
 
-One compiled function per direction, free of Python's lock, so that threads work on different samples. The
-paragraphs are those of `refca/step.py`: look, think, propose, fire; and in reverse order on the way back.
+The paragraphs are those of `refca/step.py`: look, think, propose, gate, fire; on the way back in reverse.
+A phase ends where a cell's norm needs statistics of all rows of a layer: of the part, or of all parts where
+the norm is over the batch, which then wait for each other between phases. Every function is free of Python's
+lock, so that threads work on different parts.
 
-Layout: pixels are flat, (b·(H+2)·(W+2), K+D), image channels first, with a border of zeros, so that a row of
-a neighbourhood is one run of 3·(K+D) numbers. `corner` is the pixel where a cell's neighbourhood starts,
-`row` = W+2 the pixels from one row to the next. The rows of the tape are the cells that update, step by
-step: step i has rows offsets[i] to offsets[i+1]. The longest loops count in unsigned numbers: a signed index
-may mean "from the end", and the test for that keeps the compiler from making vector instructions.
+The rows of a layer are the cells that it is computed for: those that update, or every cell of the part where
+a norm needs them all. They are worked off in blocks that stay in the cache.
 
-Letters: K image channels, D state channels, P hidden width, L labels, C = K+D, n hidden layers, R rows.
+Letters: C = E+D channels of a pixel, D state channels, P hidden width, n hidden layers, R rows, U updates.
 """
 
 from __future__ import annotations
@@ -19,110 +18,349 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from refca_cpu.gemm import add_product, multiply, multiply_back
+from refca_cpu.layers import (
+    add_bias,
+    add_moments,
+    add_rows,
+    add_sums,
+    biased_relu,
+    depthwise,
+    depthwise_grad,
+    flat,
+    look,
+    look_grad,
+    normalise,
+    normalise_channels,
+    normalise_channels_grad,
+    normalise_grad,
+    relu,
+    relu_grad,
+    scales,
+)
 
-@njit(nogil=True, cache=True)
-def forward(pixels: Any, row: Any, updates: Any, sigma: Any, params: Any, tape: Any, counted: Any) -> Any:
-    """Move `pixels` through the steps of `updates`, in place; return the loss of the counted steps.
-
-    A tape without rows keeps nothing for the way back.
-    """
-    corner, offsets, noise = updates
-    perceive, hidden, biases, update, update_bias = params
-    before, felt = tape
-    D, n = update.shape[1], len(hidden)
-    K, most, keep = pixels.shape[1] - D, widest(offsets), len(before) > 0
-    seen = np.empty((most, len(perceive)), pixels.dtype)
-    proposal = np.empty((most, D), pixels.dtype)
-    spare = felt if keep else np.empty((n + 1, most, len(update)), pixels.dtype)
-    loss = 0.0
-    for i in range(len(offsets) - 1):
-        a, b = offsets[i], offsets[i + 1]
-        R, r = b - a, a if keep else 0
-        if R > 0:
-            look(pixels, row, corner[a:b], seen)
-            np.dot(seen[:R], perceive, spare[0, r : r + R])
-            relu(spare[0, r : r + R], biases[0])
-            for j in range(n):
-                np.dot(spare[j, r : r + R], hidden[j], spare[j + 1, r : r + R])
-                relu(spare[j + 1, r : r + R], biases[j + 1])
-            np.dot(spare[n, r : r + R], update, proposal[:R])
-            if sigma > 0:
-                proposal[:R] += sigma * noise[a:b]
-            for k in range(R):
-                state = pixels[corner[a + k] + row + 1, K:]
-                for d in range(D):
-                    if keep:
-                        before[a + k, d] = state[d]
-                    state[d] += proposal[k, d] + update_bias[d]
-        loss += count(pixels, i, counted)
-    return loss
+BLOCK = 512  # rows worked on at a time
+NO_NORM, CHANNEL, TOGETHER = range(3)  # TOGETHER: over the cells of a sample, or of the batch
 
 
 @njit(nogil=True, cache=True)
-def backward(
-    pixels: Any,
-    grad: Any,
-    row: Any,
-    updates: Any,
-    params: Any,
-    tape: Any,
-    counted: Any,
-    grads: Any,
-    whole: bool,
-) -> None:
-    """Add the gradients of the loss to `grads`, and take `pixels` back to where they started.
+def forward(part: Any, params: Any) -> None:
+    """Move the pixels through all steps of the part, in place. Not for a norm over the batch."""
+    n = len(params.hidden)
+    for i in range(len(part.updates.offsets) - 1):
+        first_sums(part, params, i)
+        for j in range(n):
+            next_sums(part, params, i, j, part.moments, part.rows)
+        finish(part, params, i, part.moments, part.rows)
 
-    `grad`, of the pixels, starts as zeros and ends as that of the image and the first state if `whole`, else
-    one step short of it. Of a step the tape keeps the states that it replaced, so that what cells saw can be
-    looked at again: a ninth of the memory.
+
+@njit(nogil=True, cache=True)
+def backward(part: Any, params: Any, grads: Any, whole: Any) -> None:
+    """Add the gradients to `grads`, and take the pixels back to where they started.
+
+    `part.grad`, of the pixels, ends as that of the environment and the first state if `whole`, else one step
+    short of it. Of a step the tape keeps the states that it replaced, so that what cells saw can be looked at
+    again: a ninth of the memory.
     """
-    corner, offsets, _ = updates
-    perceive, hidden, _, update, _ = params
-    perceive_grad, hidden_grad, biases_grad, update_grad, update_bias_grad = grads
-    before, felt = tape
-    (P, D), n = update.shape, len(hidden)
-    K, most, dtype = pixels.shape[1] - D, widest(offsets), pixels.dtype
-    seen, seen_grad = np.empty((most, len(perceive)), dtype), np.empty((most, len(perceive)), dtype)
-    felt_grad, proposal_grad = np.empty((n + 1, most, P), dtype), np.empty((most, D), dtype)
-    back_update, back_perceive = np.ascontiguousarray(update.T), np.ascontiguousarray(perceive.T)
-    back_hidden = np.empty_like(hidden)
-    for j in range(n):
-        back_hidden[j] = hidden[j].T
-    square, tall, flat = np.empty((P, P), dtype), np.empty((len(perceive), P), dtype), np.empty((P, D), dtype)
-    for i in range(len(offsets) - 2, -1, -1):
-        count_grad(grad, i, counted)
-        a, b = offsets[i], offsets[i + 1]
-        R = b - a
-        if R == 0:
-            continue
-        for k in range(R):
-            centre = corner[a + k] + row + 1
+    n = len(params.hidden)
+    for i in range(len(part.updates.offsets) - 2, -1, -1):
+        finish_grad(part, params, grads, i)
+        for j in range(n, 0, -1):
+            next_sums_grad(part, params, grads, i, j, part.sums, part.rows)
+        first_sums_grad(part, params, grads, i, part.sums, part.rows, whole)
+
+
+@njit(nogil=True, cache=True)
+def rows_of(part: Any, i: Any) -> Any:
+    """The corners of step i's rows, and where the tape has them."""
+    if part.form.norm == TOGETHER:
+        return part.every, i * len(part.every) if part.form.keep else 0
+    a, b = part.updates.offsets[i], part.updates.offsets[i + 1]
+    return part.updates.corner[a:b], a if part.form.keep else 0
+
+
+@njit(nogil=True, cache=True)
+def first_sums(part: Any, params: Any, i: Any) -> None:
+    """Look, and the sums of the first layer."""
+    corner, base = rows_of(part, i)
+    part.moments[:] = 0
+    if part.form.depthwise and len(corner):
+        multiply(part.pixels, params.perceive, part.mixed, 0)
+    for a in range(0, len(corner), BLOCK):
+        b = min(a + BLOCK, len(corner))
+        sums = part.tape.felt[0, base + a : base + b]
+        if part.form.depthwise:
+            depthwise(part.mixed, part.row, corner[a:b], params.filters, sums)
+        else:
+            look(part.pixels, part.row, corner[a:b], part.seen)
+            multiply(part.seen[: b - a], params.perceive, sums, 0)
+        end_sums(part, params, 0, sums, a)
+
+
+@njit(nogil=True, cache=True)
+def end_sums(part: Any, params: Any, j: Any, sums: Any, seen: Any) -> None:
+    """The bias of a block of sums, and its part of the statistics, after `seen` rows."""
+    if part.form.norm != NO_NORM and part.form.biases:
+        add_bias(sums, params.biases[j])
+    if part.form.norm == TOGETHER:
+        add_moments(sums, seen, part.moments)
+
+
+@njit(nogil=True, cache=True)
+def think(part: Any, params: Any, i: Any, j: Any, a: Any, b: Any, moments: Any, count: Any) -> Any:
+    """The hidden values of layer j in rows a to b of step i, from their sums, which become normalised."""
+    _, base = rows_of(part, i)
+    felt = part.tape.felt[j, base + a : base + b]
+    if part.form.norm == NO_NORM:
+        biased_relu(felt, params.biases[j])
+        return felt
+    if part.form.norm == CHANNEL:
+        normalise_channels(felt, part.tape.row_scale[j, base + a : base + b])
+    else:
+        scale = part.tape.scale[j, i if part.form.keep else 0]
+        scales(moments, count, scale)
+        normalise(felt, moments[0], scale)
+    hidden = part.hidden[: b - a]
+    relu(felt, hidden)
+    return hidden
+
+
+@njit(nogil=True, cache=True)
+def next_sums(part: Any, params: Any, i: Any, j: Any, moments: Any, count: Any) -> None:
+    """The hidden values of layer j, and the sums of the 1×1 layer after it.
+
+    moments are the statistics of layer j over `count` rows; those of the next are collected in the part's.
+    """
+    corner, base = rows_of(part, i)
+    before = moments.copy()
+    part.moments[:] = 0
+    for a in range(0, len(corner), BLOCK):
+        b = min(a + BLOCK, len(corner))
+        hidden = think(part, params, i, j, a, b, before, count)
+        sums = part.tape.felt[j + 1, base + a : base + b]
+        multiply(hidden, params.hidden[j], sums, 0)
+        end_sums(part, params, j + 1, sums, a)
+
+
+@njit(nogil=True, cache=True)
+def finish(part: Any, params: Any, i: Any, moments: Any, count: Any) -> None:
+    """The last hidden values; propose, gate and fire; and the state is kept if the step counts."""
+    corner, base = rows_of(part, i)
+    n, first, last = len(params.hidden), part.updates.offsets[i], part.updates.offsets[i + 1]
+    for a in range(0, len(corner), BLOCK):
+        b = min(a + BLOCK, len(corner))
+        hidden = think(part, params, i, n, a, b, moments, count)
+        if part.form.norm != TOGETHER:
+            multiply(hidden, params.update, part.proposal[: b - a], 0)
+            fire(part, params, first + a, first + b)
+    if part.form.norm == TOGETHER:
+        felt = part.tape.felt[n, base : base + len(corner)]
+        for a in range(first, last, BLOCK):
+            b = min(a + BLOCK, last)
+            choose(felt, part.updates.place[a:b], part.hidden)
+            multiply(part.hidden[: b - a], params.update, part.proposal[: b - a], 0)
+            fire(part, params, a, b)
+    slot = part.counted.slot[i]
+    if slot >= 0:
+        leave(
+            part.counted.states[slot], part.pixels.shape[1] - len(params.update_bias), part.pixels, part.row
+        )
+
+
+@njit(nogil=True, cache=True)
+def choose(felt: Any, place: Any, hidden: Any) -> None:
+    """The hidden values of chosen rows."""
+    zero = felt.dtype.type(0)
+    for k in range(len(place)):
+        for p in range(felt.shape[1]):
+            x = felt[place[k], p]
+            hidden[k, p] = zero if x <= zero else x
+
+
+@njit(nogil=True, cache=True)
+def fire(part: Any, params: Any, a: Any, b: Any) -> None:
+    """The new states of the updates a to b, from their proposals."""
+    form, updates, tape, bias = part.form, part.updates, part.tape, params.update_bias
+    C, D, Q = np.uintp(part.pixels.shape[1]), np.uintp(len(bias)), np.uintp(part.proposal.shape[1])
+    pixels, proposal, noise, z = flat(part.pixels), flat(part.proposal), flat(updates.noise), flat(updates.z)
+    before, candidate, one = flat(tape.before), flat(tape.candidate), bias.dtype.type(1)
+    for k in range(a, b):
+        state = np.uintp(updates.corner[k] + part.row + 2) * C - D
+        row, first = np.uintp(k) * D, np.uintp(k - a) * Q
+        if form.keep:
             for d in range(D):
-                proposal_grad[k, d] = grad[centre, K + d]
-                pixels[centre, K + d] = before[a + k, d]
-        look(pixels, row, corner[a:b], seen)
-        np.dot(felt[n, a:b].T, proposal_grad[:R], flat)
-        update_grad += flat
-        add_rows(update_bias_grad, proposal_grad[:R])
-        np.dot(proposal_grad[:R], back_update, felt_grad[n, :R])
-        for j in range(n - 1, -1, -1):
-            relu_grad(felt_grad[j + 1, :R], felt[j + 1, a:b])
-            np.dot(felt[j, a:b].T, felt_grad[j + 1, :R], square)
-            hidden_grad[j] += square
-            add_rows(biases_grad[j + 1], felt_grad[j + 1, :R])
-            np.dot(felt_grad[j + 1, :R], back_hidden[j], felt_grad[j, :R])
-        relu_grad(felt_grad[0, :R], felt[0, a:b])
-        np.dot(seen[:R].T, felt_grad[0, :R], tall)
-        perceive_grad += tall
-        add_rows(biases_grad[0], felt_grad[0, :R])
-        if i > 0 or whole:
-            np.dot(felt_grad[0, :R], back_perceive, seen_grad[:R])
-            look_grad(grad, row, corner[a:b], seen_grad)
+                before[row + np.uintp(d)] = pixels[state + np.uintp(d)]
+        if form.biases:
+            for d in range(D):
+                proposal[first + np.uintp(d)] += bias[np.uintp(d)]
+        if form.sigma > 0:
+            for d in range(D):
+                proposal[first + np.uintp(d)] += form.sigma * noise[row + np.uintp(d)]
+        if form.residual:
+            for d in range(D):
+                proposal[first + np.uintp(d)] += pixels[state + np.uintp(d)]
+        if form.resettable:
+            gate = one / (one + np.exp(-proposal[first + D]))
+            if form.keep:
+                tape.gate[k] = gate
+                for d in range(D):
+                    candidate[row + np.uintp(d)] = proposal[first + np.uintp(d)]
+            for d in range(D):
+                kept = (one - gate) * proposal[first + np.uintp(d)]
+                proposal[first + np.uintp(d)] = gate * z[row + np.uintp(d)] + kept
+        for d in range(D):
+            pixels[state + np.uintp(d)] = proposal[first + np.uintp(d)]
+
+
+@njit(nogil=True, cache=True)
+def finish_grad(part: Any, params: Any, grads: Any, i: Any) -> None:
+    """Back through reading, firing, gate and proposal, to the last hidden values; the states go back too."""
+    corner, base = rows_of(part, i)
+    tape, n, D = part.tape, len(params.hidden), len(params.update_bias)
+    first, last = part.updates.offsets[i], part.updates.offsets[i + 1]
+    slot = part.counted.slot[i]
+    if slot >= 0:
+        add_grid(part.grad, part.pixels.shape[1] - D, part.row, part.counted.states[slot])
+    part.sums[:] = 0
+    felt = tape.felt[n, base : base + len(corner)]
+    together = part.form.norm == TOGETHER
+    if together:
+        part.felt_grad[n, : len(corner)] = 0
+    for a in range(first, last, BLOCK):
+        b = min(a + BLOCK, last)
+        proposal_grad, hidden_grad = part.proposal[: b - a], part.hidden[: b - a]
+        fire_grad(part, a, b)
+        add_rows(grads.update_bias, proposal_grad[:, :D])
+        if together:
+            choose(felt, part.updates.place[a:b], part.hidden)
+            add_product(part.hidden[: b - a], proposal_grad, grads.update)
+            multiply_back(proposal_grad, params.update, hidden_grad, 0)
+            scatter_grad(part, n, felt, part.updates.place[a:b], hidden_grad)
+        else:
+            mine = slice(a - first, b - first)
+            if part.form.norm == NO_NORM:
+                add_product(felt[mine], proposal_grad, grads.update)
+            else:
+                relu(felt[mine], part.hidden)
+                add_product(part.hidden[: b - a], proposal_grad, grads.update)
+            multiply_back(proposal_grad, params.update, part.felt_grad[n, mine], 0)
+            relu_grad(part.felt_grad[n, mine], felt[mine])
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def fire_grad(part: Any, a: Any, b: Any) -> None:
+    """From the gradients of the states after the updates a to b to those of proposals and states before."""
+    form, updates, tape = part.form, part.updates, part.tape
+    C, D = np.uintp(part.pixels.shape[1]), np.uintp(tape.before.shape[1])
+    Q = np.uintp(part.proposal.shape[1])
+    pixels, grad, before, z = flat(part.pixels), flat(part.grad), flat(tape.before), flat(updates.z)
+    candidate, proposal_grad, real = flat(tape.candidate), flat(part.proposal), part.grad.dtype.type
+    for k in range(a, b):
+        state = np.uintp(updates.corner[k] + part.row + 2) * C - D
+        row, first = np.uintp(k) * D, np.uintp(k - a) * Q
+        if form.resettable:
+            gate, gate_grad = tape.gate[k], real(0)
+            for d in range(D):
+                apart = z[row + np.uintp(d)] - candidate[row + np.uintp(d)]
+                gate_grad += grad[state + np.uintp(d)] * apart
+            proposal_grad[first + D] = gate_grad * gate * (real(1) - gate)
+            for d in range(D):
+                grad[state + np.uintp(d)] *= real(1) - gate
+        for d in range(D):
+            proposal_grad[first + np.uintp(d)] = grad[state + np.uintp(d)]
+        for d in range(D):
+            pixels[state + np.uintp(d)] = before[row + np.uintp(d)]
+        if not form.residual:
+            for d in range(D):
+                grad[state + np.uintp(d)] = real(0)
+
+
+@njit(nogil=True, cache=True)
+def scatter_grad(part: Any, j: Any, felt: Any, place: Any, hidden_grad: Any) -> None:
+    """The gradients of chosen rows in their places, where relu let them pass, and their sums."""
+    grad, sums, zero = part.felt_grad[j], part.sums, hidden_grad.dtype.type(0)
+    for k in range(len(place)):
+        row = place[k]
+        for p in range(hidden_grad.shape[1]):
+            passed = zero if felt[row, p] <= zero else hidden_grad[k, p]
+            grad[row, p] = passed
+            sums[0, p] += passed
+            sums[1, p] += passed * felt[row, p]
+
+
+@njit(nogil=True, cache=True)
+def norm_grad(part: Any, i: Any, j: Any, a: Any, b: Any, sums: Any, count: Any) -> Any:
+    """The gradient of the sums of layer j in rows a to b, in place of that of their normalised values."""
+    _, base = rows_of(part, i)
+    grad, felt = part.felt_grad[j, a:b], part.tape.felt[j, base + a : base + b]
+    if part.form.norm == CHANNEL:
+        normalise_channels_grad(grad, felt, part.tape.row_scale[j, base + a : base + b])
+    elif part.form.norm == TOGETHER:
+        normalise_grad(grad, felt, part.tape.scale[j, i], sums, count)
+    return grad
+
+
+@njit(nogil=True, cache=True)
+def next_sums_grad(part: Any, params: Any, grads: Any, i: Any, j: Any, sums: Any, count: Any) -> None:
+    """From the hidden values of layer j, j > 0, to those of layer j-1.
+
+    sums are those of `add_sums` for layer j over `count` rows; those of layer j-1 go into the part's.
+    """
+    corner, base = rows_of(part, i)
+    after = sums.copy()
+    part.sums[:] = 0
+    for a in range(0, len(corner), BLOCK):
+        b = min(a + BLOCK, len(corner))
+        grad = norm_grad(part, i, j, a, b, after, count)
+        felt = part.tape.felt[j - 1, base + a : base + b]
+        if part.form.norm == NO_NORM:
+            add_product(felt, grad, grads.hidden[j - 1])
+        else:
+            relu(felt, part.hidden)
+            add_product(part.hidden[: b - a], grad, grads.hidden[j - 1])
+        if part.form.biases:
+            add_rows(grads.biases[j], grad)
+        before = part.felt_grad[j - 1, a:b]
+        multiply_back(grad, params.hidden[j - 1], before, 0)
+        relu_grad(before, felt)
+        if part.form.norm == TOGETHER:
+            add_sums(before, felt, part.sums)
+
+
+@njit(nogil=True, cache=True)
+def first_sums_grad(part: Any, params: Any, grads: Any, i: Any, sums: Any, count: Any, whole: Any) -> None:
+    """From the hidden values of the first layer to what the cells saw."""
+    corner, _ = rows_of(part, i)
+    if not len(corner):
+        return
+    onward = i > 0 or whole
+    if part.form.depthwise:
+        multiply(part.pixels, params.perceive, part.mixed, 0)
+        part.mixed_grad[:] = 0
+    for a in range(0, len(corner), BLOCK):
+        b = min(a + BLOCK, len(corner))
+        grad = norm_grad(part, i, 0, a, b, sums, count)
+        if part.form.biases:
+            add_rows(grads.biases[0], grad)
+        if part.form.depthwise:
+            depthwise_grad(
+                part.mixed, part.mixed_grad, part.row, corner[a:b], params.filters, grads.filters, grad
+            )
+            continue
+        look(part.pixels, part.row, corner[a:b], part.seen)
+        add_product(part.seen[: b - a], grad, grads.perceive)
+        if onward:
+            multiply_back(grad, params.perceive, part.seen[: b - a], 0)
+            look_grad(part.grad, part.row, corner[a:b], part.seen)
+    if part.form.depthwise:
+        add_product(part.pixels, part.mixed_grad, grads.perceive)
+        if onward:
+            multiply_back(part.mixed_grad, params.perceive, part.grad, 1)
 
 
 @njit(nogil=True, cache=True)
 def enter(pixels: Any, image: Any, state: Any, part: Any) -> None:
-    """Image and state of the samples `part`, side by side within a border of zeros: (b, H+2, W+2, K+D)."""
+    """Image and state of the samples `part`, side by side within a border of zeros: (b, H+2, W+2, E+D)."""
     _, H, W, K = image.shape
     for i in range(len(part)):
         b = part[i]
@@ -139,117 +377,24 @@ def enter(pixels: Any, image: Any, state: Any, part: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def leave(array: Any, first: Any, pixels: Any, part: Any) -> None:
-    """The reverse, for the channels of `array` (B, H, W, ·), which are the pixels' from `first` on."""
-    _, H, W, channels = array.shape
-    for i in range(len(part)):
-        b = part[i]
+def leave(array: Any, first: Any, pixels: Any, row: Any) -> None:
+    """The reverse: array (b, H, W, ·) becomes the channels of flat padded pixels from `first` on."""
+    b, H, W, channels = array.shape
+    for i in range(b):
         for y in range(H):
             for x in range(W):
+                centre = (i * (H + 2) + y + 1) * row + x + 1
                 for c in range(channels):
-                    array[b, y, x, c] = pixels[i, y + 1, x + 1, first + c]
+                    array[i, y, x, c] = pixels[centre, first + c]
 
 
 @njit(nogil=True, cache=True)
-def widest(offsets: Any) -> Any:
-    """The most cells that update in one step."""
-    most = 0
-    for i in range(len(offsets) - 1):
-        most = max(most, offsets[i + 1] - offsets[i])
-    return most
-
-
-@njit(nogil=True, cache=True)
-def look(pixels: Any, row: Any, corner: Any, seen: Any) -> None:
-    """seen (R, 9·C): the neighbourhoods of the cells, three runs of 3·C numbers each."""
-    run, source, target = np.uintp(3 * pixels.shape[1]), pixels.reshape(-1), seen.reshape(-1)
-    end = np.uintp(0)
-    for k in range(len(corner)):
-        for dy in range(3):
-            start = np.uintp((corner[k] + dy * row) * pixels.shape[1])
-            for c in range(run):
-                target[end + np.uintp(c)] = source[start + np.uintp(c)]
-            end += run
-
-
-@njit(nogil=True, cache=True)
-def look_grad(pixels_grad: Any, row: Any, corner: Any, seen_grad: Any) -> None:
-    """Add each neighbourhood's gradient to the pixels that it was read from."""
-    run, source, target = np.uintp(3 * pixels_grad.shape[1]), seen_grad.reshape(-1), pixels_grad.reshape(-1)
-    end = np.uintp(0)
-    for k in range(len(corner)):
-        for dy in range(3):
-            start = np.uintp((corner[k] + dy * row) * pixels_grad.shape[1])
-            for c in range(run):
-                target[start + np.uintp(c)] += source[end + np.uintp(c)]
-            end += run
-
-
-@njit(nogil=True, cache=True)
-def relu(x: Any, bias: Any) -> None:
-    """x + bias where that is above 0, else 0; NaN stays NaN."""
-    zero = x.dtype.type(0)
-    for k in range(x.shape[0]):
-        for p in range(x.shape[1]):
-            total = x[k, p] + bias[p]
-            x[k, p] = zero if total <= zero else total
-
-
-@njit(nogil=True, cache=True)
-def relu_grad(grad: Any, felt: Any) -> None:
-    """Keep the gradient where relu let its input pass."""
-    zero = grad.dtype.type(0)
-    for k in range(grad.shape[0]):
-        for p in range(grad.shape[1]):
-            grad[k, p] = zero if felt[k, p] <= zero else grad[k, p]
-
-
-@njit(nogil=True, cache=True)
-def add_rows(total: Any, x: Any) -> None:
-    for k in range(x.shape[0]):
-        for p in range(x.shape[1]):
-            total[p] += x[k, p]
-
-
-@njit(nogil=True, cache=True)
-def count(pixels: Any, i: Any, counted: Any) -> Any:
-    """The loss of step i if it counts, and its gradient with respect to each readout, kept in its slot.
-
-    counted is (slot (T,), -1: does not count; centre (m,), the pixels that are asked; label (m,);
-    weight (T, m); readout_grad (slots, m, L); squared, whether the loss is L2 or cross-entropy).
-    """
-    slot, centre, label, weight, readout_grad, squared = counted
-    if slot[i] < 0:
-        return 0.0
-    L = readout_grad.shape[2]
-    first = pixels.shape[1] - L
-    loss = 0.0
-    for k in range(len(centre)):
-        said = pixels[centre[k], first:]
-        grad = readout_grad[slot[i], k]
-        w = weight[i, k]
-        if squared:
-            for l in range(L):
-                grad[l] = said[l] - (l == label[k])
-                loss += w * grad[l] * grad[l] / 2
-                grad[l] *= w
-        else:
-            top = np.max(said)
-            total = 0.0
-            for l in range(L):
-                grad[l] = np.exp(said[l] - top)
-                total += grad[l]
-            loss += w * (np.log(total) - (said[label[k]] - top))
-            for l in range(L):
-                grad[l] = w * (grad[l] / total - (l == label[k]))
-    return loss
-
-
-@njit(nogil=True, cache=True)
-def count_grad(pixels_grad: Any, i: Any, counted: Any) -> None:
-    slot, centre, _, _, readout_grad, _ = counted
-    if slot[i] >= 0:
-        first = pixels_grad.shape[1] - readout_grad.shape[2]
-        for k in range(len(centre)):
-            for l in range(readout_grad.shape[2]):
-                pixels_grad[centre[k], first + l] += readout_grad[slot[i], k, l]
+def add_grid(pixels: Any, first: Any, row: Any, array: Any) -> None:
+    """Add array (b, H, W, ·) to the channels of flat padded pixels from `first` on."""
+    b, H, W, channels = array.shape
+    for i in range(b):
+        for y in range(H):
+            for x in range(W):
+                centre = (i * (H + 2) + y + 1) * row + x + 1
+                for c in range(channels):
+                    pixels[centre, first + c] += array[i, y, x, c]

@@ -1,5 +1,5 @@
 """Whole unrolls on NumPy arrays: samples in parts, parts on threads, and of every part only the cells that
-are alive and fire.
+are alive and fire, as far as the cell's norm allows.
 
 Parts depend on the batch alone and their results are summed in order, so that the number of threads changes
 nothing. Source: the contract of `spec/backends.md`.
@@ -8,26 +8,91 @@ nothing. Source: the contract of `spec/backends.md`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import numpy as np
+from autograd import make_vjp
 
-from refca.cell import Array, Cell, Params
+from refca.cell import Array, Cell, Params, encoders, frozen
 from refca.check import check_targets, check_unroll
 from refca.randomness import Randomness
 from refca.refused import Refused
 from refca.step import alive
-from refca_cpu import blas, kernels
-from refca_cpu.layout import Counted, Live, Packed, Tape, flat, pad
-from refca_cpu.updates import draw_updates, source_of
+from refca.strides import encode
+from refca_cpu import blas, in_step, kernels
+from refca_cpu.layout import Counted, Form, Live, Packed, Part
+from refca_cpu.readout import loss_of
+from refca_cpu.updates import Source, draw_updates, source_of
 
-PART = 32  # samples in a part of an evolution
-TAPED_PART = 4  # and where the way back follows: the tape should stay in the cache
+PART, TAPED_PART = (
+    32,
+    4,
+)  # samples of 28×28 in a part; fewer of a larger grid: a part should stay in the cache
+TOGETHER_PART = 2  # samples in a part where parts wait for each other
 SPAN = 20  # steps of an evolution whose randomness is drawn at once
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Batch:
+    """What the parts of one call share."""
+
+    cell: Cell
+    form: Form
+    environment: Array  # (B, H, W, E)
+    state: Array  # (B, H, W, D)
+    source: Source
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        params: Params,
+        image: Array,
+        state: Array,
+        randomness: Randomness,
+        start: int,
+        steps: int,
+        keep: bool,
+    ) -> Batch:
+        environment = np.asarray(encode(cell, params, image), state.dtype)
+        source = source_of(cell, randomness, environment.shape[:3], start, steps)
+        return cls(cell, Form.of(cell, state.dtype, keep), environment, state, source)
+
+    def split(self, most: int) -> list[Array]:
+        """The samples of each part, at most `most` of 28×28; fewer of a larger grid."""
+        _, H, W, _ = self.environment.shape
+        sizes = {"instance": 1, "batch": TOGETHER_PART}
+        size = sizes.get(self.cell.norm, min(most, max(1, most * 28 * 28 // max(1, H * W))))
+        return balanced(alive(self.cell, self.environment), size)
+
+    def part(self, samples: Array, first: int, counts: Array, before: Part | None = None) -> Part:
+        """A part at its steps from `first` on, of which those that `counts` (T,) says count; after `before`."""
+        cell, dtype, (_, H, W, _) = self.cell, self.state.dtype, self.environment.shape
+        live = Live.of(cell, self.environment[samples])
+        updates = draw_updates(cell, self.source, live, samples, first, len(counts), H * W, dtype)
+        counted = Counted.of(counts, self.state[samples])
+        pixels = before.pixels if before else None
+        return Part.of(cell, self.form, self.environment, self.state, samples, updates, counted, pixels)
+
+    def environments(self, part: Part, flat_pixels: Array) -> Array:
+        """The environment's channels of a part's flat pixels, (b, H, W, E)."""
+        return self.channels(part, flat_pixels, 0, self.environment.shape[-1])
+
+    def states(self, part: Part) -> Array:
+        """The states of a part, (b, H, W, D)."""
+        E, D = self.environment.shape[-1], self.state.shape[-1]
+        return self.channels(part, part.pixels, E, D)
+
+    def channels(self, part: Part, flat_pixels: Array, first: int, count: int) -> Array:
+        _, H, W, _ = self.environment.shape
+        moved = np.empty((part.rows // (H * W), H, W, count), self.state.dtype)
+        kernels.leave(moved, first, flat_pixels, part.row)
+        return moved
 
 
 def evolve(
@@ -42,21 +107,33 @@ def evolve(
 ) -> Array:
     """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array."""
     check_unroll(cell, params, image, state, steps, start)
-    source = source_of(cell, randomness, image.shape[:3], start, steps)
-    packed, sigma = Packed.of(cell, params), state.dtype.type(cell.noise)
-    last = np.empty(state.shape, state.dtype)
+    batch = Batch.of(cell, params, image, state, randomness, start, steps, keep=False)
+    packed, split, last = Packed.of(cell, params), batch.split(PART), np.array(state)
+    spans = [
+        (first, np.zeros(min(SPAN, start + steps - first), bool))
+        for first in range(start, start + steps, SPAN)
+    ]
 
-    def work(part: Array) -> None:
-        pixels, live = pad(image, state, part), Live.of(cell, image[part])
-        tape = Tape.empty(cell, 0, state.dtype)
-        for first in range(start, start + steps, SPAN):
-            span = min(SPAN, start + steps - first)
-            updates = draw_updates(cell, source, live, part, first, span, state.dtype)
-            counted = Counted.none(cell, span, state.dtype)
-            kernels.forward(flat(pixels), pixels.shape[2], updates, sigma, packed, tape, counted)
-        kernels.leave(last, cell.image_channels, pixels, part)
+    def move(samples: Array) -> None:
+        part = None
+        for first, counts in spans:
+            part = batch.part(samples, first, counts, part)
+            kernels.forward(part, packed)
+        keep(samples, part)
 
-    over_parts(work, balanced(alive(cell, image), PART))
+    def keep(samples: Array, part: Part | None) -> None:
+        if part:
+            last[samples] = batch.states(part)
+
+    with workers(len(split)) as over:
+        if cell.norm == "batch":
+            parts: list[Any] = [None] * len(split)
+            for first, counts in spans:
+                parts = over(batch.part, split, repeat(first), repeat(counts), parts)
+                in_step.forward(parts, packed, over)
+            over(keep, split, parts)
+        else:
+            over(move, split)
     return last
 
 
@@ -77,34 +154,65 @@ def loss_and_grads(
 
     The arguments are those of `refca.reference.loss_and_grads`.
     """
-    steps = len(weights)
-    check_unroll(cell, params, image, state, steps, start)
+    check_unroll(cell, params, image, state, len(weights), start)
     check_targets(cell, loss, image, target, weights)
-    source = source_of(cell, randomness, image.shape[:3], start, steps)
-    packed, sigma = Packed.of(cell, params), state.dtype.type(cell.noise)
-    last, image_grads = np.empty(state.shape, state.dtype), np.empty(image.shape, image.dtype)
+    batch = Batch.of(cell, params, image, state, randomness, start, len(weights), keep=True)
+    packed, split, counts = Packed.of(cell, params), batch.split(TAPED_PART), weights.any(axis=1)
+    last, environment_grad = np.empty_like(state), np.zeros_like(batch.environment)
+    whole = image_grad or cell.stride > 1
 
-    def work(part: Array) -> tuple[float, Packed]:
-        pixels, live = pad(image, state, part), Live.of(cell, image[part])
-        updates = draw_updates(cell, source, live, part, start, steps, state.dtype)
-        tape = Tape.empty(cell, len(updates.corner), state.dtype)
-        counted = Counted.of(cell, loss, image[part], live, target[part], weights[:, part])
-        row = pixels.shape[2]
-        value = kernels.forward(flat(pixels), row, updates, sigma, packed, tape, counted)
-        kernels.leave(last, cell.image_channels, pixels, part)
-        grad, grads = np.zeros_like(pixels), Packed.zeros(cell, state.dtype)
-        kernels.backward(flat(pixels), flat(grad), row, updates, packed, tape, counted, grads, image_grad)
-        if image_grad:
-            kernels.leave(image_grads, 0, grad, part)
-        return value, grads
+    def learn(samples: Array) -> tuple[float, Params, Packed]:
+        part, grads = batch.part(samples, start, counts), Packed.zeros(cell, state.dtype)
+        kernels.forward(part, packed)
+        value, of_readout = judge(samples, part)
+        kernels.backward(part, packed, grads, whole)
+        keep(samples, part)
+        return value, of_readout, grads
 
-    parts = over_parts(work, balanced(alive(cell, image), TAPED_PART))
-    total = Packed.zeros(cell, state.dtype)
-    for _, grads in parts:
-        for array, grad in zip(total, grads, strict=True):
+    def judge(samples: Array, part: Part) -> tuple[float, Params]:
+        """The loss of a part at its last step, and the readout's gradients; the states' go into the part."""
+        last[samples] = batch.states(part)
+        states, asked = part.counted.states, weights[counts][:, samples]
+        value, states[...], of_readout = loss_of(
+            cell, loss, params, image[samples], target[samples], asked, states
+        )
+        return value, of_readout
+
+    def keep(samples: Array, part: Part) -> None:
+        if whole:
+            environment_grad[samples] = batch.environments(part, part.grad)
+
+    with workers(len(split)) as over:
+        if cell.norm == "batch" and split:
+            parts = over(batch.part, split, repeat(start), repeat(counts))
+            in_step.forward(parts, packed, over)
+            judged = over(judge, split, parts)
+            of_steps = [Packed.zeros(cell, state.dtype) for _ in parts]
+            in_step.backward(parts, packed, of_steps, whole, over)
+            over(keep, split, parts)
+            done = [(*pair, grads) for pair, grads in zip(judged, of_steps, strict=True)]
+        else:
+            done = over(learn, split)
+    value, grads = total(cell, params, done)
+    if whole:
+        layers = {name: params[name] for name in encoders(cell)}
+        back, _ = make_vjp(lambda both: encode(cell, both[0], both[1]))((layers, image))
+        of_layers, of_image = back(environment_grad)
+        grads |= of_layers | ({"image": of_image} if image_grad else {})
+    return value, grads | {name: np.zeros_like(params[name]) for name in frozen(cell)}, last
+
+
+def total(cell: Cell, params: Params, done: list[tuple[float, Params, Packed]]) -> tuple[float, Params]:
+    """The sums over parts of loss and gradients, in order."""
+    value, packed = 0.0, Packed.zeros(cell, params["update.weight"].dtype)
+    grads = {name: np.zeros_like(x) for name, x in params.items()} | packed.named(cell)
+    for of_part, of_readout, of_steps in done:
+        value += of_part
+        for array, grad in zip(packed, of_steps, strict=True):
             array += grad
-    named = total.named(cell) | ({"image": image_grads} if image_grad else {})
-    return float(sum(value for value, _ in parts)), named, last
+        for name, grad in of_readout.items():
+            grads[name] += grad
+    return float(value), grads
 
 
 def balanced(live: Array, size: int) -> list[Array]:
@@ -118,13 +226,15 @@ def balanced(live: Array, size: int) -> list[Array]:
     return [np.sort([row[p] for row in turned if p < len(row)]) for p in range(count)]
 
 
-def over_parts(work: Callable[[Array], T], parts: list[Array]) -> list[T]:
-    """The results of `work` on each part, in order, from as many threads as `threads()`."""
+@contextmanager
+def workers(parts: int) -> Iterator[in_step.Over]:
+    """A map, in order, whose calls are shared out to as many threads as `threads()`."""
     with blas.single_threaded():
-        if len(parts) == 1 or threads() == 1:
-            return [work(part) for part in parts]
-        with ThreadPoolExecutor(threads()) as pool:
-            return list(pool.map(work, parts))
+        if parts <= 1 or threads() == 1:
+            yield lambda work, *items: list(map(work, *items))
+        else:
+            with ThreadPoolExecutor(threads()) as pool:
+                yield lambda work, *items: list(pool.map(work, *items))
 
 
 def threads() -> int:

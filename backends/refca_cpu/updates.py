@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from refca.cell import Array, Cell
-from refca.randomness import Draw, Randomness, Streams
+from refca.randomness import NOISE, RESET, Draw, Randomness, Streams
 from refca_cpu import draws
-from refca_cpu.layout import Live
+from refca_cpu.layout import Live, Updates
 
 Source: TypeAlias = Streams | dict[int, Draw]
-
-
-class Updates(NamedTuple):
-    """The cells that update, step by step: step i has rows offsets[i] to offsets[i+1]."""
-
-    corner: Array  # (rows,), as in Live
-    offsets: Array  # (T+1,)
-    noise: Array  # (rows, D); no rows where the cell has no noise
 
 
 def source_of(cell: Cell, randomness: Randomness, shape: Any, start: int, steps: int) -> Source:
@@ -30,9 +22,12 @@ def source_of(cell: Cell, randomness: Randomness, shape: Any, start: int, steps:
 
 
 def draw_updates(
-    cell: Cell, source: Source, live: Live, part: Array, first: int, steps: int, dtype: Any
+    cell: Cell, source: Source, live: Live, part: Array, first: int, steps: int, cells: int, dtype: Any
 ) -> Updates:
-    """The updates of the live cells of a part, samples of the batch, at `steps` steps from `first` on."""
+    """The updates of the live cells of a part, samples of the batch, at `steps` steps from `first` on.
+
+    A sample has `cells` cells, dead ones too.
+    """
     sample = part[live.sample]
     if isinstance(source, Streams):
         key = tuple(np.uint64(word) for word in source.key)
@@ -44,15 +39,24 @@ def draw_updates(
         fires = np.array(taken, bool).reshape(steps, len(sample))
     step, who = np.nonzero(fires)
     offsets = np.searchsorted(step, np.arange(steps + 1))
-    noise = np.empty((len(who) if cell.noise else 0, cell.state_channels), dtype)
-    if isinstance(source, Streams):
-        draw_normals = draws.draw_normals_float32 if noise.dtype == np.float32 else draws.draw_normals_float64
-        draw_normals(noise, live.cell[who], number[who], (step + first).astype(np.uint32), key)
-    elif cell.noise:
+
+    def normals(used: Any, purpose: int, name: str) -> Array:
+        """The numbers of this purpose for each update; none if they are not used."""
+        out = np.empty((len(who) if used else 0, cell.state_channels), dtype)
+        if not used:
+            return out
+        if isinstance(source, Streams):
+            draw = draws.draw_normals_float32 if out.dtype == np.float32 else draws.draw_normals_float64
+            draw(out, live.cell[who], number[who], (step + first).astype(np.uint32), key, purpose)
+            return out
         for i in range(steps):
             now = slice(offsets[i], offsets[i + 1])
-            noise[now] = flat(source[first + i].noise)[sample[who[now]], live.cell[who[now]]]
-    return Updates(live.corner[who], offsets, noise)
+            out[now] = flat(getattr(source[first + i], name))[sample[who[now]], live.cell[who[now]]]
+        return out
+
+    place = (live.sample * cells + live.cell)[who]
+    noise, z = normals(cell.noise, NOISE, "noise"), normals(cell.resettable, RESET, "z")
+    return Updates(live.corner[who], place, offsets, noise, z)
 
 
 def flat(x: Array) -> Array:

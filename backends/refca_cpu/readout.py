@@ -1,0 +1,94 @@
+"""What the cells of a part say, how far that is from the labels, and the gradient of it.
+
+Letters: S counted steps, b samples, H×W grid, s stride, D state channels, L labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from autograd import make_vjp
+from numba import njit
+
+from refca.cell import Array, Cell, Params, decoders
+from refca.step import alive
+from refca.strides import decode
+from refca_cpu.gemm import add_product, multiply, multiply_back
+
+
+def loss_of(
+    cell: Cell, loss: str, params: Params, image: Array, target: Array, weights: Array, states: Array
+) -> tuple[float, Array, Params]:
+    """The weighted loss of states (S, b, H, W, D), its gradient with respect to them, and to the readout.
+
+    image (b, sH, sW, K), target (b,) or (b, sH, sW), weights (S, b), as in `refca.reference`.
+    """
+    b, rows, columns, _ = image.shape
+    if target.ndim == 1:
+        labels = np.repeat(target, rows * columns)
+        share = alive(cell, image).reshape(-1).astype(states.dtype)
+    else:
+        labels = target.reshape(-1)
+        share = np.full(b * rows * columns, 1 / (rows * columns), states.dtype)
+    weight = np.repeat(weights.astype(states.dtype), rows * columns, axis=1) * share
+    squared, value, grads = loss == "l2", 0.0, {}
+    if cell.stride > 1:
+        layers = {name: params[name] for name in decoders(cell)}
+        each = states.reshape(-1, *states.shape[2:])
+        back, said = make_vjp(lambda both: decode(cell, both[0], both[1]))((layers, each))
+        said_grad = np.empty_like(said)
+        value = count(flat(said), labels, weight, squared, flat(said_grad))
+        grads, states_grad = back(said_grad)
+        return value, states_grad.reshape(states.shape), grads
+    if cell.linear_readout:
+        readout, each = params["readout.weight"], flat(states)
+        said, said_grad = np.empty((2, len(each), cell.labels), states.dtype)
+        multiply(each, readout, said, 0)
+        value = count(said, labels, weight, squared, said_grad)
+        grads = {"readout.weight": np.zeros_like(readout)}
+        add_product(each, said_grad, grads["readout.weight"])
+        states_grad = np.empty_like(states)
+        multiply_back(said_grad, readout, flat(states_grad), 0)
+        return value, states_grad, grads
+    said_grad = np.empty((len(flat(states)), cell.labels), states.dtype)
+    value = count(np.ascontiguousarray(flat(states)[:, -cell.labels :]), labels, weight, squared, said_grad)
+    states_grad = np.zeros_like(states)
+    flat(states_grad)[:, -cell.labels :] = said_grad
+    return value, states_grad, grads
+
+
+def flat(x: Array) -> Array:
+    """Rows of channels, a view."""
+    return x.reshape(-1, x.shape[-1])
+
+
+@njit(nogil=True, cache=True)
+def count(said: Any, label: Any, weight: Any, squared: Any, grad: Any) -> Any:
+    """The loss of said (S·m, L) at labels (m,) with weights (S, m), half the squared error or cross-entropy;
+    its gradient goes to grad (S·m, L)."""
+    L = said.shape[1]
+    loss, real = 0.0, said.dtype.type
+    for i in range(len(weight)):
+        for j in range(len(label)):
+            k, w = i * len(label) + j, weight[i, j]
+            if w == 0:
+                for l in range(L):
+                    grad[k, l] = 0
+            elif squared:
+                for l in range(L):
+                    error = said[k, l] - real(l == label[j])
+                    loss += w * error * error / 2
+                    grad[k, l] = w * error
+            else:
+                top = said[k, 0]
+                for l in range(1, L):
+                    top = max(top, said[k, l])
+                total = real(0)
+                for l in range(L):
+                    grad[k, l] = np.exp(said[k, l] - top)
+                    total += grad[k, l]
+                loss += w * (np.log(total) - (said[k, label[j]] - top))
+                for l in range(L):
+                    grad[k, l] = w * (grad[k, l] / total - real(l == label[j]))
+    return loss
