@@ -51,4 +51,4 @@ def double(x: Array, weight: Array) -> Array:
         return sum(x[:, y : y + H, x_ : x_ + W] @ weight[i, j].T for i, j, y, x_ in terms)
 
     rows = [np.stack([pixels(odd_y, 0), pixels(odd_y, 1)], axis=3) for odd_y in (0, 1)]  # (B, H, W, 2, N)
-    return np.reshape(np.stack(rows, axis=2), (B, 2 * H, 2 * W, -1))  # from (B, H, 2, W, 2, N)
+    return np.reshape(np.stack(rows, axis=2), (B, 2 * H, 2 * W, weight.shape[2]))  # from (B, H, 2, W, 2, N)

@@ -71,7 +71,7 @@ class Batch:
         return balanced(alive(self.cell, self.environment), size)
 
     def part(self, samples: Array, first: int, counts: Array, before: Part | None = None) -> Part:
-        """A part at its steps from `first` on, of which those that `counts` (T,) says count; after `before`."""
+        """A part at its steps from `first` on; `counts` (T,) says which count; `before` is where it goes on."""
         cell, dtype, (_, H, W, _) = self.cell, self.state.dtype, self.environment.shape
         live = Live.of(cell, self.environment[samples])
         updates = draw_updates(cell, self.source, live, samples, first, len(counts), H * W, dtype)
@@ -126,7 +126,7 @@ def evolve(
             last[samples] = batch.states(part)
 
     with workers(len(split)) as over:
-        if cell.norm == "batch":
+        if cell.norm == "batch" and split:
             parts: list[Any] = [None] * len(split)
             for first, counts in spans:
                 parts = over(batch.part, split, repeat(first), repeat(counts), parts)
