@@ -7,7 +7,7 @@ The functions `step` and `mutate` are exported under the names of their modules.
 from refca.backend import get_backend
 from refca.cell import Cell, digits_cell, init_params, init_state, segmentation_cell
 from refca.loss import cross_entropy, l2
-from refca.metrics import cell_accuracy, total_agreement
+from refca.metrics import cell_accuracy, iou, total_agreement
 from refca.mutate import mutate
 from refca.randomness import Recorded, Streams
 from refca.step import step
@@ -22,6 +22,7 @@ __all__ = [
     "get_backend",
     "init_params",
     "init_state",
+    "iou",
     "l2",
     "mutate",
     "segmentation_cell",

@@ -22,7 +22,9 @@ class Adam:
     second: Params = field(default_factory=dict)
 
     def step(self, params: Params, grads: Params, i: int, rate: float) -> Params:
-        """The parameters after training step i (from 0), new arrays; the moments move too.
+        """The parameters after update i (from 0), new arrays; the moments move too.
+
+        i counts the updates made: a training step that makes none does not weaken the correction of bias.
 
         The rate is corrected for the moments' bias and epsilon is added after that, as in Keras.
         """

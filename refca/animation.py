@@ -1,6 +1,6 @@
-"""An animation of digits that colour themselves: what the cells say, step by step.
+"""An animation of digits that colour themselves, or of other tiles: what the cells say, step by step.
 
-Letters: T frames, B digits, H×W grid.
+Letters: T frames, B digits or other tiles, H×W grid, h×w pixels of a tile.
 
 Source: the article's figures, "Self-classifying MNIST Digits".
 """
@@ -16,7 +16,20 @@ import numpy as np
 from refca.files import replacing
 from refca.palette import ARTICLE, Palette, paint
 from refca.refused import Refused
-from refca.tiles import EDGE, INK, QUIET, card, changed, enlarge, fitting, legend, legend_width, page, write
+from refca.tiles import (
+    EDGE,
+    INK,
+    QUIET,
+    card,
+    changed,
+    enlarge,
+    fitting,
+    legend,
+    legend_width,
+    page,
+    words_width,
+    write,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,26 +62,57 @@ def write_animation(
     `hold_ms`. Raises Refused for another suffix or no frames, ValueError for shapes that differ, OSError
     from the disk.
     """
-    path = Path(path)
-    format = FORMATS.get(path.suffix.lower())
-    if format is None:
-        raise Refused(f"{path}: an animation is written to a name that ends in {', '.join(FORMATS)}")
+    file_format(Path(path))
     if labels.ndim != 4 or not labels.size:
         raise Refused(
             f"{path}: an animation needs labels (T, B, H, W) of at least one digit, got {labels.shape}"
         )
-    steps = range(len(labels)) if steps is None else steps
-    painted = paint(palette, labels, live, image)
-    new = changed(image)
+    animate(
+        path,
+        paint(palette, labels, live, image),
+        changed(image),
+        palette=palette,
+        scale=fitting(scale, labels.shape[-1]),
+        columns=columns,
+        steps=steps,
+        frame_ms=frame_ms,
+        hold_ms=hold_ms,
+    )
+
+
+def animate(
+    path: Path | str,
+    painted: np.ndarray,
+    new: np.ndarray,
+    *,
+    palette: Palette,
+    scale: int,
+    columns: int | None = None,
+    steps: Sequence[int] | None = None,
+    what: str = "digit",
+    frame_ms: int = 60,
+    hold_ms: int = 2500,
+) -> None:
+    """`write_animation` of painted tiles (T, B, h, w, 3) uint8; `new` (T, B) says where one is to be marked.
+
+    `what` is a tile called in the singular. Raises ValueError for more than 256 colours in a GIF.
+    """
+    path = Path(path)
     marks, ticks = recently(new, MARKED), np.flatnonzero(new.any(axis=1))
+    steps = range(len(painted)) if steps is None else steps
     frames = [
-        frame(
-            enlarge(painted[t], fitting(scale, labels.shape[-1])), palette, columns, t, steps, marks[t], ticks
-        )
+        frame(enlarge(painted[t], scale), palette, columns, t, steps, marks[t], ticks, what)
         for t in range(len(painted))
     ]
     durations = [frame_ms] * (len(frames) - 1) + [hold_ms]
-    save(path, format, frames, durations)
+    save(path, file_format(path), frames, durations)
+
+
+def file_format(path: Path) -> str:
+    """What to write under this name. Raises Refused for a suffix that no animation has."""
+    if path.suffix.lower() not in FORMATS:
+        raise Refused(f"{path}: an animation is written to a name that ends in {', '.join(FORMATS)}")
+    return FORMATS[path.suffix.lower()]
 
 
 def recently(new: np.ndarray, frames: int) -> np.ndarray:
@@ -87,6 +131,7 @@ def frame(
     steps: Sequence[int],
     marks: np.ndarray,
     ticks: np.ndarray,
+    what: str,
 ) -> Image:
     """Frame t: header, time line, and the tiles (B, h, w, 3) in rows; marks (B,) says which are new."""
     count, height, width, _ = tiles.shape
@@ -95,7 +140,7 @@ def frame(
     needed = columns * (width + GAP) - GAP
     inner = max(needed, COUNTER + legend_width(palette))
     picture = page(inner + 2 * MARGIN, HEADER + MARGIN + rows * (height + GAP))
-    header(picture, palette, t, steps, marks, ticks)
+    header(picture, palette, t, steps, marks, ticks, what)
     left = MARGIN + (inner - needed) // 2
     for i, tile in enumerate(tiles):
         row, column = divmod(i, columns)
@@ -105,7 +150,13 @@ def frame(
 
 
 def header(
-    picture: Image, palette: Palette, t: int, steps: Sequence[int], marks: np.ndarray, ticks: np.ndarray
+    picture: Image,
+    palette: Palette,
+    t: int,
+    steps: Sequence[int],
+    marks: np.ndarray,
+    ticks: np.ndarray,
+    what: str,
 ) -> None:
     """The step, what just happened, the legend, and a time line with a tick at each frame of `ticks`."""
     from PIL import ImageDraw
@@ -113,8 +164,11 @@ def header(
     right = picture.width - MARGIN
     write(picture, MARGIN, 22, f"step {steps[t]}", 20, INK)
     if marks.any():
-        write(picture, MARGIN + 100, 22, "new digits" if marks.sum() > 1 else "new digit", 20, INK)
-        ImageDraw.Draw(picture).rectangle((MARGIN + 100, 34, MARGIN + 192, 36), fill=INK)
+        words = f"new {what}s" if marks.sum() > 1 else f"new {what}"
+        write(picture, MARGIN + 100, 22, words, 20, INK)
+        ImageDraw.Draw(picture).rectangle(
+            (MARGIN + 100, 34, MARGIN + 100 + words_width(words, 20), 36), fill=INK
+        )
     legend(picture, palette, right - legend_width(palette), 21)
     draw = ImageDraw.Draw(picture)
     draw.rectangle((MARGIN, 43, right - 1, 45), fill=EDGE)

@@ -1,7 +1,7 @@
 """What a run leaves on the disk to go on from: one safetensors file, written whole or not at all.
 
-It holds the parameters, Adam's moments and the pool, and in its metadata the number of training steps done
-and the settings. A weights file is the same with the parameters alone.
+It holds the parameters, Adam's moments, and the pool or the colony, and in its metadata the settings and the
+numbers of training steps and of updates done. A weights file is the same with the parameters alone.
 
 Source: `spec/programs.md`.
 """
@@ -9,7 +9,7 @@ Source: `spec/programs.md`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,9 @@ import numpy as np
 from refca.adam import Adam
 from refca.cell import Cell, Params
 from refca.check import check_params
-from refca.experiment import Experiment
+from refca.experiment import DigitsExperiment, Experiment, PetsExperiment, make_experiment
 from refca.files import replacing
+from refca.persistence import Colony
 from refca.pool import Pool
 from refca.refused import Refused
 
@@ -29,10 +30,16 @@ class Progress:
     """Everything that training changes, in arrays of the backend, and what it learns from."""
 
     done: int  # training steps
+    updates: int  # of the parameters: at most one in a training step
     params: Params
     adam: Adam
-    pool: Pool
-    data: str  # the fingerprint of the digits
+    kept: Pool | Colony  # what goes on from one training step to the next
+    data: str  # the fingerprint of the training samples
+
+    def update(self, grads: Params, rate: float) -> None:
+        """Move the parameters once."""
+        self.params = self.adam.step(self.params, grads, self.updates, rate)
+        self.updates += 1
 
 
 class Weights(NamedTuple):
@@ -51,44 +58,93 @@ def save_checkpoint(
     tensors = {f"params/{name}": x for name, x in progress.params.items()}
     tensors |= {f"adam.first/{name}": x for name, x in progress.adam.first.items()}
     tensors |= {f"adam.second/{name}": x for name, x in progress.adam.second.items()}
-    tensors |= {f"pool/{name}": x for name, x in vars(progress.pool).items()}
+    tensors |= {f"{kept_name(experiment)}/{name}": x for name, x in vars(progress.kept).items()}
     arrays = {name: asnumpy(x) for name, x in tensors.items()}
     check_finite(path, arrays)
-    write(path, arrays, experiment, done=progress.done, data=progress.data)
+    write(path, arrays, experiment, done=progress.done, updates=progress.updates, data=progress.data)
 
 
 def load_checkpoint(path: Path, asarray: Any = np.asarray) -> tuple[Experiment, Progress]:
     """The settings and the progress of a run. Raises Refused for a file that is not a whole checkpoint."""
     tensors, metadata = read(path)
-    groups: dict[str, dict[str, Any]] = {"params": {}, "adam.first": {}, "adam.second": {}, "pool": {}}
+    groups: dict[str, Params] = {"params": {}, "adam.first": {}, "adam.second": {}}
     try:
+        said = json.loads(metadata["refca"])
+        experiment = make_experiment(said["experiment"])
+        kept = groups[kept_name(experiment)] = {}
         for name, x in tensors.items():
             group, name = name.split("/")
-            groups[group][name] = asarray(x)
-        said = json.loads(metadata["refca"])
-        experiment = Experiment(**said["experiment"])
-        adam, pool = Adam(groups["adam.first"], groups["adam.second"]), Pool(**groups["pool"])
-        progress = Progress(int(said["done"]), groups["params"], adam, pool, said["data"])
+            groups[group][name] = x
+        progress = Progress(
+            int(said["done"]),
+            int(said.get("updates", said["done"])),  # the first checkpoints of digits do not say
+            groups["params"],
+            Adam(groups["adam.first"], groups["adam.second"]),
+            Pool(**kept) if isinstance(experiment, DigitsExperiment) else Colony(**kept),
+            said["data"],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{path} is not a checkpoint of a training run ({error!r})") from error
     check_weights(path, experiment.cell, progress.params)
     check_finite(path, tensors)
     check_progress(path, experiment, progress)
-    return experiment, progress
+    return experiment, on_backend(progress, asarray)
+
+
+def on_backend(progress: Progress, asarray: Any) -> Progress:
+    """The same progress in arrays of a backend."""
+
+    def moved(arrays: Params) -> Params:
+        return {name: asarray(x) for name, x in arrays.items()}
+
+    kept, adam = progress.kept, progress.adam
+    return replace(
+        progress,
+        params=moved(progress.params),
+        adam=Adam(moved(adam.first), moved(adam.second)),
+        kept=Pool(**moved(vars(kept)))
+        if isinstance(kept, Pool)
+        else replace(kept, state=asarray(kept.state)),
+    )
+
+
+def kept_name(experiment: Experiment) -> str:
+    """What a run of this kind keeps between training steps."""
+    return "pool" if isinstance(experiment, DigitsExperiment) else "colony"
 
 
 def check_progress(path: Path, experiment: Experiment, progress: Progress) -> None:
-    """Raises Refused, naming the file, unless moments and pool belong to these settings."""
-    shapes = {name: x.shape for name, x in progress.params.items()} if progress.done else {}
+    """Raises Refused, naming the file, unless counts, moments and pool or colony belong to these settings."""
+    if not 0 <= progress.updates <= progress.done <= experiment.steps:
+        raise Refused(
+            f"{path} says that {progress.done} of {experiment.steps} steps are done, with {progress.updates} "
+            "updates"
+        )
+    shapes = {name: x.shape for name, x in progress.params.items()} if progress.updates else {}
     for moments in (progress.adam.first, progress.adam.second):
         if {name: x.shape for name, x in moments.items()} != shapes:
             raise Refused(f"{path}: Adam's moments are not those of the parameters")
-    N, pool = experiment.pool, progress.pool
+    if isinstance(progress.kept, Pool):
+        check_pool(path, experiment, progress.kept)
+    else:
+        check_colony(path, experiment, progress.kept)
+
+
+def check_pool(path: Path, experiment: Experiment, pool: Pool) -> None:
+    assert isinstance(experiment, DigitsExperiment)
+    N = experiment.pool
     state = (*pool.image.shape[:3], experiment.cell.state_channels)
     if pool.image.ndim != 4 or pool.label.shape != (N,) or len(pool.image) != N or pool.state.shape != state:
         raise Refused(f"{path}: its pool is not one of {N} digits and their states")
-    if not 0 <= progress.done <= experiment.steps:
-        raise Refused(f"{path} says that {progress.done} of {experiment.steps} steps are done")
+
+
+def check_colony(path: Path, experiment: Experiment, colony: Colony) -> None:
+    assert isinstance(experiment, PetsExperiment)
+    B, side = experiment.batch, experiment.size // experiment.stride
+    photo, age = colony.photo, colony.age
+    numbers = all(x.shape == (B,) and x.dtype == np.int64 and x.min() >= 0 for x in (photo, age))
+    if not numbers or tuple(colony.state.shape) != (B, side, side, experiment.state):
+        raise Refused(f"{path}: its colony is not one of {B} photographs, states and ages")
 
 
 def save_weights(path: Path, experiment: Experiment, params: Params, done: int) -> None:
@@ -117,10 +173,10 @@ def load_weights(path: Path) -> Weights:
         try:
             if "refca" in metadata:
                 said = json.loads(metadata["refca"])
-                experiment, done = Experiment(**said["experiment"]), int(said["done"])
+                experiment, done = make_experiment(said["experiment"]), int(said["done"])
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"{path}: its settings cannot be used ({error!r})") from error
-    check_weights(path, (experiment or Experiment()).cell, params)
+    check_weights(path, (experiment or DigitsExperiment()).cell, params)
     return Weights({name: np.asarray(x, np.float32) for name, x in params.items()}, experiment, done)
 
 

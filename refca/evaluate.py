@@ -1,44 +1,49 @@
-"""python -m refca.evaluate: measure trained cells on digits that they have not seen, and draw what they do.
+"""python -m refca.evaluate: measure trained cells on what they have not seen, and draw what they do.
 
-Source: the article, experiment 1; `spec/programs.md`.
+Weights of digits are measured as the article does it (`evaluate_digits.py`), those of photographs as the
+paper does it (`evaluate_pets.py`).
+
+Source: the article, experiment 1; the paper, section 5 and appendix; `spec/programs.md`.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from refca import evaluate_digits, evaluate_pets
 from refca.checkpoint import load_weights
-from refca.data import NAMES, load
-from refca.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
-from refca.experiment import Experiment
-from refca.files import replacing
-from refca.palette import PALETTES, get_palette
-from refca.programs import (
-    add_common_flags,
-    choose_backend,
-    describe_backend,
-    exit_code,
-    progress_bar,
-    warm_up,
-)
+from refca.data import CLASSES, NAMES
+from refca.evaluation import MUTATIONS
+from refca.experiment import PetsExperiment
+from refca.palette import PALETTES
+from refca.programs import add_common_flags, exit_code
 from refca.randomness import Streams
 from refca.refused import Refused
 
-FILMED = 24
+FOR_DIGITS: dict[str, Any] = {"mutation": "carry", "noise": None, "palette": "article"}
+FOR_PETS: dict[str, Any] = {
+    "size": None,
+    "at": "40",
+    "curve_samples": None,
+    "every": 40,
+    "shift": 4,
+    "adversarial": None,
+    "compare": None,
+}
+STEPS = {"digits": 200, "photographs": 400}
 EXAMPLES = """examples:
-  python -m refca.evaluate runs/demo                          a run: table, curves, animation, into runs/demo
-  python -m refca.evaluate weights.npz --data DIR             weights alone, on MNIST
-  python -m refca.evaluate runs/demo --mutation both          the true mutation beside the restarted one
+  python -m refca.evaluate runs/demo                          a run: table, curves, pictures, into runs/demo
+  python -m refca.evaluate weights.npz --data DIR             weights of digits alone, on MNIST
+  python -m refca.evaluate runs/demo --mutation both          digits: the true mutation, and a restart
+  python -m refca.evaluate runs/pets --at 40,400              photographs: IoU after 400 steps too
+  python -m refca.evaluate runs/pets --samples 200            photographs: the first 200 of the test set
+  python -m refca.evaluate runs/pets --compare runs/full      curves of runs that have been measured, together
 
-It writes evaluation.csv (a row a step), evaluation.json, curves.png, digits.png and animation.gif into
-the run directory, or for weights alone into runs/NAME-evaluation.
+It writes evaluation.csv (a row a step), evaluation.json and pictures into the run directory, or for weights
+alone into runs/NAME-evaluation.
 """
 
 
@@ -49,81 +54,92 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> ArgumentParser:
     p = ArgumentParser(
         "python -m refca.evaluate",
-        description="Measure self-classifying digits on the test digits of a dataset.",
+        description="Measure trained automata on the test digits or the test photographs of a dataset.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
     p.add_argument("model", type=Path, help="a run directory, or weights as .safetensors or .npz")
     p.add_argument("--dataset", choices=NAMES, help="default: the one trained on; mnist if not known")
     add_common_flags(p)
-    p.add_argument("--samples", metavar="N", type=int, help="test digits; default: all")
+    p.add_argument("--samples", metavar="N", type=int, help="test digits or photographs; default: all")
     p.add_argument(
-        "--steps", metavar="N", type=int, default=200, help="before a mutation, and after it; default: 200"
+        "--steps",
+        metavar="N",
+        type=int,
+        help="digits: before a mutation, and after it; photographs: of the curves; default: 200, 400",
     )
-    p.add_argument(
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="of the randomness; default: 0")
+    digits = p.add_argument_group("for digits")
+    digits.add_argument(
         "--mutation",
         choices=MUTATIONS,
-        default="carry",
         help="what happens after --steps: states are carried over to another digit, start from zero on it, "
         "both in turn, or nothing; default: carry",
     )
-    p.add_argument(
+    digits.add_argument(
         "--noise", metavar="X", type=float, help="residual noise; default: as trained, 0.02 if not known"
     )
-    p.add_argument("--seed", metavar="N", type=int, default=0, help="of the randomness; default: 0")
-    p.add_argument("--palette", choices=tuple(PALETTES), default="article", help="default: article")
+    digits.add_argument("--palette", choices=tuple(PALETTES), help="default: article")
+    pets = p.add_argument_group("for photographs")
+    pets.add_argument("--size", metavar="N", type=int, help="pixels of a side; default: the one trained on")
+    pets.add_argument(
+        "--at", metavar="N,N", help="steps after which all --samples are measured, as 40,400; default: 40"
+    )
+    pets.add_argument(
+        "--curve-samples", metavar="N", type=int, help="photographs of the curves; default: 64, or --samples"
+    )
+    pets.add_argument(
+        "--every",
+        metavar="N",
+        type=int,
+        help="steps after which photographs change in the curves; default: 40",
+    )
+    pets.add_argument("--shift", metavar="N", type=int, help="pixels by which they shift; default: 4")
+    pets.add_argument(
+        "--adversarial",
+        nargs="?",
+        const=CLASSES[0],
+        choices=CLASSES,
+        help="change a corner of a few photographs until cells say this label, background if none is named",
+    )
+    pets.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help="measure nothing: draw the curves of this run and of these, all measured before",
+    )
     return p
 
 
 def run(flags: Namespace) -> int:
-    params, trained, done = load_weights(flags.model)
-    experiment = trained or Experiment()
-    if flags.noise is not None:
-        experiment = experiment.with_(noise=flags.noise)
-    dataset = flags.dataset or experiment.dataset
-    digits = load(dataset, flags.data).test
-    samples = len(digits) if flags.samples is None else flags.samples
-    if not 1 <= samples <= len(digits):
-        raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {samples}")
-    if flags.steps < 1:
-        raise Refused(f"--steps must be at least 1, got {flags.steps}")
+    weights = load_weights(flags.model)
+    pets = isinstance(weights.experiment, PetsExperiment)
+    complete(flags, "photographs" if pets else "digits")
     out = Path(flags.out or default_out(flags.model))
     mine = flags.model if flags.model.is_dir() else flags.model.parent
     if (out / "checkpoint.safetensors").exists() and out.resolve() != mine.resolve():
         raise Refused(f"{out} holds another run, whose evaluation would be lost; give another --out")
-    name, backend = choose_backend(flags.backend)
     Streams(flags.seed)  # refuses a seed that is none
-    age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""
-    print(f"{describe_backend(name, backend)}; {flags.model}{age}")
-    print(f"{dataset}, {samples:,} test digits; writing to {out}")
-    out.mkdir(parents=True, exist_ok=True)
-
-    warm_up(backend, experiment.cell)
-    parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
-    with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
-        curves = evaluate(
-            experiment.cell,
-            params,
-            backend,
-            digits,
-            samples=samples,
-            steps=flags.steps,
-            mutation=flags.mutation,
-            seed=flags.seed,
-            tick=bar.update,
-        )
-    values = summary(curves)
-    setting = {"model": str(flags.model), "dataset": dataset, "samples": samples, "mutation": flags.mutation}
-    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
-    setting |= {"training_steps": done}
-    with replacing(out / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(values | setting, indent=2) + "\n")
-    write_csv(out / "evaluation.csv", curves)
-    draw(out, curves, flags.steps)
-    film(experiment, params, backend, digits, out, flags)
-    print(table(values, curves, flags.steps))
-    print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
+    if flags.compare:
+        evaluate_pets.compare([default_out(model) for model in (flags.model, *flags.compare)], out)
+        return 0
+    program = evaluate_pets if pets else evaluate_digits
+    program.run(flags, weights, out)
     return 0
+
+
+def complete(flags: Namespace, kind: str) -> None:
+    """Give flags of this kind their defaults. Raises Refused for flags of the other kind."""
+    mine, others = (FOR_DIGITS, FOR_PETS) if kind == "digits" else (FOR_PETS, FOR_DIGITS)
+    for name in others:
+        if getattr(flags, name) is not None:
+            raise Refused(f"--{name.replace('_', '-')} is not for weights of {kind}, as {flags.model} are")
+    for name, default in {**mine, "steps": STEPS[kind]}.items():
+        if getattr(flags, name) is None:
+            setattr(flags, name, default)
+    if flags.steps < 1:
+        raise Refused(f"--steps must be at least 1, got {flags.steps}")
 
 
 def default_out(model: Path) -> Path:
@@ -135,56 +151,6 @@ def default_out(model: Path) -> Path:
         if (model.parent / "settings.toml").exists()
         else Path("runs") / f"{model.stem}-evaluation"
     )
-
-
-def write_csv(path: Path, curves: dict[str, Curves]) -> None:
-    """A row a step, counted on after the mutation; where both kinds were measured, more columns."""
-    after = [part for part in curves if part != "before"]
-    columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
-    if len(after) > 1:
-        skipped = np.full(len(curves["before"]["accuracy"]), np.nan)
-        columns |= {f"restart_{key}": np.concatenate([skipped, curves["restart"][key]]) for key in CURVES}
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", *columns])
-        for i, row in enumerate(zip(*columns.values(), strict=True)):
-            writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
-
-
-def draw(out: Path, curves: dict[str, Curves], steps: int) -> None:
-    """curves.png: the article's four panels, one line for each kind of mutation."""
-    from refca.figures import curves as draw_curves
-
-    names = {"carry": "states carried over", "restart": "restarted from zero"}
-    lines: dict[str, Any] = {}
-    for part in [part for part in curves if part != "before"] or ["before"]:
-        parts = ["before"] if part == "before" else ["before", part]
-        line: dict[str, Any] = {key: np.concatenate([curves[p][key] for p in parts]) for key in CURVES}
-        line |= {"step": np.arange(1, len(line["accuracy"]) + 1)}
-        lines[names.get(part, part)] = line | {"mutation": steps if len(parts) > 1 else None}
-    draw_curves(next(iter(lines.values())) if len(lines) == 1 else lines, out / "curves.png")
-
-
-def film(experiment: Experiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
-    from refca.film import record, write_film
-
-    chosen = range(min(FILMED, len(digits)))
-    recorded = record(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
-    write_film(recorded, out, get_palette(flags.palette))
-
-
-def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:
-    """The table that the article prints: best and last value of each curve, in per cent."""
-    names = {"": "from zero", "after_mutation_": "after mutation", "after_restart_": "after restart"}
-    lines = [f"{'':16}{'top accuracy':>20}{f'at {steps}':>8}{'top agreement':>20}{f'at {steps}':>8}"]
-    for prefix in prefixes(curves).values():
-        line = f"{names[prefix]:16}"
-        for key in ("accuracy", "agreement"):
-            top, last = values[f"{prefix}top_{key}"], values[f"{prefix}{key}_at_{steps}"]
-            best = "none" if top is None else f"{top:.1%} at step {values[f'{prefix}top_{key}_step']}"
-            line += f"{best:>20}{'none' if last is None else f'{last:.1%}':>8}"
-        lines.append(line)
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The figures of a run, each a function of plain data and of the name to write it to.
 
-Letters: S chosen steps, B digits, H×W grid.
+Letters: S chosen steps, B digits or other tiles, H×W grid, h×w pixels of a tile.
 
 Source: the article's plots of accuracy, agreement and magnitudes over steps, and its rows of coloured digits.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,25 +119,46 @@ def digit_grid(
             f"{path}: a grid needs labels (S, B, H, W) and S heads; got {labels.shape}, {len(steps)}"
         )
     tiles = enlarge(paint(palette, labels, live, image), fitting(scale, labels.shape[-1]))
+    heads = [f"step {steps[0]}", *map(str, steps[1:])]
+    divided = np.flatnonzero(changed(image).any(axis=1))
+    new = "new digits" if labels.shape[1] > 1 else "new digit"
+    tile_grid(path, tiles, heads, palette, "cells say", {int(s): new for s in divided})
+
+
+def tile_grid(
+    path: Path | str,
+    tiles: np.ndarray,
+    heads: Sequence[str],
+    palette: Palette,
+    key: str,
+    divided: Mapping[int, str] = MappingProxyType({}),
+    names: Sequence[str] = (),
+) -> None:
+    """A PNG of painted tiles (S, B, h, w, 3) uint8, S columns under their heads, over a legend called `key`.
+
+    Before each column of `divided` is a line with these words over it; `names` (B,) stand before the rows.
+    """
     S, B, h, w, _ = tiles.shape
-    divided = np.asarray(changed(image).any(axis=1))  # (S,)
     margin, gap, room = 14, 8, 18  # pixels; room: more before a dividing line
-    head = 60 if divided.any() else 36
-    pitch = max(w, LEAST_WIDTH) + gap
-    left = [margin + s * pitch + room * int(divided[: s + 1].sum()) for s in range(S)]
+    head = 60 if divided else 36
+    pitch, aside = max(w, LEAST_WIDTH) + gap, 9 * max(map(len, names), default=0)
+    left = [margin + aside + s * pitch + room * sum(d <= s for d in divided) for s in range(S)]
     bottom = head + B * (h + gap)
-    picture = page(max(left[-1] + pitch, legend_width(palette) + 84 + margin) + margin - gap, bottom + 40)
+    key_width = 9 * len(key) + 3
+    width = max(left[-1] + pitch, legend_width(palette) + key_width + margin)
+    picture = page(width + margin - gap, bottom + 40)
+    for b, name in enumerate(names):
+        write(picture, margin, head + b * (h + gap) + h / 2, name, 17, INK)
     for s in range(S):
-        words = f"step {steps[s]}" if s == 0 else str(steps[s])
-        write(picture, left[s] + w / 2, head - 18, words, 17, INK, "mm")
+        write(picture, left[s] + w / 2, head - 18, heads[s], 17, INK, "mm")
         for b in range(B):
             card(picture, left[s], head + b * (h + gap), tiles[s, b])
-        if divided[s]:
+        if s in divided:
             middle = left[s] - (gap + room) // 2
             picture.paste(INK, (middle - 1, 28, middle + 1, bottom - gap + 1))
-            write(picture, middle, 15, "new digits" if B > 1 else "new digit", 17, INK, "mm")
-    write(picture, margin, bottom + 16, "cells say", 17, QUIET)
-    legend(picture, palette, margin + 84, bottom + 16)
+            write(picture, middle, 15, divided[s], 17, INK, "mm")
+    write(picture, margin, bottom + 16, key, 17, QUIET)
+    legend(picture, palette, margin + key_width, bottom + 16)
     with replacing(path) as temporary:
         picture.save(temporary, "PNG", optimize=True)
 

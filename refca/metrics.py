@@ -1,9 +1,10 @@
 """What is measured of a state: are the cells right, and do they agree.
 
-Both read out labels as the argmax over the L readout channels; ties go to the lowest label.
+The labels of a readout are the argmax over its L channels; ties go to the lowest label.
 
-Source: the article, experiment 1 ("average cell accuracy", "total agreement"); `spec/cell_accuracy.md`,
-`spec/total_agreement.md`.
+Source: the article, experiment 1 ("average cell accuracy", "total agreement"); the paper, Table 1 and
+Figures 2 and 11 (IoU, which it does not define); `spec/cell_accuracy.md`, `spec/total_agreement.md`,
+`spec/iou.md`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from refca.cell import Array
+from refca.refused import Refused
 
 
 def cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
@@ -32,6 +34,15 @@ def total_agreement(readout: Array, live: Array) -> float:
     return agreeing / digits if digits else float("nan")
 
 
+def iou(predicted: Array, target: Array, labels: int) -> Array:
+    """Intersection over union of each class, (labels,) float64, over all pixels together.
+
+    predicted and target are integers from 0 to labels − 1, of one shape, any. NaN for a class that is
+    neither predicted nor there. Raises Refused for shapes that differ or labels out of range.
+    """
+    return ratio(*overlaps(predicted, target, labels))
+
+
 def said(readout: Array) -> Array:
     """The label that each cell names, (B, H, W)."""
     return np.argmax(readout, axis=-1)
@@ -47,3 +58,21 @@ def agreeing_digits(named: Array, live: Array) -> tuple[int, int]:
     lowest = np.min(np.where(live, named, 2**31 - 1), axis=(1, 2))
     highest = np.max(np.where(live, named, -1), axis=(1, 2))
     return int(np.sum(lowest == highest)), int(np.sum(highest >= 0))
+
+
+def overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array]:
+    """Pixels in the intersection and in the union of each class, two (labels,) int64; sums of them add up."""
+    if predicted.shape != target.shape:
+        raise Refused(f"predicted labels {predicted.shape} and true ones {target.shape} differ in shape")
+    for array in (predicted, target):
+        if array.size and not 0 <= int(array.min()) <= int(array.max()) < labels:
+            raise Refused(f"labels go from 0 to {labels - 1}, got {int(array.min())} to {int(array.max())}")
+    of_class = [(predicted == label, target == label) for label in range(labels)]
+    intersection = [int(np.sum(p & t)) for p, t in of_class]
+    union = [int(np.sum(p | t)) for p, t in of_class]
+    return np.array(intersection, np.int64), np.array(union, np.int64)
+
+
+def ratio(part: Array, whole: Array) -> Array:
+    """part / whole, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

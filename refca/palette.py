@@ -1,4 +1,4 @@
-"""The colours of the ten labels, and digits painted in them.
+"""The colours of labels, and digits and photographs painted in them.
 
 Letters: B samples, H×W grid, L labels; more leading axes, such as T steps, are fine.
 """
@@ -10,21 +10,24 @@ from typing import TypeAlias
 
 import numpy as np
 
+from refca.data import CLASSES
 from refca.refused import Refused
 
 Colour: TypeAlias = tuple[int, int, int]  # red, green, blue, 0 to 255
 
 LEAST = 0.01  # a cell whose numbers are all below this has no label yet
+VEIL = 0.6  # how much of a label's colour lies over a photograph
 TONES = 15  # undecided cells show their ink in this many steps, so that a painting has few colours
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours for the ten labels, for cells without a label yet, and for the paper."""
+    """Colours for the labels, for cells without a label yet, and for the paper; and the labels' names."""
 
     labels: tuple[Colour, ...]
     undecided: Colour = (0, 0, 0)
     background: Colour = (255, 255, 255)
+    names: tuple[str, ...] = tuple("0123456789")
 
 
 # The article's: `color_lookup` of its training notebook.
@@ -58,6 +61,12 @@ COLORBLIND = Palette(
         (146, 218, 221),
     )
 )
+
+# Dark, middle and light, and blue, orange and yellow of Okabe and Ito: told apart by everyone.
+SEGMENTATION = Palette(((0, 68, 140), (230, 120, 0), (255, 245, 150)), names=CLASSES)
+
+# Of numbers, below zero, zero, above; `signed` goes from one to the next.
+SIGNED = Palette(((0, 68, 140), (255, 255, 255), (200, 80, 0)), names=("-2", "0", "2"))
 
 PALETTES = {"article": ARTICLE, "colorblind": COLORBLIND}
 
@@ -97,3 +106,39 @@ def paint(palette: Palette, labels: np.ndarray, live: np.ndarray, image: np.ndar
     spoken = colours[np.clip(labels, 0, None) * live]
     painted = np.where((labels < 0)[..., None], drawn, spoken)
     return np.where(live[..., None], painted, paper.astype(np.uint8))
+
+
+def lay_over(palette: Palette, labels: np.ndarray, photograph: np.ndarray) -> np.ndarray:
+    """A photograph in tones of gray with the colours of its pixels' labels over it, (B, H, W, 3) uint8.
+
+    labels (B, H, W) integers, -1 where there is none and the photograph stays gray; photograph (B, H, W, 3)
+    from -1 to 1. So few tones that three labels and an animation's other colours fit a GIF's 256.
+    """
+    gray = (photograph @ np.array([0.299, 0.587, 0.114]) + 1) / 2
+    tone = 255 * np.round(np.clip(gray, 0, 1) * TONES)[..., None] / TONES
+    colour = np.array(palette.labels)[labels]  # (B, H, W, 3)
+    veiled = VEIL * colour + (1 - VEIL) * tone
+    painted: np.ndarray = np.round(np.where(labels[..., None] < 0, tone, veiled)).astype(np.uint8)
+    return painted
+
+
+def in_colour(photograph: np.ndarray) -> np.ndarray:
+    """A photograph (…, 3) from -1 to 1 as uint8."""
+    return np.round((np.clip(photograph, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def in_few_colours(pixels: np.ndarray, count: int) -> np.ndarray:
+    """Pixels (…, W, 3) uint8 in at most `count` colours, chosen for them."""
+    from PIL import Image
+
+    flat = Image.fromarray(np.ascontiguousarray(pixels).reshape(-1, pixels.shape[-2], 3))
+    few = flat.quantize(count, dither=Image.Dither.NONE).convert("RGB")
+    return np.asarray(few).reshape(pixels.shape)
+
+
+def signed(values: np.ndarray, most: float) -> np.ndarray:
+    """Numbers as colours (…, 3) uint8: white for 0, bluer below, more orange above, up to ±`most`."""
+    share = np.clip(values / most, -1, 1)[..., None]
+    end = np.where(share < 0, SIGNED.labels[0], SIGNED.labels[2])
+    painted: np.ndarray = np.round(255 + (end - 255) * abs(share)).astype(np.uint8)
+    return painted

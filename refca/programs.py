@@ -63,20 +63,25 @@ def describe_backend(name: str, backend: Any) -> str:
     return f"backend {name} on {count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"
 
 
-def warm_up(backend: Any, cell: Cell, gradients: bool = False) -> None:
-    """Have the backend do what it does once: compile, load. Says so if that takes a while."""
-    words = "preparing the backend for this machine: once, half a minute at most"
+def warm_up(backend: Any, cell: Cell, loss: str | None = None, label_map: bool = False) -> None:
+    """Have the backend do what it does once: compile, load. Says so if that takes a while.
+
+    It evolves, and with a loss differentiates: "l2" or "ce", of one label, or of a label map.
+    """
+    words = "preparing the backend for this machine: once, a minute or so"
     timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
-    image = backend.asarray(np.ones((1, 3, 3, cell.image_channels), np.float32))
+    side = 3 * cell.stride
+    image = backend.asarray(np.ones((1, side, side, cell.image_channels), np.float32))
+    target = backend.asarray(np.zeros((1, side, side) if label_map else 1, np.int64))
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
-    state, label = init_state(cell, image), backend.asarray(np.zeros(1, np.int64))
+    state = init_state(cell, image, Streams(0))
     weights = backend.asarray(np.ones((1, 1), np.float32))
     with stoppable() as stop_asked:  # a compiler that is interrupted can bring the process down
         timer.start()
         try:
             backend.evolve(cell, params, image, state, Streams(0), 1)
-            if gradients:
-                backend.loss_and_grads(cell, "l2", params, image, state, label, weights, Streams(0))
+            if loss:
+                backend.loss_and_grads(cell, loss, params, image, state, target, weights, Streams(0))
         finally:
             timer.cancel()
     if stop_asked():

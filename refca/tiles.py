@@ -1,4 +1,4 @@
-"""Pictures put together of painted digits, a legend and words, pixel by pixel.
+"""Pictures put together of painted tiles, a legend and words, pixel by pixel.
 
 Few colours on purpose: words are drawn in a few tones, so that a whole animation fits a GIF's 256 colours.
 """
@@ -19,7 +19,7 @@ EDGE: Colour = (221, 221, 217)
 INK: Colour = (28, 28, 28)
 QUIET: Colour = (105, 105, 102)
 TEXT_TONES = 7
-CHIP = 22  # a legend entry, pixels
+CHIP = 22  # a legend entry, pixels; with a longer name than one letter wider
 
 
 def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
@@ -27,9 +27,9 @@ def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
     return pixels.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
-def fitting(scale: int | None, width: int) -> int:
-    """The scale asked for; None: such that a digit of this many cells is about 84 pixels wide."""
-    return scale or max(1, round(84 / width))
+def fitting(scale: int | None, width: int, wanted: int = 84) -> int:
+    """The scale asked for; None: such that a tile of this many cells is about `wanted` pixels wide."""
+    return scale or max(1, round(wanted / width))
 
 
 def page(width: int, height: int) -> Image:
@@ -53,8 +53,15 @@ def write(on: Image, x: float, y: float, words: str, size: int, colour: Colour, 
     on.paste(colour, (left, top), mask.point(tones))
 
 
+def words_width(words: str, size: int) -> float:
+    """How many pixels wide words are in letters of `size` pixels."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size).getlength(words)
+
+
 def card(on: Image, x: int, y: int, tile: np.ndarray, marked: bool = False) -> None:
-    """A painted digit (h, w, 3) at (x, y), in a fine frame, or in a heavy one if marked."""
+    """A painted tile (h, w, 3) at (x, y), in a fine frame, or in a heavy one if marked."""
     from PIL import Image, ImageDraw
 
     height, width, _ = tile.shape
@@ -65,19 +72,25 @@ def card(on: Image, x: int, y: int, tile: np.ndarray, marked: bool = False) -> N
 
 
 def legend(on: Image, palette: Palette, x: int, y: int) -> None:
-    """One chip for each label, its digit in it, in a row from (x, y), the middle of its left edge."""
+    """One chip for each label, its name in it, in a row from (x, y), the middle of its left edge."""
     from PIL import ImageDraw
 
-    draw = ImageDraw.Draw(on)
-    for label, colour in enumerate(palette.labels):
-        left, top = x + label * (CHIP + 3), y - CHIP // 2
-        draw.rectangle((left, top, left + CHIP - 1, top + CHIP - 1), fill=colour)
-        write(on, left + CHIP / 2, y, str(label), 15, readable_on(colour), "mm")
+    draw, left, top = ImageDraw.Draw(on), x, y - CHIP // 2
+    for name, colour in zip(palette.names, palette.labels, strict=True):
+        width = chip_width(name)
+        draw.rectangle((left, top, left + width - 1, top + CHIP - 1), fill=colour)
+        write(on, left + width / 2, y, name, 15, readable_on(colour), "mm")
+        left += width + 3
 
 
 def legend_width(palette: Palette) -> int:
     """How many pixels wide the legend is."""
-    return len(palette.labels) * (CHIP + 3) - 3
+    return sum(chip_width(name) + 3 for name in palette.names) - 3
+
+
+def chip_width(name: str) -> int:
+    """How many pixels wide a legend entry is."""
+    return CHIP + 8 * (len(name) - 1)
 
 
 def readable_on(colour: Colour) -> Colour:
@@ -87,7 +100,7 @@ def readable_on(colour: Colour) -> Colour:
 
 
 def changed(image: np.ndarray) -> np.ndarray:
-    """Which digits are new in which frame, (T, B) boolean, of image (T, B, H, W, 1); none in the first."""
+    """Which images are new in which frame, (T, B) boolean, of image (T, B, H, W, K); none in the first."""
     new: np.ndarray = np.zeros(image.shape[:2], bool)
     new[1:] = (image[1:] != image[:-1]).any(axis=(2, 3, 4))
     return new

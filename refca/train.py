@@ -6,17 +6,22 @@ Source: the article, experiment 1; `spec/programs.md`.
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from refca.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
-from refca.data import Split, load
-from refca.experiment import Experiment, experiment_names, load_experiment
+from refca.experiment import (
+    KINDS,
+    Experiment,
+    Kind,
+    describe_experiment,
+    experiment_names,
+    load_experiment,
+)
 from refca.files import replacing
-from refca.metrics import cell_accuracy, total_agreement
 from refca.metrics_file import EVERY, MetricsFile, read_metrics
 from refca.programs import (
     add_common_flags,
@@ -25,17 +30,16 @@ from refca.programs import (
     exit_code,
     progress_bar,
     stoppable,
-    warm_up,
 )
 from refca.refused import Refused
-from refca.step import alive, readout
-from refca.training import begin, train_step
+from refca.training import training_of
 
 DEFAULT = "digits-l2-noise"
 EXAMPLES = """examples:
   python -m refca.train --experiment demo                     digits that come along, two minutes
   python -m refca.train --data DIR --steps 10000              MNIST, in DIR or DIR/mnist, a short run
   python -m refca.train --experiment digits-ce --seed 1       the article's CE model, as it was trained
+  python -m refca.train --experiment pets-48-small            photographs of pets, sized for a CPU
   python -m refca.train --out runs/digits-ce-seed1 --resume   go on with a run that was stopped
 
 A run directory holds settings.toml, metrics.csv, checkpoint.safetensors, and at the end
@@ -50,60 +54,95 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> ArgumentParser:
     p = ArgumentParser(
         "python -m refca.train",
-        description="Train self-classifying digits.",
+        usage="%(prog)s [--experiment NAME] [--out DIR [--resume]] [flags]",
+        description="Train self-classifying digits, or the segmentation of photographs.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    p.add_argument(
-        "--experiment",
-        metavar="NAME",
-        help=f"{', '.join(experiment_names())}, or a .toml file; default: {DEFAULT}",
-    )
+    p.add_argument("--experiment", metavar="NAME", help=f"its name, or a .toml file; default: {DEFAULT}")
+    p.add_argument("--list", action="store_true", help="list all experiments, and stop")
     add_common_flags(p)
     p.add_argument("--resume", action="store_true", help="go on with the run in --out, with its settings")
     p.add_argument(
         "--checkpoint-every", metavar="N", type=int, default=1000, help="training steps; default: 1000"
     )
-    settings = p.add_argument_group(f"settings, to change some of the experiment's [those of {DEFAULT}]")
-    for f in fields(Experiment):
-        choices = f.metadata["choices"]
-        shown = f": {', '.join(choices)}" if choices else ""
-        settings.add_argument(
-            f"--{f.name}",
-            metavar="X",
-            type=type(f.default),
-            help=f"{f.metadata['help']}{shown} [{f.default}]",
-        )
+    shared = p.add_argument_group("settings of every run, to change some of the experiment's")
+    own = {kind: p.add_argument_group(f"settings of runs on {kind.learned}") for kind in KINDS}
+    for name, kinds in settings().items():
+        add_setting(shared if len(kinds) > 1 else own[kinds[0]], name, kinds)
     return p
+
+
+def settings() -> dict[str, list[Kind]]:
+    """Each setting, and the kinds of experiment that have it."""
+    names = dict.fromkeys(f.name for kind in KINDS for f in fields(kind))
+    return {name: [kind for kind in KINDS if name in {f.name for f in fields(kind)}] for name in names}
+
+
+def add_setting(group: Any, name: str, kinds: list[Kind]) -> None:
+    """A flag for a setting; one that is on or off has a --no- flag too."""
+    here = {kind: next(f for f in fields(kind) if f.name == name) for kind in kinds}
+    setting = here[kinds[0]]
+    choices = [str(choice) for f in here.values() for choice in f.metadata["choices"]]
+    defaults = {kind.learned: shown(f.default) for kind, f in here.items()}
+    if len(set(defaults.values())) == 1:
+        default = defaults[kinds[0].learned]
+    else:
+        default = ", ".join(f"{learned} {value}" for learned, value in defaults.items())
+    help = f"{setting.metadata['help']}{': ' if choices else ''}{', '.join(choices)} [{default}]"
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(setting.default, bool):
+        group.add_argument(flag, action=BooleanOptionalAction, help=help)
+    else:
+        group.add_argument(flag, metavar="X", type=type(setting.default), help=help)
+
+
+def shown(value: Any) -> str:
+    """A default as the help shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def list_experiments() -> str:
+    """Each experiment's name, and what its file says of it."""
+    names = experiment_names()
+    width = max(map(len, names))
+    return "\n".join(f"{name:{width}}  {describe_experiment(name)}" for name in names)
 
 
 def train(flags: Namespace) -> int:
     if flags.checkpoint_every < 1:
         raise Refused(f"--checkpoint-every must be at least 1, got {flags.checkpoint_every}")
-    given = {f.name: getattr(flags, f.name) for f in fields(Experiment)}
-    changes = {name: value for name, value in given.items() if value is not None}
+    if flags.list:
+        print(list_experiments())
+        return 0
+    changes = {name: getattr(flags, name) for name in settings() if getattr(flags, name) is not None}
     name, backend = choose_backend(flags.backend)
     if flags.resume:
         out, experiment, progress = resume(flags, changes, backend)
-        digits = load(experiment.dataset, flags.data).train
-        if digits.fingerprint() != progress.data:
+        training = training_of(experiment)
+        samples = training.load_samples(experiment, flags.data)
+        if samples.fingerprint() != progress.data:
             raise Refused(
-                f"the run in {out} learned from other digits than those of {experiment.dataset} here"
+                f"the run in {out} learned from other {experiment.learned} than those of "
+                f"{experiment.dataset} here"
             )
     else:
         experiment = load_experiment(flags.experiment or DEFAULT).with_(**changes)
         out = new_run(flags, experiment)
-        digits = load(experiment.dataset, flags.data).train
-        progress = begin(experiment, backend, digits)
+        training = training_of(experiment)
+        samples = training.load_samples(experiment, flags.data)
+        progress = training.begin(experiment, backend, samples)
     weights = sum(x.size for x in progress.params.values())
     print(
-        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(digits):,} digits to learn from; "
-        f"{weights:,} parameters; writing to {out}"
+        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} {experiment.learned} to "
+        f"learn from; {weights:,} parameters; writing to {out}"
     )
     with replacing(out / "settings.toml") as temporary:
         temporary.write_text(experiment.toml())
     try:
-        return run(experiment, backend, digits, progress, out, flags.checkpoint_every)
+        return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
     except OSError as error:
         cause = f"{error.strerror or error}; once that is mended, go on with {again(out)}"
     except Diverged as error:
@@ -140,7 +179,7 @@ def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Pat
         raise Refused(f"{out} holds no checkpoint to resume from; start the run without --resume")
     experiment, progress = load_checkpoint(checkpoint, backend.asarray)
     asked = (load_experiment(flags.experiment) if flags.experiment else experiment).with_(**changes)
-    for f in fields(Experiment):
+    for f in fields(experiment):  # the dataset, first of all, tells the kinds apart
         mine, theirs = getattr(experiment, f.name), getattr(asked, f.name)
         if mine != theirs:
             raise Refused(
@@ -150,13 +189,18 @@ def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Pat
 
 
 def run(
-    experiment: Experiment, backend: Any, digits: Split, progress: Progress, out: Path, checkpoint_every: int
+    experiment: Experiment,
+    backend: Any,
+    samples: Any,
+    progress: Progress,
+    out: Path,
+    checkpoint_every: int,
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
-    cell = experiment.cell
-    warm_up(backend, cell, gradients=True)
+    training = training_of(experiment)
+    training.prepare(experiment, backend)
     with (
-        MetricsFile(out / "metrics.csv", progress.done) as log,
+        MetricsFile(out / "metrics.csv", progress.done, training.COLUMNS) as log,
         progress_bar(experiment.steps, progress.done) as bar,
         stoppable() as stop_asked,
     ):
@@ -170,14 +214,15 @@ def run(
 
         save()
         while progress.done < experiment.steps and not stop_asked():
-            loss, image, label, state = train_step(experiment, backend, digits, progress)
-            if not isfinite(loss):
-                raise Diverged(f"the loss of training step {progress.done} is {loss}")
+            trained = training.train_step(experiment, backend, samples, progress)
+            if trained.loss is not None and not isfinite(trained.loss):
+                raise Diverged(f"the loss of training step {progress.done} is {trained.loss}")
             if progress.done % EVERY == 0 or progress.done == experiment.steps:
-                said, live = readout(cell, progress.params, state), alive(cell, image)
-                accuracy, agreement = cell_accuracy(said, label, live), total_agreement(said, live)
-                log.add(step=progress.done, loss=loss, accuracy=accuracy, agreement=agreement)
-                bar.set_postfix_str(f"loss {loss:.3g}, accuracy {accuracy:.0%}", refresh=False)
+                loss = float("nan") if trained.loss is None else trained.loss
+                measured = training.measure(experiment, backend, progress, trained)
+                log.add(step=progress.done, loss=loss, **measured)
+                name = training.SHOWN
+                bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
             if progress.done % checkpoint_every == 0:
                 save()
             bar.update()
@@ -192,15 +237,20 @@ def run(
         {name: backend.asnumpy(x) for name, x in progress.params.items()},
         progress.done,
     )
-    draw_loss(out)
-    print(f"done; see {out / 'loss.png'}, and measure it: python -m refca.evaluate {out}")
+    see = f"see {out / 'loss.png'}, and " if draw_loss(out) else ""
+    print(f"done; {see}measure it: python -m refca.evaluate {out}")
     return 0
 
 
-def draw_loss(out: Path) -> None:
+def draw_loss(out: Path) -> bool:
+    """loss.png, if there is a loss to draw."""
     from refca.figures import loss_curve
 
-    loss_curve(read_metrics(out / "metrics.csv"), out / "loss.png")
+    rows = read_metrics(out / "metrics.csv")
+    if not any(row["loss"] > 0 for row in rows):
+        return False
+    loss_curve(rows, out / "loss.png")
+    return True
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from server import Server, serving
 
 from refca.data import Split, load
 from refca.data.idx import read_idx
@@ -62,42 +62,10 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-class Server:
-    """Serves `files` on this machine; those in `cut` break off half-way. `asked` are the paths asked for."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.asked, self.cut = files, list[str](), set[str]()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                name = self.path.removeprefix("/")
-                outer.asked.append(name)
-                if name not in outer.files:
-                    self.send_error(404)
-                    return
-                content = outer.files[name]
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if name in outer.cut else content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/"
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server(small_files())
-    thread = threading.Thread(target=server.http.serve_forever)
-    thread.start()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+    with serving(small_files()) as server:
+        yield server
 
 
 # what a split gives
@@ -137,7 +105,12 @@ def test_optdigits_are_in_their_order_with_the_last_297_held_out() -> None:
     from sklearn.datasets import load_digits
 
     digits = load("optdigits")
-    assert (digits.name, digits.white, len(digits.train), len(digits.test)) == ("optdigits", 16, 1500, 297)
+    assert (digits.name, digits.train.white, len(digits.train), len(digits.test)) == (
+        "optdigits",
+        16,
+        1500,
+        297,
+    )
     together = np.concatenate([digits.train.pixels, digits.test.pixels])
     assert together.dtype == np.uint8
     np.testing.assert_array_equal(together, load_digits().images)
@@ -232,7 +205,7 @@ def test_an_idx_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_mnist_is_found_in_the_folder_or_its_mnist(tmp_path: Path, below: str) -> None:
     write(tmp_path / below, small_files())
     digits = load("mnist", tmp_path)
-    assert (digits.name, digits.white) == ("mnist", 255)
+    assert (digits.name, digits.train.white) == ("mnist", 255)
     assert digits.train.pixels.shape == (5, 4, 4)
     assert digits.test.labels.tolist() == [0, 1, 2]
     assert digits.test.labels.dtype == np.int64

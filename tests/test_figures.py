@@ -14,8 +14,26 @@ from PIL import Image
 from refca.animation import write_animation
 from refca.figures import apart, curves, digit_grid, loss_curve, running_median
 from refca.files import replacing
-from refca.palette import ARTICLE, COLORBLIND, PALETTES, Palette, get_palette, labels_said, paint
+from refca.palette import (
+    ARTICLE,
+    COLORBLIND,
+    PALETTES,
+    SEGMENTATION,
+    SIGNED,
+    Palette,
+    get_palette,
+    in_colour,
+    in_few_colours,
+    labels_said,
+    lay_over,
+    paint,
+    signed,
+)
 from refca.refused import Refused
+from refca.segmentation_evaluation import COLUMNS
+from refca.segmentation_figures import WAYS, iou_curves, magnitude_curves
+from refca.segmentation_film import Film
+from refca.segmentation_film import write_animation as write_photographs
 
 Frames = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -113,15 +131,21 @@ VISION = {
 
 def closest(palette: Palette, vision: str) -> float:
     """The least CIELAB distance between two of the palette's twelve colours, for someone with this vision."""
-    colours = np.array([*palette.labels, palette.undecided, palette.background]) / 255
+    apart = distances(np.array([*palette.labels, palette.undecided, palette.background]), vision)
+    return float(apart[np.triu_indices(len(apart), 1)].min())
+
+
+def distances(pixels: np.ndarray, vision: str) -> np.ndarray:
+    """CIELAB distances between colours (N, 3) from 0 to 255, (N, N)."""
+    colours = pixels / 255
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.array(VISION[vision].split(), float).reshape(3, 3).T, 0, 1)
     xyz = seen @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
     xyz = xyz / [0.9505, 1, 1.089]
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
-    apart = np.linalg.norm(lab[:, None] - lab, axis=-1)
-    return float(apart[np.triu_indices(len(lab), 1)].min())
+    apart: np.ndarray = np.linalg.norm(lab[:, None] - lab, axis=-1)
+    return apart
 
 
 @pytest.mark.parametrize("vision", VISION)
@@ -131,6 +155,39 @@ def test_the_colour_blind_palette_is_told_apart_by_everyone(vision: str) -> None
 
 def test_the_articles_palette_is_not_which_is_why_there_is_another() -> None:
     assert closest(ARTICLE, "deuteranopia") < 10
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_labels_over_photographs_are_told_apart_by_everyone_in_every_tone(vision: str) -> None:
+    tones = np.linspace(-1, 1, 16).reshape(1, 1, 16, 1).repeat(3, axis=-1)
+    over = [lay_over(SEGMENTATION, np.full((1, 1, 16), label), tones).reshape(16, 3) for label in range(3)]
+    between = distances(np.concatenate(over), vision)
+    same = np.equal.outer(np.arange(48) // 16, np.arange(48) // 16)
+    assert between[~same].min() > 12
+
+
+def test_labels_lie_over_a_gray_photograph() -> None:
+    photograph = np.array([[1.0, 1, 1], [-1, -1, -1], [1, -1, -1]]).reshape(1, 1, 3, 3)
+    gray = lay_over(SEGMENTATION, np.full((1, 1, 3), -1), photograph)
+    assert gray.tolist() == [[[[255] * 3, [0] * 3, [68] * 3]]]  # 0.299 to the nearest of 16 tones
+    blue = lay_over(SEGMENTATION, np.zeros((1, 1, 3), int), photograph)
+    expected = np.round(0.6 * np.array(SEGMENTATION.labels[0]) + 0.4 * gray[0, 0].astype(float))
+    np.testing.assert_array_equal(blue[0, 0], expected)
+
+
+def test_numbers_as_colours() -> None:
+    painted = signed(np.array([-9.0, -2.0, 0.0, 1.0, 2.0]), 2.0)
+    low, white, high = (list(colour) for colour in SIGNED.labels)
+    assert painted[[0, 1, 2, 4]].tolist() == [low, low, white, high]
+    np.testing.assert_array_equal(painted[3], np.round(255 + (np.array(high) - 255) / 2))
+
+
+def test_photographs_in_few_colours() -> None:
+    pixels = in_colour(np.random.default_rng(0).uniform(-1, 1, (2, 3, 20, 30, 3)))
+    few = in_few_colours(pixels, 50)
+    assert few.shape == pixels.shape
+    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 50
+    assert np.abs(few.astype(int) - pixels).mean() < 50
 
 
 def test_paint_colours_live_cells_by_label() -> None:
@@ -223,6 +280,23 @@ def test_an_animation_of_24_digits_is_small(tmp_path: Path) -> None:
     assert (tmp_path / "a.gif").stat().st_size < 3_000_000
 
 
+def film(T: int = 4, B: int = 2, side: int = 12) -> Film:
+    """Noise in every colour, and new noise in frame 3; labels that change in every frame."""
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (2, B, side, side, 3))
+    said = rng.integers(0, 3, (T, B, side, side))
+    return Film(said, np.arange(T) // 3, image, said[:2], None, rng.normal(size=(T, side, side, 2)))
+
+
+def test_an_animation_of_photographs_fits_a_gif_whatever_their_colours(tmp_path: Path) -> None:
+    write_photographs(film(), tmp_path / "a.gif")
+    pictures, _ = decoded(tmp_path / "a.gif")
+    assert len(pictures) == 4
+    assert all(count(pictures[0], colour) > 1000 for colour in SEGMENTATION.labels)  # the legend
+    dark = [count(picture, (28, 28, 28)) for picture in pictures]
+    assert dark[3] > dark[2] + 2 * 6 * (96 + 2 * 96)  # two heavy frames around photograph and labels
+
+
 def test_animations_that_cannot_be_are_refused(tmp_path: Path) -> None:
     labels, live, image = frames()
     with pytest.raises(Refused, match=r"a\.mp4: an animation is written to a name that ends in \.gif"):
@@ -262,6 +336,31 @@ def test_a_grid_needs_a_head_for_each_column(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="needs labels"):
         digit_grid(tmp_path / "grid.png", *frames(T=4), steps=[1, 2, 3])
     assert os.listdir(tmp_path) == []
+
+
+def measured(T: int = 50, gate: float = 0.5) -> dict[str, dict[str, np.ndarray]]:
+    curve: dict[str, np.ndarray] = {key: np.linspace(0.1, 0.9, T) for key in COLUMNS}
+    curve |= {"step": np.arange(1, T + 1), "changes": np.arange(T) // 20, "gate": np.full(T, gate)}
+    return dict.fromkeys(WAYS, curve)
+
+
+def test_curves_of_photographs_of_one_run_or_of_several(tmp_path: Path) -> None:
+    nan = float("nan")
+    for name, runs in {
+        "one": {"": measured()},
+        "two": {"a": measured(), "b": measured(T=30)},
+        "ungated": {"": measured(gate=nan)},
+        "half": {"a": measured(gate=nan), "b": measured()},
+        "short": {"": measured(T=1)},
+    }.items():
+        iou_curves(runs, tmp_path / f"{name}.png")
+        magnitude_curves(runs, tmp_path / f"{name}-magnitudes.png")
+    sizes = {path.stem: decoded(path)[0][0].shape[:2] for path in tmp_path.iterdir()}
+    assert len({sizes[name] for name in ("one", "two", "short")}) == 1
+    assert sizes["ungated-magnitudes"][1] < sizes["half-magnitudes"][1]  # without the gate's column
+    two = decoded(tmp_path / "two.png")[0][0]
+    assert count(two, (0, 0x72, 0xB2)) > 20
+    assert count(two, (0xD5, 0x5E, 0)) > 20
 
 
 NOTHING = {key: np.full(50, np.nan) for key in ("agreement", "state_magnitude", "update_magnitude")}
@@ -339,6 +438,8 @@ DRAWN: dict[str, Callable[[Path], None]] = {
     "a.gif": lambda path: write_animation(path, *frames()),
     "curves.png": lambda path: curves(evaluation(), path),
     "loss.png": lambda path: loss_curve([{"step": 1, "loss": 1}], path),
+    "iou.png": lambda path: iou_curves({"": measured()}, path),
+    "photographs.gif": lambda path: write_photographs(film(), path),
 }
 
 

@@ -47,7 +47,7 @@ def params() -> dict[str, np.ndarray]:
     [
         (["--backend", "warp"], 'unknown backend "warp"; known are cpu, reference'),
         (["--backend", "json"], '"json" is not a backend: it has no asarray'),
-        (["--experiment", "nonsense"], 'no experiment "nonsense"; known are demo, digits-ce'),
+        (["--experiment", "nonsense"], 'no experiment "nonsense"; --list shows all'),
         (["--dataset", "cifar"], 'unknown dataset "cifar"; known are mnist, optdigits'),
         (["--loss", "hinge"], 'unknown loss "hinge"; known are l2, ce'),
         (["--regime", "chaotic"], 'unknown regime "chaotic"; known are naive, persistent, mutating'),
@@ -72,6 +72,39 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
     said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run"), *flags]))
     assert words in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--unroll", "7"], "target must be a multiple of unroll, 7, got 40"),
+        (["--no-persistence"], "without persistence unroll must be target, 40, got 10"),
+        (["--keep-image", "0"], "keep_image must be above 0 and at most 1, got 0.0"),
+        (["--keep-state", "1.5"], "keep_state must be above 0 and at most 1, got 1.5"),
+        (["--keep-state", "nan"], "keep_state must be above 0 and at most 1, got nan"),
+        (["--stride", "3"], 'unknown stride "3"; known are 1, 2, 4, 8'),
+        (["--stride", "4", "--size", "50"], "size must be a multiple of stride, 4, got 50"),
+        (["--norm", "layer"], 'unknown norm "layer"; known are none, instance, batch, channel'),
+        (["--state", "0"], "state must be at least 1, got 0"),
+        (["--noise", "0"], "noise is a setting of experiments with digits, not with photographs"),
+        (["--dataset", "mnist"], "mnist needs an experiment with digits, not with photographs; --list shows"),
+        (
+            ["--experiment", "demo", "--norm", "none"],
+            "norm is a setting of experiments with photographs, not",
+        ),
+        (["--experiment", "demo", "--dataset", "pets"], "pets needs an experiment with photographs, not"),
+        (["--experiment", "pets-48-smal"], "the nearest are pets-48-small, "),
+        (["--data", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_training_on_photographs_refuses(
+    tmp_path: Path, capsys: Capture, flags: list[str], words: str
+) -> None:
+    out = tmp_path / "run"
+    pets = ["--experiment", "pets-48-small", "--out", str(out)]
+    assert words in sentence(capsys, lambda: train.main([*pets, *flags]))
+    assert not out.exists()
 
 
 def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture) -> None:
@@ -221,11 +254,12 @@ def test_a_rate_that_is_far_too_high_diverges(tmp_path: Path, capsys: Capture) -
 def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsys: Capture) -> None:
     experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
     resumed = ["--out", str(out), "--resume"]
-    short = Pool(*(x[:5] for x in vars(progress.pool).values()))
+    short = Pool(*(x[:5] for x in vars(progress.kept).values()))
     for wrong, words in (
         (replace(progress, adam=Adam()), "Adam's moments are not those of the parameters"),
-        (replace(progress, pool=short), "its pool is not one of 8 digits and their states"),
+        (replace(progress, kept=short), "its pool is not one of 8 digits and their states"),
         (replace(progress, done=13), "says that 13 of 12 steps are done"),
+        (replace(progress, updates=13), "says that 12 of 12 steps are done, with 13 updates"),
         (replace(progress, data="others"), "learned from other digits than those of optdigits here"),
     ):
         save_checkpoint(out / "checkpoint.safetensors", experiment, wrong)

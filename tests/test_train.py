@@ -18,6 +18,7 @@ import refca
 from refca import train
 from refca.checkpoint import load_checkpoint, load_weights
 from refca.data import load
+from refca.experiment import DigitsExperiment
 from refca.metrics_file import read_metrics
 
 STEPS = 60
@@ -102,9 +103,9 @@ def test_a_run_ended_by_a_signal_goes_on_as_if_it_had_not_been(
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     # not a batch more than the run needs, slowed down so that the signal comes before the end
     slowed = (
-        "import sys, time, refca.train as t\n"
-        "fast = t.train_step\n"
-        "t.train_step = lambda *a: (time.sleep(0.05), fast(*a))[1]\n"
+        "import sys, time, refca.train as t, refca.digits_training as d\n"
+        "fast = d.train_step\n"
+        "d.train_step = lambda *a: (time.sleep(0.05), fast(*a))[1]\n"
         "sys.exit(t.main(sys.argv[1:]))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", slowed, *flags(out)], env=environment)
@@ -138,7 +139,7 @@ def test_a_log_that_is_ahead_of_its_checkpoint_or_cut_short_is_mended(whole: Pat
 def loss_on_new_digits(out: Path) -> float:
     """The loss of a run's weights on 200 test digits after 20 steps from zero."""
     params, experiment, _ = load_weights(out)
-    assert experiment
+    assert isinstance(experiment, DigitsExperiment)
     digits = load("optdigits").test
     cell, image, label = experiment.cell, digits.images(slice(200)), digits.labels[:200]
     weights = np.zeros((20, 200), np.float32)

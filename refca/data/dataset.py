@@ -1,4 +1,4 @@
-"""What a dataset is: two splits of gray images with one label each.
+"""What a dataset is: samples to learn from and samples held out; and the gray digits that the article has.
 
 Letters: N digits, H×W pixels.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+from refca.refused import Refused
+
+Samples = TypeVar("Samples")  # Split, or Photographs
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,16 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A dataset's name, the digits to train on, and those held out for testing."""
+class Dataset(Generic[Samples]):
+    """A dataset's name, what it has to train on or the reason why it has none, and what is held out."""
 
     name: str
-    train: Split
-    test: Split
+    training: Samples | str
+    test: Samples
 
     @property
-    def white(self) -> int:
-        """The pixel value of full ink: 255, or 16 for the optdigits as they are."""
-        return self.train.white
+    def train(self) -> Samples:
+        """The samples to train on. Raises Refused, with the reason, if there are none."""
+        if isinstance(self.training, str):
+            raise Refused(self.training)
+        return self.training

@@ -5,13 +5,13 @@ Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from refca.data.dataset import Dataset, Split
+from refca.data.download import download, find, user_cache
 from refca.data.idx import read_idx
 from refca.refused import Refused
 
@@ -23,7 +23,6 @@ MD5 = {  # of the original files, as they were published
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 WHITE = 255
-TIMEOUT = 30  # seconds without an answer from the server
 
 
 def mnist(
@@ -32,7 +31,7 @@ def mnist(
     base_url: str = BASE_URL,
     md5: Mapping[str, str] = MD5,
     cache: Path | None = None,
-) -> Dataset:
+) -> Dataset[Split]:
     """MNIST from `folder` or `folder`/mnist; with folder None from `cache`, downloading what it lacks.
 
     The files may be gzipped or not. `cache` is the user's cache folder unless given; `base_url` ends in a
@@ -67,7 +66,7 @@ def split(pixels_path: Path, labels_path: Path) -> Split:
 
 def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
     """Where each file is in a folder that the user named. Raises Refused, saying where it looked."""
-    paths = [find(name, folder, folder / "mnist") for name in names]
+    paths = [find(spellings(name), (folder, folder / "mnist")) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
         raise Refused(
@@ -79,49 +78,14 @@ def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
 
 def cached(cache: Path, base_url: str, md5: Mapping[str, str]) -> list[Path]:
     """Where each file is in the cache folder, after downloading those that were not."""
-    folder = cache / "mnist"
-    return [find(name, folder) or download(base_url + name, md5[name], folder / name) for name in md5]
+    folder, instead = cache / "mnist", "MNIST's four files"
+    return [
+        find(spellings(name), [folder])
+        or download(base_url + name, md5[name], folder / name, instead=instead)
+        for name in md5
+    ]
 
 
-def find(name: str, *folders: Path) -> Path | None:
-    """The first file of this name, or of this name without .gz, in the folders."""
-    for folder in folders:
-        for path in (folder / name, folder / name.removesuffix(".gz")):
-            if path.is_file():
-                return path
-    return None
-
-
-def download(url: str, md5: str, path: Path) -> Path:
-    """The file from a URL, written to `path` once it is whole and its hash is right.
-
-    Raises Refused, naming the URL and what to do without a network, for everything that can go wrong.
-    """
-    import pooch
-
-    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
-    try:
-        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=get)
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-        cause = "its content is not the original file's" if isinstance(error, ValueError) else brief(error)
-        raise Refused(
-            f"{url} could not be downloaded: {cause}; try again, or put MNIST's four files into a folder "
-            "and name it with --data or REFCA_DATA"
-        ) from error
-    return path
-
-
-def brief(error: OSError) -> str:
-    """What went wrong, in a line: the server's answer, or the innermost error."""
-    cause: BaseException = error
-    while cause.__cause__ or cause.__context__:
-        cause = cause.__cause__ or cause.__context__ or cause
-    text = str(error if getattr(error, "response", None) is not None else cause)
-    return " ".join(text.split())[:200] or type(error).__name__
-
-
-def user_cache() -> Path:
-    """The folder in which this user's programs keep what they can get again."""
-    import pooch
-
-    return Path(pooch.os_cache("refca"))
+def spellings(name: str) -> tuple[str, str]:
+    """A file's name, and the one it has once it is unzipped."""
+    return name, name.removesuffix(".gz")

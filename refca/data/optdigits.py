@@ -13,7 +13,7 @@ WHITE = 16
 HELD_OUT = 297  # the last of them
 
 
-def optdigits(size: int | None = None) -> Dataset:
+def optdigits(size: int | None = None) -> Dataset[Split]:
     """The optdigits in their order, 1,500 to train on and 297 to test; enlarged to size×size unless None."""
     from sklearn.datasets import load_digits
 

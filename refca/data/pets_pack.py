@@ -1,0 +1,128 @@
+"""Packs: all photographs of one size in one npz file, which is quick to read and to carry about.
+
+For each split, "train" and "test", a pack has {split}_trimaps (N, S, S) uint8, {split}_names (N,) bytes, and
+either {split}_images (N, S, S, 3) uint8, or JPEG files end to end in {split}_images_jpeg (bytes,) uint8 with
+{split}_images_offsets (N+1,): file i is bytes offsets[i] to offsets[i+1].
+
+Letters: N photographs, S×S pixels.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from refca.data.photographs import CLASSES, Photographs, in_order
+from refca.data.pictures import opened
+from refca.files import replacing
+from refca.refused import Refused
+
+SPLITS = ("train", "test")
+
+
+def read_pack(path: Path, size: int, splits: Iterable[str] = SPLITS) -> dict[str, Photographs]:
+    """These splits of a pack whose photographs are size×size, each in the order of `in_order`.
+
+    Raises Refused, naming the file, if it cannot be read, is damaged, or holds something else.
+    """
+    arrays = read_arrays(path)
+    return {split: read_split(path, arrays, split, size) for split in splits}
+
+
+def write_pack(path: Path, splits: Mapping[str, Photographs]) -> None:
+    """Writes a pack with plain pixels, whole or not at all. Raises OSError as the file system does."""
+    arrays: dict[str, np.ndarray] = {}
+    for split, photographs in splits.items():
+        arrays[f"{split}_images"] = photographs.pixels
+        arrays[f"{split}_trimaps"] = photographs.trimaps
+        arrays[f"{split}_names"] = np.array([name.encode() for name in photographs.names])
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file. Raises Refused."""
+    try:
+        with zipfile.ZipFile(path) as file:  # np.load would take other files too
+            names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError) as error:
+        raise Refused(f"{path} is damaged: {error}; delete it and get it again") from error
+
+
+def read_split(path: Path, arrays: Mapping[str, np.ndarray], split: str, size: int) -> Photographs:
+    """One split of a pack. Raises Refused unless its arrays are as they should be and fit each other."""
+    names = read_names(path, arrays, split)
+    N = len(names)
+    trimaps = checked(path, arrays, f"{split}_trimaps", (N, size, size))
+    if trimaps.max() >= len(CLASSES):
+        known = ", ".join(f"{i} {name}" for i, name in enumerate(CLASSES))
+        raise Refused(f"{path} holds the label {trimaps.max()} in {split}_trimaps; labels are {known}")
+    if f"{split}_images_jpeg" in arrays:
+        pixels = decoded(path, arrays, split, names, size)
+    else:
+        pixels = checked(path, arrays, f"{split}_images", (N, size, size, 3))
+    place = {name: i for i, name in enumerate(names)}
+    ordered = in_order(names)
+    order = [place[name] for name in ordered]
+    return Photographs(pixels[order], trimaps[order], tuple(ordered))
+
+
+def read_names(path: Path, arrays: Mapping[str, np.ndarray], split: str) -> list[str]:
+    """The names of a split in a pack. Raises Refused if there are none, or one comes twice."""
+    coded = arrays.get(f"{split}_names", np.empty(0))
+    if coded.ndim != 1 or coded.dtype.kind != "S" or not len(coded):
+        raise Refused(
+            f"{path} is not a pack with {split} photographs: it has no names of them, {split}_names"
+        )
+    names = [name.decode("ascii", "replace") for name in coded.tolist()]
+    if len(set(names)) < len(names):
+        raise Refused(f"{path} names {len(names)} {split} photographs, of which {len(set(names))} differ")
+    return names
+
+
+def checked(
+    path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """This array of a pack. Raises Refused unless it is there, of bytes, and of this shape; None: (n,)."""
+    array = arrays.get(name)
+    if array is None:
+        raise Refused(f"{path} is not a whole pack of photographs: it has no {name}")
+    if array.dtype != np.uint8 or array.shape != (shape or array.shape[:1]):
+        raise Refused(
+            f"{path} has {name} {array.dtype} {array.shape}; needed are uint8 {shape or '(bytes,)'}"
+        )
+    return array
+
+
+def decoded(
+    path: Path, arrays: Mapping[str, np.ndarray], split: str, names: list[str], size: int
+) -> np.ndarray:
+    """The pixels of the JPEG files of a split, (N, size, size, 3) uint8. Raises Refused."""
+    jpeg = checked(path, arrays, f"{split}_images_jpeg")
+    ends = arrays.get(f"{split}_images_offsets", np.empty(0))
+    if (
+        ends.shape != (len(names) + 1,)
+        or ends.dtype.kind not in "iu"
+        or (ends[0], ends[-1]) != (0, len(jpeg))
+    ):
+        raise Refused(
+            f"{path} has {split}_images_offsets {ends.dtype} {ends.shape} that do not cut {len(jpeg)} bytes "
+            f"into {len(names)} JPEG files"
+        )
+    pixels = np.empty((len(names), size, size, 3), np.uint8)
+    for i, (begin, end) in enumerate(pairwise(ends.tolist())):
+        what = f"{names[i]} in {path}"
+        picture = opened(jpeg[begin:end].tobytes(), what).convert("RGB")
+        if picture.size != (size, size):
+            raise Refused(f"{what} has {picture.width}×{picture.height} pixels; needed are {size}×{size}")
+        pixels[i] = np.asarray(picture)
+    return pixels

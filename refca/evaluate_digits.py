@@ -1,0 +1,123 @@
+"""Measuring digits: the table, the curves and the pictures of the article.
+
+Source: the article, experiment 1; `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.checkpoint import Weights
+from refca.data import load
+from refca.evaluation import CURVES, Curves, evaluate, prefixes, summary
+from refca.experiment import DIGITS, DigitsExperiment
+from refca.files import replacing
+from refca.palette import get_palette
+from refca.programs import choose_backend, describe_backend, progress_bar, warm_up
+from refca.refused import Refused
+
+FILMED = 24
+
+
+def run(flags: Namespace, weights: Weights, out: Path) -> None:
+    """Measure, draw, and write everything into `out`."""
+    params, trained, done = weights
+    experiment = trained if isinstance(trained, DigitsExperiment) else DigitsExperiment()
+    if flags.noise is not None:
+        experiment = experiment.with_(noise=flags.noise)
+    dataset = flags.dataset or experiment.dataset
+    if dataset not in DIGITS:
+        raise Refused(f"weights of digits are measured on {', '.join(DIGITS)}, not on {dataset}")
+    digits = load(dataset, flags.data).test
+    samples = len(digits) if flags.samples is None else flags.samples
+    if not 1 <= samples <= len(digits):
+        raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {samples}")
+    name, backend = choose_backend(flags.backend)
+    age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""
+    print(f"{describe_backend(name, backend)}; {flags.model}{age}")
+    print(f"{dataset}, {samples:,} test digits; writing to {out}")
+    out.mkdir(parents=True, exist_ok=True)
+
+    warm_up(backend, experiment.cell)
+    parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
+    with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
+        curves = evaluate(
+            experiment.cell,
+            params,
+            backend,
+            digits,
+            samples=samples,
+            steps=flags.steps,
+            mutation=flags.mutation,
+            seed=flags.seed,
+            tick=bar.update,
+        )
+    values = summary(curves)
+    setting = {"model": str(flags.model), "dataset": dataset, "samples": samples, "mutation": flags.mutation}
+    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
+    setting |= {"training_steps": done}
+    with replacing(out / "evaluation.json") as temporary:
+        temporary.write_text(json.dumps(values | setting, indent=2) + "\n")
+    write_csv(out / "evaluation.csv", curves)
+    draw(out, curves, flags.steps)
+    film(experiment, params, backend, digits, out, flags)
+    print(table(values, curves, flags.steps))
+    print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
+
+
+def write_csv(path: Path, curves: dict[str, Curves]) -> None:
+    """A row a step, counted on after the mutation; where both kinds were measured, more columns."""
+    after = [part for part in curves if part != "before"]
+    columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
+    if len(after) > 1:
+        skipped = np.full(len(curves["before"]["accuracy"]), np.nan)
+        columns |= {f"restart_{key}": np.concatenate([skipped, curves["restart"][key]]) for key in CURVES}
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *columns])
+        for i, row in enumerate(zip(*columns.values(), strict=True)):
+            writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
+
+
+def draw(out: Path, curves: dict[str, Curves], steps: int) -> None:
+    """curves.png: the article's four panels, one line for each kind of mutation."""
+    from refca.figures import curves as draw_curves
+
+    names = {"carry": "states carried over", "restart": "restarted from zero"}
+    lines: dict[str, Any] = {}
+    for part in [part for part in curves if part != "before"] or ["before"]:
+        parts = ["before"] if part == "before" else ["before", part]
+        line: dict[str, Any] = {key: np.concatenate([curves[p][key] for p in parts]) for key in CURVES}
+        line |= {"step": np.arange(1, len(line["accuracy"]) + 1)}
+        lines[names.get(part, part)] = line | {"mutation": steps if len(parts) > 1 else None}
+    draw_curves(next(iter(lines.values())) if len(lines) == 1 else lines, out / "curves.png")
+
+
+def film(
+    experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace
+) -> None:
+    from refca.film import record, write_film
+
+    chosen = range(min(FILMED, len(digits)))
+    recorded = record(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
+    write_film(recorded, out, get_palette(flags.palette))
+
+
+def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:
+    """The table that the article prints: best and last value of each curve, in per cent."""
+    names = {"": "from zero", "after_mutation_": "after mutation", "after_restart_": "after restart"}
+    lines = [f"{'':16}{'top accuracy':>20}{f'at {steps}':>8}{'top agreement':>20}{f'at {steps}':>8}"]
+    for prefix in prefixes(curves).values():
+        line = f"{names[prefix]:16}"
+        for key in ("accuracy", "agreement"):
+            top, last = values[f"{prefix}top_{key}"], values[f"{prefix}{key}_at_{steps}"]
+            best = "none" if top is None else f"{top:.1%} at step {values[f'{prefix}top_{key}_step']}"
+            line += f"{best:>20}{'none' if last is None else f'{last:.1%}':>8}"
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,195 @@
+"""Measuring photographs: IoU of the test set, curves while photographs change, and the paper's pictures.
+
+Source: the paper, section 5 and appendix; `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.checkpoint import Weights
+from refca.curves_file import read_curves, write_curves
+from refca.data import CLASSES, Photographs, load
+from refca.experiment import PETS, PetsExperiment
+from refca.files import replacing
+from refca.programs import choose_backend, describe_backend, progress_bar, warm_up
+from refca.refused import Refused
+from refca.segmentation_evaluation import WAYS, Curves, curves, iou_at, summary
+
+PICTURES = (
+    "curves.png",
+    "curves-magnitudes.png",
+    "segmentation.png",
+    "hidden.png",
+    "replaced.png",
+    "animation.gif",
+)
+
+
+def run(flags: Namespace, weights: Weights, out: Path) -> None:
+    """Measure, draw, and write everything into `out`."""
+    params, experiment, done = weights
+    assert isinstance(experiment, PetsExperiment)
+    if flags.dataset not in (None, PETS):
+        raise Refused(f"weights of photographs are measured on {PETS}, not on {flags.dataset}")
+    cell, size = experiment.cell, flags.size or experiment.size
+    if size % cell.stride:
+        raise Refused(f"--size must be a multiple of the stride of these cells, {cell.stride}; got {size}")
+    photographs = load(PETS, flags.data, size=size).test
+    samples = number(flags, "samples", len(photographs), len(photographs))
+    curve_samples = number(flags, "curve_samples", min(64, samples), len(photographs))
+    at = steps_of(flags.at)
+    if flags.every < 1:
+        raise Refused(f"--every must be at least 1, got {flags.every}")
+    if not 0 <= flags.shift < size:
+        raise Refused(f"--shift goes from 0 to {size - 1} on photographs of {size}×{size}, got {flags.shift}")
+    name, backend = choose_backend(flags.backend)
+    age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""
+    print(f"{describe_backend(name, backend)}; {flags.model}{age}")
+    print(f"{PETS} at {size}×{size}, {samples:,} test photographs; writing to {out}")
+    out.mkdir(parents=True, exist_ok=True)
+
+    warm_up(backend, cell, loss="ce" if flags.adversarial else None, label_map=True)
+    moved = samples * at[-1] + len(WAYS) * curve_samples * flags.steps
+    with progress_bar(moved, unit="photograph-steps") as bar:
+        ious = iou_at(
+            cell, params, backend, photographs, samples=samples, at=at, seed=flags.seed, tick=bar.update
+        )
+        measured = curves(
+            cell,
+            params,
+            backend,
+            photographs,
+            samples=curve_samples,
+            steps=flags.steps,
+            every=flags.every,
+            shift=flags.shift,
+            seed=flags.seed,
+            tick=bar.update,
+        )
+    values: dict[str, Any] = summary(at, ious)
+    setting = {"model": str(flags.model), "dataset": PETS, "size": size, "samples": samples, "at": at}
+    setting |= {"curve_samples": curve_samples, "steps": flags.steps, "every": flags.every}
+    setting |= {"shift": flags.shift, "seed": flags.seed, "backend": name, "training_steps": done}
+    write_values(out, values | setting)
+    write_curves(out / "evaluation.csv", measured)
+    draw({"": measured}, out, "curves")
+    film(experiment, params, backend, photographs, out, flags)
+    print(table(at, ious))
+    if flags.adversarial:
+        values |= adversarial(experiment, params, backend, photographs, out, flags)
+        write_values(out, values | setting)
+    drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial else [])]
+    print(f"see in {out}: {', '.join(drawn)}")
+
+
+def write_values(out: Path, values: dict[str, Any]) -> None:
+    with replacing(out / "evaluation.json") as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def film(
+    experiment: PetsExperiment,
+    params: Any,
+    backend: Any,
+    photographs: Photographs,
+    out: Path,
+    flags: Namespace,
+) -> None:
+    """segmentation.png and hidden.png of photographs that stay; replaced.png and animation.gif of others."""
+    from refca import segmentation_film as pictures
+
+    cell, every = experiment.cell, flags.every
+    stay, change = flags.steps, min(flags.steps, pictures.SEGMENTS * every)
+    with progress_bar(stay + change + 2, unit="filmed steps") as bar:
+        record = partial(
+            pictures.record, cell, params, backend, photographs, seed=flags.seed, tick=bar.update
+        )
+        kept = record("kept", steps=stay)
+        pictures.segmentation_grid(kept, out / "segmentation.png")
+        pictures.hidden_grid(kept, out / "hidden.png")
+        replaced = record("replaced", steps=change, every=every)
+        pictures.replaced_grid(replaced, out / "replaced.png", every)
+        pictures.write_animation(replaced, out / "animation.gif")
+
+
+def adversarial(
+    experiment: PetsExperiment,
+    params: Any,
+    backend: Any,
+    photographs: Photographs,
+    out: Path,
+    flags: Namespace,
+) -> dict[str, Any]:
+    """adversarial.png, and what evaluation.json holds of it."""
+    from refca import adversarial as attacks
+
+    label = CLASSES.index(flags.adversarial)
+    with progress_bar(attacks.ITERATIONS, unit="iterations") as bar:
+        found = attacks.attack(
+            experiment.cell, params, backend, photographs, label, seed=flags.seed, tick=bar.update
+        )
+    attacks.adversarial_grid(found, out / "adversarial.png")
+    values = attacks.adversarial_summary(found)
+    for when in ("before", "after"):
+        ious = (values[f"adversarial_iou_{name}_{when}"] for name in CLASSES)
+        shown = (f"{name} {in_words(value)}" for name, value in zip(CLASSES, ious, strict=True))
+        print(f"IoU {when} a corner has changed, outside it: {', '.join(shown)}")
+    return values
+
+
+def compare(measured: list[Path], out: Path) -> None:
+    """comparison.png and comparison-magnitudes.png of the runs in these directories."""
+    runs = {path.name: read_curves(path / "evaluation.csv") for path in measured}
+    if len(runs) < len(measured):
+        raise Refused("--compare names each run by its directory, and two of these have the same name")
+    draw(runs, out, "comparison")
+    print(f"see {out / 'comparison.png'} and {out / 'comparison-magnitudes.png'}")
+
+
+def draw(runs: dict[str, dict[str, Curves]], out: Path, name: str) -> None:
+    """NAME.png with IoU, and NAME-magnitudes.png with the gate and the paper's norms."""
+    from refca.segmentation_figures import iou_curves, magnitude_curves
+
+    iou_curves(runs, out / f"{name}.png")
+    magnitude_curves(runs, out / f"{name}-magnitudes.png")
+
+
+def number(flags: Namespace, name: str, default: int, most: int) -> int:
+    """How many photographs a flag asks for. Raises Refused for more than there are, or none."""
+    value = getattr(flags, name)
+    if value is None:
+        return default
+    if not 1 <= value <= most:
+        flag = name.replace("_", "-")
+        raise Refused(f"--{flag} goes from 1 to {most}, the test photographs of {PETS}; got {value}")
+    return int(value)
+
+
+def steps_of(text: str) -> list[int]:
+    """The steps in text as "40,400", ascending, each once. Raises Refused for other text."""
+    try:
+        at = sorted({int(step) for step in text.split(",")})
+    except ValueError:
+        at = []
+    if not at or at[0] < 0:
+        raise Refused(f"--at needs steps as 40,400; got {text!r}")
+    return at
+
+
+def table(at: list[int], ious: np.ndarray) -> str:
+    """IoU of each class at each step."""
+    lines = [f"{'IoU':14}" + "".join(f"{name:>12}" for name in CLASSES)]
+    for step, row in zip(at, ious, strict=True):
+        lines.append(f"{f'at step {step}':14}" + "".join(f"{in_words(value):>12}" for value in row))
+    return "\n".join(lines)
+
+
+def in_words(iou: float | None) -> str:
+    return "none" if iou is None or iou != iou else f"{iou:.3f}"

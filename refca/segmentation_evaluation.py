@@ -1,0 +1,224 @@
+"""Measuring segmentation: IoU at chosen steps, and curves over steps while the photograph stays or changes.
+
+States move on the backend, and so are gates worked out; the rest is measured on NumPy arrays. Photographs are
+moved in slices of 32, the paper's batch, over which a cell with batch norm takes its statistics: the last
+slice is smaller unless 32 divides the number of photographs.
+
+Source: the paper, section 5 (IoU), Figures 2 and 11 (changing photographs), 15 (gate), 16 to 19 (norms);
+`spec/programs.md`.
+
+Letters: N photographs, B of them in a slice, s stride, H×W grid, D state channels, L labels, T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refca.cell import Cell, Params, init_state
+from refca.data import CLASSES, Photographs
+from refca.metrics import overlaps, ratio, said
+from refca.randomness import Streams
+from refca.step import readout, sigmoid
+
+SLICE = 32  # photographs moved at a time
+LEAP = 1009  # photographs from one to that which replaces it
+WAYS = ("kept", "replaced", "shifted")  # what happens to the photographs
+IOUS = tuple(f"iou_{name}" for name in CLASSES)
+MAGNITUDES = ("gate", "state", "logits", "state_change", "logits_change")
+COLUMNS = ("step", "changes", *IOUS, *MAGNITUDES)
+
+Curves = dict[str, np.ndarray]  # of each of COLUMNS, one value a step; NaN where there is none
+
+
+class Moment(NamedTuple):
+    """Of one slice, after one step; in NumPy arrays."""
+
+    gate: np.ndarray | None  # (B, H, W), of the step that led here; None: before the first, or no gate
+    state: np.ndarray  # (B, H, W, D)
+    logits: np.ndarray  # (B, sH, sW, L)
+    image: np.ndarray  # (B, sH, sW, 3)
+    target: np.ndarray  # (B, sH, sW); -1 where nothing is known
+
+
+def iou_at(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    *,
+    samples: int,
+    at: Sequence[int],
+    seed: int = 0,
+    tick: Callable[[int], object] = lambda done: None,
+) -> np.ndarray:
+    """IoU of each class after each of the steps `at`, ascending; (len(at), L) float64, NaN for none.
+
+    Accumulated over all pixels of the first `samples` photographs, each from its own initial state.
+    `tick` is called with the number of photographs times steps that have been moved.
+    """
+    on_device = {name: backend.asarray(x) for name, x in params.items()}
+    counts = np.zeros((len(at), 2, cell.labels), np.int64)  # intersection, union
+    for chosen in slices(samples):
+        streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
+        image = photographs.images(chosen)
+        state, done = backend.asarray(init_state(cell, image, streams)), 0
+        image = backend.asarray(image)
+        for i, step in enumerate(at):
+            state = backend.evolve(cell, on_device, image, state, streams, step - done, start=done)
+            counts[i] += overlaps(said(readout(cell, params, backend.asnumpy(state))), target, cell.labels)
+            tick(len(chosen) * (step - done))
+            done = step
+    return ratio(counts[:, 0], counts[:, 1])
+
+
+def curves(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    *,
+    samples: int,
+    steps: int,
+    every: int = 40,
+    shift: int = 4,
+    seed: int = 0,
+    tick: Callable[[int], object] = lambda done: None,
+) -> dict[str, Curves]:
+    """Curves over `steps` steps of the first `samples` photographs, for each of WAYS of showing them.
+
+    "kept" all the time; "replaced" by another, or "shifted" by `shift` pixels, after every `every` steps,
+    while states go on; IoU is of the trimap of what is shown, accumulated over the photographs. "gate" is
+    the mean over all cells of the gate in that step, NaN for a cell without one. "state" and "logits" are the
+    mean absolute values after it, "state_change" and "logits_change" of what it changed: the paper's L1
+    norms, divided by the number of values. "changes" is how often photographs have changed.
+    """
+    found = {}
+    for way in WAYS:
+        counts = np.zeros((steps, 2, cell.labels), np.int64)
+        sums = np.zeros((steps, len(MAGNITUDES)))
+        for chosen in slices(samples):
+            moments = follow(
+                cell,
+                params,
+                backend,
+                photographs,
+                chosen,
+                way,
+                steps=steps,
+                every=every,
+                shift=shift,
+                seed=seed,
+            )
+            before = next(moments)
+            for t, after in enumerate(moments):
+                known = after.target >= 0
+                counts[t] += overlaps(said(after.logits)[known], after.target[known], cell.labels)
+                sums[t] += len(chosen) * np.array(magnitudes(before, after))
+                before = after
+                tick(len(chosen))
+        values = np.concatenate([ratio(counts[:, 0], counts[:, 1]), sums / samples], axis=1)
+        step = np.arange(1, steps + 1)
+        changes = (step - 1) // every * (way != "kept")
+        found[way] = dict(zip(COLUMNS, (step, changes, *values.T), strict=True))
+    return found
+
+
+def follow(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    chosen: np.ndarray,
+    way: str,
+    *,
+    steps: int,
+    every: int = 40,
+    shift: int = 4,
+    seed: int = 0,
+) -> Iterator[Moment]:
+    """The moments of these photographs, shown in one of WAYS: the initial one, and one after each step.
+
+    `image` and `target` of a moment are the same arrays as before it unless photographs have changed.
+    """
+    on_device = {name: backend.asarray(x) for name, x in params.items()}
+    image, target = shown(photographs, chosen, way, 0, shift)
+    streams = Streams(seed, first_sample=int(chosen[0]))
+    start = init_state(cell, image, streams)
+    state, seen = backend.asarray(start), backend.asarray(image)
+    yield Moment(None, start, readout(cell, params, start), image, target)
+    for t in range(steps):
+        if t and t % every == 0 and way != "kept":
+            image, target = shown(photographs, chosen, way, t // every, shift)
+            seen = backend.asarray(image)
+        gate = gates(cell, on_device, backend, seen, state) if cell.resettable else None
+        state = backend.evolve(cell, on_device, seen, state, streams, 1, start=t)
+        values = backend.asnumpy(state)
+        yield Moment(gate, values, readout(cell, params, values), image, target)
+
+
+def shown(
+    photographs: Photographs, chosen: np.ndarray, way: str, changes: int, shift: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photographs (B, sH, sW, 3) and trimaps (B, sH, sW), -1 where not known, after so many changes.
+
+    "replaced": photograph n has become n + 1009·changes, counted round. "shifted": it goes round a square,
+    to the right, down, left and up again by `shift` pixels; what comes in is zero, like the outside of the
+    grid, and not known.
+    """
+    if way == "replaced":
+        chosen = (chosen + LEAP * changes) % len(photographs)
+    image, target = photographs.images(chosen), photographs.labels(chosen)
+    if way != "shifted":
+        return image, target
+    down, right = ((0, 0), (0, shift), (shift, shift), (shift, 0))[changes % 4]
+    return shifted(image, down, right, 0), shifted(target, down, right, -1)
+
+
+def shifted(pixels: np.ndarray, down: int, right: int, beyond: int) -> np.ndarray:
+    """Pixels (B, H, W, …) moved down and to the right; `beyond` comes in."""
+    moved = np.full_like(pixels, beyond)
+    moved[:, down:, right:] = pixels[:, : pixels.shape[1] - down, : pixels.shape[2] - right]
+    return moved
+
+
+def gates(cell: Cell, params: Params, backend: Any, image: Any, state: Any) -> np.ndarray:
+    """The gate of every cell in the step from this state, (B, H, W).
+
+    Its sums are the state after one step of a cell that has no gate, keeps nothing, always fires, and whose
+    update layer holds the gate's weights: so the backend works them out.
+    """
+    probe = replace(cell, resettable=False, residual=False, noise=0.0, fire_rate=1.0, alive_above=None)
+    weight = np.zeros(params["update.weight"].shape, np.float32)
+    weight[:, :1] = backend.asnumpy(params["gate.weight"])
+    layers = {name: x for name, x in params.items() if name != "gate.weight"}
+    layers |= {"update.weight": backend.asarray(weight)}
+    if cell.biases:
+        layers |= {"update.bias": 0 * params["update.bias"]}
+    sums = backend.asnumpy(backend.evolve(probe, layers, image, state, Streams(0), 1))[..., 0]
+    return np.asarray(sigmoid(sums))
+
+
+def magnitudes(before: Moment, after: Moment) -> tuple[float, ...]:
+    """One number for each of MAGNITUDES."""
+    gate = float("nan") if after.gate is None else float(after.gate.mean())
+    arrays = (after.state, after.logits, after.state - before.state, after.logits - before.logits)
+    return gate, *(float(np.abs(array).mean(dtype=float)) for array in arrays)
+
+
+def slices(samples: int) -> Iterator[np.ndarray]:
+    """The numbers of the photographs of each slice."""
+    for first in range(0, samples, SLICE):
+        yield np.arange(first, min(first + SLICE, samples))
+
+
+def summary(at: Sequence[int], ious: np.ndarray) -> dict[str, float | None]:
+    """What evaluation.json holds: iou_background_at_40 and so on; None where there is none."""
+    return {
+        f"{name}_at_{step}": None if value != value else float(value)
+        for step, row in zip(at, ious, strict=True)
+        for name, value in zip(IOUS, row, strict=True)
+    }

@@ -1,0 +1,92 @@
+"""The figures of segmentation: curves over steps, of one run or of several.
+
+Source: the paper, Figures 2 and 11 (IoU while photographs change), 15 (gate), 16 to 19 (norms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refca.figures import DARK, DASHES, GRAY, LINES, at_the_end, dress, new_figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WAYS = {
+    "kept": "photograph kept",
+    "replaced": "photograph replaced",
+    "shifted": "photograph shifted",
+}
+IOUS = {"iou_object": "Object", "iou_boundary": "Boundary", "iou_background": "Background"}
+MAGNITUDES = {
+    "gate": "Reset gate",
+    "state": "State",
+    "logits": "Logits",
+    "state_change": "Change of state",
+    "logits_change": "Change of logits",
+}
+
+Run = Mapping[str, Mapping[str, np.ndarray]]  # for each way, for each column, one value a step
+
+
+def iou_curves(runs: Mapping[str, Run], path: Path | str) -> None:
+    """A PNG of IoU over steps: a column for each class, a row for each way of showing photographs.
+
+    `runs` maps a name to what `segmentation_evaluation.curves` measured; the name of one alone is not shown.
+    Raises OSError from the disk.
+    """
+    panels(runs, path, IOUS, "IoU, {way}", tops=[1, 1, 1])
+
+
+def magnitude_curves(runs: Mapping[str, Run], path: Path | str) -> None:
+    """The same of the mean gate, and of the mean absolute values of state, logits and their changes."""
+    tops = {key: highest(runs, key) for key in MAGNITUDES}
+    known = {key: title for key, title in MAGNITUDES.items() if tops[key] is not None}
+    panels(runs, path, known, "mean, {way}", tops=[tops[key] for key in known])
+
+
+def panels(
+    runs: Mapping[str, Run],
+    path: Path | str,
+    columns: Mapping[str, str],
+    seen: str,
+    tops: Sequence[float | None],
+) -> None:
+    """A row of panels for each of WAYS and a column for each of `columns`, each with the same height."""
+    figure = new_figure(4.4 * len(columns), 3.7 * len(WAYS))
+    for row, (way, words) in enumerate(WAYS.items()):
+        for column, (key, title) in enumerate(columns.items()):
+            axes = figure.add_subplot(len(WAYS), len(columns), row * len(columns) + column + 1)
+            dress(axes, title, seen.format(way=words))
+            mark_changes(axes, [run[way] for run in runs.values()])
+            ends = []
+            for i, (name, run) in enumerate(runs.items()):
+                colour, dash = LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
+                axes.plot(run[way]["step"], run[way][key], dash, color=colour, linewidth=2, label=name)
+                ends.append((float(run[way][key][-1]), f"{run[way][key][-1]:.2f}", colour))
+            axes.set_ylim(0, tops[column])
+            at_the_end(axes, ends)
+            if row == len(WAYS) - 1:
+                axes.set_xlabel("step", fontsize=13, color=GRAY)
+    if len(runs) > 1:
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, names, loc="outside upper left", ncols=4, frameon=False, fontsize=14, labelcolor=DARK
+        )
+    save(figure, path)
+
+
+def highest(runs: Mapping[str, Run], key: str) -> float | None:
+    """A little more than the highest value of any run and of any way; None if there is none."""
+    values = np.concatenate([run[way][key] for run in runs.values() for way in WAYS])
+    return 1.08 * float(np.nanmax(values)) if np.isfinite(values).any() else None
+
+
+def mark_changes(axes: Axes, curves: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """A fine line after each step at which photographs change."""
+    for step in sorted({s for curve in curves for s in curve["step"][1:][np.diff(curve["changes"]) > 0]}):
+        axes.axvline(step - 0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 3)))

@@ -1,0 +1,143 @@
+"""A few photographs while cells segment them: still pictures of labels and hidden states, and an animation.
+
+Source: the paper, Figures 2, 3, 8, 9 and 11.
+
+Letters: T moments, N photographs one after the other, B of them at once, S pixels of a side, H×W grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refca.animation import animate
+from refca.cell import Cell, Params
+from refca.data import Photographs
+from refca.figures import tile_grid
+from refca.metrics import said
+from refca.palette import SEGMENTATION, SIGNED, in_colour, in_few_colours, lay_over, signed
+from refca.segmentation_evaluation import SLICE, follow
+from refca.tiles import enlarge, fitting
+
+SHOWN = (0, 1, 2, 5, 10, 20, 40, 100, 200, 400)  # steps in the still pictures
+SINCE = (1, 5, 10, 40)  # steps since a photograph was replaced, in the picture of that
+ROWS, FILMED = 6, 8  # photographs in the still pictures, and in the animation
+SEGMENTS = 3  # photographs one after the other
+CHANNELS = 6  # of the hidden state
+MOST = 2.0  # a hidden value of this size, or more, has the full colour
+TILE = 96  # pixels of a picture's side, about
+COLOURS = 150  # of all photographs of an animation together
+
+
+class Film(NamedTuple):
+    """Moment t is the one after t steps."""
+
+    said: np.ndarray  # (T, B, S, S) uint8, the label of each pixel
+    which: np.ndarray  # (T,) the number, below N, of what is shown
+    image: np.ndarray  # (N, B, S, S, 3)
+    target: np.ndarray  # (N, B, S, S)
+    gate: np.ndarray | None  # (T, H, W), of the first sample; zero at first
+    state: np.ndarray  # (T, H, W, channels), of the first sample, a few
+
+
+def record(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    way: str,
+    *,
+    steps: int,
+    every: int = 40,
+    seed: int = 0,
+    tick: Callable[[int], object] = lambda done: None,
+) -> Film:
+    """The first photographs of the set over `steps` steps, kept or replaced.
+
+    With batch norm a whole slice is moved, of which the first are filmed. `tick` is called with 1 a moment.
+    """
+    moved = min(SLICE if cell.norm == "batch" else FILMED, len(photographs))
+    moments = follow(
+        cell, params, backend, photographs, np.arange(moved), way, steps=steps, every=every, seed=seed
+    )
+    images: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
+    frames = []
+    for m in moments:
+        if not images or m.image is not images[-1]:
+            images.append(m.image)
+            targets.append(m.target)
+        gate = np.zeros(m.state.shape[1:3]) if m.gate is None else m.gate[0]
+        labels = said(m.logits[:FILMED]).astype(np.uint8)
+        frames.append((labels, len(images) - 1, gate, m.state[0, ..., :CHANNELS]))
+        tick(1)
+    labels, which, gates, state = (np.stack(arrays) for arrays in zip(*frames, strict=True))
+    image, target = (np.stack(arrays)[:, :FILMED] for arrays in (images, targets))
+    return Film(labels, which, image, target, gates if cell.resettable else None, state)
+
+
+def segmentation_grid(film: Film, path: Path) -> None:
+    """Rows of photographs that stay; columns: photograph, trimap, what cells say after SHOWN steps."""
+    steps = [t for t in SHOWN if t < len(film.said)]
+    image = film.image[0, :ROWS]
+    columns = [in_colour(image), lay_over(SEGMENTATION, film.target[0, :ROWS], image)]
+    columns += [lay_over(SEGMENTATION, film.said[t, :ROWS], image) for t in steps]
+    heads = ["image", "truth", f"step {steps[0]}", *map(str, steps[1:])]
+    tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, "cells say")
+
+
+def replaced_grid(film: Film, path: Path, every: int) -> None:
+    """Rows of photographs that are replaced; columns: photograph, what cells say, trimap, the next one, …"""
+    columns: list[np.ndarray] = []
+    heads: list[str] = []
+    divided: dict[int, str] = {}
+    for start in range(0, min(len(film.said) - 1, SEGMENTS * every), every):
+        steps = [start + since for since in SINCE if since <= every and start + since < len(film.said)]
+        shown = film.which[steps[0]]
+        image, target = film.image[shown, :ROWS], film.target[shown, :ROWS]
+        if start:
+            divided[len(heads)] = "new images"
+        columns += [in_colour(image), *(lay_over(SEGMENTATION, film.said[t, :ROWS], image) for t in steps)]
+        columns.append(lay_over(SEGMENTATION, target, image))
+        heads += ["image", f"step {steps[0]}", *map(str, steps[1:]), "truth"]
+    tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, "cells say", divided)
+
+
+def hidden_grid(film: Film, path: Path) -> None:
+    """What the cells of one photograph say, their gate and some of their state, after SHOWN steps."""
+    steps = [t for t in SHOWN if t < len(film.said)]
+    stride = film.said.shape[-1] // film.state.shape[1]
+    labels = lay_over(SEGMENTATION, film.said[steps, 0], film.image[film.which[steps], 0])
+    rows = {}
+    if film.gate is not None:
+        rows["gate"] = signed(MOST * film.gate[steps], MOST)
+    for channel in range(film.state.shape[-1]):
+        rows[f"state {channel}"] = signed(film.state[steps, ..., channel], MOST)
+    tiles = np.stack([labels, *(enlarge(row, stride) for row in rows.values())], axis=1)
+    heads = [f"step {steps[0]}", *map(str, steps[1:])]
+    key = "state; of the gate, 1 is full" if film.gate is not None else "state"
+    tile_grid(path, sized(tiles), heads, SIGNED, key, names=["labels", *rows])
+
+
+def write_animation(film: Film, path: Path) -> None:
+    """Photographs that are replaced, what cells say of each below it; steps pass at about ten a second."""
+    photographs = sized(in_few_colours(in_colour(film.image), COLOURS))  # (N, B, h, w, 3)
+    painted = [
+        sized(lay_over(SEGMENTATION, labels, film.image[shown])[None])[0]
+        for labels, shown in zip(film.said, film.which, strict=True)
+    ]
+    tiles = np.concatenate([photographs[film.which], painted], axis=2)  # (T, B, 2h, w, 3)
+    new = np.zeros(film.said.shape[:2], bool)
+    new[1:] = (film.which[1:] != film.which[:-1])[:, None]
+    animate(
+        path, tiles, new, palette=SEGMENTATION, scale=1, columns=len(tiles[0]), what="image", frame_ms=100
+    )
+
+
+def sized(tiles: np.ndarray) -> np.ndarray:
+    """Tiles (columns, rows, h, w, 3) enlarged to about TILE pixels, or thinned to about twice that."""
+    every = max(1, tiles.shape[-2] // (2 * TILE))
+    return enlarge(tiles[:, :, ::every, ::every], fitting(None, tiles.shape[-2], TILE))

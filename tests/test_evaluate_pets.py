@@ -1,0 +1,423 @@
+"""Measuring photographs: what is counted, what the program writes, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import refca
+from refca import adversarial, evaluate, evaluate_pets, reference
+from refca.cell import param_shapes
+from refca.checkpoint import save_weights
+from refca.curves_file import read_curves, write_curves
+from refca.data import CLASSES, Dataset, Photographs
+from refca.experiment import DigitsExperiment, PetsExperiment
+from refca.metrics import overlaps, ratio
+from refca.randomness import Streams
+from refca.refused import Refused
+from refca.segmentation_evaluation import (
+    COLUMNS,
+    IOUS,
+    LEAP,
+    MAGNITUDES,
+    curves,
+    follow,
+    gates,
+    iou_at,
+    shifted,
+    shown,
+    summary,
+)
+from refca.segmentation_film import Film, record, replaced_grid
+from refca.step import gate, look, think
+from refca.strides import encode
+
+Capture = pytest.CaptureFixture[str]
+FEW = ["--backend", "reference", "--at", "1,3", "--steps", "5", "--every", "2", "--shift", "1"]
+WRITTEN = {"evaluation.json", "evaluation.csv", *evaluate_pets.PICTURES}
+
+
+def painted(trimaps: np.ndarray) -> Photographs:
+    """Photographs that show their own trimaps: class c is the colour whose channel c is full."""
+    pixels = (trimaps[..., None] == np.arange(3)).astype(np.uint8) * 255
+    return Photographs(pixels, trimaps.astype(np.uint8), tuple(f"pet_{i}" for i in range(len(trimaps))))
+
+
+def random_photographs(count: int = 5, side: int = 8) -> Photographs:
+    return painted(np.random.default_rng(0).integers(0, 3, (count, side, side)))
+
+
+def copying_cell() -> tuple[refca.Cell, dict[str, Any]]:
+    """A cell whose state is the image that it saw in the last step; its readout is its state."""
+    cell = refca.Cell(
+        3, 3, 6, 3, hidden_layers=0, biases=False, fire_rate=1.0, residual=False, normal_start=True
+    )
+    params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
+    params["perceive.weight"][1, 1, :3] = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
+    params["update.weight"][:] = np.concatenate([np.eye(3), -np.eye(3)])
+    return cell, params
+
+
+def random_params(cell: refca.Cell) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = param_shapes(cell).items()
+    return {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes}
+
+
+def small_cell(**settings: Any) -> refca.Cell:
+    return replace(refca.segmentation_cell(**settings), state_channels=4, hidden_width=5)
+
+
+# counting
+
+
+def test_overlaps_add_up_to_the_iou_of_everything() -> None:
+    rng = np.random.default_rng(1)
+    predicted, target = rng.integers(0, 3, (2, 6, 7)), rng.integers(0, 3, (2, 6, 7))
+    counts = np.sum([overlaps(p, t, 4) for p, t in zip(predicted, target, strict=True)], axis=0)
+    np.testing.assert_array_equal(ratio(*counts), refca.iou(predicted, target, 4))
+    assert np.isnan(refca.iou(predicted, target, 4)[3])
+
+
+def test_iou_refuses_what_are_no_two_label_maps() -> None:
+    labels = np.array([0, 1, 2])
+    with pytest.raises(Refused, match=r"\(3,\) and true ones \(2,\) differ in shape"):
+        refca.iou(labels, labels[:2], 3)
+    with pytest.raises(Refused, match="labels go from 0 to 1, got 0 to 2"):
+        refca.iou(labels, labels % 2, 2)
+    with pytest.raises(Refused, match="got -1 to 1"):
+        refca.iou(labels % 2, labels - 1, 3)
+
+
+def test_iou_is_accumulated_over_slices_at_the_steps_asked_for() -> None:
+    cell, params = copying_cell()
+    photographs = random_photographs(40)
+    wrong = replace(photographs, trimaps=(photographs.trimaps + (np.arange(40) % 2 == 0)[:, None, None]) % 3)
+    ious = iou_at(cell, params, reference, wrong, samples=37, at=[0, 1, 4])
+    for row in ious[1:]:
+        expected = refca.iou(photographs.labels(slice(37)), wrong.labels(slice(37)), 3)
+        np.testing.assert_array_equal(row, expected)
+    assert (ious[0] < 0.5).all()  # noise
+
+
+def test_what_is_measured_does_not_depend_on_where_else_one_looks() -> None:
+    cell = small_cell()
+    given: tuple[Any, ...] = (cell, random_params(cell), reference, random_photographs())
+    once: list[int] = []
+    often: list[int] = []
+    np.testing.assert_array_equal(
+        iou_at(*given, samples=3, at=[4], tick=once.append)[0],
+        iou_at(*given, samples=3, at=[1, 2, 4], tick=often.append)[-1],
+    )
+    assert (sum(once), sum(often)) == (12, 12)
+    kept = curves(*given, samples=3, steps=4)["kept"]
+    np.testing.assert_array_equal([kept[name][-1] for name in IOUS], iou_at(*given, samples=3, at=[4])[0])
+
+
+def test_curves_follow_the_photograph_that_is_shown() -> None:
+    cell, params = copying_cell()
+    found = curves(cell, params, reference, random_photographs(), samples=3, steps=6, every=2, shift=3)
+    for way, curve in found.items():
+        assert list(curve) == list(COLUMNS)
+        assert curve["step"].tolist() == [1, 2, 3, 4, 5, 6]
+        assert curve["changes"].tolist() == ([0] * 6 if way == "kept" else [0, 0, 1, 1, 2, 2])
+        for name in IOUS:
+            np.testing.assert_array_equal(curve[name], 1)
+        assert np.isnan(curve["gate"]).all()  # this cell has none
+    # states are images of magnitude 1: they change with the photograph and not otherwise
+    np.testing.assert_array_equal(found["kept"]["state"], 1)
+    np.testing.assert_array_equal(found["replaced"]["logits"], 1)
+    np.testing.assert_array_equal(found["kept"]["state_change"][1:], 0)
+    for way in ("replaced", "shifted"):
+        assert (found[way]["state_change"][2::2] > 0.3).all()
+        np.testing.assert_array_equal(found[way]["logits_change"][1::2], 0)
+
+
+def test_states_are_carried_over_to_another_photograph() -> None:
+    cell = replace(small_cell(), fire_rate=0.0)
+    moments = list(
+        follow(
+            cell,
+            random_params(cell),
+            reference,
+            random_photographs(),
+            np.arange(2),
+            "replaced",
+            steps=3,
+            every=1,
+        )
+    )
+    assert (moments[1].image != moments[2].image).any()
+    for moment in moments:
+        np.testing.assert_array_equal(moment.state, moments[0].state)
+
+
+def test_a_photograph_is_replaced_by_another() -> None:
+    photographs = random_photographs(7)
+    image, target = shown(photographs, np.array([5, 6]), "replaced", 2, 0)
+    np.testing.assert_array_equal(image, photographs.images([(5 + 2 * LEAP) % 7, (6 + 2 * LEAP) % 7]))
+    np.testing.assert_array_equal(target, photographs.labels([(5 + 2 * LEAP) % 7, (6 + 2 * LEAP) % 7]))
+
+
+def test_a_shift_goes_round_a_square_and_nothing_is_known_of_what_comes_in() -> None:
+    photographs = random_photographs(1)
+    image, target = photographs.images([0]), photographs.labels([0])
+    for changes, (down, right) in enumerate([(0, 0), (0, 2), (2, 2), (2, 0), (0, 0)]):
+        seen, known = shown(photographs, np.arange(1), "shifted", changes, 2)
+        np.testing.assert_array_equal(seen[:, down:, right:], image[:, : 8 - down, : 8 - right])
+        np.testing.assert_array_equal(known[:, down:, right:], target[:, : 8 - down, : 8 - right])
+        assert (known == -1).sum() == 64 - (8 - down) * (8 - right)
+        assert (seen[known == -1] == 0).all()
+    assert (shifted(target, 0, 0, -1) == target).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"stride": 2}, {"depthwise": True, "norm": "batch"}])
+def test_gates_are_those_of_the_step(settings: dict[str, Any]) -> None:
+    cell = small_cell(**settings)
+    params = random_params(cell)
+    image = random_photographs(3).images(slice(3))
+    state = refca.init_state(cell, image, Streams(0))
+    hidden = think(cell, params, look(encode(cell, params, image), state))
+    np.testing.assert_allclose(
+        gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5
+    )
+
+
+def test_gates_of_a_cell_with_biases_and_noise() -> None:
+    cell = replace(small_cell(norm="none"), biases=True, noise=0.5)
+    params = random_params(cell)
+    image = random_photographs(1).images(slice(1))
+    state = refca.init_state(cell, image, Streams(0))
+    hidden = think(cell, params, look(image, state))
+    np.testing.assert_allclose(
+        gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5
+    )
+
+
+def test_nothing_is_null() -> None:
+    assert summary([40], np.array([[0.5, np.nan, 0.25]])) == {
+        "iou_background_at_40": 0.5,
+        "iou_object_at_40": None,
+        "iou_boundary_at_40": 0.25,
+    }
+
+
+# files
+
+
+def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
+    cell, params = copying_cell()
+    found = curves(cell, params, reference, random_photographs(), samples=2, steps=3, every=1)
+    write_curves(tmp_path / "evaluation.csv", found)
+    read = read_curves(tmp_path / "evaluation.csv")
+    for way, curve in found.items():
+        for name in COLUMNS:
+            np.testing.assert_array_equal(read[way][name], curve[name])
+
+
+@pytest.mark.parametrize("text", ["", "step,accuracy\n1,0.5\n", "photographs,step\nkept,1\n"])
+def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "evaluation.csv").write_text(text)
+    with pytest.raises(Refused, match="does not hold curves of photographs"):
+        read_curves(tmp_path / "evaluation.csv")
+
+
+# adversarial images
+
+
+def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adversarial, "STEPS", 2)
+    monkeypatch.setattr(adversarial, "COUNTED", 1)
+    cell, params = copying_cell()
+    photographs = random_photographs(2, 9)
+    found = adversarial.attack(cell, params, reference, photographs, 1)
+    before, after = found.image
+    assert found.region.sum() == 9
+    np.testing.assert_array_equal(after[:, ~found.region], before[:, ~found.region])
+    assert (found.said[1][:, :3, :3] == 1).all()
+    assert np.abs(after).max() <= 1
+    again = adversarial.attack(cell, params, reference, photographs, 1)
+    np.testing.assert_array_equal(again.image[1], after)
+    values = adversarial.adversarial_summary(found)
+    assert values["adversarial_label"] == "object"
+    assert values["adversarial_iou_background_before"] == values["adversarial_iou_background_after"] == 1
+
+
+# the program
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch) -> Photographs:
+    photographs = random_photographs(40, 16)
+    monkeypatch.setattr(evaluate_pets, "load", lambda *_, size: Dataset("pets", photographs, photographs))
+    return photographs
+
+
+def trained(out: Path, **settings: Any) -> Path:
+    """A run directory with weights in it, random ones."""
+    out.mkdir()
+    experiment = PetsExperiment(size=16, state=4, hidden=4, **settings)
+    save_weights(out / "weights.safetensors", experiment, random_params(experiment.cell), 7)
+    (out / "settings.toml").write_text(experiment.toml())
+    return out / "weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"resettable": False, "norm": "batch"}, {"stride": 2}], ids=["plain", "batch", "stride"]
+)
+def test_it_writes_numbers_and_pictures_into_the_run(
+    tmp_path: Path, data: Photographs, capsys: Capture, settings: dict[str, Any]
+) -> None:
+    weights = trained(tmp_path / "run", **settings)
+    assert evaluate.main([str(weights), *FEW, "--samples", "34", "--curve-samples", "2"]) == 0
+    out = weights.parent
+    assert {path.name for path in out.iterdir()} == WRITTEN | {"weights.safetensors", "settings.toml"}
+    values = json.loads((out / "evaluation.json").read_text())
+    for step in (1, 3):
+        for name in CLASSES:
+            assert 0 <= values[f"iou_{name}_at_{step}"] <= 1
+    assert (values["samples"], values["curve_samples"], values["training_steps"]) == (34, 2, 7)
+    with (out / "evaluation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["photographs"] for row in rows] == ["kept"] * 5 + ["replaced"] * 5 + ["shifted"] * 5
+    assert {row["gate"] == "" for row in rows} == {not settings.get("resettable", True)}
+    assert all(float(row[name]) >= 0 for row in rows for name in MAGNITUDES[1:])
+    for name in evaluate_pets.PICTURES:
+        with Image.open(out / name) as picture:
+            picture.verify()
+    assert "at step 3" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_files(tmp_path: Path, data: Photographs) -> None:
+    weights = trained(tmp_path / "run")
+    contents = []
+    for out in (tmp_path / "a", tmp_path / "b"):
+        assert evaluate.main([str(weights), *FEW, "--samples", "3", "--out", str(out)]) == 0
+        contents.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert contents[0] == contents[1]
+
+
+def test_an_adversarial_image_is_made_if_asked_for(
+    tmp_path: Path, data: Photographs, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(adversarial, "ITERATIONS", 2)
+    weights = trained(tmp_path / "run")
+    assert evaluate.main([str(weights), *FEW, "--samples", "2", "--adversarial"]) == 0
+    values = json.loads((weights.parent / "evaluation.json").read_text())
+    assert values["adversarial_label"] == "background"
+    assert 0 <= values["adversarial_iou_object_after"] <= 1
+    with Image.open(weights.parent / "adversarial.png") as picture:
+        picture.verify()
+    assert "IoU after a corner has changed" in capsys.readouterr().out
+
+
+def test_runs_that_have_been_measured_are_compared(
+    tmp_path: Path, data: Photographs, capsys: Capture
+) -> None:
+    runs = [trained(tmp_path / "first"), trained(tmp_path / "second", resettable=False)]
+    given = [str(runs[0]), "--compare", str(runs[1].parent)]
+    assert evaluate.main(given) == 2
+    assert "measure that run first: python -m refca.evaluate" in capsys.readouterr().err
+    for weights in runs:
+        assert evaluate.main([str(weights), *FEW, "--samples", "2"]) == 0
+    before = (runs[0].parent / "evaluation.json").read_bytes()
+    assert evaluate.main(given) == 0
+    assert (runs[0].parent / "evaluation.json").read_bytes() == before
+    for name in ("comparison.png", "comparison-magnitudes.png"):
+        with Image.open(runs[0].parent / name) as picture:
+            picture.verify()
+    (tmp_path / "else").mkdir()
+    runs[1].parent.rename(tmp_path / "else" / "first")
+    assert evaluate.main([*given[:2], str(tmp_path / "else" / "first")]) == 2
+    assert "two of these have the same name" in capsys.readouterr().err
+
+
+def sentence(capsys: Capture, program: Callable[[], int]) -> str:
+    """What a program that must exit with 2 says: one line."""
+    capsys.readouterr()
+    assert program() == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refca: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--mutation", "carry"], "--mutation is not for weights of photographs"),
+        (["--noise", "0"], "--noise is not for weights of photographs"),
+        (["--palette", "article"], "--palette is not for weights of photographs"),
+        (["--dataset", "mnist"], "weights of photographs are measured on pets, not on mnist"),
+        (["--samples", "41"], "--samples goes from 1 to 40, the test photographs of pets; got 41"),
+        (["--curve-samples", "0"], "--curve-samples goes from 1 to 40, the test photographs of pets; got 0"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--at", "forty"], "--at needs steps as 40,400; got 'forty'"),
+        (["--at=-1,3"], "--at needs steps as 40,400; got '-1,3'"),
+        (["--at", ""], "--at needs steps as 40,400; got ''"),
+        (["--every", "0"], "--every must be at least 1, got 0"),
+        (["--shift", "16"], "--shift goes from 0 to 15 on photographs of 16×16, got 16"),
+        (["--shift=-1"], "--shift goes from 0 to 15 on photographs of 16×16, got -1"),
+        (["--seed=-1"], "a seed is an integer from 0 to 2**64 - 1, got -1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_it_refuses(tmp_path: Path, data: Photographs, capsys: Capture, flags: list[str], words: str) -> None:
+    weights = trained(tmp_path / "run")
+    assert words in sentence(capsys, lambda: evaluate.main([str(weights), "--backend", "reference", *flags]))
+    assert {path.name for path in weights.parent.iterdir()} == {"weights.safetensors", "settings.toml"}
+
+
+def test_a_size_that_the_stride_does_not_divide_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    weights = trained(tmp_path / "run", stride=4)
+    said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "18"]))
+    assert "--size must be a multiple of the stride of these cells, 4; got 18" in said
+
+
+@pytest.mark.parametrize("flag", ["--at=40", "--adversarial", "--curve-samples=3", "--compare=runs/x"])
+def test_digits_refuse_what_is_for_photographs(tmp_path: Path, capsys: Capture, flag: str) -> None:
+    experiment = DigitsExperiment(dataset="optdigits")
+    weights = tmp_path / "w.safetensors"
+    save_weights(weights, experiment, refca.init_params(experiment.cell, 0), 0)
+    name = flag.split("=")[0]
+    said = sentence(capsys, lambda: evaluate.main([str(weights), flag]))
+    assert f"{name} is not for weights of digits, as {weights} are" in said
+    said = sentence(capsys, lambda: evaluate.main([str(weights), "--dataset", "pets"]))
+    assert "weights of digits are measured on mnist, optdigits, optdigits-28, not on pets" in said
+
+
+# films
+
+
+def test_a_film_of_cells_with_batch_norm_is_of_a_whole_slice() -> None:
+    photographs = random_photographs(33)
+    for norm, alike in (("instance", True), ("batch", False)):
+        cell = small_cell(norm=norm)
+        few = replace(photographs, pixels=photographs.pixels[:9], trimaps=photographs.trimaps[:9])
+        films = [record(cell, random_params(cell), reference, p, "kept", steps=3) for p in (photographs, few)]
+        assert np.array_equal(films[0].said[-1], films[1].said[-1]) == alike
+        assert films[0].said.shape == (4, 8, 8, 8)
+
+
+def test_photographs_shown_for_fewer_steps_than_are_drawn(tmp_path: Path) -> None:
+    T, B, S = 8, 2, 8
+    film = Film(
+        said=np.zeros((T, B, S, S), int),
+        which=np.array([0, 0, 0, 0, 1, 1, 1, 2]),
+        image=np.zeros((3, B, S, S, 3)),
+        target=np.zeros((3, B, S, S), int),
+        gate=None,
+        state=np.zeros((T, S, S, 2)),
+    )
+    replaced_grid(film, tmp_path / "a.png", every=3)  # three photographs, the last for a step
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 7 * 96

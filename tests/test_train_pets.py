@@ -1,0 +1,237 @@
+"""Training on photographs, as a program: mini-unrolls, their log, and that being stopped changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refca import pets_training, train
+from refca.cell import init_params
+from refca.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from refca.data import Dataset, Photographs
+from refca.experiment import (
+    DigitsExperiment,
+    PetsExperiment,
+    describe_experiment,
+    experiment_names,
+    load_experiment,
+)
+from refca.metrics_file import read_metrics
+from refca.persistence import Colony
+
+Capture = pytest.CaptureFixture[str]
+SIZE, STEPS = 8, 42
+FLAGS = ["--experiment", "pets-48-small", "--backend", "reference", "--steps", str(STEPS), "--batch", "3"]
+FLAGS += ["--size", str(SIZE), "--state", "5", "--hidden", "6", "--unroll", "2", "--target", "8"]
+
+
+def flags(out: Path, *more: str) -> list[str]:
+    return [*FLAGS, "--out", str(out), "--checkpoint-every", "7", *more]
+
+
+def photographs(count: int, seed: int = 0) -> Photographs:
+    """Photographs whose classes are told by their colours."""
+    rng = np.random.default_rng(seed)
+    trimaps = rng.integers(0, 3, (count, SIZE, SIZE)).astype(np.uint8)
+    return Photographs(255 * np.eye(3, dtype=np.uint8)[trimaps], trimaps, tuple(map(str, range(count))))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_photographs() -> Iterator[None]:
+    dataset = Dataset("pets", photographs(7), photographs(3, seed=1))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pets_training, "load", lambda name, folder, size: dataset)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert train.main(flags(out)) == 0
+    return out
+
+
+def run(out: Path, *more: str) -> Path:
+    assert train.main(flags(out, *more)) == 0
+    return out
+
+
+def assert_equal(out: Path, whole: Path) -> None:
+    """Parameters, moments, colony and metrics are the same, bit for bit."""
+    for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml", "loss.png"):
+        assert (out / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+def test_a_run_leaves_its_log_and_weights_that_know_their_cell(whole: Path) -> None:
+    rows = read_metrics(whole / "metrics.csv")
+    assert [row["step"] for row in rows] == [10, 20, 30, 40, 42]
+    names = ["step", "loss", "iou_background", "iou_object", "iou_boundary", "gate"]
+    for row in rows:
+        assert list(row) == names
+        assert all(0 <= row[name] <= 1 for name in names[2:] if np.isfinite(row[name]))
+    experiment, progress = load_checkpoint(whole / "checkpoint.safetensors")
+    params, trained, done = load_weights(whole / "weights.safetensors")
+    assert isinstance(trained, PetsExperiment)
+    assert trained == experiment == load_experiment(whole / "settings.toml")
+    assert (trained.cell.depthwise, trained.cell.state_channels, done) == (True, 5, STEPS)
+    for name, x in params.items():
+        np.testing.assert_array_equal(x, progress.params[name])
+
+
+def test_the_same_settings_give_the_same_run_and_another_seed_another(whole: Path, tmp_path: Path) -> None:
+    assert_equal(run(tmp_path / "same"), whole)
+    other = run(tmp_path / "other", "--seed", "1")
+    assert (other / "metrics.csv").read_bytes() != (whole / "metrics.csv").read_bytes()
+
+
+def stopped_and_resumed(out: Path, steps: int, backend: str = "reference") -> Path:
+    @contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        asked = iter([False] * steps + [True])
+        yield lambda: next(asked)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train, "stoppable", stopping)
+        assert train.main(flags(out, "--backend", backend)) == 130
+    assert train.main(["--out", str(out), "--resume", "--backend", backend]) == 0
+    return out
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 33])
+def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
+    whole: Path, tmp_path: Path, steps: int
+) -> None:
+    assert_equal(stopped_and_resumed(tmp_path / "run", steps), whole)
+
+
+def test_a_run_on_the_cpu_backend_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", "--backend", "cpu")
+    assert_equal(stopped_and_resumed(tmp_path / "run", 17, "cpu"), whole)
+
+
+def test_an_unroll_of_which_no_step_counts_makes_no_update(tmp_path: Path) -> None:
+    out = run(tmp_path / "run", "--target", "12", "--steps", "2")
+    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    for name, x in init_params(experiment.cell, 0).items():
+        np.testing.assert_array_equal(x, progress.params[name])
+    assert (progress.done, progress.updates, progress.adam.first) == (2, 0, {})
+    assert (out / "metrics.csv").read_text().splitlines()[1].startswith("2,,,,,0.5")
+    assert not (out / "loss.png").exists()
+
+
+def test_adam_corrects_its_bias_for_the_updates_made(tmp_path: Path) -> None:
+    """The first update, here in the third training step, has nearly the size of the rate."""
+    always = ["--keep-image", "1", "--keep-state", "1"]
+    out = run(tmp_path / "run", "--target", "12", "--steps", "3", "--rate", "0.01", *always)
+    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    assert (progress.done, progress.updates) == (3, 1)
+    moved = progress.params["readout.weight"] - init_params(experiment.cell, 0)["readout.weight"]
+    np.testing.assert_allclose(np.abs(moved), 0.01, rtol=1e-2)
+
+
+def test_without_persistence_every_unroll_starts_anew(tmp_path: Path) -> None:
+    out = run(tmp_path / "run", "--no-persistence", "--unroll", "8", "--steps", "5")
+    _, progress = load_checkpoint(out / "checkpoint.safetensors")
+    assert isinstance(progress.kept, Colony)
+    assert (progress.updates, progress.kept.age.tolist()) == (5, [8, 8, 8])
+
+
+def test_what_is_always_kept_is_never_renewed(tmp_path: Path) -> None:
+    out = run(tmp_path / "run", "--keep-image", "1", "--keep-state", "1", "--steps", "9")
+    _, progress = load_checkpoint(out / "checkpoint.safetensors")
+    assert isinstance(progress.kept, Colony)
+    assert progress.kept.age.tolist() == [18, 18, 18]
+
+
+def test_frozen_filters_stay_and_a_cell_without_a_gate_has_none(tmp_path: Path) -> None:
+    out = run(tmp_path / "run", "--frozen-filters", "--no-resettable")
+    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    began = init_params(experiment.cell, 0)
+    np.testing.assert_array_equal(progress.params["perceive.depthwise"], began["perceive.depthwise"])
+    assert not np.array_equal(progress.params["perceive.mix"], began["perceive.mix"])
+    assert all(np.isnan(row["gate"]) for row in read_metrics(out / "metrics.csv"))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        [],
+        ["--no-depthwise", "--norm", "batch"],
+        ["--no-persistence", "--unroll", "8", "--norm", "channel", "--steps", "80"],
+        ["--no-residual", "--no-resettable"],
+        ["--stride", "2", "--norm", "none"],
+        ["--backend", "cpu"],
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_training_learns(tmp_path: Path, setting: list[str]) -> None:
+    out = run(tmp_path / "run", "--steps", "200", "--rate", "0.02", *setting)
+    losses = [row["loss"] for row in read_metrics(out / "metrics.csv")]
+    assert np.nanmean(losses[-5:]) < 0.9 * np.log(3)
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_experiment_has_a_line_on_what_it_is_and_a_cell(name: str) -> None:
+    experiment = load_experiment(name)
+    assert type(experiment) is (PetsExperiment if name.startswith("pets-") else DigitsExperiment)
+    assert len(describe_experiment(name)) > 20
+    assert init_params(experiment.cell, experiment.seed)
+
+
+def test_table_1_is_there_with_the_paper_s_numbers_of_parameters() -> None:
+    counts = {"full": (21_408, 47_088, 82_752), "depthwise": (8_400, 18_360, 32_160)}
+    for convolution, of_sizes in counts.items():
+        for state, count in zip((32, 48, 64), of_sizes, strict=True):
+            for norm in ("none", "batch", "instance"):
+                experiment = load_experiment(f"pets-{convolution}-{state}-{norm}")
+                assert sum(x.size for x in init_params(experiment.cell, 0).values()) == count
+    assert load_experiment("pets-full-32-instance") == PetsExperiment()
+
+
+def test_a_file_of_settings_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    for name in experiment_names():
+        path.write_text(load_experiment(name).toml())
+        assert load_experiment(path) == load_experiment(name)
+
+
+def test_the_list_names_every_experiment(capsys: Capture) -> None:
+    assert train.main(["--list"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == experiment_names()
+
+
+def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(
+    whole: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    experiment, progress = load_checkpoint(whole / "checkpoint.safetensors")
+    colony = progress.kept
+    assert isinstance(colony, Colony)
+    resumed = ["--out", str(tmp_path), "--resume", "--backend", "reference"]
+    for wrong, words in (
+        (
+            replace(progress, kept=replace(colony, age=colony.age[:2])),
+            "its colony is not one of 3 photographs",
+        ),
+        (replace(progress, kept=replace(colony, state=colony.state[:, 1:])), "its colony is not one of 3"),
+        (replace(progress, kept=replace(colony, photo=-1 - colony.photo)), "its colony is not one of 3"),
+        (replace(progress, updates=0), "Adam's moments are not those of the parameters"),
+        (replace(progress, data="others"), "learned from other photographs than those of pets here"),
+    ):
+        save_checkpoint(tmp_path / "checkpoint.safetensors", experiment, wrong)
+        assert train.main(resumed) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_run_is_not_resumed_as_one_of_the_other_kind(whole: Path, capsys: Capture) -> None:
+    resumed = ["--out", str(whole), "--resume", "--backend", "reference"]
+    assert train.main([*resumed, "--experiment", "demo"]) == 2
+    assert "has dataset pets, not optdigits; a resumed run keeps its settings" in capsys.readouterr().err
+    assert train.main([*resumed, "--norm", "batch"]) == 2
+    assert "has norm instance, not batch" in capsys.readouterr().err
