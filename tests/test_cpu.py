@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import refca_cpu
-from refca_cpu import blas, unroll
+from refca_cpu import blas, kernels, unroll
 from refca_spec.compare import same
 
 import refca
 from refca import reference
+from refca.cell import NORMS
 
 
 def problem(B: int, seed: int = 0) -> tuple[Any, ...]:
@@ -66,6 +67,49 @@ def test_parts_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.Monk
         for name, grad in grads.items():
             scale = abs(expected[1][name]).max()
             np.testing.assert_allclose(grad / scale, expected[1][name] / scale, atol=2e-4)
+
+
+SETTINGS = [(norm, depthwise) for norm in NORMS for depthwise in (False, True)]
+
+
+def photographs(norm: str, depthwise: bool) -> tuple[Any, ...]:
+    """A segmentation cell in float64, on grids of more cells than two blocks of rows, in several parts."""
+    rng = np.random.default_rng(0)
+    cell = refca.segmentation_cell(5, 7, norm=norm, depthwise=depthwise)
+    params = {name: rng.normal(0, 0.4, x.shape) for name, x in refca.init_params(cell, 0).items()}
+    image, state = rng.uniform(-1, 1, (3, 34, 31, 3)), rng.normal(0, 1, (3, 34, 31, 5))
+    return cell, params, image, state, rng.integers(0, 3, (3, 34, 31)), rng.random((4, 3))
+
+
+@pytest.mark.parametrize(("norm", "depthwise"), SETTINGS)
+def test_rows_in_many_blocks_give_the_reference(norm: str, depthwise: bool) -> None:
+    cell, params, image, state, labels, weights = photographs(norm, depthwise)
+    assert image[0, ..., 0].size > 2 * kernels.BLOCK - 1
+    arguments = (cell, "ce", params, image, state, labels, weights, refca.Streams(1))
+    loss, grads, last = refca_cpu.loss_and_grads(*arguments, image_grad=True)
+    expected = reference.loss_and_grads(*arguments, image_grad=True)
+    assert loss == pytest.approx(expected[0], rel=1e-9)
+    np.testing.assert_allclose(last, expected[2], atol=1e-9)
+    for name, grad in grads.items():
+        np.testing.assert_allclose(grad, expected[1][name], atol=1e-8, err_msg=name)
+    evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 4)
+    np.testing.assert_allclose(evolved, expected[2], atol=1e-9)
+
+
+@pytest.mark.parametrize(("norm", "depthwise"), SETTINGS)
+def test_the_number_of_threads_changes_no_bit_on_photographs(
+    monkeypatch: pytest.MonkeyPatch, norm: str, depthwise: bool
+) -> None:
+    cell, params, image, state, labels, weights = photographs(norm, depthwise)
+    results = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("REFCA_THREADS", threads)
+        loss, grads, last = refca_cpu.loss_and_grads(
+            cell, "ce", params, image, state, labels, weights, refca.Streams(1)
+        )
+        results.append((np.float64(loss), last, *grads.values()))
+    for got, expected in zip(*results, strict=True):
+        same(got, expected, f"a result with norm {norm}", "other threads")
 
 
 def test_it_can_be_called_from_several_threads_at_once() -> None:

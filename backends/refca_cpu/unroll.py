@@ -71,7 +71,7 @@ class Batch:
         return balanced(alive(self.cell, self.environment), size)
 
     def part(self, samples: Array, first: int, counts: Array, before: Part | None = None) -> Part:
-        """A part at its steps from `first` on; `counts` (T,) says which count; `before` is where it goes on."""
+        """A part at its steps from `first` on; `counts` (T,) says which count; it goes on from `before`."""
         cell, dtype, (_, H, W, _) = self.cell, self.state.dtype, self.environment.shape
         live = Live.of(cell, self.environment[samples])
         updates = draw_updates(cell, self.source, live, samples, first, len(counts), H * W, dtype)
