@@ -5,10 +5,10 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test laws lint types format bench train lock clean
+.PHONY: help demo test laws lint types format bench bench-pets train train-pets lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # a run goes on where it was stopped: $(call run,NAME,EXPERIMENT)
 run = $(RUN) -m refca.train --out runs/$(1) \
@@ -39,8 +39,16 @@ bench: $(INSTALLED)  ## compare speed with PyTorch and JAX, which this installs
 	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
 	$(RUN) benchmarks/digits.py
 
+bench-pets: $(INSTALLED)  ## the same for the segmentation automaton, with PyTorch
+	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
+	$(RUN) benchmarks/pets.py
+
 train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; resumes what was stopped
 	@$(call run,digits-l2-noise,digits-l2-noise)
+
+train-pets: $(INSTALLED)  ## segment photographs, half an hour on two processors; measure, draw: runs/pets-48-small
+	@$(call run,pets-48-small,pets-48-small)
+	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \

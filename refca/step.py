@@ -65,14 +65,14 @@ def perceive(cell: Cell, params: Params, seen: Array) -> Array:
         mixed = seen @ params["perceive.mix"]  # (B, H, W, 9, P)
         filters = np.reshape(params["perceive.depthwise"], (9, -1))
         return np.sum(mixed * filters, axis=-2) + bias(cell, params, "perceive.bias")
-    flat = np.reshape(seen, (*seen.shape[:3], -1))  # (B, H, W, 9·(E+D))
     weight = np.reshape(params["perceive.weight"], (-1, cell.hidden_width))
+    flat = np.reshape(seen, (*seen.shape[:3], len(weight)))  # (B, H, W, 9·(E+D))
     return flat @ weight + bias(cell, params, "perceive.bias")
 
 
 def normalise(cell: Cell, sums: Array) -> Array:
     """Sums (B, H, W, P) to mean 0 and variance 1 over a sample's cells, the batch's, or a cell's channels."""
-    if cell.norm == "none":
+    if cell.norm == "none" or not sums.size:  # no sample has no mean
         return sums
     axis = {"instance": (1, 2), "batch": (0, 1, 2), "channel": (3,)}[cell.norm]
     centred = sums - np.mean(sums, axis=axis, keepdims=True)

@@ -11,8 +11,10 @@ import numpy as np
 
 from refca import reference
 from refca.cell import Array, Params
+from refca.loss import LOSSES
 from refca.randomness import Randomness, Recorded
-from refca.step import look
+from refca.step import alive, look, normalise, perceive, readout, step
+from refca.strides import encode
 from refca_spec.strategies import Case
 
 
@@ -43,8 +45,8 @@ def randomness(backend: Any, dtype: str, source: Randomness) -> Randomness:
     """A source that the backend can read: recorded arrays become its own, streams stay as they are."""
     if not isinstance(source, Recorded):
         return source
-    noise = None if source.noise is None else move(backend, source.noise, dtype)
-    return Recorded(backend.asarray(source.fire), noise)
+    noise, reset = (None if x is None else move(backend, x, dtype) for x in (source.noise, source.reset))
+    return Recorded(backend.asarray(source.fire), noise, reset)
 
 
 def evolve(
@@ -96,19 +98,37 @@ def true_loss_and_grads(case: Case, **arguments: Any) -> Result:
     return loss_and_grads(reference, "float64", case, **arguments)
 
 
-def kink(case: Case, source: Randomness | None = None, start: int = 0, **instead: Any) -> float:
-    """The smallest magnitude of a sum that goes into a relu in any cell, at any step of the case.
+def true_loss(case: Case, loss: str = "l2", kind: str = "labels", **instead: Any) -> float:
+    """The loss alone, in float64: steps and readouts one by one, from the case's recorded randomness."""
+    cell, weights = case.cell, case.weights
+    params, image = (instead.get(name, getattr(case, name)) for name in ("params", "image"))
+    environment, state, total = encode(cell, params, image), case.state, 0.0
+    for t in range(case.T):
+        state = step(cell, params, environment, state, *case.recorded.at(cell, t, *case.grid))
+        each = LOSSES[loss](readout(cell, params, state), case.target(kind), alive(cell, image))
+        total += float(np.sum(weights[t] * each))
+    return total
 
-    Where it is below the rounding error, one dtype may pass a gradient that another stops.
+
+def kink(case: Case, source: Randomness | None = None, start: int = 0, **instead: Any) -> float:
+    """The smallest magnitude of what goes into a relu in any cell, at any step of the case.
+
+    Where it is below the rounding error, one dtype may pass a gradient that another stops. Zeros that are
+    zero in any dtype don't count: sums of zeros, and what is left of a number less itself.
     """
-    params = instead.get("params", case.params)
-    state, least = instead.get("state", case.state), np.inf
+    cell, params = case.cell, instead.get("params", case.params)
+    environment, state = encode(cell, params, case.image), instead.get("state", case.state)
+    alone = (cell.hidden_width if cell.norm == "channel" else case.normalised) == 1 and cell.norm != "none"
+    least = np.inf
     for t in range(start, start + case.T):
-        total = look(case.image, state) @ params["perceive.weight"].reshape(-1, case.cell.hidden_width)
-        total = total + params["perceive.bias"]
-        least = min(least, np.abs(total).min())
-        for i in range(case.cell.hidden_layers):
-            total = np.maximum(total, 0) @ params[f"hidden.{i}.weight"] + params[f"hidden.{i}.bias"]
-            least = min(least, np.abs(total).min())
-        state = true_state(case, source=source, steps=1, start=t, params=params, state=state)
+        sums = perceive(cell, params, look(environment, state))
+        for i in range(cell.hidden_layers + 1):
+            total = normalise(cell, sums)
+            certain = (total == 0) & ((sums == 0) | alone)
+            least = min(least, np.min(np.abs(total), where=~certain, initial=np.inf))
+            if i < cell.hidden_layers:
+                name = f"hidden.{i}"
+                sums = np.maximum(total, 0) @ params[f"{name}.weight"] + params.get(f"{name}.bias", 0)
+        draw = (source or case.recorded).at(cell, t, *case.grid)
+        state = step(cell, params, environment, state, *draw)
     return float(least)

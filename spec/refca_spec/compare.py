@@ -18,7 +18,7 @@ C = 16
 
 def longest_sum(cell: Cell, cells: int = 0) -> int:
     """n: the terms of the longest sum in a step, or in a sum over `cells` cells if that is longer."""
-    return max(9 * (cell.image_channels + cell.state_channels), cell.hidden_width, cells)
+    return max(9 * (cell.environment_channels + cell.state_channels), cell.hidden_width, cells)
 
 
 def close(

@@ -15,49 +15,151 @@ from refca.cell import Array, Cell, Params
 LOW = 2**32
 
 
-def step(cell: Cell, params: Params, image: Array, state: Array, fires: Array, noise: Array | None) -> Array:
+def step(
+    cell: Cell,
+    params: Params,
+    environment: Array,
+    state: Array,
+    fires: Array,
+    noise: Array | None,
+    z: Array | None = None,
+) -> Array:
     """`spec/step.md`: the state (B, H, W, D) after one step."""
     after = np.array(state)
-    B, H, W, D = state.shape
-    for b in range(B):
-        for y in range(H):
-            for x in range(W):
-                if not (fires[b, y, x] and alive(cell, image[b, y, x])):
-                    continue
-                hidden = think(cell, params, image[b], state[b], y, x)
-                for d in range(D):
-                    update = params["update.bias"][d]
-                    for p in range(cell.hidden_width):
-                        update += hidden[p] * params["update.weight"][p, d]
-                    if cell.noise and noise is not None:
-                        update += cell.noise * noise[b, y, x, d]
-                    after[b, y, x, d] = state[b, y, x, d] + update
+    hidden = think(cell, params, environment, state)
+    for b, y, x in np.ndindex(*fires.shape):
+        if not (fires[b, y, x] and alive(cell, environment[b, y, x])):
+            continue
+        h = hidden[b, y, x]
+        for d in range(cell.state_channels):
+            candidate = linear(h, params["update.weight"][:, d], bias(params, "update.bias", d))
+            if cell.noise and noise is not None:
+                candidate += cell.noise * noise[b, y, x, d]
+            if cell.residual:
+                candidate += state[b, y, x, d]
+            if cell.resettable and z is not None:
+                gate = 1 / (1 + math.exp(-linear(h, params["gate.weight"][:, 0], 0.0)))
+                candidate = gate * z[b, y, x, d] + (1 - gate) * candidate
+            after[b, y, x, d] = candidate
     return after
 
 
-def think(cell: Cell, params: Params, image: Array, state: Array, y: int, x: int) -> list[float]:
-    """The hidden values (P,) of the cell at row y, column x."""
-    H, W, K = image.shape
-    hidden = []
-    for p in range(cell.hidden_width):
-        total = params["perceive.bias"][p]
-        for dy in range(3):
-            for dx in range(3):
-                row, column = y + dy - 1, x + dx - 1
-                if 0 <= row < H and 0 <= column < W:
-                    for c in range(K + cell.state_channels):
-                        value = image[row, column, c] if c < K else state[row, column, c - K]
-                        total += value * params["perceive.weight"][dy, dx, c, p]
-        hidden.append(max(total, 0.0))
+def think(cell: Cell, params: Params, environment: Array, state: Array) -> Array:
+    """The hidden values (B, H, W, P) of every cell."""
+    sums = np.zeros((*state.shape[:3], cell.hidden_width))
+    for b, y, x, p in np.ndindex(*sums.shape):
+        sums[b, y, x, p] = bias(params, "perceive.bias", p) + perceive(
+            cell, params, environment[b], state[b], y, x, p
+        )
+    hidden = rectified(cell, sums)
     for i in range(cell.hidden_layers):
-        weight, bias = params[f"hidden.{i}.weight"], params[f"hidden.{i}.bias"]
-        P = range(cell.hidden_width)
-        hidden = [max(bias[q] + sum(hidden[p] * weight[p, q] for p in P), 0.0) for q in P]
+        weight = params[f"hidden.{i}.weight"]
+        for b, y, x, p in np.ndindex(*sums.shape):
+            offset = bias(params, f"hidden.{i}.bias", p)
+            sums[b, y, x, p] = linear(hidden[b, y, x], weight[:, p], offset)
+        hidden = rectified(cell, sums)
     return hidden
 
 
+def perceive(cell: Cell, params: Params, environment: Array, state: Array, y: int, x: int, p: int) -> float:
+    """The first layer's sum for hidden unit p of the cell at row y, column x, without its bias."""
+    H, W, E = environment.shape
+    total = 0.0
+    for dy in range(3):
+        for dx in range(3):
+            row, column = y + dy - 1, x + dx - 1
+            if not (0 <= row < H and 0 <= column < W):
+                continue
+            for c in range(E + cell.state_channels):
+                value = environment[row, column, c] if c < E else state[row, column, c - E]
+                if cell.depthwise:
+                    total += value * params["perceive.mix"][c, p] * params["perceive.depthwise"][dy, dx, p]
+                else:
+                    total += value * params["perceive.weight"][dy, dx, c, p]
+    return float(total)
+
+
+def rectified(cell: Cell, sums: Array) -> Array:
+    """A layer's sums (B, H, W, P), each normalised among those that count with it, then relu."""
+    after = np.zeros_like(sums)
+    B, H, W, P = map(range, sums.shape)
+    for b, y, x, p in np.ndindex(*sums.shape):
+        s = float(sums[b, y, x, p])
+        if cell.norm == "instance":
+            s = normalised(s, [float(sums[b, j, i, p]) for j in H for i in W])
+        elif cell.norm == "batch":
+            s = normalised(s, [float(sums[k, j, i, p]) for k in B for j in H for i in W])
+        elif cell.norm == "channel":
+            s = normalised(s, [float(sums[b, y, x, q]) for q in P])
+        after[b, y, x, p] = max(s, 0.0)
+    return after
+
+
+def normalised(s: float, group: list[float]) -> float:
+    """One of a group of sums, less their mean, over the root of their variance and 10⁻⁵."""
+    mean = sum(group) / len(group)
+    variance = sum((other - mean) ** 2 for other in group) / len(group)
+    return (s - mean) / math.sqrt(variance + 1e-5)
+
+
+def linear(values: Array, weights: Array, offset: float) -> float:
+    return offset + sum(float(v) * float(w) for v, w in zip(values, weights, strict=True))
+
+
+def bias(params: Params, name: str, p: int) -> float:
+    """This bias, or 0 where there is none."""
+    return float(params[name][p]) if name in params else 0.0
+
+
+def encode(cell: Cell, params: Params, image: Array) -> Array:
+    """`spec/encode.md`: the environment (B, H, W, E)."""
+    for name in ("encode.weight", "encode.1.weight", "encode.2.weight"):
+        if name in params:
+            image = halve(image, params[name])
+    return image
+
+
+def halve(x: Array, weight: Array) -> Array:
+    """A 3×3 convolution with stride 2, whose window begins at the pixel itself."""
+    B, rows, columns, _ = x.shape
+    after = np.zeros((B, rows // 2, columns // 2, weight.shape[3]))
+    for b, y, c, n in np.ndindex(*after.shape):
+        for i in range(min(3, rows - 2 * y)):
+            for j in range(min(3, columns - 2 * c)):
+                after[b, y, c, n] += linear(x[b, 2 * y + i, 2 * c + j], weight[i, j, :, n], 0.0)
+    return after
+
+
+def readout(cell: Cell, params: Params, state: Array) -> Array:
+    """`spec/readout.md`: one number for each label, (B, sH, sW, L)."""
+    if cell.stride > 1:
+        for name in ("decode.weight", "decode.1.weight", "decode.2.weight"):
+            if name in params:
+                state = double(state, params[name])
+        return state
+    said = np.zeros((*state.shape[:3], cell.labels))
+    for b, y, x, k in np.ndindex(*said.shape):
+        if cell.linear_readout:
+            said[b, y, x, k] = linear(state[b, y, x], params["readout.weight"][:, k], 0.0)
+        else:
+            said[b, y, x, k] = state[b, y, x, cell.state_channels - cell.labels + k]
+    return said
+
+
+def double(x: Array, weight: Array) -> Array:
+    """`spec/decode.md`: every cell adds to the 3×3 pixels that begin at its own, where there are any."""
+    B, H, W, _ = x.shape
+    after = np.zeros((B, 2 * H, 2 * W, weight.shape[2]))
+    for b, y, c in np.ndindex(B, H, W):
+        for i in range(min(3, 2 * H - 2 * y)):
+            for j in range(min(3, 2 * W - 2 * c)):
+                for n in range(weight.shape[2]):
+                    after[b, 2 * y + i, 2 * c + j, n] += linear(x[b, y, c], weight[i, j, n], 0.0)
+    return after
+
+
 def alive(cell: Cell, pixel: Array) -> bool:
-    """Whether the cell on a pixel (K,) lives."""
+    """Whether the cell on a pixel (K,), or beside an environment (E,), lives."""
     return cell.alive_above is None or float(pixel[0]) > float(np.float32(cell.alive_above))
 
 
@@ -116,6 +218,16 @@ def total_agreement(readout: Array, live: Array) -> float:
     votes = [{label(r[tuple(at)]) for at in np.argwhere(v)} for r, v in zip(readout, live, strict=True)]
     counted = [said for said in votes if said]
     return sum(len(said) == 1 for said in counted) / len(counted) if counted else math.nan
+
+
+def iou(predicted: Array, target: Array, labels: int) -> list[float]:
+    """`spec/iou.md`: one number for each class, NaN where it has no pixel."""
+    said = [(int(p), int(t)) for p, t in zip(predicted.ravel(), target.ravel(), strict=True)]
+    ratios = []
+    for k in range(labels):
+        both, either = (sum(rule([p == k, t == k]) for p, t in said) for rule in (all, any))
+        ratios.append(both / either if either else math.nan)
+    return ratios
 
 
 def mutate(cell: Cell, state: Array, image: Array) -> Array:

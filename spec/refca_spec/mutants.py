@@ -22,13 +22,29 @@ import numpy
 
 from refca import reference
 from refca.adam import learning_rate
-from refca.cell import Array, Cell
+from refca.cell import Array, Cell, encoders, init_state, param_shapes
 from refca.loss import over_cells
-from refca.metrics import cell_accuracy, total_agreement
+from refca.metrics import cell_accuracy, iou, total_agreement
+from refca.persistence import Colony, Renewal, counted, decide, keep_probability, renew
 from refca.pool import Choices, choose
-from refca.randomness import Streams
+from refca.randomness import NOISE, Draw, Recorded, Streams
 from refca.reference import evolve, loss_and_grads
-from refca.step import alive, look, propose, relu, step
+from refca.step import (
+    alive,
+    bias,
+    gate,
+    look,
+    normalise,
+    perceive,
+    propose,
+    readout,
+    relu,
+    reset,
+    sigmoid,
+    step,
+    think,
+)
+from refca.strides import double, halve
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -91,7 +107,7 @@ def wrapping_look(image: Array, state: Array) -> Array:
     """Neighbours across the border are those on the other side."""
     x = np.concatenate([image, state], axis=-1)
     turned = [np.roll(x, (1 - dy, 1 - dx), (1, 2)) for dy in range(3) for dx in range(3)]
-    return np.concatenate(turned, axis=-1)
+    return np.stack(turned, axis=-2)
 
 
 def edge_look(image: Array, state: Array) -> Array:
@@ -99,13 +115,12 @@ def edge_look(image: Array, state: Array) -> Array:
     x = numpy.concatenate([image, state], axis=-1)
     x = numpy.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
     H, W = image.shape[1:3]
-    return numpy.concatenate([x[:, y : y + H, c : c + W] for y in range(3) for c in range(3)], axis=-1)
+    return numpy.stack([x[:, y : y + H, c : c + W] for y in range(3) for c in range(3)], axis=-2)
 
 
 def flipped_look(image: Array, state: Array) -> Array:
     """A convolution in the sense of mathematics: the neighbourhood read from its end."""
-    seen = look(image, state)
-    return np.reshape(np.reshape(seen, (*image.shape[:3], 9, -1))[..., ::-1, :], seen.shape)
+    return look(image, state)[..., ::-1, :]
 
 
 def state_first_look(image: Array, state: Array) -> Array:
@@ -117,7 +132,13 @@ def step_with(order: str) -> Callable[..., Array]:
     """A step with the noise, the masks or the batch in the wrong place."""
 
     def wrong(
-        cell: Cell, params: dict, image: Array, state: Array, fires: Array, noise: Array | None, z: None
+        cell: Cell,
+        params: dict,
+        image: Array,
+        state: Array,
+        fires: Array,
+        noise: Array | None,
+        z: Array | None,
     ) -> Array:
         quiet = replace(cell, noise=0.0)
         lives = alive(cell, image)
@@ -136,9 +157,148 @@ def step_with(order: str) -> Callable[..., Array]:
             return step(cell, params, image, state, fires, first, z)
         if order == "samples leak":
             return step(cell, params, image, 0.01 * state[::-1] + state, fires, noise, z)
+        if order == "resets of every cell":
+            after = step(cell, params, image, state, np.ones_like(fires), noise, z)
+            opened = gate(params, think(cell, params, look(image, state))) > 0.5 if cell.resettable else fires
+            return np.where(fires[..., None] | opened, after, state)
+        if order == "norm after the residual":
+            after = step(cell, params, image, state, fires, noise, z)
+            return np.where((fires & lives)[..., None], normalise(cell, after), after)
+        if order == "statistics of the firing cells":
+            with in_force({"refca.step:normalise": normalised_over(fires & lives)}):
+                return step(cell, params, image, state, fires, noise, z)
+        if order == "gate before the residual":
+            after = step(replace(cell, residual=False), params, image, 0 * state, fires, noise, z)
+            return state * (cell.residual | ~(fires & lives))[..., None] + after
         raise KeyError(order)
 
     return wrong
+
+
+def normalised_over(counted: Array) -> Callable[[Cell, Array], Array]:
+    """Statistics of the counted cells (B, H, W) alone."""
+
+    def wrong(cell: Cell, sums: Array) -> Array:
+        if cell.norm not in ("instance", "batch"):
+            return normalise(cell, sums)
+        axis = {"instance": (1, 2), "batch": (0, 1, 2)}[cell.norm]
+        weights = counted[..., None] / np.maximum(np.sum(counted[..., None], axis=axis, keepdims=True), 1)
+        centred = sums - np.sum(weights * sums, axis=axis, keepdims=True)
+        return centred / np.sqrt(np.sum(weights * centred**2, axis=axis, keepdims=True) + 1e-5)
+
+    return wrong
+
+
+def batch_for_instance(cell: Cell, sums: Array) -> Array:
+    """Statistics over the batch instead of the image."""
+    return normalise(replace(cell, norm="batch") if cell.norm == "instance" else cell, sums)
+
+
+def unbiased_normalise(cell: Cell, sums: Array) -> Array:
+    """The variance of a sample instead of a population's."""
+    groups = {"instance": (1, 2), "batch": (0, 1, 2), "channel": (3,)}
+    n = numpy.prod([sums.shape[axis] for axis in groups.get(cell.norm, ())])
+    return normalise(cell, sums) * (1 if cell.norm == "none" else np.sqrt(np.maximum(n - 1, 1) / n))
+
+
+def root_first_normalise(cell: Cell, sums: Array) -> Array:
+    """ε is added to the root of the variance."""
+    with in_force({"refca.step:EPSILON": 0.0}), numpy.errstate(all="ignore"):
+        right = np.nan_to_num(normalise(cell, sums))
+    if cell.norm == "none":
+        return right
+    axis = {"instance": (1, 2), "batch": (0, 1, 2), "channel": (3,)}[cell.norm]
+    spread = np.std(sums, axis=axis, keepdims=True)
+    return right * spread / (spread + 1e-5)
+
+
+def running_normalise() -> Callable[[Cell, Array], Array]:
+    """A mean that runs from call to call."""
+    means = [0.0]
+
+    def wrong(cell: Cell, sums: Array) -> Array:
+        right = normalise(cell, sums)
+        values: Any = getattr(sums, "_value", sums)
+        means[0] = 0.9 * means[0] + 0.1 * float(numpy.mean(values))
+        return right if cell.norm == "none" else right - means[0]
+
+    return wrong
+
+
+def rectifying_first(cell: Cell, params: dict, seen: Array) -> Array:
+    """Norm after relu."""
+    hidden = normalise(cell, relu(perceive(cell, params, seen)))
+    for i in range(cell.hidden_layers):
+        sums = hidden @ params[f"hidden.{i}.weight"] + bias(cell, params, f"hidden.{i}.bias")
+        hidden = normalise(cell, relu(sums))
+    return hidden
+
+
+def rectified_mix(cell: Cell, params: dict, seen: Array) -> Array:
+    """A relu between the mix and the filters."""
+    if not cell.depthwise:
+        return perceive(cell, params, seen)
+    plain = replace(cell, depthwise=False)
+    P = cell.hidden_width
+    filters = np.reshape(params["perceive.depthwise"], (3, 3, P, 1)) * np.eye(P)
+    return perceive(plain, {**params, "perceive.weight": filters}, relu(seen @ params["perceive.mix"]))
+
+
+def biased_gate(params: dict, hidden: Array) -> Array:
+    return sigmoid(hidden @ params["gate.weight"] + 1)
+
+
+def shared_reset(gate: Array, candidate: Array, z: Array) -> Array:
+    """One number for all channels of a cell."""
+    return reset(gate, candidate, z[..., :1] + 0 * z)
+
+
+def inverted_reset(gate: Array, candidate: Array, z: Array) -> Array:
+    return reset(1 - gate, candidate, z)
+
+
+def first_readout(cell: Cell, params: dict, state: Array) -> Array:
+    """The first channels instead of the last."""
+    return readout(cell, params, state[..., ::-1] if cell.last_channels else state)
+
+
+# Faults of strided layers
+
+
+def early_halve(x: Array, weight: Array) -> Array:
+    """The window begins a pixel earlier, as with PyTorch's padding=1."""
+    return halve(np.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), "constant")[:, :-1, :-1], weight)
+
+
+def edge_halve(x: Array, weight: Array) -> Array:
+    """Beyond the image its last pixels are repeated."""
+    _, rows, columns, _ = x.shape
+    x = np.concatenate([x, x[:, -1:]], axis=1)
+    x = np.concatenate([x, x[:, :, -1:]], axis=2)
+    taps = ((i, j) for i in range(3) for j in range(3))
+    return sum(x[:, i : i + rows : 2, j : j + columns : 2] @ weight[i, j] for i, j in taps)
+
+
+def rectified_halve(x: Array, weight: Array) -> Array:
+    return relu(halve(x, weight))
+
+
+def flipped_double(x: Array, weight: Array) -> Array:
+    """The kernel read from its end: no adjoint."""
+    return double(x, weight[::-1, ::-1])
+
+
+def late_double(x: Array, weight: Array) -> Array:
+    """Every pixel a row and a column too late."""
+    return np.pad(double(x, weight), ((0, 0), (1, 0), (1, 0), (0, 0)), "constant")[:, :-1, :-1]
+
+
+def last_layer_encode(cell: Cell, params: dict, image: Array) -> Array:
+    """The layer of the last stride in place of each."""
+    names = encoders(cell)
+    for name in names:
+        image = halve(image, params[names[-1] if name != names[0] else name])
+    return image
 
 
 def looking_twice(cell: Cell, params: dict, image: Array, state: Array, *draw: Array | None) -> Array:
@@ -247,6 +407,24 @@ def last_step_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = Fals
     return loss_and_grads(*args, start=start, image_grad=image_grad)
 
 
+def learning_loss_and_grads(cell: Cell, *args: Any, start: int = 0, image_grad: bool = False) -> Any:
+    """The gradient of frozen filters is passed on."""
+    return loss_and_grads(replace(cell, frozen_filters=False), *args, start=start, image_grad=image_grad)
+
+
+def cut_evolve(
+    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, start: int = 0
+) -> Array:
+    """A batch is evolved sample by sample, at the same draws."""
+    if len(image) < 2:
+        return evolve(cell, params, image, state, draws, steps, start=start)
+    each = []
+    for b in range(len(image)):
+        part = Recorded(*(None if x is None else x[:, b : b + 1] for x in vars(draws).values()))
+        each.append(evolve(cell, params, image[b : b + 1], state[b : b + 1], part, steps, start=start))
+    return numpy.concatenate(each)
+
+
 def averaged_over_cells(each: Array, target: Array, live: Array) -> Array:
     """The mean over live cells instead of the sum."""
     if target.ndim == 3:
@@ -324,6 +502,96 @@ def late_learning_rate(rate: float, i: int, steps: int) -> float:
     return learning_rate(rate, i - 1, steps)
 
 
+def reset_probability(p: float, K: int, T: int) -> float:
+    """p^(K/T) read as the probability to reset, as the paper calls it."""
+    return 1 - keep_probability(p, K, T)
+
+
+def linear_keep_probability(p: float, K: int, T: int) -> float:
+    """1 − (1 − p)·K/T instead of a power."""
+    return 1 - (1 - p) * K / T
+
+
+def joint_decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Renewal:
+    """A sample's state is renewed with its photo."""
+    renewal = decide(batch, photos, keep_photo, keep_state, seed, i)
+    return replace(renewal, new_state=renewal.new_photo)
+
+
+def constant_decide(
+    batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int
+) -> Renewal:
+    """The same decisions at every training step but the first."""
+    return decide(batch, photos, keep_photo, keep_state, seed, min(i, 1))
+
+
+def ageing_renew(colony: Colony, renewal: Renewal, streams: Streams) -> Colony:
+    """A new photo leaves the age as it is."""
+    right = renew(colony, renewal, streams)
+    return replace(right, age=numpy.where(renewal.new_state, 0, colony.age))
+
+
+def zeroing_renew(colony: Colony, renewal: Renewal, streams: Streams) -> Colony:
+    """New states are zero."""
+    right = renew(colony, renewal, streams)
+    return replace(right, state=right.state * ~renewal.new_state[:, None, None, None])
+
+
+def early_counted(age: Array, K: int, T: int) -> Array:
+    """A step at a third of the target counts."""
+    return 3 * (age + numpy.arange(1, K + 1)[:, None]) >= T
+
+
+def ageless_counted(age: Array, K: int, T: int) -> Array:
+    """The steps of the unroll alone."""
+    return counted(0 * age, K, T)
+
+
+def summed_loss_weights(age: Array, K: int, T: int) -> Array:
+    """The loss of each step is a mean over samples, and their sum is not divided."""
+    return counted(age, K, T).astype(numpy.float32) / max(1, len(age))
+
+
+def averaged_iou(predicted: Array, target: Array, labels: int) -> Array:
+    """The mean of the samples' own."""
+    if predicted.ndim < 2:
+        return iou(predicted, target, labels)
+    return numpy.mean([iou(p, t, labels) for p, t in zip(predicted, target, strict=True)], axis=0)
+
+
+def zero_iou(predicted: Array, target: Array, labels: int) -> Array:
+    """An absent class has 0."""
+    return numpy.nan_to_num(iou(predicted, target, labels))
+
+
+def zero_init_state(cell: Cell, image: Array, streams: Streams | None = None) -> Array:
+    return init_state(replace(cell, normal_start=False), image)
+
+
+def replayed_at(self: Any, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+    """The residual noise serves for resets too."""
+    draw = at(self, cell, t, B, H, W)
+    z = self.normals(NOISE, t, B, H, W, cell.state_channels) if cell.resettable else None
+    return draw._replace(z=z)
+
+
+def first_initial(self: Any, B: int, H: int, W: int, D: int) -> Array:
+    """The state begins with the residual noise of step 0."""
+    return self.normals(NOISE, 0, B, H, W, D)
+
+
+def frozen_mix(cell: Cell) -> tuple[str, ...]:
+    """All of the first layer is frozen."""
+    if not cell.frozen_filters:
+        return ()
+    return ("perceive.mix", "perceive.depthwise") if cell.depthwise else ("perceive.weight",)
+
+
+def biased_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
+    """Every cell has biases."""
+    return param_shapes(replace(cell, biases=True))
+
+
 def uncounted_words(self: Any, purpose: int, block: int, t: int, B: int, H: int, W: int) -> Any:
     """The number of the first sample is forgotten."""
     return words(replace(self, first_sample=0), purpose, block, t, B, H, W)
@@ -340,11 +608,13 @@ def reaching_fires(self: Any, rate: float, t: int, B: int, H: int, W: int) -> Ar
     return (word / numpy.float32(2**32)).astype(numpy.float32) <= numpy.float32(rate)
 
 
-words = Streams.words
+words, at = Streams.words, Streams.at
 
 LAWS = "refca_spec.laws."
 ORDER = {"loss": "l2", "kind": "labels"}
 L2 = tuple(ORDER.items())
+INSTANCE = (("norm", "instance"),)
+DECODED = (("kind", "decoded"),)
 MAP = tuple((ORDER | {"kind": "map"}).items())
 
 BACKENDS: dict[str, Mutant] = {
@@ -467,6 +737,90 @@ BACKENDS: dict[str, Mutant] = {
         {"refca.loss:over_cells": masked_map},
         MAP,
     ),
+    "resets of cells at rest": Mutant(
+        "test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates",
+        {"refca.reference:step": step_with("resets of every cell")},
+    ),
+    "z shared by the channels": Mutant(
+        "test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates",
+        {"refca.step:reset": shared_reset},
+    ),
+    "an open gate keeps": Mutant(
+        "test_step_c17_a_closed_gate_changes_nothing", {"refca.step:reset": inverted_reset}
+    ),
+    "a bias in the gate": Mutant(
+        "test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half", {"refca.step:gate": biased_gate}
+    ),
+    "gate before the residual": Mutant(
+        "test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half",
+        {"refca.reference:step": step_with("gate before the residual")},
+    ),
+    "statistics over the batch": Mutant(
+        "test_step_c9_samples_do_not_see_each_other", {"refca.step:normalise": batch_for_instance}
+    ),
+    "statistics over the firing cells": Mutant(
+        "test_step_c13_statistics_are_over_cells_at_rest_too",
+        {"refca.reference:step": step_with("statistics of the firing cells")},
+    ),
+    "norm after the residual": Mutant(
+        "test_step_c12_proposals_and_states_are_not_normalised",
+        {"refca.reference:step": step_with("norm after the residual")},
+        INSTANCE,
+    ),
+    "norm after relu": Mutant(
+        "test_step_c11_sums_are_normalised_before_relu", {"refca.step:think": rectifying_first}, INSTANCE
+    ),
+    "unbiased variance": Mutant(
+        "test_step_c11_sums_are_normalised_before_relu",
+        {"refca.step:normalise": unbiased_normalise},
+        INSTANCE,
+    ),
+    "epsilon outside the root": Mutant(
+        "test_step_c11_sums_are_normalised_before_relu",
+        {"refca.step:normalise": root_first_normalise},
+        (("norm", "channel"),),
+    ),
+    "epsilon of 1e-3": Mutant(
+        "test_step_c11_sums_are_normalised_before_relu", {"refca.step:EPSILON": 1e-3}, (("norm", "batch"),)
+    ),
+    "running statistics": Mutant(
+        "test_backends_c19_a_call_leaves_nothing_behind", {"refca.step:normalise": running_normalise()}
+    ),
+    "relu between mix and filters": Mutant(
+        "test_step_c14_the_depthwise_layer_is_a_full_one_of_products", {"refca.step:perceive": rectified_mix}
+    ),
+    "residual always": Mutant(
+        "test_step_c15_without_a_residual_the_proposal_is_the_state",
+        {"refca.reference:step": lambda cell, *args: step(replace(cell, residual=True), *args)},
+    ),
+    "batch cut under batch norm": Mutant(
+        "test_backends_c5_under_batch_norm_the_samples_are_one", {"refca.reference:evolve": cut_evolve}
+    ),
+    "frozen gradient passed on": Mutant(
+        "test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero",
+        {"refca.reference:loss_and_grads": learning_loss_and_grads},
+    ),
+    "the first channels read": Mutant(
+        "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
+        {"refca.reference:readout": first_readout},
+        (("kind", "last channels"),),
+    ),
+    "stride window a pixel early": Mutant(
+        "test_encode_c1_a_backend_shows_its_cells_this_environment", {"refca.strides:halve": early_halve}
+    ),
+    "image repeated beyond its edge": Mutant(
+        "test_encode_c1_a_backend_shows_its_cells_this_environment", {"refca.strides:halve": edge_halve}
+    ),
+    "decoder's kernel flipped": Mutant(
+        "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
+        {"refca.strides:double": flipped_double},
+        DECODED,
+    ),
+    "decoder a pixel late": Mutant(
+        "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
+        {"refca.strides:double": late_double},
+        DECODED,
+    ),
     "first sample forgotten": Mutant(
         "test_streams_c6_a_backend_fires_exactly_these_cells",
         {"refca.randomness:Streams.words": uncounted_words},
@@ -498,6 +852,91 @@ DEFINITION: dict[str, Mutant] = {
         "test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all",
         {"refca.randomness:Streams.fires": lambda *args: ~reaching_fires(*args)},
         (("rate", 1.0),),
+    ),
+    "a window a pixel early in the definition": Mutant(
+        "test_encode_c2_the_window_of_a_cell_begins_at_its_first_pixel", {"refca.strides:halve": early_halve}
+    ),
+    "an edge repeated in the definition": Mutant(
+        "test_encode_c3_beyond_the_image_everything_is_zero", {"refca.strides:halve": edge_halve}
+    ),
+    "an encoder with relu": Mutant("test_encode_c4_it_is_linear", {"refca.strides:halve": rectified_halve}),
+    "the last encoder repeated": Mutant(
+        "test_encode_c5_deeper_strides_repeat_the_layer", {LAWS + "test_encode:encode": last_layer_encode}
+    ),
+    "no adjoint": Mutant(
+        "test_decode_c2_each_layer_is_the_adjoint_of_an_encoder_s",
+        {LAWS + "test_decode:double": flipped_double},
+    ),
+    "a decoder a pixel late": Mutant(
+        "test_decode_c3_a_cell_speaks_to_nine_pixels_from_its_own_on", {"refca.strides:double": late_double}
+    ),
+    "the first channels read in the definition": Mutant(
+        "test_readout_c2_without_a_layer_it_is_the_last_channels",
+        {LAWS + "test_readout:readout": first_readout},
+    ),
+    "residual noise for resets": Mutant(
+        "test_streams_c10_resets_are_normal_numbers_of_their_own_purpose",
+        {"refca.randomness:Streams.at": replayed_at},
+    ),
+    "residual noise for a start": Mutant(
+        "test_streams_c11_initial_states_are_normal_numbers_of_step_0",
+        {"refca.randomness:Streams.initial": first_initial},
+    ),
+    "zeros for a normal start": Mutant(
+        "test_init_state_c2_or_the_initial_numbers_of_the_streams",
+        {LAWS + "test_init_state:init_state": zero_init_state},
+    ),
+    "biases in every cell": Mutant(
+        "test_cell_c3_the_paper_s_cells_have_the_parameters_of_its_table_1",
+        {LAWS + "test_cell:param_shapes": biased_shapes},
+        INSTANCE,
+    ),
+    "the mix frozen with its filters": Mutant(
+        "test_cell_c5_the_3x3_weights_of_the_first_layer_can_be_frozen",
+        {LAWS + "test_cell:frozen": frozen_mix},
+    ),
+    "a probability to keep read as one to reset": Mutant(
+        "test_persistence_c1_it_is_the_probability_to_keep",
+        {LAWS + "test_persistence:keep_probability": reset_probability},
+    ),
+    "shares of a probability": Mutant(
+        "test_persistence_c1_it_is_the_probability_to_keep",
+        {LAWS + "test_persistence:keep_probability": linear_keep_probability},
+    ),
+    "photo and state renewed together": Mutant(
+        "test_persistence_c2_photo_and_state_of_each_sample_are_decided_independently",
+        {LAWS + "test_persistence:decide": joint_decide},
+        (("i", 1),),
+    ),
+    "the same renewals at every step": Mutant(
+        "test_persistence_c3_decisions_are_a_function_of_seed_and_training_step",
+        {LAWS + "test_persistence:decide": constant_decide},
+    ),
+    "new states are zero": Mutant(
+        "test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays",
+        {LAWS + "test_persistence:renew": zeroing_renew},
+    ),
+    "age goes on under a new photo": Mutant(
+        "test_persistence_c6_age_begins_anew_with_photo_or_state",
+        {LAWS + "test_persistence:renew": ageing_renew},
+    ),
+    "loss at a third": Mutant(
+        "test_persistence_c7_steps_later_than_a_third_of_the_target_count",
+        {LAWS + "test_persistence:counted": early_counted},
+    ),
+    "age forgotten by the loss": Mutant(
+        "test_persistence_c7_steps_later_than_a_third_of_the_target_count",
+        {LAWS + "test_persistence:counted": ageless_counted},
+    ),
+    "losses of steps summed": Mutant(
+        "test_persistence_c8_the_loss_is_a_mean_over_what_counts",
+        {LAWS + "test_persistence:loss_weights": summed_loss_weights},
+    ),
+    "IoU averaged over samples": Mutant(
+        "test_iou_c2_it_is_accumulated_over_everything_given", {LAWS + "test_iou:iou": averaged_iou}
+    ),
+    "IoU of an absent class 0": Mutant(
+        "test_iou_c3_a_class_neither_predicted_nor_there_has_none", {LAWS + "test_iou:iou": zero_iou}
     ),
     "nine rounds": Mutant(
         "test_philox_c2_the_array_code_is_ten_rounds_in_integers", {"refca.philox:ROUNDS": 9}

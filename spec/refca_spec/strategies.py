@@ -18,8 +18,9 @@ import numpy as np
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from refca.cell import Array, Cell, Params, param_shapes
+from refca.cell import NORMS, STRIDES, Array, Cell, Params, digits_cell, param_shapes, segmentation_cell
 from refca.randomness import Recorded, Streams
+from refca.step import alive
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -31,7 +32,40 @@ SPECIAL = (
     float(np.nextafter(THRESHOLD, np.float32(0))),
     float(np.nextafter(THRESHOLD, np.float32(1))),
 )
+SMALL = 2.0**-6
 EXAMPLES = 20
+
+SWITCH = (False, True)
+# What the laws try of each setting, the simplest first. Drawn by `sampled_from`: to hypothesis draws by
+# `integers` of any range are alike, and half of its examples are others with their numbers exchanged.
+SETTINGS: dict[str, Any] = {
+    "image_channels": (1, 2),
+    "state_channels": (1, 2, 3, 4, 5),
+    "hidden_width": (1, 2, 3, 4, 5, 6),
+    "norm": NORMS,
+    "stride": (1, 1, *STRIDES),
+    "depthwise": SWITCH,
+    "residual": (True, False),
+    "resettable": SWITCH,
+    "linear_readout": SWITCH,
+    "biases": (True, False),
+    "frozen_filters": SWITCH,
+    "normal_start": SWITCH,
+    "hidden_layers": (0, 1, 2),
+    "noise": (0.0, 0.02, 0.5),
+    "fire_rate": (0.5, 0.75, 1.0, 0.0),
+    "alive_above": (0.1, None),
+}
+SIZES = ("image_channels", "state_channels", "hidden_width")
+
+
+def settings_of(cell: Cell, *but: str) -> dict[str, Any]:
+    """The settings of a cell without its sizes and those named."""
+    return {name: getattr(cell, name) for name in SETTINGS if name not in (*SIZES, *but)}
+
+
+ARTICLE = settings_of(digits_cell(), "noise", "fire_rate")
+PAPER = settings_of(segmentation_cell(), "norm", "depthwise")
 
 
 def register(examples: int) -> None:
@@ -79,29 +113,54 @@ class Case:
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """(B, H, W)."""
+        """(B, H, W): the cells."""
         return self.B, self.H, self.W
 
     @property
+    def pixels(self) -> tuple[int, int, int]:
+        """(B, sH, sW): the pixels of the image, of the readout and of a label map."""
+        return self.B, self.cell.stride * self.H, self.cell.stride * self.W
+
+    @property
+    def normalised(self) -> int:
+        """How many cells a mean goes over."""
+        return {"instance": self.H * self.W, "batch": self.B * self.H * self.W}.get(self.cell.norm, 1)
+
+    @property
     def cells(self) -> int:
-        """How many terms a sum over every cell of every step has."""
-        return max(self.T, 1) * self.B * self.H * self.W
+        """How many terms a sum over every pixel of every step has."""
+        return max(self.T, 1) * int(np.prod(self.pixels))
 
     @property
     def params(self) -> Params:
-        """Parameters of a size at which a few steps do not expand a difference much; no bias is zero."""
+        """Parameters of a size at which a few steps do not expand a difference much; no bias is zero.
+
+        Where sums are normalised they are `size` of the usual, so that variances are near the ε of `step.md`:
+        larger sums that happen to be nearly equal would be driven apart, and their rounding errors with them.
+        """
         rng, params = self.rng("params"), {}
         for name, shape in param_shapes(self.cell).items():
             scale = 0.3 if name.endswith("bias") else 0.7 / np.sqrt(np.prod(shape[:-1]))
-            params[name] = exact(scale * rng.standard_normal(shape))
+            params[name] = exact(scale * self.size(name) * rng.standard_normal(shape))
         return params
+
+    def size(self, name: str) -> float:
+        """SMALL for the parameters whose sums are normalised, 1 for the others. A power of two."""
+        small = name.startswith(("perceive", "hidden")) and name != "perceive.mix"
+        return SMALL if small and self.cell.norm != "none" else 1.0
 
     @property
     def image(self) -> Array:
-        """(B, H, W, K): half uniform in [0, 1), half 0, 1, the alive threshold and its neighbours."""
-        rng, shape = self.rng("image"), (*self.grid, self.cell.image_channels)
+        """(B, sH, sW, K): half uniform in [0, 1), half 0, 1, the alive threshold and its neighbours."""
+        rng, shape = self.rng("image"), (*self.pixels, self.cell.image_channels)
         special = rng.choice(SPECIAL, shape)
         return exact(np.where(rng.random(shape) < 0.5, rng.random(shape), special))
+
+    @property
+    def alive(self) -> Array:
+        """(B, H, W) boolean: which cells live. Where there is a threshold, cells are pixels."""
+        every = np.ones(self.grid, bool)
+        return every if self.cell.alive_above is None else alive(self.cell, self.image)
 
     @property
     def state(self) -> Array:
@@ -110,11 +169,11 @@ class Case:
 
     @property
     def recorded(self) -> Recorded:
-        """Fire masks at the cell's rate and normal noise for T steps; no noise without sigma."""
-        rng = self.rng("recorded")
-        fire = rng.random((self.T, *self.grid)) < self.cell.fire_rate
-        noise = exact(rng.standard_normal((self.T, *self.grid, self.cell.state_channels)))
-        return Recorded(fire, noise if self.cell.noise else None)
+        """Fire masks at the cell's rate, normal noise and resets for T steps; None for what is not used."""
+        rng, shape = self.rng("recorded"), (self.T, *self.grid, self.cell.state_channels)
+        fire = rng.random(shape[:-1]) < self.cell.fire_rate
+        noise, z = (exact(rng.standard_normal(shape)) for _ in range(2))
+        return Recorded(fire, noise if self.cell.noise else None, z if self.cell.resettable else None)
 
     @property
     def streams(self) -> Streams:
@@ -123,8 +182,8 @@ class Case:
         return Streams(int(rng.integers(2**64, dtype=np.uint64)), int(rng.integers(2**32 - 8)))
 
     def target(self, kind: str) -> Array:
-        """Labels (B,) for kind "labels", a label map (B, H, W) for kind "map"; int64."""
-        shape = (self.B,) if kind == "labels" else self.grid
+        """Labels (B,) for kind "labels", a label map (B, sH, sW) for kind "map"; int64."""
+        shape = (self.B,) if kind == "labels" else self.pixels
         return self.rng("target").integers(0, self.cell.labels, shape)
 
     @property
@@ -137,41 +196,42 @@ class Case:
 
     @property
     def readout(self) -> Array:
-        """(B, H, W, L): small integers, so that several labels are often the highest."""
-        return self.rng("readout").integers(-2, 3, (*self.grid, self.cell.labels)) / 2
+        """(B, sH, sW, L): small integers, so that several labels are often the highest."""
+        return self.rng("readout").integers(-2, 3, (*self.pixels, self.cell.labels)) / 2
 
     @property
     def live(self) -> Array:
-        """(B, H, W) boolean; now and then a sample without a live cell."""
+        """(B, sH, sW) boolean; now and then a sample without a live pixel."""
         rng = self.rng("live")
-        return (rng.random(self.grid) < 0.6) & (rng.random((self.B, 1, 1)) < 0.8)
+        return (rng.random(self.pixels) < 0.6) & (rng.random((self.B, 1, 1)) < 0.8)
 
 
 @st.composite
-def cells(draw: st.DrawFn, /, **fixed: float | None) -> Cell:
-    """Cells with up to 2 image, 5 state and 6 hidden channels; `fixed` settings are not drawn."""
-    D = draw(st.integers(1, 5))
-    drawn: dict = {
-        "image_channels": draw(st.integers(1, 2)),
-        "state_channels": D,
-        "hidden_width": draw(st.integers(1, 6)),
-        "labels": draw(st.integers(1, D)),
-        "hidden_layers": draw(st.integers(0, 2)),
-        "noise": draw(st.sampled_from((0.0, 0.02, 0.5))),
-        "fire_rate": draw(st.sampled_from((0.0, 0.5, 0.75, 1.0))),
-        "alive_above": draw(st.sampled_from((0.1, None))),
-    }
-    return Cell(**drawn | fixed)
+def cells(draw: st.DrawFn, /, **fixed: Any) -> Cell:
+    """Cells with SETTINGS: a quarter like the article's, a quarter like the paper's. `fixed` settings are not
+    drawn; a tuple is drawn from.
+    """
+    allowed = {name: x if isinstance(x, tuple) else (x,) for name, x in fixed.items()}
+    chosen = {name: draw(st.sampled_from(values)) for name, values in (SETTINGS | allowed).items()}
+    like = draw(st.sampled_from((ARTICLE, PAPER, {}, {})))
+    chosen |= {name: x for name, x in like.items() if name not in fixed}
+    # a strided cell has a decoder, and no threshold
+    if any(chosen[name] for name in ("alive_above", "linear_readout") if name in fixed):
+        chosen["stride"] = 1
+    if chosen["stride"] > 1:
+        chosen |= {"alive_above": None, "linear_readout": False}
+    last_channels = chosen["stride"] == 1 and not chosen["linear_readout"]
+    labels = draw(st.sampled_from(range(1, 1 + (chosen["state_channels"] if last_channels else 4))))
+    return Cell(**{"labels": labels} | chosen)
 
 
 @st.composite
-def cases(draw: st.DrawFn, /, least: int = 1, B: int = 1, T: int = 1, **fixed: float | None) -> Case:
-    """Cases on grids from `least`×`least` to 5×5, at least B and at most 3 samples, T to 4 steps."""
-    return Case(
-        draw(cells(**fixed)),
-        draw(st.integers(B, 3)),
-        draw(st.integers(least, 5)),
-        draw(st.integers(least, 5)),
-        draw(st.integers(T, 4)),
-        draw(st.integers(0, 2**32 - 1)),
-    )
+def cases(draw: st.DrawFn, /, least: int = 1, B: int = 1, T: int = 1, **fixed: Any) -> Case:
+    """Cases on grids from `least`×`least` to 5×5, at least B and at most 3 samples, T to 4 steps.
+
+    Grids of stride 4 and 8 are up to 3×3.
+    """
+    cell = draw(cells(**fixed))
+    sides = st.sampled_from(range(least, 1 + max(least, 5 if cell.stride <= 2 else 3)))
+    samples, steps = st.sampled_from(range(B, 4)), st.sampled_from(range(T, 5))
+    return Case(cell, draw(samples), draw(sides), draw(sides), draw(steps), draw(st.integers(0, 2**32 - 1)))

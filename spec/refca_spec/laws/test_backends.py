@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count, product
 from typing import Any
 
 import numpy as np
@@ -10,18 +12,32 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from refca.backend import CONTRACT, get_backend
-from refca.cell import Array, Cell
+from refca.cell import NORMS, Array, Cell, Params, frozen, param_shapes
 from refca.randomness import Streams
 from refca.refused import Refused
-from refca.step import alive, readout
+from refca.step import alive
 from refca_spec import index
-from refca_spec.calls import Result, evolve, kink, loss_and_grads, move, true_loss_and_grads, true_state
+from refca_spec.calls import (
+    Result,
+    evolve,
+    inputs,
+    kink,
+    loss_and_grads,
+    move,
+    true_loss,
+    true_loss_and_grads,
+    true_state,
+)
 from refca_spec.compare import close, longest_sum, same
 from refca_spec.strategies import Case, cases, law
 
 LOSSES, KINDS = ("l2", "ce"), ("labels", "map")
 MARGIN = {"float32": 1e-4, "float64": 1e-10}  # of sums before a relu, far above their rounding errors
 CASE = Case(Cell(2, 4, 5, 3, noise=0.02, alive_above=0.1), B=2, H=3, W=4, T=2, seed=0)
+PAPER: dict[str, Any] = {"hidden_layers": 2, "biases": False, "resettable": True, "norm": "instance"}
+STRIDED = Case(Cell(2, 4, 5, 3, **PAPER, stride=4), B=2, H=3, W=4, T=2, seed=0)
+BATCHED = Case(Cell(2, 4, 5, 3, **PAPER | {"norm": "batch"}, depthwise=True), B=2, H=3, W=4, T=2, seed=0)
+TURN = 1e-3  # of sums before a relu that no difference along a direction may turn over
 both = pytest.mark.parametrize(("loss", "kind"), [(loss, kind) for loss in LOSSES for kind in KINDS])
 
 
@@ -40,7 +56,7 @@ def test_backends_c2_arrays_go_in_and_come_out_unchanged(backend: Any, dtype: st
 @given(case=cases())
 def test_backends_c3_evolve_is_the_steps_of_the_reference(backend: Any, dtype: str, case: Case) -> None:
     got, ref = evolve(backend, dtype, case), true_state(case)
-    close(got, ref, longest_sum(case.cell), "The last state", case, steps=case.T)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
 
 
 @law
@@ -48,7 +64,7 @@ def test_backends_c3_evolve_is_the_steps_of_the_reference(backend: Any, dtype: s
 def test_backends_c3_evolve_draws_from_streams(backend: Any, dtype: str, case: Case, start: int) -> None:
     got = evolve(backend, dtype, case, case.streams, start=start)
     ref = true_state(case, source=case.streams, start=start)
-    close(got, ref, longest_sum(case.cell), "The last state", (case, start), steps=case.T)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, start), steps=case.T)
 
 
 @law
@@ -63,15 +79,15 @@ def test_backends_c4_an_evolution_may_be_cut_in_two(backend: Any, dtype: str, ca
 
 
 @law
-@given(case=cases(B=2))
+@given(case=cases(B=2, norm=("none", "instance", "channel")))
 def test_backends_c5_a_slice_of_the_batch_evolves_as_in_the_batch(
     backend: Any, dtype: str, case: Case
 ) -> None:
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
-    part = Case(case.cell, case.B - 1, case.H, case.W, case.T, case.seed)
+    part = replace(case, B=case.B - 1)
     got = evolve(backend, dtype, part, later, image=case.image[1:], state=case.state[1:])
     ref = true_state(case, source=case.streams)[1:]
-    close(got, ref, longest_sum(case.cell), "The last state of a slice", case, steps=case.T)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The last state of a slice", case, steps=case.T)
 
 
 @law
@@ -115,13 +131,14 @@ def test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples(
     loss: str, kind: str, case: Case, start: int
 ) -> None:
     """The reference's loss, against loops over states that the index formula of the step gives."""
-    live = alive(case.cell, case.image)
+    cell, params = case.cell, case.params
+    environment, live = index.encode(cell, params, case.image), alive(cell, case.image)
     formula = {"l2": index.l2, "ce": index.cross_entropy}[loss]
     state, total = case.state, 0.0
     for i in range(case.T):
-        fires, noise, _ = case.streams.at(case.cell, start + i, *case.grid)
-        state = index.step(case.cell, case.params, case.image, state, fires, noise)
-        each = formula(readout(case.cell, case.params, state), case.target(kind), live)
+        draw = case.streams.at(cell, start + i, *case.grid)
+        state = index.step(cell, params, environment, state, *draw)
+        each = formula(index.readout(cell, params, state), case.target(kind), live)
         total += sum(w * value for w, value in zip(case.weights[i], each, strict=True))
     got = true_loss_and_grads(case, loss=loss, kind=kind, source=case.streams, start=start).loss
     n, call = longest_sum(case.cell, case.cells), (case, loss, kind, start)
@@ -135,7 +152,7 @@ def test_backends_c8_the_last_state_is_that_of_evolve(
 ) -> None:
     got = loss_and_grads(backend, dtype, case, source=case.streams, start=start).state
     ref = evolve(backend, dtype, case, case.streams, start=start).astype(np.float64)
-    close(got, ref, longest_sum(case.cell), "The last state", (case, start), steps=case.T)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, start), steps=case.T)
 
 
 @both
@@ -173,8 +190,7 @@ def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(
     assert set(asked.grads) == {*case.params, "image"}
     n = longest_sum(case.cell, case.cells)
     for name, grad in plain.grads.items():
-        what = f"The gradient of {name} beside that of the image"
-        close(asked.grads[name], grad.astype(np.float64), n, what, case, steps=case.T)
+        close_grad(asked.grads[name], grad.astype(np.float64), n, f"{name} beside that of the image", case)
 
 
 @both
@@ -184,32 +200,35 @@ def test_backends_c11_gradients_of_the_reference_are_central_differences(
     loss: str, kind: str, case: Case
 ) -> None:
     """Along a random direction in each parameter, and in the image without moving any cell's aliveness."""
-    h = 1e-6
-    assume(kink(case) > 1e-3)  # no relu may change sides within h
+    assume(kink(case) > TURN)
     grads = true_loss_and_grads(case, loss=loss, kind=kind, image_grad=True).grads
-    rng, variables = case.rng("direction"), {**case.params, "image": case.image}
-    for name, value in variables.items():
-        direction = rng.standard_normal(value.shape)
-        if name == "image":
-            direction *= np.abs(value - 0.1) > 1e-3
+    for name, direction in directions(case).items():
+        differentiated(case, loss, kind, grads, {name: direction})
 
-        def at(step: float, name: str = name, change: Array = direction) -> float:
-            moved = {**variables, name: variables[name] + step * change}
-            image, params = moved.pop("image"), moved
-            return true_loss_and_grads(case, loss=loss, kind=kind, image=image, params=params).loss
 
-        got, ref = np.sum(grads[name] * direction), (at(h) - at(-h)) / (2 * h)
-        # a difference over 2h is right to about eps/h in the loss and h² in its third derivative
-        bound = 1e-7 * (1 + abs(ref) + abs(at(0)))
-        assert abs(got - ref) <= bound, f"along {name}: got {got}, expected {ref} within {bound}: {case}"
+SWITCHES = ("depthwise", "frozen_filters", "residual", "resettable", "biases", "strided")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_backends_c11_every_combination_of_settings_is_differentiated(norm: str) -> None:
+    """Along a random direction in all parameters and the image at once."""
+    for values in product((False, True), repeat=len(SWITCHES)):
+        settings: dict[str, Any] = dict(zip(SWITCHES, values, strict=True))
+        strided = settings.pop("strided")
+        cell = Cell(2, 3, 4, 3, **settings, norm=norm, stride=2 if strided else 1, linear_readout=not strided)
+        seeds = (Case(cell, B=2, H=2, W=2, T=2, seed=seed) for seed in count())
+        case = next(case for case in seeds if kink(case) > TURN)
+        grads = true_loss_and_grads(case, loss="ce", kind="map", image_grad=True).grads
+        differentiated(case, "ce", "map", grads, directions(case))
 
 
 @law
-@given(case=cases(noise=0.0, fire_rate=1.0, alive_above=None, hidden_layers=0))
+@given(case=cases(noise=0.0, fire_rate=1.0, alive_above=None, hidden_layers=0, biases=True))
 def test_backends_c12_the_derivative_of_relu_at_zero_is_zero(backend: Any, dtype: str, case: Case) -> None:
     params = case.params
-    params["perceive.weight"][...] = 0
-    params["perceive.bias"][...] = 0
+    for name, param in params.items():
+        if name.startswith("perceive"):
+            param[...] = 0
     _, grads, _ = loss_and_grads(backend, dtype, case, params=params)
     zeros = np.zeros_like(params["perceive.bias"], dtype)
     same(grads["perceive.bias"], zeros, "The gradient through a relu at zero", case)
@@ -223,7 +242,7 @@ def test_backends_c13_steps_of_weight_zero_do_not_count(backend: Any, dtype: str
     assert got.loss == 0, f"the loss of weights that are all zero is {got.loss}: {case}"
     for name, grad in got.grads.items():
         same(grad, np.zeros_like(grad), f"The gradient of {name} for weights that are all zero", case)
-    n = longest_sum(case.cell)
+    n = longest_sum(case.cell, case.normalised)
     close(got.state, true_state(case), n, "The last state", case, steps=case.T)
 
 
@@ -231,7 +250,7 @@ def test_backends_c13_steps_of_weight_zero_do_not_count(backend: Any, dtype: str
 @given(case=cases())
 def test_backends_c14_no_steps_change_nothing(backend: Any, dtype: str, case: Case) -> None:
     same(evolve(backend, dtype, case, steps=0), case.state.astype(dtype), "The state", case)
-    none = Case(case.cell, *case.grid, 0, case.seed)
+    none = replace(case, T=0)
     got = loss_and_grads(backend, dtype, none)
     same(got.state, case.state.astype(dtype), "The state", none)
     assert got.loss == 0, f"the loss of no steps is {got.loss}: {none}"
@@ -279,6 +298,17 @@ def test_backends_c15_other_parameters_are_refused(backend: Any, dtype: str, cha
             call()
 
 
+@pytest.mark.parametrize("sides", [(14, 16), (12, 15), (8, 16)], ids=["rows", "columns", "another grid"])
+def test_backends_c15_an_image_that_does_not_divide_into_cells_is_refused(
+    backend: Any, dtype: str, sides: tuple[int, int]
+) -> None:
+    image = move(backend, np.zeros((2, *sides, 2)), dtype)
+    params, _, state = inputs(backend, dtype, STRIDED)
+    for call in calls(backend, dtype, params, image, state, STRIDED):
+        with pytest.raises(Refused, match="image"):
+            call()
+
+
 @pytest.mark.parametrize("change", [{"steps": -1}, {"start": -1}])
 def test_backends_c15_negative_steps_are_refused(backend: Any, dtype: str, change: dict[str, int]) -> None:
     with pytest.raises(Refused, match="negative"):
@@ -291,15 +321,15 @@ def test_backends_c15_steps_are_numbered_below_2_to_the_32(backend: Any, dtype: 
         evolve(backend, dtype, CASE, CASE.streams, steps=2, start=2**32 - 1)
 
 
-def test_backends_c14_no_samples_are_no_work(backend: Any, dtype: str) -> None:
-    params = {name: move(backend, param, dtype) for name, param in CASE.params.items()}
-    image, state = move(backend, CASE.image[:0], dtype), move(backend, CASE.state[:0], dtype)
+@pytest.mark.parametrize("case", [CASE, STRIDED, BATCHED], ids=["digits", "strided", "batch norm"])
+def test_backends_c14_no_samples_are_no_work(backend: Any, dtype: str, case: Case) -> None:
+    params = {name: move(backend, param, dtype) for name, param in case.params.items()}
+    image, state = move(backend, case.image[:0], dtype), move(backend, case.state[:0], dtype)
     label, weights = backend.asarray(np.zeros(0, int)), backend.asarray(np.zeros((2, 0), dtype))
-    assert (
-        backend.asnumpy(backend.evolve(CASE.cell, params, image, state, CASE.streams, 2)).shape == state.shape
-    )
+    after = backend.asnumpy(backend.evolve(case.cell, params, image, state, case.streams, 2))
+    assert after.shape == state.shape
     loss, grads, last = backend.loss_and_grads(
-        CASE.cell, "ce", params, image, state, label, weights, CASE.streams
+        case.cell, "ce", params, image, state, label, weights, case.streams
     )
     assert loss == 0
     assert last.shape == state.shape
@@ -334,13 +364,79 @@ def test_backends_c17_an_unknown_name_is_refused_with_the_known_ones() -> None:
     assert get_backend("reference") is get_backend("refca.reference")
 
 
-def calls(backend: Any, dtype: str, params: dict, image: Array, state: Array) -> list:
+@law
+@given(case=cases(frozen_filters=True))
+def test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    """The other gradients are those of the cell whose filters learn."""
+    assume(kink(case) > MARGIN[dtype])
+    learning = replace(case, cell=replace(case.cell, frozen_filters=False))
+    got, ref = loss_and_grads(backend, dtype, case).grads, true_loss_and_grads(learning).grads
+    n = longest_sum(case.cell, case.cells)
+    assert set(got) == set(ref)
+    for name, grad in got.items():
+        if name in frozen(case.cell):
+            same(grad, np.zeros(param_shapes(case.cell)[name], dtype), f"The gradient of {name}", case)
+        else:
+            close_grad(grad, ref[name], n, name, case)
+
+
+@law
+@given(case=cases(B=2, norm=("instance", "batch", "channel")))
+def test_backends_c19_a_call_leaves_nothing_behind(backend: Any, dtype: str, case: Case) -> None:
+    """Statistics are of the step at hand: training and another batch between make no difference."""
+    before = evolve(backend, dtype, case)
+    loss_and_grads(backend, dtype, case)
+    evolve(backend, dtype, replace(case, seed=case.seed ^ 1))
+    same(evolve(backend, dtype, case), before, "The last state, the second time", case)
+
+
+@law
+@given(case=cases(B=2, norm="batch", fire_rate=1.0, alive_above=None, hidden_width=4, resettable=False))
+def test_backends_c5_under_batch_norm_the_samples_are_one(backend: Any, dtype: str, case: Case) -> None:
+    """Statistics are common to samples that differ, which a batch cut into pieces does not have."""
+    image, state = case.image, case.state
+    image[1:], state[1:] = 3 * image[1:], 3 * state[1:]
+    got = evolve(backend, dtype, case, image=image, state=state)
+    ref = true_state(case, image=image, state=state)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
+
+
+def calls(backend: Any, dtype: str, params: dict, image: Array, state: Array, case: Case = CASE) -> list:
     """Both calls of the contract on these arrays, not yet made."""
-    target, weights = backend.asarray(CASE.target("labels")), move(backend, CASE.weights, dtype)
+    target, weights = backend.asarray(case.target("labels")), move(backend, case.weights, dtype)
     return [
-        lambda: backend.evolve(CASE.cell, params, image, state, CASE.streams, 1),
-        lambda: backend.loss_and_grads(CASE.cell, "l2", params, image, state, target, weights, CASE.streams),
+        lambda: backend.evolve(case.cell, params, image, state, case.streams, 1),
+        lambda: backend.loss_and_grads(case.cell, "l2", params, image, state, target, weights, case.streams),
     ]
+
+
+def directions(case: Case) -> Params:
+    """A random direction in each parameter that learns, of its size, and in the image."""
+    rng, along = case.rng("direction"), {}
+    for name, value in {**case.params, "image": case.image}.items():
+        if name not in frozen(case.cell):
+            along[name] = np.sqrt(np.mean(value**2)) * rng.standard_normal(value.shape)
+    if case.cell.alive_above is not None:
+        along["image"] *= np.abs(case.image - case.cell.alive_above) > 1e-3
+    return along
+
+
+def differentiated(case: Case, loss: str, kind: str, grads: Params, along: Params) -> None:
+    """Raises AssertionError unless the derivative along these directions together is the difference."""
+
+    def at(step: float) -> float:
+        variables = {**case.params, "image": case.image}
+        moved = {name: variables[name] + step * direction for name, direction in along.items()}
+        image, params = moved.pop("image", case.image), {**case.params, **moved}
+        return true_loss(case, loss, kind, image=image, params=params)
+
+    h = 1e-6
+    got, ref = sum(np.sum(grads[name] * along[name]) for name in along), (at(h) - at(-h)) / (2 * h)
+    # a difference over 2h is right to about eps/h in the loss and h² in its third derivative
+    bound = 1e-7 * (1 + abs(ref) + abs(at(0)))
+    assert abs(got - ref) <= bound, f"along {sorted(along)}: got {got}, expected {ref} within {bound}: {case}"
 
 
 def compare(got: Result, ref: Result, dtype: str, case: Case, arguments: dict) -> None:
@@ -349,5 +445,12 @@ def compare(got: Result, ref: Result, dtype: str, case: Case, arguments: dict) -
     close(got.loss, np.float64(ref.loss), n, "The loss", call, steps=case.T, dtype=dtype)
     assert set(got.grads) == set(ref.grads), f"gradients of {sorted(got.grads)}, not of {sorted(ref.grads)}"
     for name, grad in ref.grads.items():
-        close(got.grads[name], grad, n, f"The gradient of {name}", call, steps=case.T)
+        close_grad(got.grads[name], grad, n, name, case, arguments)
     close(got.state, ref.state, n, "The last state", call, steps=case.T)
+
+
+def close_grad(got: Array, ref: Array, n: int, name: str, case: Case, arguments: dict | None = None) -> None:
+    """A gradient by the rule of `compare.py`, that of a small parameter in its own unit of size."""
+    # of a parameter s times as large as usual, each term of the gradient is 1/s times, and so is its rounding
+    unit = case.size(name.partition(" ")[0])
+    close(unit * got, unit * ref, n, f"The gradient of {name}", (case, arguments), steps=case.T)

@@ -14,14 +14,14 @@ from refca_spec.strategies import Case, cases, law
 
 @pytest.mark.parametrize("kind", ["labels", "map"])
 @law
-@given(case=cases())
+@given(case=cases(stride=1))
 def test_l2_c1_the_array_code_is_the_index_formula(kind: str, case: Case) -> None:
     arguments = case.readout, case.target(kind), case.live
     close(l2(*arguments), np.array(index.l2(*arguments)), case.cells, "The loss", (case, kind))
 
 
 @law
-@given(case=cases())
+@given(case=cases(stride=1))
 def test_l2_c2_for_labels_dead_cells_do_not_count(case: Case) -> None:
     readout = case.readout
     readout[~case.live] += 7
@@ -30,7 +30,7 @@ def test_l2_c2_for_labels_dead_cells_do_not_count(case: Case) -> None:
 
 
 @law
-@given(case=cases())
+@given(case=cases(stride=1))
 def test_l2_c3_for_a_map_every_pixel_counts(case: Case) -> None:
     every = np.ones(case.grid, bool)
     got, ref = (l2(case.readout, case.target("map"), live) for live in (case.live, every))
@@ -38,7 +38,7 @@ def test_l2_c3_for_a_map_every_pixel_counts(case: Case) -> None:
 
 
 @law
-@given(case=cases())
+@given(case=cases(stride=1))
 def test_l2_c4_renaming_the_labels_changes_nothing(case: Case) -> None:
     order = case.rng("order").permutation(case.cell.labels)
     target = np.argsort(order)[case.target("labels")]
@@ -48,7 +48,7 @@ def test_l2_c4_renaming_the_labels_changes_nothing(case: Case) -> None:
 
 
 @law
-@given(case=cases())
+@given(case=cases(stride=1))
 def test_l2_c5_it_is_zero_at_the_one_hot_label_alone(case: Case) -> None:
     target, every = case.target("labels"), np.ones(case.grid, bool)
     readout = np.broadcast_to(np.eye(case.cell.labels)[target][:, None, None], case.readout.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,21 @@ def test_recorded_c1_step_t_reads_entry_t(case: Case) -> None:
     for t in range(case.T):
         fires, noise, z = case.recorded.at(case.cell, t, *case.grid)
         same(fires, case.recorded.fire[t], "The fire mask", (case, t))
-        assert z is None
+        assert (noise is None, z is None) == (case.cell.noise == 0, not case.cell.resettable)
         if case.recorded.noise is not None:
             same(noise, case.recorded.noise[t], "The noise", (case, t))
+        if case.recorded.reset is not None:
+            same(z, case.recorded.reset[t], "z", (case, t))
 
 
 @law
-@given(case=cases(T=2, noise=0.5))
+@given(case=cases(T=2, noise=0.5, resettable=(False, True)))
 def test_recorded_c1_a_backend_starts_reading_at_start(backend: Any, dtype: str, case: Case) -> None:
     got = evolve(backend, dtype, case, start=1, steps=case.T - 1)
-    noise = case.recorded.noise
-    assert noise is not None
-    rest = Recorded(case.recorded.fire[1:], noise[1:])
-    ref = true_state(case, source=rest, steps=case.T - 1)
-    close(got, ref, longest_sum(case.cell), "The state after the later steps", case, steps=case.T)
+    source = case.recorded
+    rest = Recorded(*(None if x is None else x[1:] for x in (source.fire, source.noise, source.reset)))
+    ref, n = true_state(case, source=rest, steps=case.T - 1), longest_sum(case.cell, case.normalised)
+    close(got, ref, n, "The state after the later steps", case, steps=case.T)
 
 
 @law
@@ -48,8 +50,8 @@ def test_recorded_c2_a_step_that_was_not_recorded_is_refused(backend: Any, dtype
 @law
 @given(case=cases())
 def test_recorded_c3_masks_for_another_grid_are_refused(backend: Any, dtype: str, case: Case) -> None:
-    other = Case(case.cell, case.B, case.H + 1, case.W, case.T, case.seed).recorded
-    integers = Recorded(case.recorded.fire.astype(np.int64), case.recorded.noise)
+    other = replace(case, H=case.H + 1).recorded
+    integers = replace(case.recorded, fire=case.recorded.fire.astype(np.int64))
     for wrong in (other, integers):
         with pytest.raises(ValueError, match="fire must be boolean"):
             wrong.at(case.cell, 0, *case.grid)
@@ -60,11 +62,32 @@ def test_recorded_c3_masks_for_another_grid_are_refused(backend: Any, dtype: str
 @law
 @given(case=cases(noise=0.5))
 def test_recorded_c4_noise_that_does_not_fit_is_refused(backend: Any, dtype: str, case: Case) -> None:
-    fire, noise = case.recorded.fire, case.recorded.noise
-    assert noise is not None
-    with pytest.raises(ValueError, match="needs recorded noise, got None"):
-        evolve(backend, dtype, case, Recorded(fire))
-    for wrong in (noise[..., None], noise[..., :1, :], np.concatenate([noise, noise], axis=-1)):
-        if wrong.shape != noise.shape:
-            with pytest.raises(ValueError, match="noise must be"):
-                evolve(backend, dtype, case, Recorded(fire, wrong))
+    refused(backend, dtype, case, "noise")
+
+
+@law
+@given(case=cases(resettable=True))
+def test_recorded_c5_resets_that_do_not_fit_are_refused(backend: Any, dtype: str, case: Case) -> None:
+    refused(backend, dtype, case, "reset")
+
+
+@law
+@given(case=cases(resettable=False))
+def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    source = replace(case.recorded, reset=np.zeros((case.T, *case.state.shape)))
+    with pytest.raises(ValueError, match="reset must be None"):
+        evolve(backend, dtype, case, source)
+
+
+def refused(backend: Any, dtype: str, case: Case, name: str) -> None:
+    """Raises AssertionError unless a case is refused without this array and with others than its own."""
+    right = getattr(case.recorded, name)
+    with pytest.raises(ValueError, match=f"needs recorded {name}, got None"):
+        evolve(backend, dtype, case, replace(case.recorded, **{name: None}))
+    short = [right[: case.T - 1]] if case.T > 1 else []
+    for wrong in (right[..., None], right[..., :1, :], np.concatenate([right, right], axis=-1), *short):
+        if wrong.shape != right.shape:
+            with pytest.raises(ValueError, match=f"{name} must be"):
+                evolve(backend, dtype, case, replace(case.recorded, **{name: wrong}))

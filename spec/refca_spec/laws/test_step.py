@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 
-from refca.step import alive, step
+from refca.cell import NORMS, Array, Params
+from refca.randomness import Recorded
+from refca.refused import Refused
+from refca.step import step
+from refca.strides import encode
 from refca_spec import index
 from refca_spec.calls import evolve, true_state
 from refca_spec.compare import close, longest_sum, same
 from refca_spec.strategies import SPECIAL, Case, cases, exact, law
 
+LOCAL = ("none", "channel")  # norms of each cell by itself
+GATED: dict[str, Any] = {"resettable": True, "biases": True, "norm": "none"}
+
 
 @law
 @given(case=cases(T=1))
 def test_step_c1_the_array_code_is_the_index_formula(case: Case) -> None:
-    fires, noise, z = case.recorded.at(case.cell, 0, *case.grid)
-    got = step(case.cell, case.params, case.image, case.state, fires, noise, z)
-    ref = index.step(case.cell, case.params, case.image, case.state, fires, noise)
-    close(got, ref, longest_sum(case.cell), "The state after one step", case)
+    environment, draw = encode(case.cell, case.params, case.image), case.recorded.at(case.cell, 0, *case.grid)
+    got = step(case.cell, case.params, environment, case.state, *draw)
+    ref = index.step(case.cell, case.params, environment, case.state, *draw)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The state after one step", case)
 
 
 @law
 @given(case=cases())
 def test_step_c1_a_backend_steps_as_the_reference(backend: Any, dtype: str, case: Case) -> None:
-    got = evolve(backend, dtype, case, steps=1)
-    close(got, true_state(case, steps=1), longest_sum(case.cell), "The state after one step", case)
+    got, n = evolve(backend, dtype, case, steps=1), longest_sum(case.cell, case.normalised)
+    close(got, true_state(case, steps=1), n, "The state after one step", case)
 
 
 @law
-@given(case=cases(fire_rate=1.0, alive_above=None))
+@given(case=cases(fire_rate=1.0, alive_above=None, stride=1, norm=LOCAL))
 def test_step_c2_outside_the_grid_everything_is_zero(backend: Any, dtype: str, case: Case) -> None:
     """A grid steps as the middle of a wider one whose margin is zero."""
     ring = ((0, 0), (1, 1), (1, 1), (0, 0))
-    wider = Case(case.cell, case.B, case.H + 2, case.W + 2, case.T, case.seed)
+    wider = replace(case, H=case.H + 2, W=case.W + 2)
     source, outer = case.recorded, wider.recorded
-    if source.noise is not None and outer.noise is not None:
-        outer.noise[:, :, 1:-1, 1:-1] = source.noise
+    for inner_draws, draws in ((source.noise, outer.noise), (source.reset, outer.reset)):
+        if inner_draws is not None and draws is not None:
+            draws[:, :, 1:-1, 1:-1] = inner_draws
     image, state = np.pad(case.image, ring), np.pad(case.state, ring)
     ref = true_state(wider, source=outer, steps=1, image=image, state=state, params=case.params)
     got = evolve(backend, dtype, case, steps=1)
@@ -46,7 +56,7 @@ def test_step_c2_outside_the_grid_everything_is_zero(backend: Any, dtype: str, c
 
 
 @law
-@given(case=cases(least=2, fire_rate=1.0))
+@given(case=cases(least=2, fire_rate=1.0, norm=LOCAL))
 def test_step_c3_a_cell_sees_no_further_than_one_cell(backend: Any, dtype: str, case: Case) -> None:
     y, x = case.H - 1, case.W // 2
     state = case.state
@@ -60,36 +70,27 @@ def test_step_c3_a_cell_sees_no_further_than_one_cell(backend: Any, dtype: str, 
 
 
 @law
-@given(case=cases(least=3, fire_rate=1.0))
+@given(case=cases(least=3, fire_rate=1.0, norm="none", resettable=False))
 def test_step_c4_neighbours_are_read_row_by_row(backend: Any, dtype: str, case: Case) -> None:
     """A layer with a single weight picks one channel of one neighbour, on the side that its index says."""
-    K, D = case.cell.image_channels, case.cell.state_channels
-    rng = case.rng("tap")
-    dy, dx, c = (int(rng.integers(n)) for n in (3, 3, K + D))
-    params = {name: np.zeros_like(param) for name, param in case.params.items()}
-    params["perceive.weight"][dy, dx, c, 0] = 1
-    for i in range(case.cell.hidden_layers):
-        params[f"hidden.{i}.weight"][0, 0] = 1
-    params["update.weight"][0] = 1
-    source = type(case.recorded)(case.recorded.fire, None)
-    quiet = Case(type(case.cell)(**vars(case.cell) | {"noise": 0.0}), *case.grid, case.T, case.seed)
-    got = evolve(backend, dtype, quiet, source, steps=1, params=params)
-    x = np.pad(np.concatenate([case.image, case.state], -1), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    picked = np.maximum(x[:, dy : dy + case.H, dx : dx + case.W, c], 0)
-    updates = alive(case.cell, case.image) * picked
-    close(got, case.state + updates[..., None], longest_sum(case.cell), "A state plus one neighbour", case)
+    params, picked = tapped(case)
+    quiet = replace(case, cell=replace(case.cell, noise=0.0))
+    got = evolve(backend, dtype, quiet, Recorded(case.recorded.fire), steps=1, params=params)
+    candidate = (case.state if case.cell.residual else 0) + np.maximum(picked, 0)[..., None]
+    ref = np.where(case.alive[..., None], candidate, case.state)
+    close(got, ref, longest_sum(case.cell), "A state plus one neighbour", case)
 
 
 @law
 @given(case=cases())
 def test_step_c5_a_cell_not_alive_or_not_firing_keeps_every_bit(backend: Any, dtype: str, case: Case) -> None:
-    rests = ~(case.recorded.fire[0] & alive(case.cell, case.image))
+    rests = ~(case.recorded.fire[0] & case.alive)
     got = evolve(backend, dtype, case, steps=1)
     same(got[rests], case.state.astype(dtype)[rests], "The state of a cell at rest", case)
 
 
 @law
-@given(case=cases(alive_above=0.1, fire_rate=1.0, noise=0.0))
+@given(case=cases(alive_above=0.1, fire_rate=1.0, noise=0.0, biases=True, resettable=False))
 def test_step_c6_alive_is_an_image_above_the_float32_threshold(backend: Any, dtype: str, case: Case) -> None:
     image = case.image
     image[..., 0] = case.rng("special").choice(SPECIAL, case.grid)
@@ -98,68 +99,242 @@ def test_step_c6_alive_is_an_image_above_the_float32_threshold(backend: Any, dty
 
 
 @law
-@given(case=cases(alive_above=None, fire_rate=1.0, noise=0.0))
+@given(case=cases(alive_above=None, fire_rate=1.0, noise=0.0, biases=True, resettable=False))
 def test_step_c6_without_a_threshold_every_cell_is_alive(backend: Any, dtype: str, case: Case) -> None:
     got = counted(backend, dtype, case, case.image)
     same(got > 0, np.ones(case.grid, bool), "Whether a cell updated", case)
 
 
 @law
-@given(case=cases(fire_rate=0.5, noise=0.5))
+@given(case=cases(fire_rate=0.5, noise=0.5, resettable=False))
 def test_step_c7_noise_enters_before_the_mask_in_every_channel(backend: Any, dtype: str, case: Case) -> None:
-    params = {name: np.zeros_like(param) for name, param in case.params.items()}
     noise = case.recorded.noise
     assert noise is not None
-    updates = case.recorded.fire[0] & alive(case.cell, case.image)
-    got = evolve(backend, dtype, case, steps=1, params=params)
-    ref = case.state + updates[..., None] * 0.5 * noise[0]
+    got = evolve(backend, dtype, case, steps=1, params=zeros(case))
+    candidate = (case.state if case.cell.residual else 0) + 0.5 * noise[0]
+    ref = np.where((case.recorded.fire[0] & case.alive)[..., None], candidate, case.state)
     close(got, ref, longest_sum(case.cell), "A state that only noise moves", case)
 
 
 @law
-@given(case=cases(fire_rate=0.5, noise=0.0))
+@given(case=cases(fire_rate=0.5, noise=0.0, biases=True, resettable=False))
 def test_step_c8_the_channels_of_a_cell_fire_together(backend: Any, dtype: str, case: Case) -> None:
     got = counted(backend, dtype, case, case.image, every_channel=True)
-    updates = case.recorded.fire[0] & alive(case.cell, case.image)
+    updates = case.recorded.fire[0] & case.alive
     ref = np.broadcast_to(updates[..., None], got.shape)
     same(got, ref.astype(got.dtype), "How often a channel of a cell updated", case)
 
 
 @law
 @given(case=cases(B=2))
-def test_step_c9_samples_do_not_see_each_other(backend: Any, dtype: str, case: Case) -> None:
-    """Another order of the samples, with their own randomness, is another order of the results."""
-    source = case.recorded
-    noise = None if source.noise is None else source.noise[:, ::-1]
-    turned = type(source)(source.fire[:, ::-1], noise)
+def test_step_c9_another_order_of_the_samples_is_another_order_of_the_results(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    turned = rearranged(case.recorded, lambda x: x[:, ::-1])
     image, state = case.image[::-1], case.state[::-1]
     got = evolve(backend, dtype, case, turned, steps=1, image=image, state=state)
-    ref = true_state(case, steps=1)
-    close(got[::-1], ref, longest_sum(case.cell), "A state after one step in another batch order", case)
+    ref, n = true_state(case, steps=1), longest_sum(case.cell, case.normalised)
+    close(got[::-1], ref, n, "A state after one step in another batch order", case)
 
 
 @law
-@given(case=cases(least=4, fire_rate=1.0, noise=0.0))
+@given(case=cases(B=2, norm=("none", "instance", "channel")))
+def test_step_c9_samples_do_not_see_each_other(backend: Any, dtype: str, case: Case) -> None:
+    state = case.state
+    state[1:] += 1
+    before = evolve(backend, dtype, case, steps=1)[:1].astype(np.float64)
+    after = evolve(backend, dtype, case, steps=1, state=state)[:1]
+    n = longest_sum(case.cell, case.normalised)
+    close(after, before, n, "A sample's state after one step beside other samples", case)
+
+
+@law
+@given(case=cases(least=4, fire_rate=1.0, noise=0.0, stride=1, norm=LOCAL))
 def test_step_c10_away_from_the_border_a_step_commutes_with_translation(
     backend: Any, dtype: str, case: Case
 ) -> None:
     """Everything one row further down: so are the results, where no cell saw a border on either grid."""
 
-    def moved(x: np.ndarray) -> np.ndarray:
-        return np.roll(x, 1, axis=1)
+    def moved(x: Array) -> Array:
+        return np.roll(x, 1, axis=-3)
 
     before = evolve(backend, dtype, case, steps=1).astype(np.float64)
-    after = evolve(backend, dtype, case, steps=1, image=moved(case.image), state=moved(case.state))
+    source = rearranged(case.recorded, lambda x: np.roll(x, 1, axis=2))
+    image, state = moved(case.image), moved(case.state)
+    after = evolve(backend, dtype, case, source, steps=1, image=image, state=state)
     got, ref = after[:, 2:-1], moved(before)[:, 2:-1]
     close(got, ref, longest_sum(case.cell), "The inner rows one row further down", case)
 
 
-def counted(
-    backend: Any, dtype: str, case: Case, image: np.ndarray, every_channel: bool = False
-) -> np.ndarray:
+PLAIN: dict[str, Any] = {"hidden_layers": 0, "residual": False, "noise": 0.0, "resettable": False}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@law
+@given(case=cases(T=1, fire_rate=1.0, biases=False, alive_above=None, **PLAIN))
+def test_step_c11_sums_are_normalised_before_relu(backend: Any, dtype: str, norm: str, case: Case) -> None:
+    """A layer of single weights, and an update layer that shows each hidden unit in a channel of its own."""
+    P = case.cell.hidden_width
+    case = replace(case, cell=replace(case.cell, norm=norm, state_channels=P, labels=1))
+    params, picked = tapped(case, 0.05)
+    sums = np.zeros((*case.grid, P))
+    sums[..., 0] = 0.05 * picked
+    params["update.weight"][...] = np.eye(P)
+    axes = {"none": None, "instance": (1, 2), "batch": (0, 1, 2), "channel": 3}[norm]
+    if axes is not None:
+        spread = np.sqrt(np.var(sums, axis=axes, keepdims=True) + 1e-5)
+        sums = (sums - np.mean(sums, axis=axes, keepdims=True)) / spread
+    got = evolve(backend, dtype, case, steps=1, params=params)
+    close(got, np.maximum(sums, 0), longest_sum(case.cell, case.normalised), "The hidden values", case)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@law
+@given(case=cases(fire_rate=1.0, alive_above=None, **PLAIN))
+def test_step_c12_proposals_and_states_are_not_normalised(
+    backend: Any, dtype: str, norm: str, case: Case
+) -> None:
+    """Twice the update layer is twice the proposal."""
+    case, params = replace(case, cell=replace(case.cell, norm=norm)), {}
+    for name, param in case.params.items():
+        params[name] = 2 * param if name.startswith("update") else param
+    once = evolve(backend, dtype, case, steps=1, params=case.params).astype(np.float64)
+    twice = evolve(backend, dtype, case, steps=1, params=params)
+    n = longest_sum(case.cell, case.normalised)
+    close(twice, 2 * once, n, "The state after twice the update", case)
+
+
+@law
+@given(case=cases(B=2, fire_rate=0.5, norm=("instance", "batch")))
+def test_step_c13_statistics_are_over_cells_at_rest_too(backend: Any, dtype: str, case: Case) -> None:
+    """Who else fires makes no difference to a cell that does."""
+    fire = case.recorded.fire
+    everyone = replace(case.recorded, fire=np.ones_like(fire))
+    some = evolve(backend, dtype, case, steps=1)[fire[0]]
+    all_ = evolve(backend, dtype, case, everyone, steps=1)[fire[0]].astype(np.float64)
+    n = longest_sum(case.cell, case.normalised)
+    close(some, all_, n, "The state of a firing cell among others at rest", case)
+
+
+@law
+@given(case=cases(depthwise=True))
+def test_step_c14_the_depthwise_layer_is_a_full_one_of_products(backend: Any, dtype: str, case: Case) -> None:
+    params = case.params
+    mix, filters = params.pop("perceive.mix"), params.pop("perceive.depthwise")
+    params["perceive.weight"] = mix * filters[:, :, None]
+    full = replace(case, cell=replace(case.cell, depthwise=False))
+    got, ref = evolve(backend, dtype, case, steps=1), true_state(full, steps=1, params=params)
+    close(got, ref, longest_sum(case.cell, case.normalised), "The state after one step", case)
+
+
+@law
+@given(case=cases(residual=False, resettable=False, biases=True, noise=0.0))
+def test_step_c15_without_a_residual_the_proposal_is_the_state(backend: Any, dtype: str, case: Case) -> None:
+    params = zeros(case)
+    params["update.bias"][...] = case.params["update.bias"]
+    got = evolve(backend, dtype, case, steps=1, params=params)
+    updates = (case.recorded.fire[0] & case.alive)[..., None]
+    ref: Array = np.where(updates, params["update.bias"], case.state)
+    same(got, ref.astype(dtype), "The state after one step", case)
+
+
+@law
+@given(case=cases(**GATED))
+def test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    got = evolve(backend, dtype, case, steps=1, params=gated(case, 80))
+    z, updates = case.recorded.reset, (case.recorded.fire[0] & case.alive)[..., None]
+    assert z is not None
+    ref: Array = np.where(updates, z[0], case.state)
+    same(got, ref.astype(dtype), "The state after a reset", case)
+
+
+@law
+@given(case=cases(**GATED))
+def test_step_c17_a_closed_gate_changes_nothing(backend: Any, dtype: str, case: Case) -> None:
+    without = replace(case, cell=replace(case.cell, resettable=False))
+    params = gated(case, -80)
+    got = evolve(backend, dtype, case, steps=1, params=params)
+    del params["gate.weight"]
+    ref = true_state(without, steps=1, params=params, source=replace(case.recorded, reset=None))
+    close(got, ref, longest_sum(case.cell), "The state of a cell whose gate is closed", case)
+
+
+@law
+@given(case=cases(resettable=True))
+def test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half(
+    backend: Any, dtype: str, case: Case
+) -> None:
+    """The gate has no bias, and comes after noise and residual."""
+    source, sigma = case.recorded, case.cell.noise
+    assert source.reset is not None
+    candidate = case.state if case.cell.residual else np.zeros_like(case.state)
+    if source.noise is not None:
+        candidate = candidate + sigma * source.noise[0]
+    updates = (source.fire[0] & case.alive)[..., None]
+    ref = np.where(updates, (source.reset[0] + candidate) / 2, case.state)
+    got = evolve(backend, dtype, case, steps=1, params=zeros(case))
+    close(got, ref, longest_sum(case.cell), "The state after half a reset", case)
+
+
+@law
+@given(case=cases(T=1))
+def test_step_c19_missing_draws_and_a_z_without_a_gate_are_refused(case: Case) -> None:
+    environment = encode(case.cell, case.params, case.image)
+    fires, noise, z = case.recorded.at(case.cell, 0, *case.grid)
+    wrong = [(noise, case.state if z is None else None)]
+    if noise is not None:
+        wrong.append((None, z))
+    for draws in wrong:
+        with pytest.raises(Refused, match="may be None only"):
+            step(case.cell, case.params, environment, case.state, fires, *draws)
+
+
+def zeros(case: Case) -> Params:
+    """Parameters that are all zero."""
+    return {name: np.zeros_like(param) for name, param in case.params.items()}
+
+
+def tapped(case: Case, weight: float = 1.0) -> tuple[Params, Array]:
+    """Parameters that show `weight` times one channel of one neighbour in every state channel, and what
+    that neighbour's channel holds, (B, H, W). Those of the encoder stay as they are.
+    """
+    cell, params = case.cell, zeros(case)
+    params |= {name: param for name, param in case.params.items() if name.startswith("encode")}
+    rng = case.rng("tap")
+    dy, dx, c = (int(rng.integers(n)) for n in (3, 3, cell.environment_channels + cell.state_channels))
+    if cell.depthwise:
+        params["perceive.mix"][c, 0], params["perceive.depthwise"][dy, dx, 0] = 1, weight
+    else:
+        params["perceive.weight"][dy, dx, c, 0] = weight
+    for i in range(cell.hidden_layers):
+        params[f"hidden.{i}.weight"][0, 0] = 1
+    params["update.weight"][0] = 1
+    x = np.concatenate([encode(cell, params, case.image), case.state], -1)
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return params, x[:, dy : dy + case.H, dx : dx + case.W, c]
+
+
+def gated(case: Case, total: float) -> Params:
+    """The case's parameters, but with hidden values that are all 1 and a gate that sums to `total`."""
+    params = case.params
+    for name, param in params.items():
+        if name.startswith(("perceive", "hidden")):
+            param[...] = 1 if name.endswith("bias") else 0
+    params["gate.weight"][...] = total / case.cell.hidden_width
+    return params
+
+
+def rearranged(source: Recorded, change: Any) -> Recorded:
+    """The same change made to each of the recorded arrays."""
+    return Recorded(*(None if x is None else change(x) for x in (source.fire, source.noise, source.reset)))
+
+
+def counted(backend: Any, dtype: str, case: Case, image: Array, every_channel: bool = False) -> Array:
     """1 where a cell updated in one step, 0 elsewhere; (B, H, W) or with D channels. Exact in any dtype."""
-    params = {name: np.zeros_like(param) for name, param in case.params.items()}
+    params = zeros(case)
     params["update.bias"][...] = 1
-    zeros = exact(np.zeros_like(case.state))
-    got = evolve(backend, dtype, case, steps=1, params=params, image=image, state=zeros)
+    state = exact(np.zeros_like(case.state))
+    got = evolve(backend, dtype, case, steps=1, params=params, image=image, state=state)
     return got if every_channel else got[..., 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refca.cell import Array
 from refca.randomness import FIRE, INITIAL, NOISE, RESET, Streams
-from refca.step import alive
 from refca_spec import index
 from refca_spec.calls import evolve
 from refca_spec.compare import close, longest_sum, same
@@ -44,13 +45,8 @@ def test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all(rate: float) -> None:
 @law
 @given(case=cases(noise=0.5), t=st.integers(0, 1000))
 def test_streams_c3_normal_numbers_by_box_muller(case: Case, t: int) -> None:
-    s, D = case.streams, case.cell.state_channels
-    got = s.normals(NOISE, t, *case.grid, D)
-    ref = np.empty((*case.grid, D))
-    for b, y, x, c in np.ndindex(*ref.shape):
-        words = index.word(s.seed, s.first_sample + b, t, case.W, y, x, NOISE, c // 4)
-        ref[b, y, x, c] = index.normal(words, c)
-    close(got, ref, 1, "The noise", (case, t))
+    noise = case.streams.at(case.cell, t, *case.grid).noise
+    close(noise, normals(case, NOISE, t), 1, "The noise", (case, t))
 
 
 @law
@@ -60,8 +56,9 @@ def test_streams_c4_a_slice_of_a_batch_draws_what_the_batch_draws(case: Case, t:
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     part = later.at(case.cell, t, case.B - 1, case.H, case.W)
     same(part.fires, whole.fires[1:], "The fire mask of a slice", (case, t))
-    if whole.noise is not None and part.noise is not None:
-        same(part.noise, whole.noise[1:], "The noise of a slice", (case, t))
+    for got, ref, what in ((part.noise, whole.noise, "noise"), (part.z, whole.z, "z")):
+        if got is not None and ref is not None:
+            same(got, ref[1:], f"The {what} of a slice", (case, t))
 
 
 @law
@@ -74,29 +71,28 @@ def test_streams_c5_folding_in_a_training_step_gives_another_key(seed: int, firs
 
 
 @law
-@given(case=cases(noise=0.0), t=st.integers(0, 100))
+@given(case=cases(noise=0.0, biases=True, residual=True, resettable=False), t=st.integers(0, 100))
 def test_streams_c6_a_backend_fires_exactly_these_cells(backend: Any, dtype: str, case: Case, t: int) -> None:
     """Every update is 1, so the last state counts the steps in which a cell fired: exact in any dtype."""
     params = {name: np.zeros_like(param) for name, param in case.params.items()}
     params["update.bias"][...] = 1
     zeros = np.zeros_like(case.state)
     got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, start=t)
-    live = alive(case.cell, case.image)
-    fires = (case.streams.fires(case.cell.fire_rate, t + i, *case.grid) & live for i in range(case.T))
+    fires = (case.streams.fires(case.cell.fire_rate, t + i, *case.grid) & case.alive for i in range(case.T))
     ref = np.broadcast_to(sum(mask.astype(dtype) for mask in fires)[..., None], got.shape)
     same(got, ref, "The number of steps in which a cell fired", (case, t))
 
 
 @law
-@given(case=cases(noise=0.5), t=st.integers(0, 100))
+@given(case=cases(noise=0.5, residual=True, resettable=False), t=st.integers(0, 100))
 def test_streams_c7_a_backend_adds_exactly_this_noise(backend: Any, dtype: str, case: Case, t: int) -> None:
     params = {name: np.zeros_like(param) for name, param in case.params.items()}
     zeros = np.zeros_like(case.state)
     got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, start=t)
-    ref, live = zeros, alive(case.cell, case.image)
+    ref = zeros
     for i in range(case.T):
         fires, noise, _ = case.streams.at(case.cell, t + i, *case.grid)
-        ref = ref + (fires & live)[..., None] * 0.5 * noise
+        ref = ref + (fires & case.alive)[..., None] * 0.5 * noise
     close(got, ref, longest_sum(case.cell), "A state that only noise moves", (case, t), steps=case.T)
 
 
@@ -107,10 +103,45 @@ def test_streams_c8_a_source_that_the_cell_does_not_use_is_none(case: Case) -> N
     assert fires.shape == case.grid
     assert fires.dtype == bool
     assert (noise is None) == (case.cell.noise == 0), f"noise is {noise} for {case.cell}"
-    assert z is None
+    assert (z is None) != case.cell.resettable, f"z is {z} for {case.cell}"
 
 
 @pytest.mark.parametrize(("seed", "first"), [(-1, 0), (2**64, 0), (0, -1), (0, 2**32)])
 def test_streams_c9_other_seeds_and_sample_numbers_are_refused(seed: int, first: int) -> None:
     with pytest.raises(ValueError, match=r"seed|first_sample"):
         Streams(seed, first)
+
+
+@law
+@given(case=cases(resettable=True), t=st.integers(0, 1000))
+def test_streams_c10_resets_are_normal_numbers_of_their_own_purpose(case: Case, t: int) -> None:
+    close(case.streams.at(case.cell, t, *case.grid).z, normals(case, RESET, t), 1, "z", (case, t))
+
+
+@law
+@given(case=cases(resettable=True, fire_rate=1.0, alive_above=None), t=st.integers(0, 100))
+def test_streams_c10_a_backend_resets_to_exactly_these_numbers(
+    backend: Any, dtype: str, case: Case, t: int
+) -> None:
+    """Without residual and noise, cells whose gate is half open hold half of the last z."""
+    case = replace(case, cell=replace(case.cell, residual=False, noise=0.0))
+    params = {name: np.zeros_like(param) for name, param in case.params.items()}
+    got = evolve(backend, dtype, case, case.streams, params=params, start=t)
+    ref = normals(case, RESET, t + case.T - 1) / 2
+    close(got, ref, longest_sum(case.cell), "A state that only resets move", (case, t), steps=case.T)
+
+
+@law
+@given(case=cases())
+def test_streams_c11_initial_states_are_normal_numbers_of_step_0(case: Case) -> None:
+    got = case.streams.initial(*case.grid, case.cell.state_channels)
+    close(got, normals(case, INITIAL, 0), 1, "The initial state", case)
+
+
+def normals(case: Case, purpose: int, t: int) -> Array:
+    """The normal numbers of every state channel by the index formula."""
+    s, numbers = case.streams, np.empty((*case.grid, case.cell.state_channels))
+    for b, y, x, c in np.ndindex(*numbers.shape):
+        words = index.word(s.seed, s.first_sample + b, t, case.W, y, x, purpose, c // 4)
+        numbers[b, y, x, c] = index.normal(words, c)
+    return numbers

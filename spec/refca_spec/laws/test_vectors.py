@@ -9,50 +9,48 @@ import numpy as np
 import pytest
 
 from refca.cell import Cell
-from refca.randomness import FIRE, NOISE, Recorded, Streams
+from refca.randomness import FIRE, NOISE, RESET, Recorded, Streams
 from refca_spec.calls import evolve, loss_and_grads
 from refca_spec.compare import close, longest_sum, same
 from refca_spec.strategies import Case
-from refca_spec.vectors import read
+from refca_spec.vectors import UNROLLS, read
 
 
 @cache
-def unroll() -> tuple[dict[str, Any], Case, dict[str, Any]]:
+def unroll(name: str) -> tuple[dict[str, Any], Case, dict[str, Any]]:
     """The vectors, a case with their sizes, and their arrays instead of the case's."""
-    v = read("unroll")
-    B, H, W, _ = np.shape(v["image"])
+    v = read(name)
+    arrays = {key: None if v[key] is None else np.array(v[key]) for key in ("fire", "noise", "reset")}
+    B, H, W, _ = np.shape(v["state"])
     case = Case(Cell(**v["cell"]), B, H, W, len(v["fire"]), 0)
-    source = Recorded(np.array(v["fire"]), np.array(v["noise"]))
     params = {name: np.array(param) for name, param in v["params"].items()}
-    arrays = {
-        "params": params,
-        "image": np.array(v["image"]),
-        "state": np.array(v["state"]),
-        "source": source,
-    }
-    return v, case, arrays
+    image, state = np.array(v["image"]), np.array(v["state"])
+    return v, case, {"params": params, "image": image, "state": state, "source": Recorded(**arrays)}
 
 
-def test_vectors_c1_a_backend_computes_the_frozen_states(backend: Any, dtype: str) -> None:
-    v, case, arrays = unroll()
+@pytest.mark.parametrize("name", UNROLLS)
+def test_vectors_c1_a_backend_computes_the_frozen_states(backend: Any, dtype: str, name: str) -> None:
+    v, case, arrays = unroll(name)
+    n = longest_sum(case.cell, case.normalised)
     for t, ref in enumerate(v["states"], 1):
         got = evolve(backend, dtype, case, steps=t, **arrays)
-        close(got, np.array(ref), longest_sum(case.cell), f"The state after step {t}", "unroll.json", steps=t)
+        close(got, np.array(ref), n, f"The state after step {t}", f"{name}.json", steps=t)
 
 
-@pytest.mark.parametrize("kind", ["labels", "map"])
-@pytest.mark.parametrize("loss", ["l2", "ce"])
+@pytest.mark.parametrize("name", UNROLLS)
 def test_vectors_c2_a_backend_computes_the_frozen_losses_and_gradients(
-    backend: Any, dtype: str, loss: str, kind: str
+    backend: Any, dtype: str, name: str
 ) -> None:
-    v, case, arrays = unroll()
-    arrays = {**arrays, "target": np.array(v[kind]), "weights": np.array(v["weights"])}
-    got = loss_and_grads(backend, dtype, case, loss=loss, kind=kind, image_grad=True, **arrays)
-    ref, n = v["losses"][f"{loss} {kind}"], longest_sum(case.cell, case.cells)
-    assert set(got.grads) == set(ref["grads"])
-    close(got.loss, np.float64(ref["loss"]), n, "The loss", "unroll.json", steps=case.T, dtype=dtype)
-    for name, grad in ref["grads"].items():
-        close(got.grads[name], np.array(grad), n, f"The gradient of {name}", "unroll.json", steps=case.T)
+    v, case, arrays = unroll(name)
+    for what, ref in v["losses"].items():
+        loss, kind = what.split()
+        given = {**arrays, "target": np.array(v[kind]), "weights": np.array(v["weights"])}
+        got = loss_and_grads(backend, dtype, case, loss=loss, kind=kind, image_grad=True, **given)
+        n, call = longest_sum(case.cell, case.cells), f"{name}.json, {what}"
+        assert set(got.grads) == set(ref["grads"])
+        close(got.loss, np.float64(ref["loss"]), n, "The loss", call, steps=case.T, dtype=dtype)
+        for param, grad in ref["grads"].items():
+            close(got.grads[param], np.array(grad), n, f"The gradient of {param}", call, steps=case.T)
 
 
 def test_vectors_c3_the_streams_draw_the_frozen_numbers() -> None:
@@ -65,4 +63,6 @@ def test_vectors_c3_the_streams_draw_the_frozen_numbers() -> None:
         same(words, np.array(ref, np.uint32), "The words for noise", "streams.json")
     same(source.fires(v["fire_rate"], t, B, H, W), np.array(v["fires"]), "The fire mask", "streams.json")
     close(source.normals(NOISE, t, B, H, W, D), np.array(v["noise"]), 1, "The noise", "streams.json")
+    close(source.normals(RESET, t, B, H, W, D), np.array(v["reset"]), 1, "The resets", "streams.json")
+    close(source.initial(B, H, W, D), np.array(v["initial"]), 1, "The initial state", "streams.json")
     assert {i: str(source.fold(int(i)).seed) for i in v["fold"]} == v["fold"]

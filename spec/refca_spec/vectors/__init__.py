@@ -9,7 +9,8 @@ import json
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("philox", "streams", "unroll")
+UNROLLS = ("unroll", "unroll_instance", "unroll_batch", "unroll_channel", "unroll_strided")
+NAMES = ("philox", "streams", *UNROLLS)
 
 
 def read(name: str) -> Any:

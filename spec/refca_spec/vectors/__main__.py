@@ -6,63 +6,71 @@ Inputs are drawn once and stored; outputs are the reference's, in float64.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refca.cell import Cell
-from refca.randomness import FIRE, NOISE, Streams
+from refca.randomness import FIRE, NOISE, RESET, Streams
 from refca_spec.calls import true_loss_and_grads, true_state
 from refca_spec.strategies import Case
-from refca_spec.vectors import read
+from refca_spec.vectors import UNROLLS, read
 
 CELL = Cell(
     image_channels=1, state_channels=5, hidden_width=4, labels=3, hidden_layers=1, noise=0.02, alive_above=0.1
 )
-CASE = Case(CELL, B=2, H=4, W=3, T=3, seed=2020)
+PAPER = Cell(3, 4, 3, 3, 2, biases=False, resettable=True, linear_readout=True, normal_start=True)
+STRIDED = replace(PAPER, image_channels=1, stride=2, linear_readout=False, residual=False)
+CASES = {  # for each of UNROLLS
+    "unroll": Case(CELL, B=2, H=4, W=3, T=3, seed=2020),
+    "unroll_instance": Case(replace(PAPER, norm="instance", depthwise=True), B=2, H=2, W=3, T=2, seed=1),
+    "unroll_batch": Case(replace(PAPER, norm="batch", frozen_filters=True), B=2, H=2, W=3, T=2, seed=2),
+    "unroll_channel": Case(replace(PAPER, norm="channel", biases=True), B=2, H=2, W=3, T=2, seed=3),
+    "unroll_strided": Case(replace(STRIDED, norm="instance"), B=1, H=2, W=3, T=2, seed=4),
+}
+LOSSES = {"unroll": [(loss, kind) for loss in ("l2", "ce") for kind in ("labels", "map")]}
 SEED, FIRST, T = 0x0123456789ABCDEF, 7, 5
 
 
 def streams() -> dict[str, Any]:
-    """Words, fire mask and noise of one step, and seeds of training steps."""
-    source, (B, H, W) = Streams(SEED, FIRST), CASE.grid
+    """Words, fire mask, noise and resets of one step, an initial state, and seeds of training steps."""
+    source, (B, H, W), D = Streams(SEED, FIRST), CASES["unroll"].grid, CELL.state_channels
     return {
         "seed": str(SEED),  # a string: more than a double holds
         "first_sample": FIRST,
         "t": T,
-        "shape": [B, H, W, CELL.state_channels],
+        "shape": [B, H, W, D],
         "fire_rate": CELL.fire_rate,
         "fire_words": np.stack(source.words(FIRE, 0, T, B, H, W), -1).tolist(),
         "noise_words": [np.stack(source.words(NOISE, k, T, B, H, W), -1).tolist() for k in range(2)],
         "fires": source.fires(CELL.fire_rate, T, B, H, W).tolist(),
-        "noise": source.normals(NOISE, T, B, H, W, CELL.state_channels).tolist(),
+        "noise": source.normals(NOISE, T, B, H, W, D).tolist(),
+        "reset": source.normals(RESET, T, B, H, W, D).tolist(),
+        "initial": source.initial(B, H, W, D).tolist(),
         "fold": {str(i): str(source.fold(i).seed) for i in (0, 1, 100_000, 2**40)},
     }
 
 
-def unroll() -> dict[str, Any]:
-    """Three steps with recorded randomness, and the losses and gradients of both kinds of target."""
-    noise = CASE.recorded.noise
-    assert noise is not None
-    results: dict[str, Any] = {}
-    for loss in ("l2", "ce"):
-        for kind in ("labels", "map"):
-            value, grads, _ = true_loss_and_grads(CASE, loss=loss, kind=kind, image_grad=True)
-            named = {name: grad.tolist() for name, grad in grads.items()}
-            results[f"{loss} {kind}"] = {"loss": value, "grads": named}
+def unroll(name: str) -> dict[str, Any]:
+    """Steps with recorded randomness, and losses and gradients."""
+    case, results = CASES[name], {}
+    for loss, kind in LOSSES.get(name, [("ce", "map")]):
+        value, grads, _ = true_loss_and_grads(case, loss=loss, kind=kind, image_grad=True)
+        named = {param: grad.tolist() for param, grad in grads.items()}
+        results[f"{loss} {kind}"] = {"loss": value, "grads": named}
+    source = {"fire": case.recorded.fire, "noise": case.recorded.noise, "reset": case.recorded.reset}
     return {
-        "cell": asdict(CELL),
-        "params": {name: param.tolist() for name, param in CASE.params.items()},
-        "image": CASE.image.tolist(),
-        "state": CASE.state.tolist(),
-        "fire": CASE.recorded.fire.tolist(),
-        "noise": noise.tolist(),
-        "weights": CASE.weights.tolist(),
-        "labels": CASE.target("labels").tolist(),
-        "map": CASE.target("map").tolist(),
-        "states": [true_state(CASE, steps=t).tolist() for t in range(1, CASE.T + 1)],
+        "cell": asdict(case.cell),
+        "params": {param: x.tolist() for param, x in case.params.items()},
+        "image": case.image.tolist(),
+        "state": case.state.tolist(),
+        **{what: None if x is None else x.tolist() for what, x in source.items()},
+        "weights": case.weights.tolist(),
+        "labels": case.target("labels").tolist(),
+        "map": case.target("map").tolist(),
+        "states": [true_state(case, steps=t).tolist() for t in range(1, case.T + 1)],
         "losses": results,
     }
 
@@ -80,10 +88,11 @@ def philox() -> list[dict[str, list[str]]]:
 
 def write() -> None:
     """Write every file beside this one, and say how large it is."""
-    for make in (philox, streams, unroll):
-        path = Path(__file__).with_name(f"{make.__name__}.json")
-        path.write_text(json.dumps(make(), separators=(",", ":")) + "\n", encoding="utf-8")
-        print(f"{path.name}: {path.stat().st_size} bytes, {len(read(make.__name__))} entries")
+    made = {"philox": philox(), "streams": streams()} | {name: unroll(name) for name in UNROLLS}
+    for name, vectors in made.items():
+        path = Path(__file__).with_name(f"{name}.json")
+        path.write_text(json.dumps(vectors, separators=(",", ":")) + "\n", encoding="utf-8")
+        print(f"{path.name}: {path.stat().st_size} bytes, {len(read(name))} entries")
 
 
 if __name__ == "__main__":

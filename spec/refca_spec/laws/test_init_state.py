@@ -1,0 +1,57 @@
+"""The laws of `spec/init_state.md`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from refca.cell import init_state
+from refca.randomness import Streams
+from refca.refused import Refused
+from refca_spec.calls import move
+from refca_spec.compare import same
+from refca_spec.strategies import Case, cases, law
+
+
+@law
+@given(case=cases(normal_start=False))
+def test_init_state_c1_zeros_beside_the_image(backend: Any, dtype: str, case: Case) -> None:
+    got = backend.asnumpy(init_state(case.cell, move(backend, case.image, dtype)))
+    same(got, np.zeros_like(case.state, dtype), "The state before the first step", case)
+
+
+@law
+@given(case=cases(normal_start=True))
+def test_init_state_c2_or_the_initial_numbers_of_the_streams(backend: Any, dtype: str, case: Case) -> None:
+    got = backend.asnumpy(init_state(case.cell, move(backend, case.image, dtype), case.streams))
+    ref = case.streams.initial(*case.grid, case.cell.state_channels).astype(dtype)
+    same(got, ref, "The state before the first step", case)
+
+
+@law
+@given(case=cases(B=2, normal_start=True))
+def test_init_state_c3_a_slice_of_a_batch_starts_as_in_the_batch(case: Case) -> None:
+    later = Streams(case.streams.seed, case.streams.first_sample + 1)
+    got, ref = init_state(case.cell, case.image[1:], later), init_state(case.cell, case.image, case.streams)
+    same(got, ref[1:], "The state of a slice before the first step", case)
+
+
+@law
+@given(case=cases(normal_start=(False, True)))
+def test_init_state_c4_each_call_makes_a_new_array(case: Case) -> None:
+    first = init_state(case.cell, case.image, case.streams)
+    expected = first.copy()
+    first[...] = 7
+    same(init_state(case.cell, case.image, case.streams), expected, "The state of another call", case)
+
+
+@law
+@given(case=cases(normal_start=True))
+def test_init_state_c5_a_normal_start_without_streams_is_refused(case: Case) -> None:
+    with pytest.raises(Refused, match="streams"):
+        init_state(case.cell, case.image)
+    init_state(replace(case.cell, normal_start=False), case.image)
