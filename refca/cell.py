@@ -52,9 +52,7 @@ class Cell:
     residual: bool = True  # the proposal is added to the state; else it takes its place
     resettable: bool = False  # a gate in each cell can reset its state to noise
     linear_readout: bool = False  # a linear map of the state; else its last L channels
-    stride: int = (
-        1  # pixels from one cell to the next; above 1 strided layers read the image and write labels
-    )
+    stride: int = 1  # pixels from one cell to the next; above 1 the image is encoded, labels are decoded
     normal_start: bool = False  # the state starts as N(0, 1); else as zeros
 
     def __post_init__(self) -> None:

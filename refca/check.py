@@ -46,6 +46,8 @@ def check_unroll(
         raise Refused(
             f"image has shape {tuple(image.shape)}; this cell needs (B, H, W, {cell.image_channels})"
         )
+    if not image.shape[1] * image.shape[2]:
+        raise Refused(f"image has shape {tuple(image.shape)}, and so no pixels")
     if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
         size = f"{image.shape[1]}×{image.shape[2]}"
         raise Refused(f"an image of {size} does not divide into cells of stride {cell.stride}")

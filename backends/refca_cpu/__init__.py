@@ -1,7 +1,7 @@
 """The fast backend for processors: NumPy arrays in and out, compiled loops and matrix products between.
 
-Only cells that are alive and fire are computed: about one in eleven on digits. The first use on a machine
-compiles the loops and keeps them in a cache.
+Only cells that are alive and fire are computed, about one in eleven on digits, as far as the cell's norm
+allows. The first use on a machine compiles the loops and keeps them in a cache.
 
 REFCA_THREADS sets the threads it works on; by default the processors that the process may use. Each does
 its own matrix products, so no setting of the BLAS library is needed or heeded.

@@ -107,19 +107,27 @@ def end_sums(part: Any, params: Any, j: Any, sums: Any, seen: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def think(part: Any, params: Any, i: Any, j: Any, a: Any, b: Any, moments: Any, count: Any) -> Any:
-    """The hidden values of layer j in rows a to b of step i, from their sums, which become normalised."""
+def settle(part: Any, params: Any, i: Any, j: Any, a: Any, b: Any, moments: Any, count: Any) -> Any:
+    """The sums of layer j in rows a to b of step i, normalised in place; without a norm, rectified."""
     _, base = rows_of(part, i)
     felt = part.tape.felt[j, base + a : base + b]
     if part.form.norm == NO_NORM:
         biased_relu(felt, params.biases[j])
-        return felt
-    if part.form.norm == CHANNEL:
+    elif part.form.norm == CHANNEL:
         normalise_channels(felt, part.tape.row_scale[j, base + a : base + b])
     else:
         scale = part.tape.scale[j, i if part.form.keep else 0]
         scales(moments, count, scale)
         normalise(felt, moments[0], scale)
+    return felt
+
+
+@njit(nogil=True, cache=True)
+def think(part: Any, params: Any, i: Any, j: Any, a: Any, b: Any, moments: Any, count: Any) -> Any:
+    """The hidden values of layer j in rows a to b of step i, from their sums, as `settle` leaves them."""
+    felt = settle(part, params, i, j, a, b, moments, count)
+    if part.form.norm == NO_NORM:
+        return felt
     hidden = part.hidden[: b - a]
     relu(felt, hidden)
     return hidden
@@ -149,8 +157,10 @@ def finish(part: Any, params: Any, i: Any, moments: Any, count: Any) -> None:
     n, first, last = len(params.hidden), part.updates.offsets[i], part.updates.offsets[i + 1]
     for a in range(0, len(corner), BLOCK):
         b = min(a + BLOCK, len(corner))
-        hidden = think(part, params, i, n, a, b, moments, count)
-        if part.form.norm != TOGETHER:
+        if part.form.norm == TOGETHER:
+            settle(part, params, i, n, a, b, moments, count)
+        else:
+            hidden = think(part, params, i, n, a, b, moments, count)
             multiply(hidden, params.update, part.proposal[: b - a], 0)
             fire(part, params, first + a, first + b)
     if part.form.norm == TOGETHER:
@@ -347,8 +357,9 @@ def first_sums_grad(part: Any, params: Any, grads: Any, i: Any, sums: Any, count
                 part.mixed, part.mixed_grad, part.row, corner[a:b], params.filters, grads.filters, grad
             )
             continue
-        look(part.pixels, part.row, corner[a:b], part.seen)
-        add_product(part.seen[: b - a], grad, grads.perceive)
+        if not part.form.frozen:
+            look(part.pixels, part.row, corner[a:b], part.seen)
+            add_product(part.seen[: b - a], grad, grads.perceive)
         if onward:
             multiply_back(grad, params.perceive, part.seen[: b - a], 0)
             look_grad(part.grad, part.row, corner[a:b], part.seen)

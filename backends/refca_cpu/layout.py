@@ -94,13 +94,14 @@ class Form(NamedTuple):
     depthwise: bool
     residual: bool
     resettable: bool
+    frozen: bool
     sigma: Any  # of the dtype computed in
     keep: bool
 
     @classmethod
     def of(cls, cell: Cell, dtype: Any, keep: bool) -> Form:
         sigma = np.dtype(dtype).type(cell.noise)
-        flags = cell.biases, cell.depthwise, cell.residual, cell.resettable
+        flags = cell.biases, cell.depthwise, cell.residual, cell.resettable, cell.frozen_filters
         return cls(NORMS[cell.norm], *flags, sigma, keep)
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from autograd import make_vjp
 from numba import njit
 
-from refca.cell import Array, Cell, Params, decoders
+from refca.cell import Array, Cell, Params
 from refca.step import alive
-from refca.strides import decode
 from refca_cpu.gemm import add_product, multiply, multiply_back
+from refca_cpu.strided import decoded, decoded_grad
 
 
 def loss_of(
@@ -32,14 +31,13 @@ def loss_of(
         labels = target.reshape(-1)
         share = np.full(b * rows * columns, 1 / (rows * columns), states.dtype)
     weight = np.repeat(weights.astype(states.dtype), rows * columns, axis=1) * share
-    squared, value, grads = loss == "l2", 0.0, {}
+    squared = loss == "l2"
+    grads: Params = {}
     if cell.stride > 1:
-        layers = {name: params[name] for name in decoders(cell)}
-        each = states.reshape(-1, *states.shape[2:])
-        back, said = make_vjp(lambda both: decode(cell, both[0], both[1]))((layers, each))
-        said_grad = np.empty_like(said)
-        value = count(flat(said), labels, weight, squared, flat(said_grad))
-        grads, states_grad = back(said_grad)
+        levels = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
+        said_grad = np.empty_like(levels[-1])
+        value = count(flat(levels[-1]), labels, weight, squared, flat(said_grad))
+        grads, states_grad = decoded_grad(cell, params, levels, said_grad)
         return value, states_grad.reshape(states.shape), grads
     if cell.linear_readout:
         readout, each = params["readout.weight"], flat(states)

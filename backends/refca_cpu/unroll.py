@@ -16,23 +16,20 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-from autograd import make_vjp
 
-from refca.cell import Array, Cell, Params, encoders, frozen
+from refca.cell import Array, Cell, Params, frozen
 from refca.check import check_targets, check_unroll
 from refca.randomness import Randomness
 from refca.refused import Refused
 from refca.step import alive
-from refca.strides import encode
 from refca_cpu import blas, in_step, kernels
 from refca_cpu.layout import Counted, Form, Live, Packed, Part
 from refca_cpu.readout import loss_of
+from refca_cpu.strided import encoded, encoded_grad
 from refca_cpu.updates import Source, draw_updates, source_of
 
-PART, TAPED_PART = (
-    32,
-    4,
-)  # samples of 28×28 in a part; fewer of a larger grid: a part should stay in the cache
+PART = 32  # samples of 28×28 in a part of an evolution; fewer of a larger grid
+TAPED_PART = 4  # and where the way back follows: the tape should stay in the cache
 TOGETHER_PART = 2  # samples in a part where parts wait for each other
 SPAN = 20  # steps of an evolution whose randomness is drawn at once
 
@@ -59,7 +56,7 @@ class Batch:
         steps: int,
         keep: bool,
     ) -> Batch:
-        environment = np.asarray(encode(cell, params, image), state.dtype)
+        environment = encoded(cell, params, image)[-1]
         source = source_of(cell, randomness, environment.shape[:3], start, steps)
         return cls(cell, Form.of(cell, state.dtype, keep), environment, state, source)
 
@@ -195,9 +192,8 @@ def loss_and_grads(
             done = over(learn, split)
     value, grads = total(cell, params, done)
     if whole:
-        layers = {name: params[name] for name in encoders(cell)}
-        back, _ = make_vjp(lambda both: encode(cell, both[0], both[1]))((layers, image))
-        of_layers, of_image = back(environment_grad)
+        levels = encoded(cell, params, image)
+        of_layers, of_image = encoded_grad(cell, params, levels, environment_grad, image_grad)
         grads |= of_layers | ({"image": of_image} if image_grad else {})
     return value, grads | {name: np.zeros_like(params[name]) for name in frozen(cell)}, last
 

@@ -1,0 +1,64 @@
+"""The strided layers of a cell and their gradients, in array operations.
+
+A decoder's layer is the adjoint of an encoder's, so each one's gradient with respect to its input is the
+other. Source: `spec/encode.md`, `spec/decode.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from refca.cell import Array, Cell, Params, decoders, encoders
+from refca.strides import double, halve
+
+
+def encoded(cell: Cell, params: Params, image: Array) -> list[Array]:
+    """The image (B, sH, sW, K), and what each layer of the encoder makes of it; the environment last."""
+    return levels(halve, [params[name] for name in encoders(cell)], image)
+
+
+def encoded_grad(
+    cell: Cell, params: Params, levels: list[Array], grad: Array, image_grad: bool
+) -> tuple[Params, Array | None]:
+    """The gradients of the encoder, and of the image if asked for, from that of the environment."""
+    grads = {}
+    for name, x in reversed(list(zip(encoders(cell), levels, strict=False))):
+        grads[name] = weight_grad(x, grad)
+        if x is not levels[0] or image_grad:
+            grad = double(grad, params[name])
+    return grads, grad if image_grad else None
+
+
+def decoded(cell: Cell, params: Params, state: Array) -> list[Array]:
+    """The state (b, H, W, D), and what each layer of the decoder makes of it; the readout last."""
+    return levels(double, [params[name] for name in decoders(cell)], state)
+
+
+def decoded_grad(cell: Cell, params: Params, levels: list[Array], grad: Array) -> tuple[Params, Array]:
+    """The gradients of the decoder and of the state, from that of the readout."""
+    grads = {}
+    for name, x in reversed(list(zip(decoders(cell), levels, strict=False))):
+        grads[name] = weight_grad(grad, x)
+        grad = halve(grad, params[name])
+    return grads, grad
+
+
+def levels(layer: Callable[[Array, Array], Array], weights: list[Array], x: Array) -> list[Array]:
+    found = [x]
+    for weight in weights:
+        found.append(layer(found[-1], weight))
+    return found
+
+
+def weight_grad(wide: Array, narrow: Array) -> Array:
+    """(3, 3, C, N): Σ over cells of what they see in wide (B, 2H, 2W, C) times narrow (B, H, W, N)."""
+    _, rows, columns, C = wide.shape
+    wide = np.pad(wide, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    cells = narrow.reshape(-1, narrow.shape[-1])
+    grad = np.empty((3, 3, C, narrow.shape[-1]), narrow.dtype)
+    for i in range(3):
+        for j in range(3):
+            grad[i, j] = wide[:, i : i + rows : 2, j : j + columns : 2].reshape(-1, C).T @ cells
+    return grad
