@@ -18,14 +18,12 @@ should run beside it.
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import refca_cpu
+from timing import THREADS, agree, describe, header, paired, product_rate, report
 
 import refca
 from refca import reference
@@ -33,7 +31,6 @@ from refca.data import load
 from refca.step import alive
 
 STEPS, EVALUATED, EVALUATION_STEPS = 20, 1000, 200
-THREADS = refca_cpu.threads()
 
 Digits = tuple[np.ndarray, np.ndarray]
 
@@ -110,8 +107,10 @@ class Torch:
         self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
         self.problem, self.torch, self.peer = problem, torch, peer
         self.params = peer.load_params(problem.params)
-        self.loss = torch.compile(peer.loss) if compiled else peer.loss
-        self.unroll = torch.compile(peer.unroll) if compiled else peer.unroll
+        self.loss, self.unroll = peer.loss, peer.unroll
+        if compiled:
+            self.loss = torch.compile(peer.loss, fullgraph=True, dynamic=False)
+            self.unroll = torch.compile(peer.unroll, fullgraph=True, dynamic=False)
 
     def step(self, image: Any, label: Any, draws: Any) -> float:
         for p in self.params.values():
@@ -204,37 +203,7 @@ def check(contestant: Any, problem: Problem, size: int = 4) -> None:
     )
     np.testing.assert_allclose(contestant.unrolled(size), last, atol=1e-4, err_msg=contestant.name)
     got, got_grads = contestant.checked(size)
-    np.testing.assert_allclose(got, loss, rtol=1e-5, err_msg=contestant.name)
-    for name, grad in grads.items():
-        error = np.linalg.norm(got_grads[name] - grad) / np.linalg.norm(grad)
-        assert error < 1e-4, f"{contestant.name}: the gradient of {name} is off by {error:.1e}"
-
-
-def paired(runs: list[Callable[[], Any]], rounds: int) -> list[float]:
-    """The median seconds of each run, measured in turn, round after round.
-
-    A turn is two runs, of which the first is not counted: the threads of whoever was before go on spinning
-    for a while, and the caches hold other things.
-    """
-    for run in runs:
-        run()
-    seconds: list[list[float]] = [[] for _ in runs]
-    for _ in range(rounds):
-        for run, taken in zip(runs, seconds, strict=True):
-            run()
-            begun = time.perf_counter()
-            run()
-            taken.append(time.perf_counter() - begun)
-    return [statistics.median(taken) for taken in seconds]
-
-
-def product_rate(rounds: int) -> float:
-    """Floating-point operations a second of a 2048² single-precision matrix product, on all threads."""
-    from threadpoolctl import threadpool_limits
-
-    a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
-    with threadpool_limits(THREADS):
-        return 2 * 2048**3 / paired([lambda: a @ a], rounds)[0]
+    agree(contestant.name, got, got_grads, loss, grads)
 
 
 def operations(problem: Problem, size: int, steps: int, gradients: bool) -> float:
@@ -267,11 +236,7 @@ def main() -> None:
     print("all compute the same loss, gradients and states, to float32 rounding")
 
     rate = product_rate(rounds)
-    print(f"{processor()}, {THREADS} threads; a large matrix product runs at {rate / 1e9:.0f} GFLOP/s\n")
-    print(
-        "| | " + " | ".join(c.name for c in contestants) + " | floor | times faster than the fastest peer |"
-    )
-    print("|---|" + "---:|" * (len(contestants) + 2))
+    print(describe(rate), header([c.name for c in contestants]), sep="\n\n")
     for size in (16, 64):
         times = paired([c.training(size) for c in contestants], rounds if size == 16 else max(3, rounds // 3))
         floor = operations(problem, size, STEPS, gradients=True) / rate
@@ -285,20 +250,6 @@ def main() -> None:
         [mine, *(seconds * EVALUATION_STEPS / few for seconds in peers)],
         floor,
     )
-
-
-def report(what: str, seconds: list[float], floor: float) -> None:
-    mine, *peers = seconds
-    cells = [f"{s * 1e3:,.1f} ms" if s < 1 else f"{s:,.1f} s" for s in (*seconds, floor)]
-    print(f"| {what} | {' | '.join(cells)} | {min(peers) / mine:.1f} |", flush=True)
-
-
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

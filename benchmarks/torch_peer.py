@@ -25,11 +25,13 @@ def to_reference(x: torch.Tensor) -> np.ndarray:
 
 
 def load_params(params: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Weights as convolution kernels (out, in, 3, 3) and (out, in, 1, 1)."""
+    """Weights as convolution kernels: (out, in, 3, 3), (out, in, 1, 1), or depthwise (out, 1, 3, 3)."""
     loaded = {}
     for name, x in params.items():
         if x.ndim == 2:
             x = x[None, None]
+        if x.ndim == 3:
+            x = x[:, :, None]
         if x.ndim == 4:
             x = np.transpose(x, (3, 2, 0, 1))
         loaded[name] = torch.from_numpy(np.array(x)).requires_grad_()

@@ -1,0 +1,201 @@
+"""How fast the segmentation automaton learns on this processor, beside PyTorch doing the same work.
+
+    python benchmarks/pets.py [--quick] [--batch 16] [SETTING ...]
+
+A mini-unroll is a forward and backward pass through 10 steps of 48×48 cells, 32 state channels and hidden
+width 48, with reset gate, the cross-entropy of every step, and all gradients. A SETTING is a first layer and
+a norm, such as full-none or depthwise-instance; without one all eight are timed. Masks and the gate's noise
+are drawn beforehand and given to all contestants. Every contestant's loss, gradients and last state are
+first compared with the reference in float64, on two samples.
+
+The floor is the time that the products which have to be made would take at the rate that one large
+single-precision product reaches here on all threads. Half of the cells fire. Without a norm, and with one
+over each cell's own channels, only they need to think; but the 1×1 mix before a depthwise layer is of every
+cell, as its neighbours look at it. A norm over cells needs the hidden layers of them all, and the update,
+the gate and the readout of those that fire. The way back has two products for each one forward.
+
+Images are random numbers, on which no product depends, and labels the thirds of their red. refca and PyTorch
+use REFCA_THREADS threads, by default all processors: nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import refca_cpu
+from timing import THREADS, agree, describe, header, paired, product_rate, report
+
+import refca
+from refca import reference
+
+STEPS, SIDE, STATE, HIDDEN, CHECKED = 10, 48, 32, 48, 2
+FIRST_LAYERS = {"full": False, "depthwise": True}
+BARS = {"none": 2.5, "channel": 2.5, "instance": 1.5, "batch": 1.5}  # times faster than PyTorch, asked for
+
+Result = tuple[float, dict[str, np.ndarray], np.ndarray]  # loss, gradients, last state
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One setting of the cell, weights that have moved off zero, and a batch of B samples with its draws."""
+
+    setting: str
+    size: int
+
+    @cached_property
+    def cell(self) -> refca.Cell:
+        first, _, norm = self.setting.partition("-")
+        return refca.segmentation_cell(STATE, HIDDEN, norm=norm, depthwise=FIRST_LAYERS[first])
+
+    @cached_property
+    def params(self) -> dict[str, np.ndarray]:
+        rng, params = np.random.default_rng(0), refca.init_params(self.cell, 0)
+        for name in ("update.weight", "gate.weight"):
+            params[name] = rng.normal(0, 0.02, params[name].shape).astype(np.float32)
+        return params
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        return np.random.default_rng(1).uniform(-1, 1, (self.size, SIDE, SIDE, 3)).astype(np.float32)
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        return ((self.image[..., 0] + 1) * 1.5).astype(int).clip(0, 2)
+
+    @cached_property
+    def state(self) -> np.ndarray:
+        return refca.init_state(self.cell, self.image, refca.Streams(0))
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        return np.full((STEPS, self.size), 1 / (STEPS * self.size), np.float32)
+
+    @cached_property
+    def draws(self) -> refca.Recorded:
+        drawn = [refca.Streams(0).at(self.cell, t, self.size, SIDE, SIDE) for t in range(STEPS)]
+        return refca.Recorded(
+            np.stack([draw.fires for draw in drawn]),
+            reset=np.stack([np.asarray(draw.z, np.float32) for draw in drawn]),
+        )
+
+    def arguments(self, dtype: Any = np.float32) -> tuple[Any, ...]:
+        """Those of `loss_and_grads` from the loss on, its real arrays in this dtype."""
+        params: dict[str, Any] = {name: x.astype(dtype) for name, x in self.params.items()}
+        image, state = self.image.astype(dtype), self.state.astype(dtype)
+        return self.cell, "ce", params, image, state, self.label, self.weights, self.draws
+
+
+class Refca:
+    name = "refca, cpu backend"
+
+    def checked(self, problem: Problem) -> Result:
+        return refca_cpu.loss_and_grads(*problem.arguments())
+
+    def unroll(self, problem: Problem) -> Callable[[], Any]:
+        return partial(refca_cpu.loss_and_grads, *problem.arguments())
+
+
+class Torch:
+    """Eager with channels first, as one writes it; compiled with channels last, which is faster there."""
+
+    def __init__(self, compiled: bool) -> None:
+        import torch
+        import torch_peer
+        import torch_segmentation
+
+        torch.set_num_threads(THREADS)
+        self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
+        self.torch, self.peer, self.loss = torch, torch_peer, torch_segmentation.loss
+        self.layout = torch.channels_last if compiled else torch.contiguous_format
+        if compiled:
+            self.loss = torch.compile(self.loss, fullgraph=True, dynamic=False)
+
+    def tensor(self, x: np.ndarray) -> Any:
+        return self.peer.from_reference(x).contiguous(memory_format=self.layout)
+
+    def loaded(self, problem: Problem) -> tuple[dict[str, Any], Callable[[], tuple[Any, Any]]]:
+        """The parameters, and a run that leaves their gradients and returns loss and last state."""
+        self.torch.compiler.reset()  # it gives up compiling a function after a number of different uses
+        params = {
+            name: p.detach().contiguous(memory_format=self.layout).requires_grad_()
+            for name, p in self.peer.load_params(problem.params).items()
+        }
+        image, state = self.tensor(problem.image), self.tensor(problem.state)
+        label = self.torch.from_numpy(problem.label)
+        masks = self.torch.from_numpy(problem.draws.fire[:, :, None])
+        draws = list(zip(masks, map(self.tensor, np.asarray(problem.draws.reset)), strict=True))
+
+        def run() -> tuple[Any, Any]:
+            for p in params.values():
+                p.grad = None
+            loss, last = self.loss(problem.cell.norm, params, image, state, label, draws)
+            loss.backward()
+            return loss.item(), last
+
+        return params, run
+
+    def checked(self, problem: Problem) -> Result:
+        params, run = self.loaded(problem)
+        loss, last = run()
+        return loss, self.peer.grads_to_reference(params, problem.params), self.peer.to_reference(last)
+
+    def unroll(self, problem: Problem) -> Callable[[], Any]:
+        return self.loaded(problem)[1]
+
+
+def check(contestants: list[Any], setting: str) -> None:
+    """Raises AssertionError unless loss, gradients and state are the reference's, to float32 rounding."""
+    problem = Problem(setting, CHECKED)
+    loss, grads, last = reference.loss_and_grads(*problem.arguments(np.float64))
+    for contestant in contestants:
+        got_loss, got_grads, got_last = contestant.checked(problem)
+        name = f"{contestant.name}, {setting}"
+        np.testing.assert_allclose(got_last, last, atol=1e-4, err_msg=name)
+        # of 7 million sums before a relu rounding moves one or two across zero, and their derivatives
+        agree(name, got_loss, got_grads, loss, grads, within=2e-3)
+
+
+def operations(problem: Problem) -> float:
+    """Operations in the products that have to be made, forward and backward."""
+    sizes = {name: 2 * x.size for name, x in problem.params.items()}  # of each for one cell
+    everywhere = {"perceive.mix"}
+    if problem.cell.norm in ("instance", "batch"):
+        everywhere |= {name for name in sizes if name.startswith(("perceive", "hidden"))}
+    cell = sum(n if name in everywhere else n * problem.cell.fire_rate for name, n in sizes.items())
+    return 3 * STEPS * problem.size * SIDE**2 * cell
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    settings = [f"{first}-{norm}" for norm in BARS for first in FIRST_LAYERS]
+    parser.add_argument("settings", nargs="*", metavar="SETTING", help="default: all of them")
+    parser.add_argument("--batch", type=int, default=16, help="samples")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    flags = parser.parse_args()
+    if unknown := set(flags.settings) - set(settings):
+        parser.error(f"unknown setting {min(unknown)}; known are {', '.join(settings)}")
+    rounds = 3 if flags.quick else 15
+    contestants: list[Any] = [Refca(), Torch(False), Torch(True)]
+    chosen = flags.settings or settings
+    for setting in chosen:
+        check(contestants, setting)
+    print("all compute the same loss, gradients and states, to float32 rounding")
+
+    rate = product_rate(rounds)
+    print(describe(rate), header([c.name for c in contestants], "asked"), sep="\n\n")
+    for setting in chosen:
+        problem = Problem(setting, flags.batch)
+        times = paired([c.unroll(problem) for c in contestants], rounds)
+        what = f"mini-unroll, batch {flags.batch}, {setting.replace('-', ', norm ')}"
+        report(what, times, operations(problem) / rate, f"{BARS[problem.cell.norm]}")
+
+
+if __name__ == "__main__":
+    main()
