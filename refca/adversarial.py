@@ -1,7 +1,8 @@
 """An adversarial image: a corner of each photograph changes until cells everywhere say a chosen label.
 
 The paper shows one and says little of how it was made (A.2, Figure 20). Here the pixels of the region follow
-the sign of the gradient of the cross-entropy towards the chosen label, asked of every pixel; the others stay.
+the sign of the gradient of the cross-entropy towards the chosen label, asked of every pixel at the steps that
+count in training; the others stay.
 
 Source: the paper, A.2 and Figure 20; `spec/programs.md`.
 
@@ -19,15 +20,15 @@ import numpy as np
 from refca.cell import Cell, Params, init_state
 from refca.data import CLASSES, Photographs
 from refca.figures import tile_grid
-from refca.metrics import iou, said
+from refca.metrics import iou
 from refca.palette import SEGMENTATION, in_colour, lay_over
+from refca.persistence import loss_weights
+from refca.pets_film import said_if_finite, sized
 from refca.randomness import Streams
-from refca.segmentation_film import sized
 from refca.step import readout
 
 ATTACKED = 6  # photographs, the first of the set
 STEPS = 40  # of the automaton
-COUNTED = 13  # of them, the last: as in training those beyond a third count
 ITERATIONS = 40
 RATE = 0.05  # how far a pixel moves in an iteration; its values go from -1 to 1
 
@@ -37,7 +38,7 @@ class Attack(NamedTuple):
     region: np.ndarray  # (S, S) the pixels that may change
     target: np.ndarray  # (B, S, S) the trimaps
     image: tuple[np.ndarray, np.ndarray]  # (B, S, S, 3) before and after
-    said: tuple[np.ndarray, np.ndarray]  # (B, S, S) before and after, from the same initial states
+    said: tuple[np.ndarray, np.ndarray]  # the same, (B, S, S) from the same initial states; -1: not finite
 
 
 def attack(
@@ -62,9 +63,8 @@ def attack(
     region[: side // 3, : side // 3] = True
     on_device = {name: backend.asarray(x) for name, x in params.items()}
     asked = backend.asarray(np.full(target.shape, label))
-    weights = np.zeros((STEPS, len(chosen)), np.float32)
-    weights[-COUNTED:] = 1 / (COUNTED * len(chosen))
-    after, weights = before.copy(), backend.asarray(weights)
+    weights = backend.asarray(loss_weights(np.zeros(len(chosen), int), STEPS, STEPS))
+    after = before.copy()
     for i in range(ITERATIONS):
         streams = Streams(seed).fold(i)
         state = backend.asarray(init_state(cell, after, streams))
@@ -72,26 +72,28 @@ def attack(
         _, grads, _ = backend.loss_and_grads(
             cell, "ce", on_device, image, state, asked, weights, streams, image_grad=True
         )
-        moved = after - np.float32(RATE) * np.sign(backend.asnumpy(grads["image"]))
+        moved = after - np.float32(RATE) * np.sign(np.nan_to_num(backend.asnumpy(grads["image"])))
         after = np.where(region[..., None], np.clip(moved, -1, 1), before)
         tick(1)
 
     def labels(image: np.ndarray) -> np.ndarray:
         state = backend.asarray(init_state(cell, image, Streams(seed)))
         state = backend.evolve(cell, on_device, backend.asarray(image), state, Streams(seed), STEPS)
-        return said(readout(cell, params, backend.asnumpy(state)))
+        return said_if_finite(readout(cell, params, backend.asnumpy(state)))
 
     return Attack(label, region, target, (before, after), (labels(before), labels(after)))
 
 
 def adversarial_summary(found: Attack) -> dict[str, Any]:
-    """The label, and IoU of each class before and after, in all pixels outside the region; None: none."""
+    """The label, and IoU of each class before and after, in all pixels outside the region; None: none, or
+    cells whose logits are not finite."""
     outside = np.broadcast_to(~found.region, found.target.shape)
     values: dict[str, Any] = {"adversarial_label": CLASSES[found.label]}
     for when, labels in zip(("before", "after"), found.said, strict=True):
-        ious = iou(labels[outside], found.target[outside], len(CLASSES))
+        ious = iou(np.maximum(labels, 0)[outside], found.target[outside], len(CLASSES))
         for name, value in zip(CLASSES, ious, strict=True):
-            values[f"adversarial_iou_{name}_{when}"] = None if value != value else float(value)
+            none = value != value or labels.min() < 0
+            values[f"adversarial_iou_{name}_{when}"] = None if none else float(value)
     return values
 
 

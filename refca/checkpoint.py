@@ -77,7 +77,7 @@ def load_checkpoint(path: Path, asarray: Any = np.asarray) -> tuple[Experiment, 
             groups[group][name] = x
         progress = Progress(
             int(said["done"]),
-            int(said.get("updates", said["done"])),  # the first checkpoints of digits do not say
+            int(said["updates"]),
             groups["params"],
             Adam(groups["adam.first"], groups["adam.second"]),
             Pool(**kept) if isinstance(experiment, DigitsExperiment) else Colony(**kept),
@@ -143,8 +143,9 @@ def check_colony(path: Path, experiment: Experiment, colony: Colony) -> None:
     B, side = experiment.batch, experiment.size // experiment.stride
     photo, age = colony.photo, colony.age
     numbers = all(x.shape == (B,) and x.dtype == np.int64 and x.min() >= 0 for x in (photo, age))
-    if not numbers or tuple(colony.state.shape) != (B, side, side, experiment.state):
-        raise Refused(f"{path}: its colony is not one of {B} photographs, states and ages")
+    states = colony.state.shape == (B, side, side, experiment.state) and colony.state.dtype == np.float32
+    if not numbers or not states:
+        raise Refused(f"{path}: its colony is not one of {B} photographs, float32 states and ages")
 
 
 def save_weights(path: Path, experiment: Experiment, params: Params, done: int) -> None:

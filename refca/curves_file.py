@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from refca.files import replacing
+from refca.pets_evaluation import COLUMNS, WAYS, Curves
 from refca.refused import Refused
-from refca.segmentation_evaluation import COLUMNS, WAYS, Curves
 
 
 def write_curves(path: Path, measured: dict[str, Curves]) -> None:

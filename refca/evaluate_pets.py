@@ -6,6 +6,7 @@ Source: the paper, section 5 and appendix; `spec/programs.md`.
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,9 @@ from refca.curves_file import read_curves, write_curves
 from refca.data import CLASSES, Photographs, load
 from refca.experiment import PETS, PetsExperiment
 from refca.files import replacing
+from refca.pets_evaluation import WAYS, Curves, curves, iou_at, summary, unmeasured
 from refca.programs import choose_backend, describe_backend, progress_bar, warm_up
 from refca.refused import Refused
-from refca.segmentation_evaluation import WAYS, Curves, curves, iou_at, summary
 
 PICTURES = (
     "curves.png",
@@ -38,10 +39,10 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     assert isinstance(experiment, PetsExperiment)
     if flags.dataset not in (None, PETS):
         raise Refused(f"weights of photographs are measured on {PETS}, not on {flags.dataset}")
-    cell, size = experiment.cell, flags.size or experiment.size
+    cell, size = experiment.cell, experiment.size if flags.size is None else flags.size
     if size % cell.stride:
         raise Refused(f"--size must be a multiple of the stride of these cells, {cell.stride}; got {size}")
-    photographs = load(PETS, flags.data, size=size).test
+    photographs = load(PETS, flags.data, size=size, splits=("test",)).test
     samples = number(flags, "samples", len(photographs), len(photographs))
     curve_samples = number(flags, "curve_samples", min(64, samples), len(photographs))
     at = steps_of(flags.at)
@@ -73,6 +74,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
             seed=flags.seed,
             tick=bar.update,
         )
+    if sentence := unmeasured(at, ious, measured):
+        print(f"refca: {sentence}", file=sys.stderr)
     values: dict[str, Any] = summary(at, ious)
     setting = {"model": str(flags.model), "dataset": PETS, "size": size, "samples": samples, "at": at}
     setting |= {"curve_samples": curve_samples, "steps": flags.steps, "every": flags.every}
@@ -103,7 +106,7 @@ def film(
     flags: Namespace,
 ) -> None:
     """segmentation.png and hidden.png of photographs that stay; replaced.png and animation.gif of others."""
-    from refca import segmentation_film as pictures
+    from refca import pets_film as pictures
 
     cell, every = experiment.cell, flags.every
     stay, change = flags.steps, min(flags.steps, pictures.SEGMENTS * every)
@@ -155,7 +158,7 @@ def compare(measured: list[Path], out: Path) -> None:
 
 def draw(runs: dict[str, dict[str, Curves]], out: Path, name: str) -> None:
     """NAME.png with IoU, and NAME-magnitudes.png with the gate and the paper's norms."""
-    from refca.segmentation_figures import iou_curves, magnitude_curves
+    from refca.pets_figures import iou_curves, magnitude_curves
 
     iou_curves(runs, out / f"{name}.png")
     magnitude_curves(runs, out / f"{name}-magnitudes.png")

@@ -10,26 +10,24 @@ from typing import Any
 import numpy as np
 
 from refca.adam import Adam
-from refca.cell import Array, Cell, Params
 from refca.checkpoint import Progress
 from refca.data import Photographs, load
 from refca.experiment import PetsExperiment
 from refca.metrics import iou, said
 from refca.persistence import Colony, counted, decide, keep_probability, loss_weights, renew
+from refca.pets_evaluation import IOUS, gates
 from refca.programs import warm_up
 from refca.randomness import Streams
-from refca.step import gate, look, readout, think
-from refca.strides import encode
+from refca.step import readout
 from refca.training import Trained, begin_params
 
-COLUMNS = ("iou_background", "iou_object", "iou_boundary", "gate")
+COLUMNS = (*IOUS, "gate")
 SHOWN = "iou_object"
-GATED = 4  # samples that the gate is measured on
 
 
 def load_samples(experiment: PetsExperiment, folder: str | None) -> Photographs:
     """The training photographs. Raises Refused if they are not there, damaged, or not of this size."""
-    return load("pets", folder, size=experiment.size).train
+    return load("pets", folder, size=experiment.size, splits=("train",)).train
 
 
 def prepare(experiment: PetsExperiment, backend: Any) -> None:
@@ -89,19 +87,14 @@ def measure(
     experiment: PetsExperiment, backend: Any, progress: Progress, trained: Trained
 ) -> dict[str, float]:
     """IoU of each class in the batch's last state, after the update, over the samples whose last step counts;
-    and the mean gate over the cells of the first four samples. NaN where there is none."""
+    and the mean gate of all cells in a step from it. NaN where there is none."""
+    cell, gate = experiment.cell, np.array(np.nan)
+    if cell.resettable:
+        gate = gates(cell, progress.params, backend, trained.image, trained.state)
     params = {name: backend.asnumpy(x) for name, x in progress.params.items()}
-    image, target, state = map(backend.asnumpy, (trained.image, trained.target, trained.state))
+    target, state = backend.asnumpy(trained.target), backend.asnumpy(trained.state)
     assert isinstance(progress.kept, Colony)
     old = counted(progress.kept.age - 1, 1, experiment.target)[0]
-    predicted = said(readout(experiment.cell, params, state))
-    ious = iou(predicted[old], target[old], experiment.cell.labels)
-    values = [*ious, mean_gate(experiment.cell, params, image[:GATED], state[:GATED])]
-    return dict(zip(COLUMNS, map(float, values), strict=True))
-
-
-def mean_gate(cell: Cell, params: Params, image: Array, state: Array) -> float:
-    """The mean over samples and cells of how far each would reset itself, 0 to 1; NaN without a gate."""
-    if not cell.resettable:
-        return float("nan")
-    return float(gate(params, think(cell, params, look(encode(cell, params, image), state))).mean())
+    predicted = said(readout(cell, params, state))
+    ious = iou(predicted[old], target[old], cell.labels)
+    return dict(zip(COLUMNS, map(float, (*ious, gate.mean())), strict=True))

@@ -23,6 +23,7 @@ from refca.experiment import (
 )
 from refca.files import replacing
 from refca.metrics_file import EVERY, MetricsFile, read_metrics
+from refca.persistence import Colony
 from refca.programs import (
     add_common_flags,
     choose_backend,
@@ -127,6 +128,11 @@ def train(flags: Namespace) -> int:
             raise Refused(
                 f"the run in {out} learned from other {experiment.learned} than those of "
                 f"{experiment.dataset} here"
+            )
+        if isinstance(progress.kept, Colony) and progress.kept.photo.max() >= len(samples):
+            raise Refused(
+                f"{out / 'checkpoint.safetensors'}: its colony has photograph {progress.kept.photo.max()}, "
+                f"and there are {len(samples)}, counted from 0"
             )
     else:
         experiment = load_experiment(flags.experiment or DEFAULT).with_(**changes)

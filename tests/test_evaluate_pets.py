@@ -21,9 +21,7 @@ from refca.curves_file import read_curves, write_curves
 from refca.data import CLASSES, Dataset, Photographs
 from refca.experiment import DigitsExperiment, PetsExperiment
 from refca.metrics import overlaps, ratio
-from refca.randomness import Streams
-from refca.refused import Refused
-from refca.segmentation_evaluation import (
+from refca.pets_evaluation import (
     COLUMNS,
     IOUS,
     LEAP,
@@ -35,8 +33,11 @@ from refca.segmentation_evaluation import (
     shifted,
     shown,
     summary,
+    unmeasured,
 )
-from refca.segmentation_film import Film, record, replaced_grid
+from refca.pets_film import Film, record, replaced_grid
+from refca.randomness import Streams
+from refca.refused import Refused
 from refca.step import gate, look, think
 from refca.strides import encode
 
@@ -230,14 +231,63 @@ def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
         read_curves(tmp_path / "evaluation.csv")
 
 
+# states that are not finite
+
+
+def exploding() -> tuple[refca.Cell, dict[str, Any]]:
+    """A cell that multiplies its state by about 1e10 in every step, beyond float32 in the fourth."""
+    cell = refca.Cell(
+        3, 3, 6, 3, hidden_layers=0, biases=False, fire_rate=1.0, residual=False, normal_start=True
+    )
+    params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
+    params["perceive.weight"][1, 1, 3:] = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
+    params["update.weight"][:] = 1e10 * np.concatenate([np.eye(3), -np.eye(3)])
+    return cell, params
+
+
+def test_nothing_is_measured_once_states_are_not_finite() -> None:
+    cell, params = exploding()
+    given = (cell, params, reference, random_photographs())
+    with np.errstate(all="ignore"):
+        ious = iou_at(*given, samples=3, at=[1, 3, 4, 9])
+        found = curves(*given, samples=3, steps=9)
+        film = record(*given, "kept", steps=9)
+    assert np.isnan(ious).all(axis=1).tolist() == [False, False, True, True]
+    for way, curve in found.items():
+        for name in (*IOUS, "state", "state_change"):
+            assert np.isnan(curve[name]).tolist() == [False] * 3 + [True] * 6, (way, name)
+    assert [bool((labels == -1).any()) for labels in film.said] == [False] * 3 + [True]  # steps 0, 1, 2, 5
+    assert unmeasured([1, 3, 4, 9], ious, found) == (
+        "states stopped being finite, of all samples by step 4, of those kept by step 4, of those replaced "
+        "by step 4, of those shifted by step 4; nothing is measured from there on"
+    )
+    assert unmeasured([1, 3], ious[:2], {}) is None
+
+
 # adversarial images
+
+
+def test_an_adversarial_image_is_asked_for_at_the_steps_that_count_in_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = []
+
+    def spy(*given: Any, **settings: Any) -> Any:
+        weights.append(given[6])
+        return 0.0, {"image": np.zeros_like(given[3])}, given[4]
+
+    monkeypatch.setattr(reference, "loss_and_grads", spy)
+    monkeypatch.setattr(adversarial, "ITERATIONS", 1)
+    adversarial.attack(*copying_cell(), reference, random_photographs(2), 1)
+    counts = weights[0] > 0
+    assert counts[:, 0].tolist() == [False] * 13 + [True] * 27  # steps 14 to 40 are later than 40/3
+    np.testing.assert_allclose(weights[0].sum(), 1, rtol=1e-6)
 
 
 def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(adversarial, "STEPS", 2)
-    monkeypatch.setattr(adversarial, "COUNTED", 1)
     cell, params = copying_cell()
     photographs = random_photographs(2, 9)
     found = adversarial.attack(cell, params, reference, photographs, 1)
@@ -259,7 +309,7 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Photographs:
     photographs = random_photographs(40, 16)
-    monkeypatch.setattr(evaluate_pets, "load", lambda *_, size: Dataset("pets", photographs, photographs))
+    monkeypatch.setattr(evaluate_pets, "load", lambda *_, **__: Dataset("pets", "not read", photographs))
     return photographs
 
 
@@ -296,6 +346,24 @@ def test_it_writes_numbers_and_pictures_into_the_run(
         with Image.open(out / name) as picture:
             picture.verify()
     assert "at step 3" in capsys.readouterr().out
+
+
+def test_it_says_where_states_stopped_being_finite(
+    tmp_path: Path, data: Photographs, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(adversarial, "ITERATIONS", 1)
+    weights = trained(tmp_path / "run", resettable=False, residual=False, norm="none")
+    experiment = PetsExperiment(size=16, state=4, hidden=4, resettable=False, residual=False, norm="none")
+    params = {name: 1e12 * x for name, x in random_params(experiment.cell).items()}
+    save_weights(weights, experiment, params, 7)
+    with np.errstate(all="ignore"):
+        assert evaluate.main([str(weights), *FEW, "--samples", "2", "--adversarial"]) == 0
+    assert "refca: states stopped being finite, of all samples by step " in capsys.readouterr().err
+    values = json.loads((weights.parent / "evaluation.json").read_text())
+    assert [values[f"{name}_at_3"] for name in IOUS] == [None] * 3
+    assert values["adversarial_iou_background_before"] is None
+    with (weights.parent / "evaluation.csv").open() as file:
+        assert {row["iou_object"] for row in csv.DictReader(file) if row["step"] == "5"} == {""}
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path, data: Photographs) -> None:
@@ -381,6 +449,8 @@ def test_a_size_that_the_stride_does_not_divide_is_refused(tmp_path: Path, capsy
     weights = trained(tmp_path / "run", stride=4)
     said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "18"]))
     assert "--size must be a multiple of the stride of these cells, 4; got 18" in said
+    said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "0"]))
+    assert "pets come at the sizes 48, 96, 384, got 0" in said
 
 
 @pytest.mark.parametrize("flag", ["--at=40", "--adversarial", "--curve-samples=3", "--compare=runs/x"])
@@ -405,12 +475,21 @@ def test_a_film_of_cells_with_batch_norm_is_of_a_whole_slice() -> None:
         few = replace(photographs, pixels=photographs.pixels[:9], trimaps=photographs.trimaps[:9])
         films = [record(cell, random_params(cell), reference, p, "kept", steps=3) for p in (photographs, few)]
         assert np.array_equal(films[0].said[-1], films[1].said[-1]) == alike
-        assert films[0].said.shape == (4, 8, 8, 8)
+        assert films[0].said.shape == (3, 8, 8, 8)
+
+
+def test_a_film_keeps_the_steps_that_are_drawn() -> None:
+    cell, photographs = small_cell(), random_photographs(2)
+    for way, steps in (("kept", [0, 1, 2, 5]), ("replaced", list(range(8)))):
+        film = record(cell, random_params(cell), reference, photographs, way, steps=7, every=3)
+        assert film.step.tolist() == steps
+        assert len(film.said) == len(film.state) == len(film.which) == len(steps)
 
 
 def test_photographs_shown_for_fewer_steps_than_are_drawn(tmp_path: Path) -> None:
     T, B, S = 8, 2, 8
     film = Film(
+        step=np.arange(T),
         said=np.zeros((T, B, S, S), int),
         which=np.array([0, 0, 0, 0, 1, 1, 1, 2]),
         image=np.zeros((3, B, S, S, 3)),

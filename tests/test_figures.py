@@ -29,11 +29,11 @@ from refca.palette import (
     paint,
     signed,
 )
+from refca.pets_evaluation import COLUMNS, WAYS
+from refca.pets_figures import iou_curves, magnitude_curves
+from refca.pets_film import Film
+from refca.pets_film import write_animation as write_photographs
 from refca.refused import Refused
-from refca.segmentation_evaluation import COLUMNS
-from refca.segmentation_figures import WAYS, iou_curves, magnitude_curves
-from refca.segmentation_film import Film
-from refca.segmentation_film import write_animation as write_photographs
 
 Frames = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -285,7 +285,8 @@ def film(T: int = 4, B: int = 2, side: int = 12) -> Film:
     rng = np.random.default_rng(0)
     image = rng.uniform(-1, 1, (2, B, side, side, 3))
     said = rng.integers(0, 3, (T, B, side, side))
-    return Film(said, np.arange(T) // 3, image, said[:2], None, rng.normal(size=(T, side, side, 2)))
+    state = rng.normal(size=(T, side, side, 2))
+    return Film(np.arange(T), said, np.arange(T) // 3, image, said[:2], None, state)
 
 
 def test_an_animation_of_photographs_fits_a_gif_whatever_their_colours(tmp_path: Path) -> None:
@@ -345,18 +346,20 @@ def measured(T: int = 50, gate: float = 0.5) -> dict[str, dict[str, np.ndarray]]
 
 
 def test_curves_of_photographs_of_one_run_or_of_several(tmp_path: Path) -> None:
-    nan = float("nan")
+    nan, endless = float("nan"), np.repeat([1.0, 9.0, np.inf, np.nan, np.inf], 10)
     for name, runs in {
         "one": {"": measured()},
         "two": {"a": measured(), "b": measured(T=30)},
         "ungated": {"": measured(gate=nan)},
         "half": {"a": measured(gate=nan), "b": measured()},
         "short": {"": measured(T=1)},
+        "diverged": {"": {way: curve | {"state": endless} for way, curve in measured().items()}},
+        "closed": {"": measured(gate=0.0)},
     }.items():
         iou_curves(runs, tmp_path / f"{name}.png")
         magnitude_curves(runs, tmp_path / f"{name}-magnitudes.png")
     sizes = {path.stem: decoded(path)[0][0].shape[:2] for path in tmp_path.iterdir()}
-    assert len({sizes[name] for name in ("one", "two", "short")}) == 1
+    assert len({sizes[name] for name in ("one", "two", "short", "diverged", "closed")}) == 1
     assert sizes["ungated-magnitudes"][1] < sizes["half-magnitudes"][1]  # without the gate's column
     two = decoded(tmp_path / "two.png")[0][0]
     assert count(two, (0, 0x72, 0xB2)) > 20

@@ -20,7 +20,7 @@ from server import Server, serving
 from refca.data import CLASSES, Dataset, Photographs, load
 from refca.data.pets import MD5, halved, pets
 from refca.data.pets_archives import read_archives
-from refca.data.pets_pack import read_pack, write_pack
+from refca.data.pets_pack import read_arrays, read_pack, read_split, write_pack
 from refca.data.photographs import in_order
 from refca.data.pictures import opened
 from refca.refused import Refused
@@ -230,6 +230,29 @@ def test_a_written_pack_reads_as_it_was(tmp_path: Path) -> None:
         assert again.fingerprint() == splits[split].fingerprint()
 
 
+def test_only_the_splits_asked_for_are_read(tmp_path: Path) -> None:
+    arrays = packed()
+    arrays["train_trimaps"][:] = 7  # refused if it is read
+    save(tmp_path / "pets_96.npz", arrays)
+    for size in (48, 96):
+        dataset = load("pets", tmp_path, size=size, splits=("test",))
+        assert len(dataset.test) == 3
+        with pytest.raises(Refused, match="these photographs were not asked for"):
+            _ = dataset.train
+    with pytest.raises(Refused, match="the label 7 in train_trimaps"):
+        load("pets", tmp_path, splits=("train",))
+    with pytest.raises(Refused, match="these photographs were not asked for"):
+        _ = load("pets", save(tmp_path / "b" / "pets_96.npz", packed()), splits=("train",)).test
+
+
+def test_photographs_that_are_in_order_are_not_copied(tmp_path: Path) -> None:
+    path = tmp_path / "pack.npz"
+    save(path, packed(8))
+    write_pack(path, read_pack(path, 8))
+    arrays = read_arrays(path, "test")
+    assert read_split(path, arrays, "test", 8).pixels is arrays["test_images"]
+
+
 def test_a_sample_of_384_has_photographs_to_test_on_only(tmp_path: Path) -> None:
     save(tmp_path / "pets_384_sample.npz", packed(384, ("test",)))
     dataset = load("pets", tmp_path, size=384)
@@ -265,6 +288,7 @@ def other_label(arrays: dict[str, np.ndarray]) -> None:
         (lambda a: a.pop("test_images_offsets"), "test_images_offsets .* do not cut"),
         (lambda a: a.update(test_images_offsets=np.arange(4)), "do not cut .* into 3 JPEG files"),
         (lambda a: a.update(test_images_jpeg=np.zeros(9)), "test_images_jpeg float64"),
+        (lambda a: a.update(test_images_jpeg=np.uint8(3)), r"test_images_jpeg uint8 \(\); needed are uint8"),
         (
             lambda a: a.update(train_trimaps=a["test_trimaps"]),
             r"uint8 \(3, 96, 96\); needed are .*\(5, 96, 96\)",

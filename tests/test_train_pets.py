@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refca import pets_training, train
+from refca import pets_training, reference, train
 from refca.cell import init_params
 from refca.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from refca.data import Dataset, Photographs
@@ -23,6 +23,8 @@ from refca.experiment import (
 )
 from refca.metrics_file import read_metrics
 from refca.persistence import Colony
+from refca.step import gate, look, think
+from refca.strides import encode
 
 Capture = pytest.CaptureFixture[str]
 SIZE, STEPS = 8, 42
@@ -45,7 +47,7 @@ def photographs(count: int, seed: int = 0) -> Photographs:
 def tiny_photographs() -> Iterator[None]:
     dataset = Dataset("pets", photographs(7), photographs(3, seed=1))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pets_training, "load", lambda name, folder, size: dataset)
+        patched.setattr(pets_training, "load", lambda name, folder, **_: dataset)
         yield
 
 
@@ -149,6 +151,19 @@ def test_what_is_always_kept_is_never_renewed(tmp_path: Path) -> None:
     assert progress.kept.age.tolist() == [18, 18, 18]
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_the_gate_in_the_log_is_that_of_the_whole_batch(norm: str) -> None:
+    experiment = PetsExperiment(size=SIZE, norm=norm, state=5, hidden=6, batch=6)
+    samples = photographs(7)
+    progress = pets_training.begin(experiment, reference, samples)
+    progress.params |= {"gate.weight": progress.params["update.weight"][:, :1]}
+    trained = pets_training.train_step(experiment, reference, samples, progress)
+    cell, params = experiment.cell, progress.params
+    hidden = think(cell, params, look(encode(cell, params, trained.image), trained.state))
+    measured = pets_training.measure(experiment, reference, progress, trained)
+    assert measured["gate"] == pytest.approx(float(gate(params, hidden).mean()), rel=1e-5)
+
+
 def test_frozen_filters_stay_and_a_cell_without_a_gate_has_none(tmp_path: Path) -> None:
     out = run(tmp_path / "run", "--frozen-filters", "--no-resettable")
     experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
@@ -220,13 +235,23 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(
             "its colony is not one of 3 photographs",
         ),
         (replace(progress, kept=replace(colony, state=colony.state[:, 1:])), "its colony is not one of 3"),
+        (
+            replace(progress, kept=replace(colony, state=colony.state.astype(np.float64))),
+            "its colony is not one of 3 photographs, float32 states and ages",
+        ),
         (replace(progress, kept=replace(colony, photo=-1 - colony.photo)), "its colony is not one of 3"),
+        (
+            replace(progress, kept=replace(colony, photo=np.array([0, 7, 6]))),
+            "its colony has photograph 7, and there are 7, counted from 0",
+        ),
         (replace(progress, updates=0), "Adam's moments are not those of the parameters"),
         (replace(progress, data="others"), "learned from other photographs than those of pets here"),
     ):
         save_checkpoint(tmp_path / "checkpoint.safetensors", experiment, wrong)
         assert train.main(resumed) == 2
-        assert words in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert words in said
+        assert str(tmp_path) in said
 
 
 def test_a_run_is_not_resumed_as_one_of_the_other_kind(whole: Path, capsys: Capture) -> None:

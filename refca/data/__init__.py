@@ -11,6 +11,7 @@ Source: the article, "Model"; the paper's experiments; `spec/data.md`.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -25,20 +26,28 @@ NAMES = ("mnist", "optdigits", "optdigits-28", "pets")
 
 @overload
 def load(
-    name: Literal["pets"], folder: Path | str | None = ..., *, size: int = ...
+    name: Literal["pets"], folder: Path | str | None = ..., *, size: int = ..., splits: Collection[str] = ...
 ) -> Dataset[Photographs]: ...
 
 
 @overload
-def load(name: str, folder: Path | str | None = ..., *, size: int = ...) -> Dataset[Any]: ...
+def load(
+    name: str, folder: Path | str | None = ..., *, size: int = ..., splits: Collection[str] = ...
+) -> Dataset[Any]: ...
 
 
-def load(name: str, folder: Path | str | None = None, *, size: int = 48) -> Dataset[Any]:
+def load(
+    name: str,
+    folder: Path | str | None = None,
+    *,
+    size: int = 48,
+    splits: Collection[str] = ("train", "test"),
+) -> Dataset[Any]:
     """The dataset of this name, one of NAMES: of Photographs for pets, of Split for the digits.
 
     `folder` is where its files are; None: the environment's REFCA_DATA; without that, the user's cache
     folder, into which missing files are downloaded. The optdigits need no files. `size` is the side of the
-    photographs in pixels, 48, 96 or 384; digits have the size that they have.
+    photographs in pixels, 48, 96 or 384, and `splits` what is read of them; digits are read whole.
     Raises Refused for an unknown name or size, and for files that are missing, damaged or cannot be
     downloaded.
     """
@@ -52,7 +61,7 @@ def load(name: str, folder: Path | str | None = None, *, size: int = 48) -> Data
     if name == "pets":
         from refca.data.pets import pets
 
-        return pets(Path(given) if given else None, size)
+        return pets(Path(given) if given else None, size, splits=splits)
     from refca.data.optdigits import optdigits
 
     return optdigits(28 if name == "optdigits-28" else None)

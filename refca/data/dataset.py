@@ -45,11 +45,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset(Generic[Samples]):
-    """A dataset's name, what it has to train on or the reason why it has none, and what is held out."""
+    """A dataset's name, what it has to train on and what is held out, each or the reason why it has none."""
 
     name: str
     training: Samples | str
-    test: Samples
+    held_out: Samples | str
 
     @property
     def train(self) -> Samples:
@@ -57,3 +57,10 @@ class Dataset(Generic[Samples]):
         if isinstance(self.training, str):
             raise Refused(self.training)
         return self.training
+
+    @property
+    def test(self) -> Samples:
+        """The samples held out. Raises Refused, with the reason, if there are none."""
+        if isinstance(self.held_out, str):
+            raise Refused(self.held_out)
+        return self.held_out

@@ -8,7 +8,7 @@ Letters: N photographs, S×S pixels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from refca.data.dataset import Dataset
 from refca.data.download import download, find, user_cache
 from refca.data.pets_archives import read_archives
-from refca.data.pets_pack import read_pack, write_pack
+from refca.data.pets_pack import SPLITS, read_pack, write_pack
 from refca.data.photographs import Photographs
 from refca.refused import Refused
 
@@ -34,6 +34,7 @@ def pets(
     folder: Path | None,
     size: int = 48,
     *,
+    splits: Collection[str] = SPLITS,
     base_url: str = BASE_URL,
     md5: Mapping[str, str] = MD5,
     cache: Path | None = None,
@@ -42,34 +43,42 @@ def pets(
 
     A folder has a pack or the official archives. `cache` is the user's cache folder unless given: into it
     missing archives are downloaded if no folder is named, and what was made of the official archives is
-    packed. `base_url` ends in a slash, and `md5` holds the hash of each archive there.
+    packed. Of a pack only `splits` are read. `base_url` ends in a slash, and `md5` holds the hash of each
+    archive there.
     Raises Refused for other sizes, and for files that are missing, damaged or cannot be downloaded.
     """
     if size not in SIZES:
         raise Refused(f"pets come at the sizes {', '.join(map(str, SIZES))}, got {size}")
     side = 96 if size == 48 else size
     cache = (cache or user_cache()) / "pets"
-    splits = named(folder, side, md5, cache) if folder else downloaded(side, base_url, md5, cache)
+    if folder:
+        found = named(folder, side, splits, md5, cache)
+    else:
+        found = downloaded(side, splits, base_url, md5, cache)
     if size != side:
-        splits = {split: halved(photographs) for split, photographs in splits.items()}
+        found = {split: halved(photographs) for split, photographs in found.items()}
     why = (
         f"{folder} has only test photographs of {size}×{size}; to train on that size put {ARCHIVES} there, "
         "or name no folder to have them downloaded"
     )
-    return Dataset("pets", splits.get("train", why), splits["test"])
+    unread = "these photographs were not asked for when the pets were loaded"
+    absent = {split: why if split in splits else unread for split in SPLITS}
+    return Dataset("pets", *(found.get(split, absent[split]) for split in SPLITS))
 
 
-def named(folder: Path, side: int, md5: Mapping[str, str], cache: Path) -> dict[str, Photographs]:
-    """The splits at side×side from a folder that the user named, in which nothing is ever written."""
+def named(
+    folder: Path, side: int, splits: Collection[str], md5: Mapping[str, str], cache: Path
+) -> dict[str, Photographs]:
+    """These splits at side×side from a folder that the user named, in which nothing is ever written."""
     folders = (folder, folder / "oxford_pets", folder / "pets")
     if pack := find([f"pets_{side}.npz"], folders):
-        return read_pack(pack, side)
+        return read_pack(pack, side, splits)
     archives = [path for path in (find([name], folders) for name in md5) if path]
     if len(archives) == len(md5):
         original = [md5_of(path) for path in archives] == list(md5.values())
-        return unpacked(archives, side, cache if original else None)
+        return unpacked(archives, side, splits, cache if original else None)
     if side == 384 and (sample := find(["pets_384_sample.npz"], folders)):
-        return read_pack(sample, side, ("test",))
+        return read_pack(sample, side, {"test"} & set(splits))
     looked = ", ".join(map(str, folders))
     raise Refused(
         f"neither pets_{side}.npz nor both {ARCHIVES} are in one of {looked}; put them there, "
@@ -77,32 +86,36 @@ def named(folder: Path, side: int, md5: Mapping[str, str], cache: Path) -> dict[
     )
 
 
-def downloaded(side: int, base_url: str, md5: Mapping[str, str], cache: Path) -> dict[str, Photographs]:
-    """The splits at side×side from the cache, after downloading the archives if they are needed."""
+def downloaded(
+    side: int, splits: Collection[str], base_url: str, md5: Mapping[str, str], cache: Path
+) -> dict[str, Photographs]:
+    """These splits at side×side from the cache, after downloading the archives if they are needed."""
     if (pack := cache / f"pets_{side}.npz").is_file():
-        return read_pack(pack, side)
+        return read_pack(pack, side, splits)
     instead = f"{ARCHIVES}, or pets_{side}.npz,"
     paths = {name: cache / name for name in md5}
     for name, path in paths.items():
         if not path.is_file():
             download(base_url + name, md5[name], path, instead=instead)
-    return unpacked(list(paths.values()), side, cache)
+    return unpacked(list(paths.values()), side, splits, cache)
 
 
-def unpacked(archives: list[Path], side: int, cache: Path | None) -> dict[str, Photographs]:
-    """The splits in the two archives; for original ones from their pack in the cache, made if it isn't there.
+def unpacked(
+    archives: list[Path], side: int, splits: Collection[str], cache: Path | None
+) -> dict[str, Photographs]:
+    """These splits of the two archives; of original ones from their pack in the cache, made if there is none.
 
     A cache that cannot be written is done without.
     """
     pack = cache / f"pets_{side}.npz" if cache else None
     if pack and pack.is_file():
-        return read_pack(pack, side)
+        return read_pack(pack, side, splits)
     images, annotations = archives
-    splits = read_archives(images, annotations, side)
+    found = read_archives(images, annotations, side)
     if pack:
         with suppress(OSError):
-            write_pack(pack, splits)
-    return splits
+            write_pack(pack, found)
+    return {split: found[split] for split in splits}
 
 
 def halved(photographs: Photographs) -> Photographs:

@@ -30,8 +30,7 @@ def read_pack(path: Path, size: int, splits: Iterable[str] = SPLITS) -> dict[str
 
     Raises Refused, naming the file, if it cannot be read, is damaged, or holds something else.
     """
-    arrays = read_arrays(path)
-    return {split: read_split(path, arrays, split, size) for split in splits}
+    return {split: read_split(path, read_arrays(path, split), split, size) for split in splits}
 
 
 def write_pack(path: Path, splits: Mapping[str, Photographs]) -> None:
@@ -45,13 +44,13 @@ def write_pack(path: Path, splits: Mapping[str, Photographs]) -> None:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz file. Raises Refused."""
+def read_arrays(path: Path, split: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz file that belong to a split. Raises Refused."""
     try:
         with zipfile.ZipFile(path) as file:  # np.load would take other files too
             names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+            return {name: arrays[name] for name in names if name.startswith(f"{split}_")}
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError) as error:
@@ -70,10 +69,12 @@ def read_split(path: Path, arrays: Mapping[str, np.ndarray], split: str, size: i
         pixels = decoded(path, arrays, split, names, size)
     else:
         pixels = checked(path, arrays, f"{split}_images", (N, size, size, 3))
-    place = {name: i for i, name in enumerate(names)}
     ordered = in_order(names)
-    order = [place[name] for name in ordered]
-    return Photographs(pixels[order], trimaps[order], tuple(ordered))
+    if ordered != names:
+        place = {name: i for i, name in enumerate(names)}
+        order = [place[name] for name in ordered]
+        pixels, trimaps = pixels[order], trimaps[order]
+    return Photographs(pixels, trimaps, tuple(ordered))
 
 
 def read_names(path: Path, arrays: Mapping[str, np.ndarray], split: str) -> list[str]:
@@ -96,7 +97,7 @@ def checked(
     array = arrays.get(name)
     if array is None:
         raise Refused(f"{path} is not a whole pack of photographs: it has no {name}")
-    if array.dtype != np.uint8 or array.shape != (shape or array.shape[:1]):
+    if array.dtype != np.uint8 or array.shape != (shape or (array.size,)):
         raise Refused(
             f"{path} has {name} {array.dtype} {array.shape}; needed are uint8 {shape or '(bytes,)'}"
         )

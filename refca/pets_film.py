@@ -19,7 +19,7 @@ from refca.data import Photographs
 from refca.figures import tile_grid
 from refca.metrics import said
 from refca.palette import SEGMENTATION, SIGNED, in_colour, in_few_colours, lay_over, signed
-from refca.segmentation_evaluation import SLICE, follow
+from refca.pets_evaluation import SLICE, follow
 from refca.tiles import enlarge, fitting
 
 SHOWN = (0, 1, 2, 5, 10, 20, 40, 100, 200, 400)  # steps in the still pictures
@@ -33,14 +33,15 @@ COLOURS = 150  # of all photographs of an animation together
 
 
 class Film(NamedTuple):
-    """Moment t is the one after t steps."""
+    """Moment t is the one after step[t] steps."""
 
-    said: np.ndarray  # (T, B, S, S) uint8, the label of each pixel
+    step: np.ndarray  # (T,)
+    said: np.ndarray  # (T, B, S, S) int8, the label of each pixel; -1 where its cell's logits are not finite
     which: np.ndarray  # (T,) the number, below N, of what is shown
     image: np.ndarray  # (N, B, S, S, 3)
     target: np.ndarray  # (N, B, S, S)
     gate: np.ndarray | None  # (T, H, W), of the first sample; zero at first
-    state: np.ndarray  # (T, H, W, channels), of the first sample, a few
+    state: np.ndarray  # (T, H, W, channels), of the first sample, a few; if photographs are replaced none
 
 
 def record(
@@ -55,7 +56,7 @@ def record(
     seed: int = 0,
     tick: Callable[[int], object] = lambda done: None,
 ) -> Film:
-    """The first photographs of the set over `steps` steps, kept or replaced.
+    """The first photographs of the set over `steps` steps, kept or replaced: of those kept, the steps SHOWN.
 
     With batch norm a whole slice is moved, of which the first are filmed. `tick` is called with 1 a moment.
     """
@@ -66,26 +67,33 @@ def record(
     images: list[np.ndarray] = []
     targets: list[np.ndarray] = []
     frames = []
-    for m in moments:
+    channels = CHANNELS if way == "kept" else 0
+    for t, m in enumerate(moments):
+        tick(1)
+        if way == "kept" and t not in SHOWN:
+            continue
         if not images or m.image is not images[-1]:
             images.append(m.image)
             targets.append(m.target)
         gate = np.zeros(m.state.shape[1:3]) if m.gate is None else m.gate[0]
-        labels = said(m.logits[:FILMED]).astype(np.uint8)
-        frames.append((labels, len(images) - 1, gate, m.state[0, ..., :CHANNELS]))
-        tick(1)
-    labels, which, gates, state = (np.stack(arrays) for arrays in zip(*frames, strict=True))
+        labels, state = said_if_finite(m.logits[:FILMED]), m.state[0, ..., :channels]
+        frames.append((t, labels, len(images) - 1, np.nan_to_num(gate), np.nan_to_num(state)))
+    step, labels, which, gates, state = (np.stack(arrays) for arrays in zip(*frames, strict=True))
     image, target = (np.stack(arrays)[:, :FILMED] for arrays in (images, targets))
-    return Film(labels, which, image, target, gates if cell.resettable else None, state)
+    return Film(step, labels, which, image, target, gates if cell.resettable else None, state)
+
+
+def said_if_finite(logits: np.ndarray) -> np.ndarray:
+    """The label that each pixel's cell says, int8; -1 where its logits are not finite."""
+    return np.where(np.isfinite(logits).all(axis=-1), said(logits), -1).astype(np.int8)
 
 
 def segmentation_grid(film: Film, path: Path) -> None:
     """Rows of photographs that stay; columns: photograph, trimap, what cells say after SHOWN steps."""
-    steps = [t for t in SHOWN if t < len(film.said)]
     image = film.image[0, :ROWS]
     columns = [in_colour(image), lay_over(SEGMENTATION, film.target[0, :ROWS], image)]
-    columns += [lay_over(SEGMENTATION, film.said[t, :ROWS], image) for t in steps]
-    heads = ["image", "truth", f"step {steps[0]}", *map(str, steps[1:])]
+    columns += [lay_over(SEGMENTATION, labels[:ROWS], image) for labels in film.said]
+    heads = ["image", "truth", f"step {film.step[0]}", *map(str, film.step[1:])]
     tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, "cells say")
 
 
@@ -108,16 +116,15 @@ def replaced_grid(film: Film, path: Path, every: int) -> None:
 
 def hidden_grid(film: Film, path: Path) -> None:
     """What the cells of one photograph say, their gate and some of their state, after SHOWN steps."""
-    steps = [t for t in SHOWN if t < len(film.said)]
     stride = film.said.shape[-1] // film.state.shape[1]
-    labels = lay_over(SEGMENTATION, film.said[steps, 0], film.image[film.which[steps], 0])
+    labels = lay_over(SEGMENTATION, film.said[:, 0], film.image[film.which, 0])
     rows = {}
     if film.gate is not None:
-        rows["gate"] = signed(MOST * film.gate[steps], MOST)
+        rows["gate"] = signed(MOST * film.gate, MOST)
     for channel in range(film.state.shape[-1]):
-        rows[f"state {channel}"] = signed(film.state[steps, ..., channel], MOST)
+        rows[f"state {channel}"] = signed(film.state[..., channel], MOST)
     tiles = np.stack([labels, *(enlarge(row, stride) for row in rows.values())], axis=1)
-    heads = [f"step {steps[0]}", *map(str, steps[1:])]
+    heads = [f"step {film.step[0]}", *map(str, film.step[1:])]
     key = "state; of the gate, 1 is full" if film.gate is not None else "state"
     tile_grid(path, sized(tiles), heads, SIGNED, key, names=["labels", *rows])
 

@@ -2,7 +2,8 @@
 
 States move on the backend, and so are gates worked out; the rest is measured on NumPy arrays. Photographs are
 moved in slices of 32, the paper's batch, over which a cell with batch norm takes its statistics: the last
-slice is smaller unless 32 divides the number of photographs.
+slice is smaller unless 32 divides the number of photographs. From the step after which a state is not finite
+nothing is measured: the argmax of NaN would pass for a label.
 
 Source: the paper, section 5 (IoU), Figures 2 and 11 (changing photographs), 15 (gate), 16 to 19 (norms);
 `spec/programs.md`.
@@ -55,13 +56,15 @@ def iou_at(
     seed: int = 0,
     tick: Callable[[int], object] = lambda done: None,
 ) -> np.ndarray:
-    """IoU of each class after each of the steps `at`, ascending; (len(at), L) float64, NaN for none.
+    """IoU of each class after each of the steps `at`, ascending; (len(at), L) float64, NaN for none, and for
+    all classes once a state is not finite.
 
     Accumulated over all pixels of the first `samples` photographs, each from its own initial state.
     `tick` is called with the number of photographs times steps that have been moved.
     """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
     counts = np.zeros((len(at), 2, cell.labels), np.int64)  # intersection, union
+    measured = len(at)  # of them, those before a state was not finite
     for chosen in slices(samples):
         streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
         image = photographs.images(chosen)
@@ -69,10 +72,16 @@ def iou_at(
         image = backend.asarray(image)
         for i, step in enumerate(at):
             state = backend.evolve(cell, on_device, image, state, streams, step - done, start=done)
-            counts[i] += overlaps(said(readout(cell, params, backend.asnumpy(state))), target, cell.labels)
+            values = backend.asnumpy(state)
             tick(len(chosen) * (step - done))
             done = step
-    return ratio(counts[:, 0], counts[:, 1])
+            if i < measured and not np.isfinite(values).all():
+                measured = i
+            if i < measured:
+                counts[i] += overlaps(said(readout(cell, params, values)), target, cell.labels)
+    ious = ratio(counts[:, 0], counts[:, 1])
+    ious[measured:] = np.nan
+    return ious
 
 
 def curves(
@@ -94,12 +103,14 @@ def curves(
     while states go on; IoU is of the trimap of what is shown, accumulated over the photographs. "gate" is
     the mean over all cells of the gate in that step, NaN for a cell without one. "state" and "logits" are the
     mean absolute values after it, "state_change" and "logits_change" of what it changed: the paper's L1
-    norms, divided by the number of values. "changes" is how often photographs have changed.
+    norms, divided by the number of values. "changes" is how often photographs have changed. All but "step"
+    and "changes" are NaN once a state is not finite.
     """
     found = {}
     for way in WAYS:
         counts = np.zeros((steps, 2, cell.labels), np.int64)
         sums = np.zeros((steps, len(MAGNITUDES)))
+        measured = steps  # of them, those before a state was not finite
         for chosen in slices(samples):
             moments = follow(
                 cell,
@@ -115,12 +126,17 @@ def curves(
             )
             before = next(moments)
             for t, after in enumerate(moments):
+                if t == measured or not np.isfinite(after.state).all():
+                    measured = t
+                    tick(len(chosen) * (steps - t))
+                    break
                 known = after.target >= 0
                 counts[t] += overlaps(said(after.logits)[known], after.target[known], cell.labels)
                 sums[t] += len(chosen) * np.array(magnitudes(before, after))
                 before = after
                 tick(len(chosen))
         values = np.concatenate([ratio(counts[:, 0], counts[:, 1]), sums / samples], axis=1)
+        values[measured:] = np.nan
         step = np.arange(1, steps + 1)
         changes = (step - 1) // every * (way != "kept")
         found[way] = dict(zip(COLUMNS, (step, changes, *values.T), strict=True))
@@ -157,7 +173,9 @@ def follow(
         gate = gates(cell, on_device, backend, seen, state) if cell.resettable else None
         state = backend.evolve(cell, on_device, seen, state, streams, 1, start=t)
         values = backend.asnumpy(state)
-        yield Moment(gate, values, readout(cell, params, values), image, target)
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = readout(cell, params, values)
+        yield Moment(gate, values, logits, image, target)
 
 
 def shown(
@@ -213,6 +231,16 @@ def slices(samples: int) -> Iterator[np.ndarray]:
     """The numbers of the photographs of each slice."""
     for first in range(0, samples, SLICE):
         yield np.arange(first, min(first + SLICE, samples))
+
+
+def unmeasured(at: Sequence[int], ious: np.ndarray, found: dict[str, Curves]) -> str | None:
+    """A sentence on the steps from which nothing is measured, since states were not finite; None: all was."""
+    lost = {"of all samples": np.array(at)[np.isnan(ious).all(axis=1)]}
+    lost |= {f"of those {way}": curve["step"][np.isnan(curve["state"])] for way, curve in found.items()}
+    when = [f"{photographs} by step {steps[0]}" for photographs, steps in lost.items() if len(steps)]
+    if not when:
+        return None
+    return f"states stopped being finite, {', '.join(when)}; nothing is measured from there on"
 
 
 def summary(at: Sequence[int], ious: np.ndarray) -> dict[str, float | None]:

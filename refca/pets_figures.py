@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refca.figures import DARK, DASHES, GRAY, LINES, at_the_end, dress, new_figure, save
+from refca.pets_evaluation import IOUS, MAGNITUDES, WAYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WAYS = {
-    "kept": "photograph kept",
-    "replaced": "photograph replaced",
-    "shifted": "photograph shifted",
-}
-IOUS = {"iou_object": "Object", "iou_boundary": "Boundary", "iou_background": "Background"}
-MAGNITUDES = {
+TITLES = {
+    "iou_background": "Background",
+    "iou_object": "Object",
+    "iou_boundary": "Boundary",
     "gate": "Reset gate",
     "state": "State",
     "logits": "Logits",
@@ -36,39 +34,33 @@ Run = Mapping[str, Mapping[str, np.ndarray]]  # for each way, for each column, o
 def iou_curves(runs: Mapping[str, Run], path: Path | str) -> None:
     """A PNG of IoU over steps: a column for each class, a row for each way of showing photographs.
 
-    `runs` maps a name to what `segmentation_evaluation.curves` measured; the name of one alone is not shown.
+    `runs` maps a name to what `pets_evaluation.curves` measured; the name of one alone is not shown.
     Raises OSError from the disk.
     """
-    panels(runs, path, IOUS, "IoU, {way}", tops=[1, 1, 1])
+    panels(runs, path, dict.fromkeys(IOUS, 1.0), "IoU")
 
 
 def magnitude_curves(runs: Mapping[str, Run], path: Path | str) -> None:
     """The same of the mean gate, and of the mean absolute values of state, logits and their changes."""
     tops = {key: highest(runs, key) for key in MAGNITUDES}
-    known = {key: title for key, title in MAGNITUDES.items() if tops[key] is not None}
-    panels(runs, path, known, "mean, {way}", tops=[tops[key] for key in known])
+    known = {key: top for key, top in tops.items() if top is not None}
+    panels(runs, path, known or dict.fromkeys(MAGNITUDES, 1.0), "mean")
 
 
-def panels(
-    runs: Mapping[str, Run],
-    path: Path | str,
-    columns: Mapping[str, str],
-    seen: str,
-    tops: Sequence[float | None],
-) -> None:
-    """A row of panels for each of WAYS and a column for each of `columns`, each with the same height."""
-    figure = new_figure(4.4 * len(columns), 3.7 * len(WAYS))
-    for row, (way, words) in enumerate(WAYS.items()):
-        for column, (key, title) in enumerate(columns.items()):
-            axes = figure.add_subplot(len(WAYS), len(columns), row * len(columns) + column + 1)
-            dress(axes, title, seen.format(way=words))
+def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float], seen: str) -> None:
+    """A row of panels for each of WAYS, and a column for each key of `tops`, from zero to its top."""
+    figure = new_figure(4.4 * len(tops), 3.7 * len(WAYS))
+    for row, way in enumerate(WAYS):
+        for column, (key, top) in enumerate(tops.items()):
+            axes = figure.add_subplot(len(WAYS), len(tops), row * len(tops) + column + 1)
+            dress(axes, TITLES[key], f"{seen}, photograph {way}")
             mark_changes(axes, [run[way] for run in runs.values()])
             ends = []
             for i, (name, run) in enumerate(runs.items()):
                 colour, dash = LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
                 axes.plot(run[way]["step"], run[way][key], dash, color=colour, linewidth=2, label=name)
                 ends.append((float(run[way][key][-1]), f"{run[way][key][-1]:.2f}", colour))
-            axes.set_ylim(0, tops[column])
+            axes.set_ylim(0, top)
             at_the_end(axes, ends)
             if row == len(WAYS) - 1:
                 axes.set_xlabel("step", fontsize=13, color=GRAY)
@@ -81,9 +73,11 @@ def panels(
 
 
 def highest(runs: Mapping[str, Run], key: str) -> float | None:
-    """A little more than the highest value of any run and of any way; None if there is none."""
+    """A little more than the highest finite value of any run and of any way, 1 if that is 0; None if there
+    is none."""
     values = np.concatenate([run[way][key] for run in runs.values() for way in WAYS])
-    return 1.08 * float(np.nanmax(values)) if np.isfinite(values).any() else None
+    finite = values[np.isfinite(values)]
+    return 1.08 * float(finite.max()) or 1.0 if finite.size else None
 
 
 def mark_changes(axes: Axes, curves: Sequence[Mapping[str, np.ndarray]]) -> None:
