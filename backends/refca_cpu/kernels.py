@@ -391,21 +391,27 @@ def enter(pixels: Any, image: Any, state: Any, part: Any) -> None:
 def leave(array: Any, first: Any, pixels: Any, row: Any) -> None:
     """The reverse: array (b, H, W, ·) becomes the channels of flat padded pixels from `first` on."""
     b, H, W, channels = array.shape
+    source, target, C = flat(pixels), flat(array), pixels.shape[1]
+    end, run = np.uintp(0), np.uintp(channels)
     for i in range(b):
         for y in range(H):
             for x in range(W):
-                centre = (i * (H + 2) + y + 1) * row + x + 1
-                for c in range(channels):
-                    array[i, y, x, c] = pixels[centre, first + c]
+                start = np.uintp(((i * (H + 2) + y + 1) * row + x + 1) * C + first)
+                for c in range(run):
+                    target[end + np.uintp(c)] = source[start + np.uintp(c)]
+                end += run
 
 
 @njit(nogil=True, cache=True)
 def add_grid(pixels: Any, first: Any, row: Any, array: Any) -> None:
     """Add array (b, H, W, ·) to the channels of flat padded pixels from `first` on."""
     b, H, W, channels = array.shape
+    source, target, C = flat(array), flat(pixels), pixels.shape[1]
+    end, run = np.uintp(0), np.uintp(channels)
     for i in range(b):
         for y in range(H):
             for x in range(W):
-                centre = (i * (H + 2) + y + 1) * row + x + 1
-                for c in range(channels):
-                    pixels[centre, first + c] += array[i, y, x, c]
+                start = np.uintp(((i * (H + 2) + y + 1) * row + x + 1) * C + first)
+                for c in range(run):
+                    target[start + np.uintp(c)] += source[end + np.uintp(c)]
+                end += run

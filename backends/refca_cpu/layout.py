@@ -13,6 +13,7 @@ import numpy as np
 from refca.cell import Array, Cell, Params, param_shapes
 from refca.step import alive
 from refca_cpu import kernels
+from refca_cpu.room import Room
 
 NORMS = {
     "none": kernels.NO_NORM,
@@ -116,7 +117,7 @@ class Tape(NamedTuple):
     scale: Array  # (n+1, steps, P), the same of a norm over cells
 
     @classmethod
-    def empty(cls, cell: Cell, form: Form, updates: Updates, cells: int, dtype: Any) -> Tape:
+    def of(cls, cell: Cell, form: Form, updates: Updates, cells: int, dtype: Any, room: Room) -> Tape:
         """For these updates of a part of so many cells."""
         n, D, P, T = cell.hidden_layers + 1, cell.state_channels, cell.hidden_width, len(updates.offsets) - 1
         together, kept = form.norm == kernels.TOGETHER, len(updates.corner) if form.keep else 0
@@ -132,7 +133,8 @@ class Tape(NamedTuple):
             (n, rows if form.norm == kernels.CHANNEL else 0),
             (n, (T if form.keep else 1) if together else 0, P),
         )
-        return cls(*(np.empty(shape, dtype) for shape in shapes))
+        named = zip(cls._fields, shapes, strict=True)
+        return cls(*(room.empty(f"tape.{name}", shape, dtype) for name, shape in named))
 
 
 class Counted(NamedTuple):
@@ -142,10 +144,10 @@ class Counted(NamedTuple):
     states: Array  # (S, b, H, W, D)
 
     @classmethod
-    def of(cls, counts: Array, state: Array) -> Counted:
-        """Room for the steps that count, (T,) boolean, of a part's state (b, H, W, D)."""
+    def of(cls, counts: Array, shape: tuple[int, ...], dtype: Any, room: Room) -> Counted:
+        """For the steps that count, (T,) boolean, of a part whose state has this shape (b, H, W, D)."""
         slot = np.where(counts, np.cumsum(counts) - 1, -1)
-        return cls(slot, np.empty((int(counts.sum()), *state.shape), state.dtype))
+        return cls(slot, room.empty("states", (int(counts.sum()), *shape), dtype))
 
 
 class Part(NamedTuple):
@@ -179,13 +181,14 @@ class Part(NamedTuple):
         part: Array,
         updates: Updates,
         counted: Counted,
+        room: Room,
         pixels: Array | None = None,
     ) -> Part:
         """The samples `part` of a batch; `pixels` are those of the part's steps before, if there were any."""
         _, H, W, E = environment.shape
         dtype, D, P, b = state.dtype, cell.state_channels, cell.hidden_width, len(part)
         if pixels is None:
-            padded = np.empty((b, H + 2, W + 2, E + D), dtype)
+            padded = room.empty("pixels", (b, H + 2, W + 2, E + D), dtype)
             kernels.enter(padded, environment, state, part)
             pixels = padded.reshape(-1, E + D)
         together, keep = form.norm == kernels.TOGETHER, form.keep
@@ -193,24 +196,26 @@ class Part(NamedTuple):
         block = kernels.BLOCK
         widest = cells if together else int(np.diff(updates.offsets).max(initial=0))
         mixed = (len(pixels) if cell.depthwise else 0, P)
+        grad = room.empty("grad", (len(pixels) if keep else 0, E + D), dtype)
+        grad[...] = 0
         return cls(
             form,
             W + 2,
             cells,
             pixels,
-            np.zeros((len(pixels) if keep else 0, E + D), dtype),
+            grad,
             corners(b, H, W) if together else np.zeros(0, np.int64),
             updates,
-            Tape.empty(cell, form, updates, cells, dtype),
+            Tape.of(cell, form, updates, cells, dtype, room),
             counted,
             np.zeros((2, P), dtype),
             np.zeros((2, P), dtype),
-            np.empty((0 if cell.depthwise else block, 9 * (E + D)), dtype),
-            np.empty((block, P), dtype),
-            np.empty((block, D + cell.resettable), dtype),
-            np.empty(mixed, dtype),
-            np.empty(mixed if keep else (0, P), dtype),
-            np.empty((cell.hidden_layers + 1, widest if keep else 0, P), dtype),
+            room.empty("seen", (0 if cell.depthwise else block, 9 * (E + D)), dtype),
+            room.empty("hidden", (block, P), dtype),
+            room.empty("proposal", (block, D + cell.resettable), dtype),
+            room.empty("mixed", mixed, dtype),
+            room.empty("mixed_grad", mixed if keep else (0, P), dtype),
+            room.empty("felt_grad", (cell.hidden_layers + 1, widest if keep else 0, P), dtype),
         )
 
 

@@ -8,10 +8,11 @@ nothing. Source: the contract of `spec/backends.md`.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
@@ -25,6 +26,7 @@ from refca.step import alive
 from refca_cpu import blas, in_step, kernels
 from refca_cpu.layout import Counted, Form, Live, Packed, Part
 from refca_cpu.readout import loss_of
+from refca_cpu.room import Room
 from refca_cpu.strided import encoded, encoded_grad
 from refca_cpu.updates import Source, draw_updates, source_of
 
@@ -43,6 +45,7 @@ class Batch:
     environment: Array  # (B, H, W, E)
     state: Array  # (B, H, W, D)
     source: Source
+    own: threading.local = field(default_factory=threading.local)  # each thread's memory to work in
 
     @classmethod
     def of(
@@ -70,11 +73,20 @@ class Batch:
     def part(self, samples: Array, first: int, counts: Array, before: Part | None = None) -> Part:
         """A part at its steps from `first` on; `counts` (T,) says which count; it goes on from `before`."""
         cell, dtype, (_, H, W, _) = self.cell, self.state.dtype, self.environment.shape
-        live = Live.of(cell, self.environment[samples])
-        updates = draw_updates(cell, self.source, live, samples, first, len(counts), H * W, dtype)
-        counted = Counted.of(counts, self.state[samples])
+        live, room = Live.of(cell, self.environment[samples]), self.room()
+        updates = draw_updates(cell, self.source, live, samples, first, len(counts), H * W, dtype, room)
+        counted = Counted.of(counts, (len(samples), *self.state.shape[1:]), dtype, room)
         pixels = before.pixels if before else None
-        return Part.of(cell, self.form, self.environment, self.state, samples, updates, counted, pixels)
+        return Part.of(cell, self.form, self.environment, self.state, samples, updates, counted, room, pixels)
+
+    def room(self) -> Room:
+        """Memory for a part: this thread's, whose part before is done; its own where all parts go in step."""
+        if self.cell.norm == "batch":
+            return Room()
+        if not hasattr(self.own, "room"):
+            self.own.room = Room()
+        room: Room = self.own.room
+        return room
 
     def environments(self, part: Part, flat_pixels: Array) -> Array:
         """The environment's channels of a part's flat pixels, (b, H, W, E)."""

@@ -10,6 +10,7 @@ from refca.cell import Array, Cell
 from refca.randomness import NOISE, RESET, Draw, Randomness, Streams
 from refca_cpu import draws
 from refca_cpu.layout import Live, Updates
+from refca_cpu.room import Room
 
 Source: TypeAlias = Streams | dict[int, Draw]
 
@@ -22,7 +23,15 @@ def source_of(cell: Cell, randomness: Randomness, shape: Any, start: int, steps:
 
 
 def draw_updates(
-    cell: Cell, source: Source, live: Live, part: Array, first: int, steps: int, cells: int, dtype: Any
+    cell: Cell,
+    source: Source,
+    live: Live,
+    part: Array,
+    first: int,
+    steps: int,
+    cells: int,
+    dtype: Any,
+    room: Room,
 ) -> Updates:
     """The updates of the live cells of a part, samples of the batch, at `steps` steps from `first` on.
 
@@ -42,7 +51,7 @@ def draw_updates(
 
     def normals(used: Any, purpose: int, name: str) -> Array:
         """The numbers of this purpose for each update; none if they are not used."""
-        out = np.empty((len(who) if used else 0, cell.state_channels), dtype)
+        out = room.empty(name, (len(who) if used else 0, cell.state_channels), dtype)
         if not used:
             return out
         if isinstance(source, Streams):
@@ -51,7 +60,8 @@ def draw_updates(
             return out
         for i in range(steps):
             now = slice(offsets[i], offsets[i + 1])
-            out[now] = flat(getattr(source[first + i], name))[sample[who[now]], live.cell[who[now]]]
+            rows = np.asarray(getattr(source[first + i], name)).reshape(-1, cell.state_channels)
+            out[now] = rows.take((sample * cells + live.cell)[who[now]], axis=0)
         return out
 
     place = (live.sample * cells + live.cell)[who]
