@@ -46,7 +46,7 @@ bench-pets: $(INSTALLED)  ## the same for the segmentation automaton, with PyTor
 train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; resumes what was stopped
 	@$(call run,digits-l2-noise,digits-l2-noise)
 
-train-pets: $(INSTALLED)  ## segment photographs, measure, draw: runs/pets-48-small, in half an hour
+train-pets: $(INSTALLED)  ## segment photographs, measure, draw: runs/pets-48-small; about half an hour
 	@$(call run,pets-48-small,pets-48-small)
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
 
