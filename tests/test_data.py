@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import everything, md5s, write
 from server import Server, serving
 
 from refca.data import Split, load
@@ -39,21 +40,6 @@ def small_files() -> dict[str, bytes]:
         )
         for name, n in zip(NAMES, (5, 5, 3, 3), strict=True)
     }
-
-
-def md5s(files: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-
-
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def everything(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture(autouse=True)

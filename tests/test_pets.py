@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tarfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import Files, everything, md5s, write
 from PIL import Image
 from server import Server, serving
 
@@ -71,9 +71,6 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     return path.parent
 
 
-Files = dict[str, bytes]
-
-
 def official() -> tuple[Files, Files]:
     """What is in small archives of images and of annotations: pictures of many sizes, and other files."""
     rng = np.random.default_rng(0)
@@ -102,21 +99,6 @@ def archive(files: Files) -> bytes:
 @pytest.fixture(scope="module")
 def archives() -> Files:
     return {name: archive(files) for name, files in zip(MD5, official(), strict=True)}
-
-
-def md5s(archives: Files) -> dict[str, str]:
-    return {name: hashlib.md5(content).hexdigest() for name, content in archives.items()}
-
-
-def write(folder: Path, files: Files) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def everything(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.fixture
