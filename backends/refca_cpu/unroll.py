@@ -42,7 +42,7 @@ class Batch:
 
     cell: Cell
     form: Form
-    environment: Array  # (B, H, W, E)
+    levels: list[Array]  # the image, and what each layer of the encoder makes of it
     state: Array  # (B, H, W, D)
     source: Source
     own: threading.local = field(default_factory=threading.local)  # each thread's memory to work in
@@ -59,9 +59,13 @@ class Batch:
         steps: int,
         keep: bool,
     ) -> Batch:
-        environment = encoded(cell, params, image)[-1]
-        source = source_of(cell, randomness, environment.shape[:3], start, steps)
-        return cls(cell, Form.of(cell, state.dtype, keep), environment, state, source)
+        source = source_of(cell, randomness, state.shape[:3], start, steps)
+        return cls(cell, Form.of(cell, state.dtype, keep), encoded(cell, params, image), state, source)
+
+    @property
+    def environment(self) -> Array:
+        """(B, H, W, E)."""
+        return self.levels[-1]
 
     def split(self, most: int) -> list[Array]:
         """The samples of each part, at most `most` of 28×28; fewer of a larger grid."""
@@ -204,8 +208,7 @@ def loss_and_grads(
             done = over(learn, split)
     value, grads = total(cell, params, done)
     if whole:
-        levels = encoded(cell, params, image)
-        of_layers, of_image = encoded_grad(cell, params, levels, environment_grad, image_grad)
+        of_layers, of_image = encoded_grad(cell, params, batch.levels, environment_grad, image_grad)
         grads |= of_layers | ({"image": of_image} if image_grad else {})
     return value, grads | {name: np.zeros_like(params[name]) for name in frozen(cell)}, last
 
