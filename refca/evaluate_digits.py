@@ -19,7 +19,7 @@ from refca.evaluation import CURVES, Curves, evaluate, prefixes, summary
 from refca.experiment import DIGITS, DigitsExperiment
 from refca.files import replacing
 from refca.palette import get_palette
-from refca.programs import choose_backend, describe_backend, progress_bar, warm_up
+from refca.programs import announce, choose_backend, describe_backend, progress_bar, warm_up
 from refca.refused import Refused
 
 FILMED = 24
@@ -39,8 +39,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     if not 1 <= samples <= len(digits):
         raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {samples}")
     name, backend = choose_backend(flags.backend)
-    age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""
-    print(f"{describe_backend(name, backend)}; {flags.model}{age}")
+    announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     print(f"{dataset}, {samples:,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 

@@ -20,7 +20,7 @@ from refca.data import CLASSES, Photographs, load
 from refca.experiment import PETS, PetsExperiment
 from refca.files import replacing
 from refca.pets_evaluation import WAYS, Curves, curves, iou_at, summary, unmeasured
-from refca.programs import choose_backend, describe_backend, progress_bar, warm_up
+from refca.programs import announce, choose_backend, describe_backend, progress_bar, warm_up
 from refca.refused import Refused
 
 PICTURES = (
@@ -51,8 +51,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     if not 0 <= flags.shift < size:
         raise Refused(f"--shift goes from 0 to {size - 1} on photographs of {size}×{size}, got {flags.shift}")
     name, backend = choose_backend(flags.backend)
-    age = f", after {done:,} of {experiment.steps:,} training steps" if done is not None else ""
-    print(f"{describe_backend(name, backend)}; {flags.model}{age}")
+    announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     print(f"{PETS} at {size}×{size}, {samples:,} test photographs; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 

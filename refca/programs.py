@@ -12,6 +12,7 @@ import threading
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,12 @@ def describe_backend(name: str, backend: Any) -> str:
         return f"backend {name}"
     count = backend.threads()
     return f"backend {name} on {count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"
+
+
+def announce(backend: str, model: Path, done: int | None, steps: int) -> None:
+    """Say which weights are measured, after how many training steps where that is known, and on what."""
+    age = f", after {done:,} of {steps:,} training steps" if done is not None else ""
+    print(f"{backend}; {model}{age}")
 
 
 def warm_up(backend: Any, cell: Cell, loss: str | None = None, label_map: bool = False) -> None:

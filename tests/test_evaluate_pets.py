@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import Capture, sentence
 
 import refca
 from refca import adversarial, evaluate, evaluate_pets, reference
@@ -41,7 +41,6 @@ from refca.refused import Refused
 from refca.step import gate, look, think
 from refca.strides import encode
 
-Capture = pytest.CaptureFixture[str]
 FEW = ["--backend", "reference", "--at", "1,3", "--steps", "5", "--every", "2", "--shift", "1"]
 WRITTEN = {"evaluation.json", "evaluation.csv", *evaluate_pets.PICTURES}
 
@@ -408,15 +407,6 @@ def test_runs_that_have_been_measured_are_compared(
     runs[1].parent.rename(tmp_path / "else" / "first")
     assert evaluate.main([*given[:2], str(tmp_path / "else" / "first")]) == 2
     assert "two of these have the same name" in capsys.readouterr().err
-
-
-def sentence(capsys: Capture, program: Callable[[], int]) -> str:
-    """What a program that must exit with 2 says: one line."""
-    capsys.readouterr()
-    assert program() == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refca: ")]
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 @pytest.mark.parametrize(

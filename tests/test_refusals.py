@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import Capture, sentence
 
 import refca
 from refca import evaluate, programs, train
@@ -17,17 +17,7 @@ from refca.adam import Adam
 from refca.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from refca.pool import Pool
 
-Capture = pytest.CaptureFixture[str]
 SHORT = ["--experiment", "demo", "--steps", "12", "--batch", "4", "--pool", "8", "--unroll", "2"]
-
-
-def sentence(capsys: Capture, program: Callable[[], int]) -> str:
-    """What a program that must exit with 2 says: one line."""
-    capsys.readouterr()
-    assert program() == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refca: ")]
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 @pytest.fixture
