@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from refca.cell import Params
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+NORM_EPSILON = 1e-8  # added to the norm that a gradient is divided by
 DROPS = ((0.3, 30_000, 0.7), (0.7, 70_000, 0.9))  # least share of a run, the article's step, most share
 
 
@@ -40,7 +41,7 @@ class Adam:
 
 def normalised(grads: Params) -> Params:
     """Each parameter tensor's gradient divided by (its L2 norm + 1e-8)."""
-    return {name: grad / ((grad**2).sum() ** 0.5 + 1e-8) for name, grad in grads.items()}
+    return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}
 
 
 def learning_rate(rate: float, i: int, steps: int) -> float:

@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,75 +26,88 @@ from refca.backend import Unavailable
 from refca.cell import Array, Cell
 from refca.data.download import user_cache
 from refca.files import replacing
-from refca_cupy.layout import Unroll
 from refca_cupy.sources import source
 
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Werror", "-Wno-sign-compare")
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 
 
 class Emulator:
-    """A device of `unroll.py`, on NumPy arrays. Memory that nothing has been written to is NaN."""
+    """A device of `unroll.py`, on NumPy arrays. Memory that nothing has been written to is NaN.
+
+    Results depend on none of the arguments but `edit`, which changes the source, for trying what checks notice.
+    """
 
     xp = np
     least_cells = 1
+    largest_cluster = 4
 
-    def __init__(self, threads: int = 8, processors: int = 6, clusters: bool = True, room: int = 1 << 30) -> None:
-        self.threads, self.processors, self.clusters, self.memory = threads, processors, clusters, room
-        self.resident, self.largest_cluster = processors // 2, 4
+    def __init__(
+        self,
+        threads: int = 8,
+        processors: int = 6,
+        clusters: bool = True,
+        room: int = 1 << 30,
+        fixed: bool = False,
+        edit: Callable[[str], str] = lambda source: source,
+    ) -> None:
+        self.threads, self.processors, self.resident, self.clusters = threads, processors, 3, clusters
+        self.memory, self.fixed, self.edit = room, fixed, edit
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 85, dtype)
 
+    def asnumpy(self, x: Array) -> Array:
+        return x
+
     def address(self, x: Array) -> int:
-        return x.ctypes.data
+        return int(x.ctypes.data)
 
     def room(self) -> int:
-        """How many bytes more fit."""
+        """How many bytes an unroll may keep."""
         return self.memory
 
     def spread(self, items: int) -> int:
         """Blocks for so many items, each on its own."""
         return min(3, -(-items // self.threads))
 
-    def module(self, cell: Cell, dtype: str, team: int) -> Library:
-        """The kernels for any cell."""
-        return Library(dtype, self.threads, team)
+    def module(self, cell: Cell | None, dtype: str, team: int) -> Library:
+        """The kernels for any cell, or for this one."""
+        text = self.edit(source("emulator", dtype, cell if self.fixed else None))
+        return Library(built(text), self.threads, team)
 
 
 class Library:
     """The kernels in one dtype."""
 
-    def __init__(self, dtype: str, threads: int, team: int) -> None:
-        self.library, self.threads, self.team = ctypes.CDLL(str(built(dtype))), threads, team
+    def __init__(self, path: Path, threads: int, team: int) -> None:
+        self.library, self.threads, self.team = ctypes.CDLL(str(path)), threads, team
 
-    def write(self, unroll: Unroll) -> None:
-        """Give the kernels this call."""
-        ctypes.memmove(ctypes.byref(Unroll.in_dll(self.library, "u")), ctypes.byref(unroll), ctypes.sizeof(Unroll))
-        self.call = unroll  # its arrays live as long as it does
+    def write(self, name: str, structure: ctypes.Structure) -> None:
+        """Give the kernels a structure."""
+        there = type(structure).in_dll(self.library, name)
+        ctypes.memmove(ctypes.byref(there), ctypes.byref(structure), ctypes.sizeof(structure))
 
-    def launch(self, name: str, blocks: int, *arguments: int, team: bool = False) -> None:
-        given = (*arguments, 0, 0, 0)[:3]
-        kernel = getattr(self.library, name)
-        if self.library.launch(kernel, blocks, self.threads, self.team if team else 1, *given):
+    def launch(self, name: str, blocks: int, *arguments: int) -> None:
+        """Run a kernel. Raises RuntimeError if its threads wait for each other for ever."""
+        given, team = (*arguments, 0, 0, 0)[:3], self.team if name in ("forward", "backward") else 1
+        if self.library.launch(getattr(self.library, name), blocks, self.threads, team, *given):
             raise RuntimeError(f"{name}: a barrier that some threads never reach")
 
 
 @cache
-def built(dtype: str) -> Path:
-    """The library of the kernels in this dtype, built if it has not been. Raises Unavailable without a compiler."""
+def built(text: str) -> Path:
+    """The library of this source, built if it has not been. Raises Unavailable without a compiler."""
     compiler = compiler_of_the_system()
-    text = source("emulator", dtype)
     name = hashlib.sha256("\0".join((text, compiler, *FLAGS)).encode()).hexdigest()[:16]
     library = folder() / f"kernels-{name}.so"
     if not library.exists():
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, replacing(library) as temporary:
             path = Path(scratch) / "kernels.cpp"
             path.write_text(text, "utf-8")
-            with replacing(library) as temporary:
-                command = [compiler, *FLAGS, str(path), "-o", str(temporary)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+            command = [compiler, *FLAGS, str(path), "-o", str(temporary)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
     return library
 
 
@@ -102,7 +116,9 @@ def compiler_of_the_system() -> str:
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
         if name and shutil.which(name):
             return name
-    raise Unavailable("the kernels cannot be tried on a processor without a C++ compiler; install one, as g++")
+    raise Unavailable(
+        "the kernels cannot be tried on a processor without a C++ compiler; install one, as g++"
+    )
 
 
 def folder() -> Path:

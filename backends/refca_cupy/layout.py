@@ -40,8 +40,8 @@ REALS = (
     "part",  # (blocks, 8, 2, P4)
     *("moments", "sums"),  # (N+1, blocks, 2, P4)
     "scales",  # (scaled, N+1, B, team, 2, P4)
-    "states",  # (counts, B, H, W, D), or (B, H, W, D)
-    "state_grad",  # (counts, B, H, W, D)
+    "last",  # (B, H, W, D)
+    *("states", "state_grad"),  # (counts, B, H, W, D)
     "grad",  # (B, H, W, E+D to 4)
     "weight_grad",  # (blocks, weights)
     "zeros",  # (P4,)
@@ -152,6 +152,10 @@ class Packed(NamedTuple):
         views |= {"update.weight": self.update[:P, :D], "update.bias": self.update_bias[:D]}
         views |= {"gate.weight": self.update[:P, D : D + 1]}
         return {name: view for name, view in views.items() if name in param_shapes(cell)}
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays for the kernels."""
+        return {name: x for name, x in self._asdict().items() if name != "flat"}
 
     def back(self, xp: Any) -> dict[str, Array]:
         """Each matrix turned round, for the way back."""

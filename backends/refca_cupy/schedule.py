@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 
 from refca.cell import Cell
 
-LARGEST_CLUSTER = 8  # blocks that every device with clusters can hold together
-LEAST = 16  # cells that are worth a block
-
 
 class Schedule(NamedTuple):
     whole: bool  # one launch for all steps; else one for each phase
     team: int  # blocks of a sample
     blocks: int  # of a launch
     cap: int  # slots of a block: cells that can be its rows in one step
+
+    @property
+    def cluster(self) -> int:
+        """Blocks that wait for each other within a launch."""
+        return self.team if self.whole else 1
 
     @classmethod
     def of(cls, device: Any, cell: Cell, B: int, cells: int) -> Schedule:

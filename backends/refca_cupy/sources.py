@@ -5,9 +5,20 @@ from __future__ import annotations
 from importlib.resources import files
 
 from refca.cell import Cell
+from refca_cupy.descent import DESCENT
 from refca_cupy.layout import FIXED, declaration, settings
 
-FILES = ("unroll.h", "products.h", "draws.h", "rows.h", "norms.h", "step.h", "step_grad.h", "kernels.cu")
+FILES = (
+    "unroll.h",
+    "products.h",
+    "draws.h",
+    "rows.h",
+    "norms.h",
+    "step.h",
+    "step_grad.h",
+    "kernels.cu",
+    "descend.cu",
+)
 THREADS = 256  # of a block, at most
 NUMBERS = {"float32": "float", "float64": "double"}
 
@@ -21,7 +32,7 @@ def source(machine: str, dtype: str, cell: Cell | None = None, team: int = 1) ->
     if cell is not None:
         built_in = settings(cell)
         parts += ["#define FIXED", *(f"#define FIXED_{name} {built_in[name]}" for name in FIXED)]
-    return "\n".join([*parts, text(f"{machine}.h"), declaration(), *map(text, FILES)])
+    return "\n".join([*parts, text(f"{machine}.h"), declaration(), DESCENT, *map(text, FILES)])
 
 
 def text(name: str) -> str:

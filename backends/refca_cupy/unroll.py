@@ -13,18 +13,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.cell import Array, Cell, Params, frozen, grid
+from refca.cell import Array, Cell, Params
 from refca.check import check_targets, check_unroll
-from refca.randomness import Randomness, Recorded, Streams
+from refca.randomness import Draw, Randomness, Streams
 from refca.strides_grad import decoded, decoded_grad, encoded, encoded_grad
 from refca_cupy.layout import OTHERS, REALS, Packed, Unroll, fours, settings, sizes
 from refca_cupy.schedule import Schedule
 
 JUDGES = 256  # blocks of `judge`, at most
+BEGIN, FEEL, FINISH, GATHER, END = range(5)  # phases of a step, of `kernels.cu`
 
 
 class Call:
-    """One unroll: the arrays that its kernels share, made as they are needed."""
+    """One unroll: the arrays that its kernels share."""
 
     def __init__(
         self,
@@ -36,28 +37,32 @@ class Call:
         draws: Randomness,
         start: int,
         steps: int,
-        taped: bool,
+        taped: bool = False,
     ) -> None:
         self.device, self.xp, self.cell, self.dtype = device, device.xp, cell, state.dtype
         self.B, self.H, self.W, _ = environment.shape
-        self.steps, self.taped = steps, taped
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
-        self.module = device.module(cell, str(state.dtype), self.schedule.team)
-        self.arrays: dict[str, Array] = {}
-        self.u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, start=start)
-        self.u.grids, self.u.scaled = (steps + 1, steps) if taped else (2, 1)
-        self.u.team, self.u.blocks = self.schedule.team, self.schedule.blocks
-        self.u.cap, self.u.weights = self.schedule.cap, sum(sizes(cell))
-        self.u.sigma, self.u.alive_above = cell.noise, np.float32(cell.alive_above or 0)
-        self.packed = Packed.of(cell, params, self.xp)
-        self.share(environment=environment, state=state, **self.packed._asdict())
-        self.draw(draws, start)
+        self.module = device.module(cell, str(state.dtype), self.schedule.cluster)
+        self.packed, self.arrays = Packed.of(cell, params, self.xp), {}
+        team, blocks, cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
+        self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, start=start)
+        u.team, u.blocks, u.cap, u.weights = team, blocks, cap, sum(sizes(cell))
+        u.grids, u.scaled = (steps + 1, steps) if taped else (2, 1)
+        u.sigma, u.alive_above = cell.noise, np.float32(cell.alive_above or 0)
+        self.share(environment=environment, state=state, **self.packed.arrays())
+        self.draw(draws)
+        self.share_rows()
+
+    @property
+    def rounded(self) -> tuple[int, int, int]:
+        """E+D, P and Q as rows of arrays have them."""
+        cell = self.cell
+        C = cell.environment_channels + cell.state_channels
+        return fours(C), fours(cell.hidden_width), fours(cell.state_channels + cell.resettable)
 
     def share(self, **arrays: Array) -> None:
         """Give arrays to the kernels."""
         for name, x in arrays.items():
-            if name == "flat":
-                continue
             self.arrays[name] = self.xp.ascontiguousarray(x)
             setattr(self.u, name, self.device.address(self.arrays[name]))
 
@@ -70,104 +75,98 @@ class Call:
             return self.dtype
         return {"int": np.int32, "double": np.float64}.get(OTHERS[name].split()[-1], np.uint8)
 
-    def draw(self, draws: Randomness, start: int) -> None:
+    def draw(self, draws: Randomness) -> None:
         """Have the kernels draw from streams, or give them what was drawn."""
-        shape, xp = (self.B, self.H, self.W), self.xp
+        cell, xp, u = self.cell, self.xp, self.u
         if type(draws) is Streams:
-            self.u.key0, self.u.key1 = draws.key
-            self.u.first_sample = draws.first_sample
-            self.u.fire_below = round(self.cell.fire_rate * 2**32)
+            u.key0, u.key1 = draws.key
+            u.first_sample, u.fire_below = draws.first_sample, round(cell.fire_rate * 2**32)
             return
-        drawn = [draws.at(self.cell, t, *shape) for t in range(start, start + self.steps)]
-        if not drawn:
-            return
+        drawn = [draws.at(cell, t, self.B, self.H, self.W) for t in range(u.start, u.start + u.steps)]
         self.share(fire=xp.stack([xp.asarray(draw.fires) for draw in drawn]))
-        if self.cell.noise:
+        if cell.noise:
             self.share(noise=xp.stack([xp.asarray(draw.noise, self.dtype) for draw in drawn]))
-        if self.cell.resettable:
+        if cell.resettable:
             self.share(reset=xp.stack([xp.asarray(draw.z, self.dtype) for draw in drawn]))
 
-    def forward(self) -> None:
-        """Make the steps."""
-        u, cell, B, H, W = self.u, self.cell, self.B, self.H, self.W
-        blocks, cap, N = u.blocks, u.cap, cell.hidden_layers
-        P4, Q4 = fours(cell.hidden_width), fours(cell.state_channels + cell.resettable)
-        C4 = fours(cell.environment_channels + cell.state_channels)
-        self.make(pixels=(u.grids, B, H + 2, W + 2, C4))
-        self.make(felt=(N + 1, blocks, cap, P4), proposal=(blocks, cap, Q4))
-        self.make(cell=(blocks, cap), step=(blocks, cap), updates=(blocks, cap))
-        self.make(used=(blocks,), rows=(blocks,), live=(B, H, W), lives=(B,))
-        self.share(slot_of=self.xp.full((B, H, W), -1, np.int32))
+    def share_rows(self) -> None:
+        """What a step needs: pixels, the rows of each block, and what statistics go over."""
+        u, cell, (C4, P4, Q4), layers = self.u, self.cell, self.rounded, self.cell.hidden_layers + 1
+        grid, slots = (self.B, self.H, self.W), (u.blocks, u.cap)
+        padded = (self.B, self.H + 2, self.W + 2)
+        self.make(pixels=(u.grids, *padded, C4), last=(*grid, cell.state_channels))
+        self.make(felt=(layers, *slots, P4), proposal=(*slots, Q4))
+        self.make(cell=slots, step=slots, updates=slots, used=(u.blocks,), rows=(u.blocks,))
+        self.make(live=grid, lives=(self.B,))
+        self.share(slot_of=self.xp.full(grid, -1, np.int32))
         if cell.norm == "channel":
-            self.make(row_scale=(N + 1, blocks, cap))
+            self.make(row_scale=(layers, *slots))
         if cell.norm in ("instance", "batch"):
-            self.make(part=(blocks, 8, 2, P4), moments=(N + 1, blocks, 2, P4))
-            self.make(scales=(u.scaled, N + 1, B, u.team, 2, P4))
+            self.make(part=(u.blocks, 8, 2, P4), moments=(layers, u.blocks, 2, P4))
+            self.make(scales=(u.scaled, layers, self.B, u.team, 2, P4))
         if cell.depthwise:
-            self.share(mixed=self.xp.zeros((B, H + 2, W + 2, P4), self.dtype))
-        self.module.write(u)
-        self.module.launch("find_live_cells", B)
-        self.module.launch("enter", self.device.spread(u.grids * B * (H + 2) * (W + 2)))
-        if self.schedule.whole:
-            self.module.launch("forward", blocks, team=True)
-            return
-        for i in range(self.steps):
-            self.module.launch("forward_phase", blocks, 0, i)
-            for j in range(N + 1):
-                self.module.launch("forward_phase", blocks, 1, i, j)
-            self.module.launch("forward_phase", blocks, 2, i)
+            self.share(mixed=self.xp.zeros((*padded, P4), self.dtype))
 
-    def leave(self, counted: np.ndarray | None = None) -> Array:
-        """The last states, (B, H, W, D); or those after each of the steps `counted`, with one axis more."""
-        shape = (self.B, self.H, self.W, self.cell.state_channels)
-        if counted is not None:
-            number = np.full(self.steps, -1, np.int32)
-            number[counted] = range(len(counted))
-            self.share(counted=self.xp.asarray(number))
-            shape = (len(counted), *shape)
-        self.make(states=shape)
-        self.module.write(self.u)
-        self.module.launch("leave", self.device.spread(int(np.prod(shape))), -1 if counted is None else 1)
-        return self.arrays["states"]
-
-    def backward(self, state_grad: Array, whole: bool) -> tuple[Packed, Array]:
-        """From the gradient of the counted states (S, B, H, W, D) to those of the weights, and of the environment."""
-        u, cell, B, H, W, xp = self.u, self.cell, self.B, self.H, self.W, self.xp
-        blocks, cap, N = u.blocks, u.cap, cell.hidden_layers
-        P4, E = fours(cell.hidden_width), cell.environment_channels
-        u.whole = whole
-        self.share(state_grad=state_grad, **self.packed.back(xp), zeros=xp.zeros(P4, self.dtype))
-        self.share(grad=xp.zeros((B, H, W, fours(E + cell.state_channels)), self.dtype))
-        self.share(weight_grad=xp.zeros((blocks, u.weights), self.dtype))
-        self.make(felt_grad=(N + 1, blocks, cap, P4), proposal_grad=self.arrays["proposal"].shape)
+    def share_grads(self, counted: np.ndarray, target: Array, weights: Array, whole: bool) -> None:
+        """What the loss after the steps `counted` and the way back need; target and weights are its samples'."""
+        u, cell, xp, (C4, P4, Q4) = self.u, self.cell, self.xp, self.rounded
+        layers, slots, S = cell.hidden_layers + 1, (u.blocks, u.cap), len(counted)
+        number = np.full(u.steps, -1, np.int32)
+        number[counted] = range(S)
+        shown = (S, self.B, cell.stride * self.H, cell.stride * self.W, cell.labels)
+        u.whole, u.counts, u.shown, u.mapped = whole, S, shown[2] * shown[3], target.ndim == 3
+        self.share(counted=xp.asarray(number), label=xp.asarray(target, np.int32))
+        self.share(weight=xp.asarray(weights, self.dtype))
+        states = (S, self.B, self.H, self.W, cell.state_channels)
+        self.make(states=states, said=shown, said_grad=shown)
+        self.make(losses=(min(JUDGES, self.device.spread(S * self.B * u.shown)),))
+        self.share(state_grad=xp.zeros(states, self.dtype), zeros=xp.zeros(P4, self.dtype))
+        self.share(grad=xp.zeros((self.B, self.H, self.W, C4), self.dtype), **self.packed.back(xp))
+        self.share(weight_grad=xp.zeros((u.blocks, u.weights), self.dtype))
+        self.make(felt_grad=(layers, *slots, P4), proposal_grad=(*slots, Q4))
         if cell.norm in ("instance", "batch"):
-            self.make(sums=(N + 1, blocks, 2, P4))
+            self.make(sums=(layers, u.blocks, 2, P4))
         if cell.depthwise:
-            self.make(mixed_grad=(blocks, cap, P4))
-        self.module.write(u)
-        if self.schedule.whole:
-            self.module.launch("backward", blocks, team=True)
-        else:
-            for i in reversed(range(self.steps)):
-                self.module.launch("backward_phase", blocks, 0, i)
-                self.module.launch("backward_phase", blocks, 1, i)
-                for j in range(N, -1, -1):
-                    self.module.launch("backward_phase", blocks, 2, i, j)
-                self.module.launch("backward_phase", blocks, 3, i)
-            self.module.launch("backward_phase", blocks, 4)
-        self.module.launch("sum_weights", self.device.spread(u.weights))
-        return Packed.views(cell, self.arrays["weight_grad"][0]), self.arrays["grad"][..., :E]
+            self.make(mixed_grad=(*slots, P4))
 
-    def judge(self, loss: str, said: Array, label: Array, weights: Array) -> tuple[Array, Array]:
-        """The loss of what is said at S counted steps, (S, B, rows, columns, L), and its gradient, like it."""
-        S, B, rows, columns, _ = said.shape
-        self.u.counts, self.u.shown, self.u.mapped = S, rows * columns, int(label.ndim == 3)
-        blocks = min(JUDGES, self.device.spread(S * B * rows * columns))
-        self.share(said=said, label=label, weight=weights)
-        self.make(said_grad=said.shape, losses=(blocks,))
-        self.module.write(self.u)
-        self.module.launch("judge", blocks, int(loss == "l2"))
+    def forward(self) -> Array:
+        """Make the steps; the last states, (B, H, W, D)."""
+        u, launch, layers = self.u, self.module.launch, self.cell.hidden_layers + 1
+        self.module.write("u", u)
+        launch("find_live_cells", self.B)
+        launch("enter", self.device.spread(u.grids * self.B * (self.H + 2) * (self.W + 2)))
+        if self.schedule.whole:
+            launch("forward", u.blocks)
+        for i in range(0 if self.schedule.whole else u.steps):
+            launch("forward_phase", u.blocks, BEGIN, i)
+            for j in range(layers):
+                launch("forward_phase", u.blocks, FEEL, i, j)
+            launch("forward_phase", u.blocks, FINISH, i)
+        launch("leave", self.device.spread(self.arrays["last"].size))
+        return self.arrays["last"]
+
+    def judge(self, loss: str, said: Array) -> tuple[Array, Array]:
+        """The loss of what is said at the counted steps, (S, B, rows, columns, L), and its gradient, like it."""
+        self.arrays["said"][...] = said.reshape(self.arrays["said"].shape)
+        self.module.launch("judge", len(self.arrays["losses"]), loss == "l2")
         return self.arrays["losses"].sum(), self.arrays["said_grad"]
+
+    def backward(self) -> tuple[Params, Array]:
+        """From `state_grad`, that of the counted states, to the gradients of the weights and the environment's."""
+        u, launch = self.u, self.module.launch
+        if self.schedule.whole:
+            launch("backward", u.blocks)
+        for i in reversed(range(0 if self.schedule.whole else u.steps)):
+            launch("backward_phase", u.blocks, BEGIN, i)
+            launch("backward_phase", u.blocks, FINISH, i)
+            for j in reversed(range(self.cell.hidden_layers + 1)):
+                launch("backward_phase", u.blocks, FEEL, i, j)
+            launch("backward_phase", u.blocks, GATHER, i)
+        if not self.schedule.whole:
+            launch("backward_phase", u.blocks, END)
+        launch("sum_weights", self.device.spread(u.weights))
+        packed = Packed.views(self.cell, self.arrays["weight_grad"][0])
+        return packed.named(self.cell), self.arrays["grad"][..., : self.cell.environment_channels]
 
 
 class Backend:
@@ -192,14 +191,12 @@ class Backend:
         if not state.size or not steps:
             return state.copy()
         environment = encoded(cell, params, image)[-1]
-        parts = self.slices(cell, state, 1)
-        moved = []
-        for part in parts:
-            draws = sliced(randomness, cell, state.shape[:3], part, start, steps)
-            call = Call(self.device, cell, params, environment[part], state[part], draws, start, steps, False)
-            call.forward()
-            moved.append(call.leave())
-        return moved[0] if len(moved) == 1 else self.xp.concatenate(moved)
+        last = []
+        for part in self.slices(cell, state, 1):
+            draws = sliced(randomness, state.shape[:3], part)
+            call = Call(self.device, cell, params, environment[part], state[part], draws, start, steps)
+            last.append(call.forward())
+        return joined(last, self.xp)
 
     def loss_and_grads(
         self,
@@ -221,93 +218,88 @@ class Backend:
         """
         check_unroll(cell, params, image, state, len(weights), start)
         check_targets(cell, loss, image, target, weights)
-        xp, dtype = self.xp, state.dtype
-        asked = weights if isinstance(weights, np.ndarray) else weights.get()
+        xp, T = self.xp, len(weights)
+        asked = self.device.asnumpy(weights)
         counted = np.flatnonzero(asked.any(axis=1))
-        total = {name: xp.zeros_like(x) for name, x in params.items()}
+        grads = {name: xp.zeros_like(x) for name, x in params.items()}
         if image_grad:
-            total["image"] = xp.zeros_like(image)
+            grads["image"] = xp.zeros_like(image)
         if not state.size or not len(counted):
-            return 0.0, total, self.evolve(cell, params, image, state, randomness, len(weights), start=start)
-        value: Any = 0.0
-        last = []
-        weight = xp.asarray(np.ascontiguousarray(asked[counted]), dtype)
-        for part in self.slices(cell, state, len(weights)):
-            draws = sliced(randomness, cell, state.shape[:3], part, start, len(weights))
-            levels = encoded(cell, params, image[part])
-            call = Call(
-                self.device, cell, params, levels[-1], state[part], draws, start, len(weights), taped=True
-            )
-            call.forward()
-            last.append(call.leave())
-            states = call.leave(counted)
-            label = xp.asarray(target[part], np.int32)
-            of_part, of_readout, state_grad = judged(call, loss, params, states, label, weight[:, part])
-            value = value + of_part
-            whole = image_grad or cell.stride > 1
-            packed, environment_grad = call.backward(state_grad, whole)
-            grads = {**packed.named(cell), **of_readout}
+            return 0.0, grads, self.evolve(cell, params, image, state, randomness, T, start=start)
+        whole, values, last = image_grad or cell.stride > 1, [], []
+        for part in self.slices(cell, state, T):
+            draws, levels = sliced(randomness, state.shape[:3], part), encoded(cell, params, image[part])
+            call = Call(self.device, cell, params, levels[-1], state[part], draws, start, T, taped=True)
+            call.share_grads(counted, target[part], asked[counted][:, part], whole)
+            last.append(call.forward())
+            value, of_readout = judged(call, loss, params)
+            of_steps, environment_grad = call.backward()
+            values.append(value)
+            for name, grad in (of_steps | of_readout).items():
+                grads[name] += grad.reshape(grads[name].shape)
             if whole:
                 of_layers, of_image = encoded_grad(cell, params, levels, environment_grad, image_grad)
-                grads |= of_layers
+                for name, grad in of_layers.items():
+                    grads[name] += grad
                 if image_grad:
-                    total["image"][part] = of_image
-            for name, grad in grads.items():
-                total[name] += grad.reshape(total[name].shape)
-        for name in frozen(cell):
-            total[name][...] = 0
-        return value, total, last[0] if len(last) == 1 else xp.concatenate(last)
+                    grads["image"][part] = of_image
+        return xp.asarray(sum(values), state.dtype), grads, joined(last, xp)
 
     def slices(self, cell: Cell, state: Array, steps: int) -> list[slice]:
-        """The batch in slices whose pixels, kept for `steps` steps, fit in the device's memory."""
+        """The batch in slices that fit in the device's memory, pixels being kept for so many steps.
+
+        Under a norm over the batch, one.
+        """
         B, H, W, D = state.shape
-        each = (steps + 1) * (H + 2) * (W + 2) * fours(cell.environment_channels + D) * state.dtype.itemsize
+        channels = fours(cell.environment_channels + D) + (fours(cell.hidden_width) if cell.depthwise else 0)
+        each = (steps + 1) * (H + 2) * (W + 2) * (channels + 2 * D) * state.dtype.itemsize
         size = B if cell.norm == "batch" else max(1, min(B, self.device.room() // each))
         return [slice(first, min(B, first + size)) for first in range(0, B, size)]
 
 
-def judged(
-    call: Call, loss: str, params: Params, states: Array, label: Array, weight: Array
-) -> tuple[Array, Params, Array]:
-    """The loss at states (S, B, H, W, D), the readout's gradients, and that of the states."""
-    cell, xp = call.cell, call.xp
-    S, B, H, W, D = states.shape
-    shape = (S, B, cell.stride * H, cell.stride * W, cell.labels)
+def judged(call: Call, loss: str, params: Params) -> tuple[Array, Params]:
+    """The loss at the counted states, and the readout's gradients; that of the states goes to the call."""
+    cell, states, state_grad = call.cell, call.arrays["states"], call.arrays["state_grad"]
+    flat = states.reshape(-1, *states.shape[2:])
     if cell.stride > 1:
-        levels = decoded(cell, params, states.reshape(-1, H, W, D))
-        value, grad = call.judge(loss, levels[-1].reshape(shape), label, weight)
-        of_readout, state_grad = decoded_grad(cell, params, levels, grad.reshape(levels[-1].shape))
-        return value, of_readout, state_grad.reshape(states.shape)
+        levels = decoded(cell, params, flat)
+        value, grad = call.judge(loss, levels[-1])
+        of_readout, grad = decoded_grad(cell, params, levels, grad.reshape(levels[-1].shape))
+        state_grad[...] = grad.reshape(states.shape)
+        return value, of_readout
     if cell.linear_readout:
-        readout, flat = params["readout.weight"], states.reshape(-1, D)
-        value, grad = call.judge(loss, (flat @ readout).reshape(shape), label, weight)
-        grad = grad.reshape(-1, cell.labels)
-        return value, {"readout.weight": flat.T @ grad}, (grad @ readout.T).reshape(states.shape)
-    value, grad = call.judge(loss, states[..., -cell.labels :], label, weight)
-    state_grad = xp.zeros_like(states)
+        readout = params["readout.weight"]
+        value, grad = call.judge(loss, flat @ readout)
+        state_grad[...] = grad @ readout.T
+        rows = flat.reshape(-1, cell.state_channels)
+        return value, {"readout.weight": rows.T @ grad.reshape(-1, cell.labels)}
+    value, grad = call.judge(loss, states[..., -cell.labels :])
     state_grad[..., -cell.labels :] = grad
-    return value, {}, state_grad
+    return value, {}
 
 
-def sliced(
-    randomness: Randomness, cell: Cell, shape: tuple[int, ...], part: slice, start: int, steps: int
-) -> Randomness:
-    """The randomness of a slice of the batch."""
+def joined(parts: list[Array], xp: Any) -> Array:
+    """The parts of a batch together."""
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+def sliced(randomness: Randomness, shape: tuple[int, ...], part: slice) -> Randomness:
+    """The randomness of a slice of a batch (B, H, W)."""
     if part.stop - part.start == shape[0]:
         return randomness
     if type(randomness) is Streams:
         return replace(randomness, first_sample=(randomness.first_sample + part.start) % 2**32)
-    return Slice(randomness, cell, shape, part)
+    return Slice(randomness, shape, part)
 
 
 class Slice(NamedTuple):
-    """The draws of some of the samples of a batch."""
+    """The draws of some samples of a batch."""
 
     randomness: Randomness
-    cell: Cell
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # (B, H, W)
     part: slice
 
-    def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Any:
-        drawn = self.randomness.at(cell, t, *self.shape)
-        return type(drawn)(*(None if x is None else x[self.part] for x in drawn))
+    def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+        """Those of step t."""
+        whole = self.randomness.at(cell, t, *self.shape)
+        return Draw(*(None if x is None else x[self.part] for x in whole))

@@ -1,6 +1,7 @@
 // What the kernels need of CUDA, by names that `emulator.h` has too.
 
 #define DEVICE __device__ inline
+#define PHASE __device__ __noinline__  // what several kernels call is built once
 #define CONSTANT __constant__
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
 #define SHARED(type, name, count) __shared__ type name[count]

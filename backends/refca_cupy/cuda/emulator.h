@@ -20,6 +20,7 @@ using std::sin;
 using std::sqrt;
 
 #define DEVICE static inline
+#define PHASE static
 #define CONSTANT __attribute__((visibility("default")))
 #define KERNEL extern "C" __attribute__((visibility("default"))) void
 #define TEAM_KERNEL KERNEL

@@ -4,6 +4,8 @@
 // where the team is more than one, and team by team through the batch. `forward_phase` and `backward_phase` do one
 // phase of one step of all samples, for norms over the batch and for devices without clusters.
 
+enum { BEGIN, FEEL, FINISH, GATHER, END };  // phases of a step, of `unroll.py`
+
 DEVICE Place place_of(int sample) {
   return {sample, (int)blockIdx.x % u.team, (int)blockIdx.x};
 }
@@ -29,16 +31,15 @@ KERNEL enter(int, int, int) {
   }
 }
 
-// The states after each counted step, (S, B, H, W, D), or with -1 after the last step, (B, H, W, D).
-KERNEL leave(int steps, int, int) {
+// The states after the last step, and where a loss is asked for those after each counted step.
+KERNEL leave(int, int, int) {
   offset each = (offset)u.b * cells() * D;
-  for (int i = steps < 0 ? u.steps - 1 : 0; i < u.steps; ++i) {
-    int place = steps < 0 ? 0 : u.counted[i];
-    if (place < 0) continue;
-    for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < each; n += (offset)gridDim.x * blockDim.x) {
-      int b = n / D / cells(), cell = n / D % cells();
-      u.states[place * each + n] = u.pixels[corner(i + 1, b, cell) + tap_pixel(4) * C4 + E + n % D];
-    }
+  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < each; n += (offset)gridDim.x * blockDim.x) {
+    int b = n / D / cells(), cell = n / D % cells();
+    offset own = tap_pixel(4) * C4 + E + n % D;
+    u.last[n] = u.pixels[corner(u.steps, b, cell) + own];
+    for (int i = 0; u.counted && i < u.steps; ++i)
+      if (u.counted[i] >= 0) u.states[u.counted[i] * each + n] = u.pixels[corner(i + 1, b, cell) + own];
   }
 }
 
@@ -60,9 +61,9 @@ TEAM_KERNEL forward(int, int, int) {
 
 KERNEL forward_phase(int phase, int i, int j) {
   Place me = place_of(team_of_block());
-  if (phase == 0) begin_step(me, i);
-  if (phase == 1) feel(me, i, j);
-  if (phase == 2) finish_step(me, i);
+  if (phase == BEGIN) begin_step(me, i);
+  if (phase == FEEL) feel(me, i, j);
+  if (phase == FINISH) finish_step(me, i);
 }
 
 TEAM_KERNEL backward(int, int, int) {
@@ -87,11 +88,11 @@ TEAM_KERNEL backward(int, int, int) {
 
 KERNEL backward_phase(int phase, int i, int j) {
   Place me = place_of(team_of_block());
-  if (phase == 0) begin_step_grad(me, i);
-  if (phase == 1) finish_step_grad(me, i);
-  if (phase == 2) feel_grad(me, i, j);
-  if (phase == 3) gather(me, i);
-  if (phase == 4) flush(me, u.used[me.block] + u.rows[me.block]);
+  if (phase == BEGIN) begin_step_grad(me, i);
+  if (phase == FEEL) feel_grad(me, i, j);
+  if (phase == FINISH) finish_step_grad(me, i);
+  if (phase == GATHER) gather(me, i);
+  if (phase == END) flush(me, u.used[me.block] + u.rows[me.block]);
 }
 
 // The sum over blocks of the weights' gradients, in the first block's place.

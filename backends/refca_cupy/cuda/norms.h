@@ -31,7 +31,7 @@ DEVICE void combine(real count, real* mean, real* squares, real more, real its_m
 }
 
 // The statistics of layer j over the block's rows.
-DEVICE void add_moments(Place me, int j) {
+PHASE void add_moments(Place me, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   for (int item = threadIdx.x; item < GROUPS * P4; item += blockDim.x) {
     int p = item % P4, group = item / P4, count = 0;
@@ -59,7 +59,7 @@ DEVICE void add_moments(Place me, int j) {
 }
 
 // Mean and 1/deviation of layer j at step i, from the moments of all blocks.
-DEVICE void settle_scales(Place me, int i, int j) {
+PHASE void settle_scales(Place me, int i, int j) {
   Range blocks = common(me);
   for (int p = threadIdx.x; p < P4; p += blockDim.x) {
     real mean = 0, squares = 0, count = 0;
@@ -75,7 +75,7 @@ DEVICE void settle_scales(Place me, int i, int j) {
 }
 
 // Normalise the sums of layer j at step i, in place.
-DEVICE void normalise(Place me, int i, int j) {
+PHASE void normalise(Place me, int i, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   if (together()) {
     const real* scale = scales(me, i, j);
@@ -100,7 +100,7 @@ DEVICE void normalise(Place me, int i, int j) {
 }
 
 // Σ grad and Σ grad·felt of layer j over the block's rows.
-DEVICE void add_sums(Place me, int j) {
+PHASE void add_sums(Place me, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   for (int item = threadIdx.x; item < GROUPS * P4; item += blockDim.x) {
     int p = item % P4, group = item / P4;
@@ -122,7 +122,7 @@ DEVICE void add_sums(Place me, int j) {
 }
 
 // From the gradient of layer j's normalised values to that of its sums, in place.
-DEVICE void normalise_grad(Place me, int i, int j) {
+PHASE void normalise_grad(Place me, int i, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   if (together()) {
     Range blocks = common(me);

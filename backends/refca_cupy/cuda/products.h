@@ -1,5 +1,6 @@
 // Matrix products of a block's rows with weights. Each thread makes tiles of 4×4 results, so what it reads it
-// uses four times; each result is one sum in one order, whatever the number of threads.
+// uses four times. A result is a sum over each tap, then over taps, in this order, whatever the number of threads
+// and rows.
 
 struct alignas(4 * sizeof(real)) Four {
   real x[4];
@@ -18,29 +19,72 @@ DEVICE Four loaded(const real* from) {
   return x;
 }
 
+// Add to sums the product of HEIGHT rows with four columns of a weight (length, columns).
+template <bool relu, int HEIGHT>
+DEVICE void add_tap(int length, int columns, const real* weight, const real* const* from, Four* sums) {
+  Four of_tap[HEIGHT] = {};
+  for (int k = 0; k < length; k += 4) {
+    Four factor[4];
+    for (int j = 0; j < 4; ++j) factor[j] = load(weight + (k + j) * columns);
+    for (int i = 0; i < HEIGHT; ++i) {
+      Four x = loaded<relu>(from[i] + k);
+      for (int j = 0; j < 4; ++j)
+        for (int l = 0; l < 4; ++l) of_tap[i].x[l] += x.x[j] * factor[j].x[l];
+    }
+  }
+  for (int i = 0; i < HEIGHT; ++i)
+    for (int l = 0; l < 4; ++l) sums[i].x[l] += of_tap[i].x[l];
+}
+
+constexpr int SPLIT = 32768 / sizeof(Four);  // sums of single taps that a block keeps
+
+DEVICE Four* sums_of_taps() {
+  SHARED(Four, sums, SPLIT);
+  return sums;
+}
+
 // keep(r, c, sums): columns c to c+3 of row r of Σ_tap row(r, tap) @ weight[tap]; weight (taps, length, columns).
+// Where rows are few a tile is one row high, and if they are very few each thread takes one tap of a tile.
 template <bool relu, class Row, class Keep>
 DEVICE void product(int rows, int taps, int length, int columns, const real* weight, Row row, Keep keep) {
   int across = columns / 4, tiles = (rows + 3) / 4 * across;
-  for (int tile = threadIdx.x; tile < tiles; tile += blockDim.x) {
-    int r = tile / across * 4, c = tile % across * 4;
-    Four sums[4] = {};
-    for (int tap = 0; tap < taps; ++tap) {
-      const real *from[4], *w = weight + (offset)tap * length * columns + c;
-      for (int i = 0; i < 4; ++i) from[i] = row(r + i < rows ? r + i : rows - 1, tap);
-      for (int k = 0; k < length; k += 4) {
-        Four factor[4];
-        for (int j = 0; j < 4; ++j) factor[j] = load(w + (k + j) * columns);
-        for (int i = 0; i < 4; ++i) {
-          Four x = loaded<relu>(from[i] + k);
-          for (int j = 0; j < 4; ++j)
-            for (int l = 0; l < 4; ++l) sums[i].x[l] += x.x[j] * factor[j].x[l];
-        }
+  if (tiles >= blockDim.x) {
+    for (int tile = threadIdx.x; tile < tiles; tile += blockDim.x) {
+      int r = tile / across * 4, c = tile % across * 4;
+      Four sums[4] = {};
+      for (int tap = 0; tap < taps; ++tap) {
+        const real* from[4];
+        for (int i = 0; i < 4; ++i) from[i] = row(r + i < rows ? r + i : rows - 1, tap);
+        add_tap<relu, 4>(length, columns, weight + (offset)tap * length * columns + c, from, sums);
       }
+      for (int i = 0; i < 4; ++i)
+        if (r + i < rows) keep(r + i, c, sums[i]);
     }
-    for (int i = 0; i < 4; ++i)
-      if (r + i < rows) keep(r + i, c, sums[i]);
+    return;
   }
+  tiles = rows * across;
+  bool split = taps > 1 && tiles * taps <= SPLIT;
+  for (int item = threadIdx.x; item < tiles * (split ? taps : 1); item += blockDim.x) {
+    int tile = item % tiles, r = tile / across, c = tile % across * 4;
+    Four sums = {};
+    for (int tap = item / tiles; tap < (split ? item / tiles + 1 : taps); ++tap) {
+      const real* from = row(r, tap);
+      add_tap<relu, 1>(length, columns, weight + (offset)tap * length * columns + c, &from, &sums);
+    }
+    if (split)
+      sums_of_taps()[item] = sums;
+    else
+      keep(r, c, sums);
+  }
+  if (!split) return;
+  SYNC();
+  for (int tile = threadIdx.x; tile < tiles; tile += blockDim.x) {
+    Four sums = {};
+    for (int tap = 0; tap < taps; ++tap)
+      for (int l = 0; l < 4; ++l) sums.x[l] += sums_of_taps()[tap * tiles + tile].x[l];
+    keep(tile / across, tile % across * 4, sums);
+  }
+  SYNC();
 }
 
 // total (taps, length, columns) += Σ_r row(r, tap).T @ grad(r).

@@ -31,7 +31,7 @@ DEVICE int place_among(bool mine, int* total) {
 }
 
 // The live cells of sample b, in order; a block's work.
-DEVICE void find_live(int b) {
+PHASE void find_live(int b) {
   int found = 0;
   for (int first = 0; first < cells(); first += blockDim.x) {
     int cell = first + threadIdx.x, total;
@@ -48,7 +48,7 @@ DEVICE Range candidates(Place me) { return share(together() ? cells() : u.lives[
 DEVICE int candidate(Place me, int k) { return together() ? k : u.live[(offset)me.sample * cells() + k]; }
 
 // List the block's rows of step i, from slot `used` on. Where `moves`, cells that do not update keep their state.
-DEVICE void list_rows(Place me, int i, int used, bool moves) {
+PHASE void list_rows(Place me, int i, int used, bool moves) {
   Range mine = candidates(me);
   int b = me.sample, rows = 0;
   for (int first = mine.from; first < mine.to; first += blockDim.x) {

@@ -4,7 +4,7 @@
 // Source: `spec/step.md`.
 
 // The mix of a depthwise cell, of the block's share of all pixels.
-DEVICE void mix(Place me, int i) {
+PHASE void mix(Place me, int i) {
   Range mine = share(cells(), me);
   product<false>(
       mine.to - mine.from, 1, C4, P4, u.perceive,
@@ -19,7 +19,7 @@ DEVICE Four plus(Four x, const real* y) {
 }
 
 // The sums of the first layer.
-DEVICE void first_sums(Place me) {
+PHASE void first_sums(Place me) {
   int rows = u.rows[me.block], used = u.used[me.block];
   if (DEPTHWISE) {
     for (int item = threadIdx.x; item < rows * P4; item += blockDim.x) {
@@ -37,7 +37,7 @@ DEVICE void first_sums(Place me) {
 }
 
 // The sums of layer j+1, from layer j's normalised ones.
-DEVICE void next_sums(Place me, int j) {
+PHASE void next_sums(Place me, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   product<true>(
       rows, 1, P4, P4, u.hidden + (offset)j * P4 * P4, [=](int r, int tap) { return felt(me, j, used + r); },
@@ -48,7 +48,7 @@ DEVICE void next_sums(Place me, int j) {
 }
 
 // The update layer, and beside it the gate's sum.
-DEVICE void propose(Place me) {
+PHASE void propose(Place me) {
   int rows = u.rows[me.block], used = u.used[me.block];
   product<true>(
       rows, 1, P4, Q4, u.update, [=](int r, int tap) { return felt(me, N, used + r); },
@@ -72,7 +72,7 @@ DEVICE Four candidate_of(Place me, int r, int block, int i) {
 }
 
 // Gate and fire: the states of the rows that update, in the next grid.
-DEVICE void fire(Place me, int i) {
+PHASE void fire(Place me, int i) {
   int rows = u.rows[me.block], used = u.used[me.block], across = ROUNDED(D) / 4;
   for (int item = threadIdx.x; item < rows * across; item += blockDim.x) {
     int block = item % across, r = used + item / across, cell = u.cell[slot(me, r)];

@@ -25,7 +25,7 @@ DEVICE Weights weights_of(int block) {
 }
 
 // Add up the weights' gradients over the slots in use.
-DEVICE void flush(Place me, int rows) {
+PHASE void flush(Place me, int rows) {
   Weights w = weights_of(me.block);
   auto grad_at = [=](int j) { return [=](int r) { return felt_grad(me, j, r); }; };
   auto felt_at = [=](int j) { return [=](int r, int tap) { return felt(me, j, r); }; };
@@ -42,7 +42,7 @@ DEVICE void flush(Place me, int rows) {
 }
 
 // The first phase of step i: what the loss after it asks for, and its rows, behind those in use.
-DEVICE void begin_step_grad(Place me, int i) {
+PHASE void begin_step_grad(Place me, int i) {
   Range mine = candidates(me);
   int counted = u.counted[i], b = me.sample, used = i == u.steps - 1 ? 0 : u.used[me.block] + u.rows[me.block];
   if (counted >= 0)
@@ -60,7 +60,7 @@ DEVICE void begin_step_grad(Place me, int i) {
 }
 
 // Fire and gate backwards: the gradients of proposals, and of the states before as far as they go straight back.
-DEVICE void fire_grad(Place me, int i) {
+PHASE void fire_grad(Place me, int i) {
   int rows = u.rows[me.block], used = u.used[me.block];
   for (int r = used + threadIdx.x; r < used + rows; r += blockDim.x) {
     real *to = proposal_grad(me, r), *grad = grad_of(me, u.cell[slot(me, r)]) + E, kept = 1, gate_grad = 0;
@@ -83,7 +83,7 @@ DEVICE void fire_grad(Place me, int i) {
 }
 
 // The last layer's gradient, once what cells felt is known again.
-DEVICE void finish_step_grad(Place me, int i) {
+PHASE void finish_step_grad(Place me, int i) {
   first_sums(me);
   for (int j = 0; j <= N; ++j) {
     normalise(me, i, j);
@@ -103,7 +103,7 @@ DEVICE void finish_step_grad(Place me, int i) {
 }
 
 // From layer j to layer j-1, or from the first layer's sums to what it was made of.
-DEVICE void feel_grad(Place me, int i, int j) {
+PHASE void feel_grad(Place me, int i, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   normalise_grad(me, i, j);
   if (j > 0) {
@@ -137,7 +137,7 @@ DEVICE const real* seer(Place me, int cell, int tap) {
 }
 
 // The last phase: each cell gathers from those that saw it.
-DEVICE void gather(Place me, int i) {
+PHASE void gather(Place me, int i) {
   bool onward = i > 0 || u.whole;
   bool everywhere = u.whole || DEPTHWISE;
   Range mine = everywhere ? share(cells(), me) : candidates(me);
