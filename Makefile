@@ -4,11 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+# on a machine with a GPU: the Python that has CuPy, where nothing of this project is installed
+GPU_PYTHON ?= python3
+GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws lint types format bench bench-pets train train-pets lock clean
+.PHONY: help demo test laws lint types format bench bench-pets train train-pets gpu-test lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # a run goes on where it was stopped: $(call run,NAME,EXPERIMENT)
 run = $(RUN) -m refca.train --out runs/$(1) \
@@ -49,6 +52,9 @@ train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; 
 train-pets: $(INSTALLED)  ## segment photographs, measure, draw: runs/pets-48-small; about half an hour
 	@$(call run,pets-48-small,pets-48-small)
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
+
+gpu-test:  ## the laws on the cupy backend, with GPU_PYTHON (python3) and nothing installed; FLAGS="--minutes 5"
+	$(GPU_RUN) benchmarks/gpu_laws.py $(FLAGS)
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \
