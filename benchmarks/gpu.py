@@ -1,0 +1,206 @@
+"""How fast the cupy backend is on this GPU, beside PyTorch and JAX doing the same work.
+
+    make gpu-bench       or python benchmarks/gpu.py [--only digits|pets] [--small] [--minutes 9]
+    python benchmarks/gpu.py --device cpu --backend cpu --small       to try it where there is no GPU
+
+Digits: forward, backward and all gradients of 20 steps at 28×28; the whole training step with normalised
+gradients and Adam; 200 steps of 10,000 digits. Photographs: a mini-unroll of 10 steps with the cross-entropy
+of every step, forward and backward. All draw their own randomness. In float32 without TF32; what the peers
+reach with it is said below the table.
+
+Loss, gradients and last state of each are first compared with the reference in float64, on a few samples and
+recorded draws; refca's large batches also with their halves. A time is the median of many turns, one
+contestant after the other; a turn is as many runs as fill a tenth of a second, with one wait for the device
+at its end. A cell update is of a cell that is alive and fires: the peers compute all others too. The floor
+is that of `gpu_problems.py`, with both ceilings measured here. Nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gpu_contestants import EVOLVE, GRADIENTS, LEARN, NAMES, WITH_TF32, Refca
+from gpu_device import describe_device, missing, no_gpu
+from gpu_problems import Digits, Photographs, Problem, moved, operations, truth, updates
+from gpu_turns import Job, Player, compete, turn
+from timing import processor
+
+SETTINGS = ("depthwise-instance", "full-instance")
+WORDS = {GRADIENTS: "gradients", LEARN: "training step with Adam", EVOLVE: "evolution"}
+COLUMNS = (
+    "",
+    "",
+    "time",
+    "million cell updates a second",
+    "share of the floor",
+    "refca is × faster than the fastest peer",
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A problem, what is done with it, and a small one on which that is checked."""
+
+    title: str
+    problem: Problem
+    works: tuple[str, ...]
+    small: Problem
+    together: bool = True
+    tf32: bool = False
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Operations a second of a large float32 product, and bytes a second of a large copy."""
+
+    product: float
+    copy: float
+
+    def floor(self, problem: Problem, work: str) -> float:
+        """Seconds that the work takes at least."""
+        gradients = work != EVOLVE
+        return max(
+            operations(problem, problem.steps, gradients) / self.product,
+            moved(problem, gradients) / self.copy,
+        )
+
+
+def events(flags: Namespace) -> Iterator[Event]:
+    """What is timed, the most telling first."""
+    if flags.only != "pets":
+        yield from small_digits() if flags.small else digits()
+    if flags.only != "digits":
+        sides, size, steps = ((16,), 2, 2) if flags.small else ((48, 96), 32, 10)
+        for side in sides:
+            for setting in flags.settings.split(","):
+                title = f"{setting.replace('-', ', norm ')}, {side}×{side}, batch {size}"
+                problem = Photographs(setting, size, side, steps)
+                yield Event(title, problem, (GRADIENTS,), Photographs(setting, 2, side, steps))
+
+
+def digits() -> Iterator[Event]:
+    small = Digits(4, 20)
+    yield Event("digits, batch 16", Digits(16, 20), (GRADIENTS, LEARN), small)
+    yield Event("digits, batch 256", Digits(256, 20), (GRADIENTS, LEARN), small, tf32=True)
+    yield Event("10,000 digits × 200 steps", Digits(10_000, 200), (EVOLVE,), small)
+    yield Event("digits, batch 4,096", Digits(4096, 20), (GRADIENTS,), small, together=False)
+
+
+def small_digits() -> Iterator[Event]:
+    yield Event("digits, batch 4", Digits(4, 2), (GRADIENTS, LEARN, EVOLVE), Digits(2, 2))
+
+
+def ceilings(backend: str, device: str, small: bool) -> Ceilings:
+    """Both, measured through the backend's own library."""
+    who = Refca(backend, device)
+    xp, side, length = who.backend.xp, 1024 if small else 8192, 2**22 if small else 2**28
+    random = xp.random.default_rng(0).standard_normal
+    a, source = random((side, side), xp.float32), random(length, xp.float32)
+    target = xp.empty_like(source)
+
+    def copy() -> None:
+        target[...] = source
+
+    product = min(turn(who, lambda: a @ a, 5) for _ in range(5))
+    return Ceilings(2 * side**3 / product, 2 * source.nbytes / min(turn(who, copy, 5) for _ in range(5)))
+
+
+def rows(event: Event, players: list[Player], limits: Ceilings) -> Iterator[str]:
+    """The table's rows of an event."""
+    for work in event.works:
+        seconds = {player.name: player.median(work) for player in players if player.name in NAMES}
+        peers = [s for name, s in seconds.items() if name != NAMES[0] and s]
+        for player in players:
+            if player.name not in seconds:
+                continue
+            cells = [f"{event.title}: {WORDS[work]}", player.name]
+            if s := seconds[player.name]:
+                rate = updates(event.problem, event.problem.steps) / s
+                share = limits.floor(event.problem, work) / s
+                faster = f"{min(peers) / s:.1f}" if player.name == NAMES[0] and peers else ""
+                cells += [duration(s), f"{rate / 1e6:,.3g}", f"{share:.1%}", faster]
+            else:
+                cells += [player.failure, "", "", ""]
+            yield line(cells)
+
+
+def line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds * 1e3:,.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
+
+
+def with_tf32(event: Event, players: list[Player]) -> Iterator[str]:
+    """A sentence for each peer that was timed with TF32 too."""
+    for player in players:
+        if player.name in WITH_TF32:
+            s = player.median(GRADIENTS)
+            said = f"{duration(s)}, gradients off by {player.error:.0e}" if s else player.failure
+            yield f"{player.name}, {event.title}: {said}."
+
+
+def refused(flags: Namespace) -> str:
+    """Why nothing can be timed here, if so."""
+    return missing() or (no_gpu() if flags.device == "gpu" else "")
+
+
+def described(flags: Namespace, limits: Ceilings) -> str:
+    """The device, the libraries, and both ceilings."""
+    device = describe_device() if flags.device == "gpu" else {"processor": processor()}
+    rates = f"a large product runs at {limits.product / 1e12:.3g} TFLOP/s"
+    rates += f", a large copy moves {limits.copy / 1e9:,.0f} GB/s"
+    return "; ".join(
+        [*(f"{name} {value}" for name, value in device.items()), rates, time.strftime("%Y-%m-%d")]
+    )
+
+
+def held(event: Event, flags: Namespace) -> list[Player]:
+    """The event, with all its contestants."""
+    on_gpu = flags.device == "gpu"
+    names = [name for name in NAMES if on_gpu or "CUDA" not in name]
+    names += WITH_TF32 if on_gpu and event.tf32 else ()
+    job = Job(event.problem, event.works, event.small, truth(event.small), flags.backend, flags.device)
+    return compete(names, job, flags.budget, 3 if flags.small else 25, event.together)
+
+
+def arguments() -> Namespace:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("digits", "pets"))
+    parser.add_argument("--settings", default=",".join(SETTINGS), help="of photographs, as in pets.py")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny problems, few rounds: to see that it works"
+    )
+    parser.add_argument("--minutes", type=float, default=9, help="no problem is begun in the last of them")
+    parser.add_argument("--budget", type=float, default=75, help="seconds for a contestant to be ready")
+    parser.add_argument("--backend", default="cupy", help="refca's")
+    parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
+    return parser.parse_args()
+
+
+def main() -> int:
+    flags, begun = arguments(), time.monotonic()
+    if why := refused(flags):
+        print(f"refca: {why}", file=sys.stderr)
+        return 2
+    limits = ceilings(flags.backend, flags.device, flags.small)
+    table, notes = [line(list(COLUMNS)), "|---|---|---:|---:|---:|---:|"], list[str]()
+    for event in events(flags):
+        if begun + 60 * flags.minutes - time.monotonic() < 60:
+            notes.append(f"No time was left for: {event.title}.")
+            continue
+        players = held(event, flags)
+        table += rows(event, players, limits)
+        notes += with_tf32(event, players)
+        print(*rows(event, players, limits), sep="\n", flush=True)
+    print("", described(flags, limits), "", *table, "", *notes, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
