@@ -20,8 +20,9 @@ from gpu_contestants import WITH_TF32, contestant
 from gpu_problems import Problem, Truth
 from timing import agree
 
+FEWEST, LASTING = 3, 15.0  # rounds, and seconds after which no other begins
 TURN = 0.1  # seconds that a turn lasts at least: as many runs, and one look at the clock
-SETTLE = 3  # runs before the first turn
+SETTLE = 1  # seconds of runs before the first turn
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Job:
 
 def serve(name: str, job: Job, parent: Connection) -> None:
     """A contestant's process: check, prepare, then a turn for each work that it is sent."""
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "" if name in WITH_TF32 else "0"
+    if name not in WITH_TF32:
+        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     try:
         who = contestant(name, job.backend, job.device)
@@ -62,13 +64,17 @@ def compare(name: str, got: Truth, true: Truth) -> float:
 
 def settled(who: Any, run: Any) -> int:
     """How many runs make a turn, after some that compile and warm up."""
-    for _ in range(SETTLE):
-        run()
-    return max(1, min(1000, round(TURN / turn(who, run, 1))))
+    turn(who, run, 1)  # compiles
+    begun = time.monotonic()
+    while (seconds := turn(who, run, 1)) and time.monotonic() - begun < SETTLE:
+        pass
+    return max(1, min(1000, round(TURN / seconds)))
 
 
 def turn(who: Any, run: Any, times: int) -> float:
-    """Seconds of a run, of so many in the queue."""
+    """Seconds of a run, of so many in the queue, after one that brings the device back from the others."""
+    if times > 1:
+        run()
     who.wait()
     begun = time.perf_counter()
     for _ in range(times):
@@ -108,8 +114,11 @@ class Player:
         return said if good else None
 
     def ready(self, until: float) -> bool:
+        """Whether it can play. If not, it goes: compiling on, it would disturb the others."""
         said = self.answer(until)
         self.error = float("nan") if said is None else said
+        if said is None:
+            self.leave()
         return said is not None
 
     def play(self, work: str, until: float) -> None:
@@ -130,25 +139,23 @@ class Player:
             self.process.join()
 
 
-def compete(names: list[str], job: Job, budget: float, rounds: int, together: bool) -> list[Player]:
-    """All contestants' medians; `together` in turn, round after round, else one after the other.
+def compete(names: list[str], job: Job, budget: float, rounds: int, end: float) -> list[Player]:
+    """Contestants that were timed in turn, round after round.
 
-    budget: seconds in which each has to be ready, and in which the rounds end once there are three.
+    budget: seconds in which each has to be ready; end: when all has to be over, as of time.monotonic().
     """
-    if not together:
-        return [player for name in names for player in compete([name], job, budget, rounds, True)]
     players = [Player(name, job) for name in names]
     try:
-        until = time.monotonic() + budget
+        until = min(time.monotonic() + budget, end)
         playing = [player for player in players if player.ready(until)]
-        until = time.monotonic() + budget / 3
+        until = min(time.monotonic() + LASTING, end)
         for i in range(rounds):
-            if i >= 3 and time.monotonic() > until:
+            if i >= FEWEST and time.monotonic() > until:
                 break
             for work in job.works:
                 for player in playing:
                     if not player.failure:
-                        player.play(work, until + budget)
+                        player.play(work, max(until, time.monotonic() + LASTING))
     finally:
         for player in players:
             player.leave()
