@@ -1,7 +1,8 @@
 """How fast the cupy backend is on this GPU, beside PyTorch and JAX doing the same work.
 
-    make gpu-bench       or python benchmarks/gpu.py [--only digits|pets] [--small] [--minutes 8.5]
-    python benchmarks/gpu.py --device cpu --backend cpu --small       to try it where there is no GPU
+    make gpu-bench FLAGS="[--only digits|pets] [--small] [--minutes 8.5]"
+    PYTHONPATH=.:backends:spec python3 benchmarks/gpu.py       what that runs; nothing has to be installed
+    … --device cpu --backend cpu --small                       to try it where there is no GPU
 
 Digits: forward, backward and all gradients of 20 steps at 28×28; the whole training step with normalised
 gradients and Adam; 200 steps of 10,000 digits. Photographs: a mini-unroll of 10 steps with the cross-entropy
@@ -18,136 +19,11 @@ is that of `gpu_problems.py`, with both ceilings measured here. Nothing else sho
 from __future__ import annotations
 
 import sys
-import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-from gpu_contestants import EVOLVE, GRADIENTS, LEARN, NAMES, WITH_TF32, Refca
-from gpu_device import describe_device, missing, no_gpu
-from gpu_problems import Digits, Photographs, Problem, moved, operations, truth, updates
-from gpu_turns import FEWEST, Job, Player, compete, turn
-from timing import processor
+from gpu_device import missing, no_gpu
 
-SETTINGS = ("depthwise-instance", "full-instance")
-WORDS = {GRADIENTS: "gradients", LEARN: "training step with Adam", EVOLVE: "evolution"}
-COLUMNS = (
-    "",
-    "",
-    "time",
-    "million cell updates a second",
-    "share of the floor",
-    "refca is × faster than the fastest peer",
-)
-
-
-@dataclass(frozen=True)
-class Event:
-    """A problem, what is done with it, and a small one on which that is checked."""
-
-    title: str
-    problem: Problem
-    works: tuple[str, ...]
-    small: Problem
-    together: bool = True
-    tf32: bool = False
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """Operations a second of a large float32 product, and bytes a second of a large copy."""
-
-    product: float
-    copy: float
-
-    def floor(self, problem: Problem, work: str) -> float:
-        """Seconds that the work takes at least."""
-        gradients = work != EVOLVE
-        return max(
-            operations(problem, problem.steps, gradients) / self.product,
-            moved(problem, gradients) / self.copy,
-        )
-
-
-def events(flags: Namespace) -> Iterator[Event]:
-    """What is timed; last what takes longest, for which there may be no time."""
-    if flags.only != "pets":
-        yield from small_digits() if flags.small else digits()
-    if flags.only != "digits":
-        yield from photographs(flags)
-    if flags.only != "pets" and not flags.small:
-        yield Event("digits, batch 4,096", Digits(4096, 20), (GRADIENTS,), Digits(4, 20), together=False)
-
-
-def photographs(flags: Namespace) -> Iterator[Event]:
-    sides, size, steps = ((16,), 2, 2) if flags.small else ((48, 96), 32, 10)
-    for side in sides:
-        for setting in flags.settings.split(","):
-            title = f"{setting.replace('-', ', norm ')}, {side}×{side}, batch {size}"
-            problem = Photographs(setting, size, side, steps)
-            yield Event(title, problem, (GRADIENTS,), Photographs(setting, 2, side, steps))
-
-
-def digits() -> Iterator[Event]:
-    small = Digits(4, 20)
-    yield Event("digits, batch 16", Digits(16, 20), (GRADIENTS, LEARN), small)
-    yield Event("digits, batch 256", Digits(256, 20), (GRADIENTS, LEARN), small, tf32=True)
-    yield Event("10,000 digits × 200 steps", Digits(10_000, 200), (EVOLVE,), small)
-
-
-def small_digits() -> Iterator[Event]:
-    yield Event("digits, batch 4", Digits(4, 2), (GRADIENTS, LEARN, EVOLVE), Digits(2, 2))
-
-
-def ceilings(backend: str, device: str, small: bool) -> Ceilings:
-    """Both, measured through the backend's own library."""
-    who = Refca(backend, device)
-    xp, side, length = who.backend.xp, 1024 if small else 8192, 2**22 if small else 2**28
-    random = xp.random.default_rng(0).standard_normal
-    a, source = random((side, side), xp.float32), random(length, xp.float32)
-    target = xp.empty_like(source)
-
-    def copy() -> None:
-        target[...] = source
-
-    product = min(turn(who, lambda: a @ a, 5) for _ in range(5))
-    return Ceilings(2 * side**3 / product, 2 * source.nbytes / min(turn(who, copy, 5) for _ in range(5)))
-
-
-def rows(event: Event, players: list[Player], limits: Ceilings) -> Iterator[str]:
-    """The table's rows of an event."""
-    for work in event.works:
-        seconds = {player.name: player.median(work) for player in players if player.name in NAMES}
-        peers = [s for name, s in seconds.items() if name != NAMES[0] and s]
-        for player in players:
-            if player.name not in seconds:
-                continue
-            cells = [f"{event.title}: {WORDS[work]}", player.name]
-            if s := seconds[player.name]:
-                rate = updates(event.problem, event.problem.steps) / s
-                share = limits.floor(event.problem, work) / s
-                faster = f"{min(peers) / s:.1f}" if player.name == NAMES[0] and peers else ""
-                cells += [duration(s), f"{rate / 1e6:,.3g}", f"{share:.1%}", faster]
-            else:
-                cells += [player.failure, "", "", ""]
-            yield line(cells)
-
-
-def line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds * 1e3:,.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
-
-
-def with_tf32(event: Event, players: list[Player]) -> Iterator[str]:
-    """A sentence for each peer that was timed with TF32 too."""
-    for player in players:
-        if player.name in WITH_TF32:
-            s = player.median(GRADIENTS)
-            said = f"{duration(s)}, gradients off by {player.error:.0e}" if s else player.failure
-            yield f"{player.name}, {event.title}: {said}."
+SETTINGS = "depthwise-instance,full-instance"
 
 
 def refused(flags: Namespace) -> str:
@@ -155,31 +31,10 @@ def refused(flags: Namespace) -> str:
     return missing() or (no_gpu() if flags.device == "gpu" else "")
 
 
-def described(flags: Namespace, limits: Ceilings) -> str:
-    """The device, the libraries, and both ceilings."""
-    device = describe_device() if flags.device == "gpu" else {"processor": processor()}
-    rates = f"a large product runs at {limits.product / 1e12:.3g} TFLOP/s"
-    rates += f", a large copy moves {limits.copy / 1e9:,.0f} GB/s"
-    return "; ".join(
-        [*(f"{name} {value}" for name, value in device.items()), rates, time.strftime("%Y-%m-%d")]
-    )
-
-
-def held(event: Event, flags: Namespace, end: float) -> list[Player]:
-    """The event, with all its contestants."""
-    on_gpu = flags.device == "gpu"
-    names = [name for name in NAMES if on_gpu or "CUDA" not in name]
-    names += WITH_TF32 if on_gpu and event.tf32 else ()
-    job = Job(event.problem, event.works, event.small, truth(event.small), flags.backend, flags.device)
-    groups = [names] if event.together else [[name] for name in names]
-    rounds = FEWEST if flags.small else 25
-    return [player for group in groups for player in compete(group, job, flags.budget, rounds, end)]
-
-
 def arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("digits", "pets"))
-    parser.add_argument("--settings", default=",".join(SETTINGS), help="of photographs, as in pets.py")
+    parser.add_argument("--settings", default=SETTINGS, help="of photographs, as in pets.py")
     parser.add_argument(
         "--small", action="store_true", help="tiny problems, few rounds: to see that it works"
     )
@@ -192,22 +47,14 @@ def arguments() -> Namespace:
 
 def main() -> int:
     flags = arguments()
-    end = time.monotonic() + 60 * flags.minutes
     if why := refused(flags):
         print(f"refca: {why}", file=sys.stderr)
         return 2
-    limits = ceilings(flags.backend, flags.device, flags.small)
-    table, notes = [line(list(COLUMNS)), "|---|---|---:|---:|---:|---:|"], list[str]()
-    for event in events(flags):
-        if end - time.monotonic() < 60:
-            notes.append(f"No time was left for: {event.title}.")
-            continue
-        players = held(event, flags, end)
-        table += rows(event, players, limits)
-        notes += with_tf32(event, players)
-        print(*rows(event, players, limits), sep="\n", flush=True)
-    print("", described(flags, limits), "", *table, "", *notes, sep="\n")
-    return 0
+    from gpu_events import compare  # these need what may be missing
+
+    from refca.programs import exit_code
+
+    return exit_code(lambda: compare(flags))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The laws on the cupy backend, from the checkout, on a machine with a GPU.
 
-    make gpu-test        or python benchmarks/gpu_laws.py [--minutes 8] [--backend MODULE] [pytest's flags]
+    make gpu-test FLAGS="[--minutes 8] [--backend MODULE] [pytest's flags]"
+    PYTHONPATH=.:backends:spec python3 benchmarks/gpu_laws.py     what that runs; nothing has to be installed
 
-Nothing of this project has to be installed. A table comes last: the device, and how many laws passed; what
+A table comes last: the device, and how many laws passed; what
 has not begun after the last minute is left, and the table says so. Warnings of libraries are no errors here:
 their versions are the machine's.
 """

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from gpu import Ceilings, Event, rows
 from gpu_contestants import GRADIENTS, LEARN
+from gpu_events import Ceilings, Event, rows
 from gpu_problems import Digits, operations, truth, updates
 from gpu_turns import Job, Player, compete
 
