@@ -39,7 +39,7 @@ def arguments() -> Namespace:
         "--small", action="store_true", help="tiny problems, few rounds: to see that it works"
     )
     parser.add_argument("--minutes", type=float, default=8.5, help="no problem is begun in the last of them")
-    parser.add_argument("--budget", type=float, default=75, help="seconds for a contestant to be ready")
+    parser.add_argument("--budget", type=float, default=90, help="seconds for a contestant to be ready")
     parser.add_argument("--backend", default="cupy", help="refca's")
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
     return parser.parse_args()

@@ -155,7 +155,7 @@ def compete(names: list[str], job: Job, budget: float, rounds: int, end: float) 
             for work in job.works:
                 for player in playing:
                     if not player.failure:
-                        player.play(work, max(until, time.monotonic() + LASTING))
+                        player.play(work, time.monotonic() + 2 * LASTING)
     finally:
         for player in players:
             player.leave()
