@@ -384,6 +384,18 @@ def casting_evolve(*args: Any, start: int = 0) -> Array:
     return evolve(*args, start=start).astype(np.float64)
 
 
+def boxed_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+    """The loss comes as an array of one number."""
+    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    return numpy.full(1, value, last.dtype), grads, last
+
+
+def double_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+    """The loss comes as an array in float64."""
+    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    return numpy.array(value), grads, last
+
+
 def startless_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
     return loss_and_grads(*args, start=0, image_grad=image_grad)
 
@@ -702,6 +714,14 @@ BACKENDS: dict[str, Mutant] = {
     "always float64": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
         {"refca.reference:evolve": casting_evolve},
+    ),
+    "loss in an array of one": Mutant(
+        "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
+        {"refca.reference:loss_and_grads": boxed_loss_and_grads},
+    ),
+    "loss in another dtype": Mutant(
+        "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
+        {"refca.reference:loss_and_grads": double_loss_and_grads},
     ),
     "negative steps accepted": Mutant(
         "test_backends_c15_negative_steps_are_refused",
