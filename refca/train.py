@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from refca.programs import (
     stoppable,
 )
 from refca.refused import Refused
-from refca.training import training_of
+from refca.training import Diverged, Losses, training_of
 
 DEFAULT = "digits-l2-noise"
 EXAMPLES = """examples:
@@ -161,10 +160,6 @@ def again(out: Path) -> str:
     return f"python -m refca.train --out {out} --resume"
 
 
-class Diverged(Refused):
-    """Training left the finite numbers."""
-
-
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
     """The directory of a new run. Raises Refused if another run is in it."""
     source = Path(flags.experiment or DEFAULT).stem
@@ -203,7 +198,7 @@ def run(
     checkpoint_every: int,
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
-    training = training_of(experiment)
+    training, samples, losses = training_of(experiment), samples.on(backend), Losses()
     training.prepare(experiment, backend)
     with (
         MetricsFile(out / "metrics.csv", progress.done, training.COLUMNS) as log,
@@ -212,6 +207,7 @@ def run(
     ):
 
         def save() -> None:
+            losses.read()
             log.sync()
             try:
                 save_checkpoint(out / "checkpoint.safetensors", experiment, progress, backend.asnumpy)
@@ -221,10 +217,10 @@ def run(
         save()
         while progress.done < experiment.steps and not stop_asked():
             trained = training.train_step(experiment, backend, samples, progress)
-            if trained.loss is not None and not isfinite(trained.loss):
-                raise Diverged(f"the loss of training step {progress.done} is {trained.loss}")
+            losses.add(progress.done, trained.loss)
             if progress.done % EVERY == 0 or progress.done == experiment.steps:
-                loss = float("nan") if trained.loss is None else trained.loss
+                losses.read()
+                loss = float("nan") if trained.loss is None else float(trained.loss)
                 measured = training.measure(experiment, backend, progress, trained)
                 log.add(step=progress.done, loss=loss, **measured)
                 name = training.SHOWN

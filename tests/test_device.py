@@ -1,0 +1,109 @@
+"""Training and measuring on a device: nothing waits for it but what has to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import device
+import numpy as np
+import pytest
+
+from refca import digits_training, pets_training, reference, train
+from refca.checkpoint import load_checkpoint
+from refca.data import Dataset, Photographs, load
+from refca.experiment import DigitsExperiment, PetsExperiment
+from refca.metrics_file import read_metrics
+
+DIGITS = ["--experiment", "demo", "--batch", "4", "--pool", "8", "--unroll", "2", "--steps", "23"]
+PETS = ["--experiment", "pets-48-small", "--batch", "3", "--size", "8", "--state", "5", "--hidden", "6"]
+PETS += ["--unroll", "2", "--target", "8", "--steps", "23"]
+SIZE = 8
+
+
+@pytest.fixture(autouse=True)
+def no_waits() -> Iterator[None]:
+    device.WAITS.clear()
+    yield
+    device.WAITS.clear()
+
+
+def photographs(count: int = 7) -> Photographs:
+    trimaps = np.random.default_rng(0).integers(0, 3, (count, SIZE, SIZE)).astype(np.uint8)
+    return Photographs(255 * np.eye(3, dtype=np.uint8)[trimaps], trimaps, tuple(map(str, range(count))))
+
+
+@pytest.fixture
+def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The programs find the device as the backend "device", and tiny photographs."""
+    backend = device.device(reference)
+    monkeypatch.setattr("refca.backend.load", lambda name: backend if name == "device" else reference)
+    dataset = Dataset("pets", photographs(), photographs(3))
+    monkeypatch.setattr(pets_training, "load", lambda name, folder, **_: dataset)
+    return backend
+
+
+def test_a_training_step_on_digits_waits_for_nothing() -> None:
+    backend, digits = device.device(reference), load("optdigits").train
+    experiment = DigitsExperiment(dataset="optdigits", unroll=2, batch=4, pool=8)
+    progress = digits_training.begin(experiment, backend, digits)
+    digits = digits.on(backend)
+    device.WAITS.clear()
+    for _ in range(3):
+        trained = digits_training.train_step(experiment, backend, digits, progress)
+    assert device.WAITS == []
+    assert isinstance(trained.loss, device.DeviceArray)
+    digits_training.measure(experiment, backend, progress, trained)
+    assert device.WAITS  # the device counts
+
+
+def test_a_training_step_on_photographs_waits_for_nothing() -> None:
+    backend, samples = device.device(reference), photographs()
+    experiment = PetsExperiment(size=SIZE, state=5, hidden=6, batch=3, unroll=2, target=8)
+    progress = pets_training.begin(experiment, backend, samples)
+    samples = samples.on(backend)
+    device.WAITS.clear()
+    for _ in range(6):
+        trained = pets_training.train_step(experiment, backend, samples, progress)
+    assert device.WAITS == []
+    assert progress.updates > 0
+    pets_training.measure(experiment, backend, progress, trained)
+    assert device.WAITS
+
+
+@pytest.mark.parametrize("flags", [DIGITS, PETS], ids=["digits", "photographs"])
+def test_a_run_waits_only_where_it_writes(
+    tmp_path: Path, on_device: Any, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    """And it is, bit for bit, the run of the backend that the device computes with."""
+    waited = []
+    training = digits_training if flags is DIGITS else pets_training
+    step: Callable[..., Any] = training.train_step
+
+    def stepping(experiment: Any, backend: Any, samples: Any, progress: Any) -> Any:
+        waited.append(len(device.WAITS))
+        return step(experiment, backend, samples, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "train_step", stepping)
+        assert run(tmp_path / "device", flags, "device") == 0
+    assert [done for done in range(1, 23) if waited[done] > waited[done - 1]] == [7, 10, 14, 20, 21]
+    assert run(tmp_path / "plain", flags, "reference") == 0
+    names = ("device", "plain")
+    mine, theirs = (load_checkpoint(tmp_path / out / "checkpoint.safetensors")[1] for out in names)
+    assert mine.adam.second.keys() == theirs.adam.second.keys()
+    for ours, others in (
+        (mine.params, theirs.params),
+        (mine.adam.second, theirs.adam.second),
+        (vars(mine.kept), vars(theirs.kept)),
+    ):
+        for name, x in others.items():
+            np.testing.assert_array_equal(ours[name], x)
+    logged, expected = (read_metrics(tmp_path / out / "metrics.csv") for out in names)
+    for row, other in zip(logged, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-6, nan_ok=True)
+
+
+def run(out: Path, flags: list[str], backend: str) -> int:
+    return train.main([*flags, "--backend", backend, "--out", str(out), "--checkpoint-every", "7"])
