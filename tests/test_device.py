@@ -10,9 +10,11 @@ import device
 import numpy as np
 import pytest
 
+import refca
 from refca import digits_training, pets_training, reference, train
 from refca.checkpoint import load_checkpoint
 from refca.data import Dataset, Photographs, load
+from refca.evaluation import CURVES, evaluate
 from refca.experiment import DigitsExperiment, PetsExperiment
 from refca.metrics_file import read_metrics
 
@@ -107,3 +109,28 @@ def test_a_run_waits_only_where_it_writes(
 
 def run(out: Path, flags: list[str], backend: str) -> int:
     return train.main([*flags, "--backend", backend, "--out", str(out), "--checkpoint-every", "7"])
+
+
+@pytest.mark.parametrize("more", [{}, {"sample_slice": 300}, {"sample_slice": 1000}], ids=str)
+def test_an_evaluation_of_digits_waits_once_in_a_slice(
+    more: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refca.evaluation.BATCH", 500)
+    cell, params = refca.digits_cell(), trained_params()
+    digits, samples = load("optdigits").train, 800
+    given: tuple[Any, ...] = (cell, params)
+    rest: dict[str, Any] = {"samples": samples, "steps": 2, "mutation": "both", "seed": 3}
+    got = evaluate(*given, device.device(reference, **more), digits, **rest)
+    assert ["asnumpy"] * {125: 7, 300: 3, 1000: 2}[more.get("sample_slice", 125)] == device.WAITS
+    expected = evaluate(*given, reference, digits, **rest)
+    for part, curves in expected.items():
+        for name in CURVES[:2]:  # counts
+            np.testing.assert_array_equal(got[part][name], curves[name])
+        for name in CURVES[2:]:  # sums, of slices that differ
+            np.testing.assert_allclose(got[part][name], curves[name], rtol=1e-5)
+
+
+def trained_params() -> dict[str, np.ndarray]:
+    """Weights with which cells say something."""
+    rng, params = np.random.default_rng(0), refca.init_params(refca.digits_cell(), 0)
+    return {name: (x + rng.normal(0, 0.05, x.shape)).astype(np.float32) for name, x in params.items()}
