@@ -51,7 +51,7 @@ def evaluate(
     branches = {"both": ("carry", "restart"), "none": ()}.get(mutation, (mutation,))
     params = {name: backend.asarray(x) for name, x in params.items()}
     counts = np.zeros((1 + len(branches), -(-samples // BATCH), steps, 6))
-    for chosen in slices(samples, getattr(backend, "sample_slice", SLICE)):
+    for chosen in slices(samples, slice_of(backend)):
         move = partial(follow, cell, params, backend, Streams(seed, first_sample=int(chosen[0])), tick, steps)
         shown = digits_of(cell, backend, digits, chosen)
         settled, found = move(shown, init_state(cell, shown.image), 0)
@@ -64,6 +64,11 @@ def evaluate(
         counts[:, chosen[0] // BATCH] += backend.asnumpy(backend.xp.stack(each))
     parts = ("before", *branches)
     return {part: ratios(cell, of_part) for part, of_part in zip(parts, counts, strict=True)}
+
+
+def slice_of(backend: Any) -> int:
+    """How many digits are moved at a time."""
+    return int(getattr(backend, "sample_slice", SLICE))
 
 
 def slices(samples: int, size: int) -> Iterator[np.ndarray]:

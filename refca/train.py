@@ -28,6 +28,7 @@ from refca.programs import (
     choose_backend,
     describe_backend,
     exit_code,
+    memory_for,
     progress_bar,
     stoppable,
 )
@@ -118,7 +119,7 @@ def train(flags: Namespace) -> int:
         print(list_experiments())
         return 0
     changes = {name: getattr(flags, name) for name in settings() if getattr(flags, name) is not None}
-    name, backend = choose_backend(flags.backend)
+    name, backend = choose_backend(flags.backend, flags.device)
     if flags.resume:
         out, experiment, progress = resume(flags, changes, backend)
         training = training_of(experiment)
@@ -146,8 +147,10 @@ def train(flags: Namespace) -> int:
     )
     with replacing(out / "settings.toml") as temporary:
         temporary.write_text(experiment.toml())
+    what = f"{len(samples):,} {experiment.learned} and an unrolled batch of {experiment.batch}"
     try:
-        return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
+        with memory_for(what, "begin another run with a smaller --batch"):
+            return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
     except OSError as error:
         cause = f"{error.strerror or error}; once that is mended, go on with {again(out)}"
     except Diverged as error:

@@ -9,9 +9,12 @@ from typing import Any
 import device
 import numpy as np
 import pytest
+from refusals import Capture, sentence
 
 import refca
 from refca import digits_training, pets_training, reference, train
+from refca import evaluate as evaluate_program
+from refca.backend import OURS, fastest
 from refca.checkpoint import load_checkpoint
 from refca.data import Dataset, Photographs, load
 from refca.evaluation import CURVES, evaluate
@@ -134,3 +137,73 @@ def trained_params() -> dict[str, np.ndarray]:
     """Weights with which cells say something."""
     rng, params = np.random.default_rng(0), refca.init_params(refca.digits_cell(), 0)
     return {name: (x + rng.normal(0, 0.05, x.shape)).astype(np.float32) for name, x in params.items()}
+
+
+def test_a_device_is_chosen_before_anything_is_computed(
+    tmp_path: Path, on_device: Any, capsys: Capture
+) -> None:
+    chosen: list[int] = []
+    on_device.use_device, on_device.description = chosen.append, lambda: "a device that is not there"
+    assert run(tmp_path / "run", [*DIGITS, "--device", "2"], "device") == 0
+    assert chosen == [2]
+    assert "backend device on a device that is not there; " in capsys.readouterr().out
+    params = tmp_path / "run" / "weights.safetensors"
+    flags = [str(params), "--backend", "device", "--samples", "2", "--steps", "1", "--device", "1"]
+    assert evaluate_program.main(flags) == 0
+    assert chosen == [2, 1]
+
+
+def exhausted(*args: Any, **kwargs: Any) -> Any:
+    raise MemoryError("out of memory allocating 1 GiB")
+
+
+def test_a_device_with_too_little_memory_is_said_with_what_did_not_fit(
+    tmp_path: Path, on_device: Any, capsys: Capture
+) -> None:
+    assert run(tmp_path / "run", DIGITS, "device") == 0
+    weights = str(tmp_path / "run" / "weights.safetensors")
+    right = on_device.loss_and_grads, on_device.evolve
+    on_device.loss_and_grads = lambda *a, **k: exhausted() if len(a[3]) > 1 else right[0](*a, **k)
+    said = sentence(capsys, lambda: run(tmp_path / "other", DIGITS, "device"))
+    assert "1,500 digits and an unrolled batch of 4 do not fit into memory; begin another run with" in said
+    on_device.evolve = lambda *a, **k: exhausted() if len(a[2]) > 1 else right[1](*a, **k)
+    flags = [weights, "--backend", "device", "--samples", "200", "--steps", "1"]
+    said = sentence(capsys, lambda: evaluate_program.main(flags))
+    assert "125 digits at a time do not fit into memory; measure fewer, with --samples 62" in said
+
+
+def test_a_loss_on_the_device_that_is_not_finite_leaves_the_checkpoint_before_it(
+    tmp_path: Path, on_device: Any, capsys: Capture
+) -> None:
+    """Also where parameters and states stay finite."""
+    right, steps = on_device.loss_and_grads, iter(range(100))
+
+    def diverging(*args: Any, **kwargs: Any) -> Any:
+        _, grads, state = right(*args, **kwargs)
+        return device.DeviceArray(np.float32("inf" if next(steps) == 12 else 1)), grads, state
+
+    on_device.loss_and_grads = diverging
+    said = sentence(capsys, lambda: run(tmp_path / "run", DIGITS, "device"))
+    assert "the loss of training step 12 is inf: training diverged" in said  # one call was to prepare
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1].done == 7
+
+
+BROKEN = """
+from refca.backend import Unavailable
+raise Unavailable("no CUDA device is here; use --backend cpu")
+"""
+
+
+def test_a_backend_that_says_that_it_cannot_work_is_quoted_and_passed_over(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "refca_absent.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(OURS, "cupy", "refca_absent")
+    monkeypatch.setattr("refca.backend.entry_points", lambda **_: ())
+    flags = [*DIGITS, "--out", str(tmp_path / "run"), "--backend"]
+    for name in ("cupy", "refca_absent"):
+        said = sentence(capsys, lambda name=name: train.main([*flags, name]))
+        assert said == "refca: no CUDA device is here; use --backend cpu"
+    assert not (tmp_path / "run").exists()
+    assert fastest()[0] == "cpu"
