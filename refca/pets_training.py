@@ -52,7 +52,7 @@ def train_step(
     assert isinstance(colony, Colony)
     keep = keep_probabilities(experiment)
     renewal = decide(experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i)
-    colony = renew(colony, renewal, streams)
+    colony = renew(colony, renewal, streams, backend)
     image = backend.asarray(photographs.images(colony.photo))
     target = photographs.labels(colony.photo)
     weights = loss_weights(colony.age, K, T)

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from refca import adam
-
 WAITS: list[str] = []  # what was asked of the device, in order
 
 
@@ -161,8 +159,3 @@ def device(backend: Any, **more: Any) -> Any:
 
     names = {"asarray": asarray, "asnumpy": asnumpy, "xp": Namespace()}
     return SimpleNamespace(**names, evolve=evolve, loss_and_grads=loss_and_grads, **more)
-
-
-def descend(params: Any, grads: Any, first: Any, second: Any, *rest: Any) -> Any:
-    """The descent that all share, as a backend's own."""
-    return adam.descend(params, grads, first, second, *rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from refusals import Capture, sentence
 
 import refca
-from refca import digits_training, pets_training, reference, train
+from refca import adam, digits_training, pets_training, reference, train
 from refca import evaluate as evaluate_program
 from refca.backend import OURS, fastest
 from refca.checkpoint import load_checkpoint
@@ -121,11 +122,10 @@ def test_an_evaluation_of_digits_waits_once_in_a_slice(
     monkeypatch.setattr("refca.evaluation.BATCH", 500)
     cell, params = refca.digits_cell(), trained_params()
     digits, samples = load("optdigits").train, 800
-    given: tuple[Any, ...] = (cell, params)
     rest: dict[str, Any] = {"samples": samples, "steps": 2, "mutation": "both", "seed": 3}
-    got = evaluate(*given, device.device(reference, **more), digits, **rest)
+    got = evaluate(cell, params, device.device(reference, **more), digits, **rest)
     assert ["asnumpy"] * {125: 7, 300: 3, 1000: 2}[more.get("sample_slice", 125)] == device.WAITS
-    expected = evaluate(*given, reference, digits, **rest)
+    expected = evaluate(cell, params, reference, digits, **rest)
     for part, curves in expected.items():
         for name in CURVES[:2]:  # counts
             np.testing.assert_array_equal(got[part][name], curves[name])
@@ -203,7 +203,26 @@ def test_a_backend_that_says_that_it_cannot_work_is_quoted_and_passed_over(
     monkeypatch.setattr("refca.backend.entry_points", lambda **_: ())
     flags = [*DIGITS, "--out", str(tmp_path / "run"), "--backend"]
     for name in ("cupy", "refca_absent"):
-        said = sentence(capsys, lambda name=name: train.main([*flags, name]))
+        said = sentence(capsys, partial(train.main, [*flags, name]))
         assert said == "refca: no CUDA device is here; use --backend cpu"
     assert not (tmp_path / "run").exists()
     assert fastest()[0] == "cpu"
+
+
+def test_a_backend_s_own_descent_and_start_are_used(tmp_path: Path, on_device: Any) -> None:
+    called: list[str] = []
+
+    def descend(*args: Any) -> Any:
+        called.append("descend")
+        return adam.descend(*args)
+
+    def initial(streams: refca.Streams, *shape: int) -> Any:
+        called.append("initial")
+        return device.DeviceArray(streams.initial(*shape).astype(np.float32))
+
+    assert run(tmp_path / "shared", PETS, "device") == 0
+    on_device.descend, on_device.initial = descend, initial
+    assert run(tmp_path / "own", PETS, "device") == 0
+    assert set(called) == {"descend", "initial"}
+    for name in ("checkpoint.safetensors", "metrics.csv"):
+        assert (tmp_path / "own" / name).read_bytes() == (tmp_path / "shared" / name).read_bytes()
