@@ -68,7 +68,7 @@ def iou_at(
     for chosen in slices(samples):
         streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
         image = photographs.images(chosen)
-        state, done = backend.asarray(init_state(cell, image, streams)), 0
+        state, done = backend.asarray(init_state(cell, image, streams, backend=backend)), 0
         image = backend.asarray(image)
         for i, step in enumerate(at):
             state = backend.evolve(cell, on_device, image, state, streams, step - done, start=done)
