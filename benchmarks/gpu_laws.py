@@ -55,10 +55,10 @@ class Tally:
 
 def main() -> int:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", default="refca_cupy", metavar="MODULE")
+    parser.add_argument("--backend", default="refca_cupy.gpu", metavar="MODULE")
     parser.add_argument("--minutes", type=float, default=8)
     flags, more = parser.parse_known_args()
-    on_gpu = flags.backend == "refca_cupy"
+    on_gpu = flags.backend == "refca_cupy.gpu"
     if why := missing("hypothesis", "pytest") or (no_gpu() if on_gpu else ""):
         print(f"refca: {why}", file=sys.stderr)
         return 2

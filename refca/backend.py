@@ -13,7 +13,12 @@ from typing import Any
 from refca.refused import Refused
 
 GROUP = "refca.backends"
-OURS = {"reference": "refca.reference", "cpu": "refca_cpu", "cupy": "refca_cupy"}  # also uninstalled
+OURS = {  # found also where nothing is installed
+    "reference": "refca.reference",
+    "cpu": "refca_cpu",
+    "cupy": "refca_cupy.gpu",
+    "cupy-emulated": "refca_cupy.emulated",
+}
 FASTEST_FIRST = ("cupy", "cpu", "reference")
 CONTRACT = ("asarray", "asnumpy", "xp", "evolve", "loss_and_grads")
 

@@ -20,7 +20,7 @@ try:
     import cupy as xp
 except ImportError as error:
     raise Unavailable(
-        f"the cupy backend needs CuPy ({error}): pip install refca[cuda13], or refca[cuda12]; {INSTEAD}"
+        f"the cupy backend needs CuPy ({error}): pip install 'refca[cuda13]', or 'refca[cuda12]'; {INSTEAD}"
     ) from error
 try:
     DEVICES = cupy.cuda.runtime.getDeviceCount()

@@ -1,7 +1,7 @@
 // A processor in the place of CUDA: threads of a team of blocks take turns, each as far as its next barrier.
 //
-// They are taken in one order, then in the other, so that a number read before the barrier behind which it is
-// written is seen to be missing, whichever thread reads. A barrier that some threads of a block never reach, and
+// A block runs ahead of the others as far as it can, its threads in one order, then in the other, and blocks too:
+// so a number that is read without the barrier behind which it is written is seen to be missing, whoever reads. A barrier that some threads of a block never reach, and
 // threads that wait for each other for ever, are errors.
 
 #include <ucontext.h>
@@ -81,12 +81,26 @@ static void resume(Fiber& fiber) {
   swapcontext(&scheduler, &fiber.context);
 }
 
-// Let those go on that have all reached a barrier of this kind. 0: they go on; 1: some are not there yet.
-static int release(Waiting what, int first, int last) {
+// Let those go on that have all reached a barrier of this kind; whether they have.
+static bool release(Waiting what, int first, int last) {
   for (int i = first; i < last; ++i)
-    if (fibers[i].done || fibers[i].waiting != what) return 1;
+    if (fibers[i].done || fibers[i].waiting != what) return false;
   for (int i = first; i < last; ++i) fibers[i].waiting = NOT;
-  return 0;
+  return true;
+}
+
+// Run a block's threads as far as they come without other blocks; whether any moved.
+static bool run_block(int first, int threads) {
+  bool moved = false;
+  for (bool up = true;; up = !up) {
+    for (int k = 0; k < threads; ++k) {
+      Fiber& fiber = fibers[first + (up ? k : threads - 1 - k)];
+      if (fiber.done || fiber.waiting != NOT) continue;
+      resume(fiber);
+      moved = true;
+    }
+    if (!release(BLOCK, first, first + threads)) return moved;
+  }
 }
 
 static int run_team(int first_block, int blocks, int threads) {
@@ -107,15 +121,8 @@ static int run_team(int first_block, int blocks, int threads) {
   }
   for (bool up = true;; up = !up) {
     bool moved = false, left = false;
-    for (size_t k = 0; k < fibers.size(); ++k) {
-      Fiber& fiber = fibers[up ? k : fibers.size() - 1 - k];
-      if (fiber.done || fiber.waiting != NOT) continue;
-      resume(fiber);
-      moved = true;
-    }
-    for (int block = 0; block < blocks; ++block)
-      if (!release(BLOCK, block * threads, (block + 1) * threads)) moved = true;
-    if (!release(EVERYONE, 0, fibers.size())) moved = true;
+    for (int k = 0; k < blocks; ++k) moved |= run_block((up ? k : blocks - 1 - k) * threads, threads);
+    moved |= release(EVERYONE, 0, fibers.size());
     for (Fiber& fiber : fibers) left |= !fiber.done;
     if (!left) return 0;
     if (!moved) return 1;
