@@ -90,7 +90,7 @@ def measure(
     and the mean gate of all cells in a step from it. NaN where there is none."""
     cell, gate = experiment.cell, np.array(np.nan)
     if cell.resettable:
-        gate = gates(cell, progress.params, backend, trained.image, trained.state)
+        gate = backend.asnumpy(gates(cell, progress.params, backend, trained.image, trained.state))
     params = {name: backend.asnumpy(x) for name, x in progress.params.items()}
     target, state = trained.target, backend.asnumpy(trained.state)
     assert isinstance(progress.kept, Colony)

@@ -98,10 +98,10 @@ def warm_up(backend: Any, cell: Cell, loss: str | None = None, label_map: bool =
     timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
     side = 3 * cell.stride
     image = backend.asarray(np.ones((1, side, side, cell.image_channels), np.float32))
-    target = backend.asarray(np.zeros((1, side, side) if label_map else 1, np.int64))
+    target = np.zeros((1, side, side) if label_map else 1, np.int64)
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
     state = init_state(cell, image, Streams(0))
-    weights = backend.asarray(np.ones((1, 1), np.float32))
+    weights = np.ones((1, 1), np.float32)
     with stoppable() as stop_asked:  # a compiler that is interrupted can bring the process down
         timer.start()
         try:

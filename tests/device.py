@@ -73,6 +73,9 @@ class DeviceArray(NDArrayOperatorsMixin):
     def sum(self, *args: Any, **kwargs: Any) -> DeviceArray:
         return DeviceArray(self.inner.sum(*args, **kwargs))
 
+    def all(self) -> DeviceArray:
+        return DeviceArray(self.inner.all())
+
     def mean(self, *args: Any, **kwargs: Any) -> DeviceArray:
         return DeviceArray(self.inner.mean(*args, **kwargs))
 

@@ -13,7 +13,7 @@ import pytest
 from refusals import Capture, sentence
 
 import refca
-from refca import adam, digits_training, pets_training, reference, train
+from refca import adam, digits_training, pets_evaluation, pets_training, reference, train
 from refca import evaluate as evaluate_program
 from refca.backend import OURS, fastest
 from refca.checkpoint import load_checkpoint
@@ -226,3 +226,20 @@ def test_a_backend_s_own_descent_and_start_are_used(tmp_path: Path, on_device: A
     assert set(called) == {"descend", "initial"}
     for name in ("checkpoint.safetensors", "metrics.csv"):
         assert (tmp_path / "own" / name).read_bytes() == (tmp_path / "shared" / name).read_bytes()
+
+
+@pytest.mark.parametrize("settings", [{}, {"resettable": False}, {"stride": 2}], ids=str)
+def test_curves_of_photographs_fetch_labels_and_a_few_numbers(settings: dict[str, Any]) -> None:
+    cell = refca.segmentation_cell(state=5, hidden=6, **settings)
+    params = {
+        name: np.random.default_rng(len(name)).normal(0, 0.3, shape).astype(np.float32)
+        for name, shape in refca.cell.param_shapes(cell).items()
+    }
+    rest: dict[str, Any] = {"samples": 3, "steps": 4, "every": 2, "shift": 1}
+    got = pets_evaluation.curves(cell, params, device.device(reference), photographs(), **rest)
+    if cell.stride == 1:
+        assert len(device.WAITS) <= len(pets_evaluation.WAYS) * (1 + 2 * 4)
+    expected = pets_evaluation.curves(cell, params, reference, photographs(), **rest)
+    for way, curves in expected.items():
+        for name, values in curves.items():
+            np.testing.assert_array_equal(got[way][name], values)

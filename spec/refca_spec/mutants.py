@@ -86,8 +86,9 @@ class MutantBackend:
         self.asarray, self.asnumpy = reference.asarray, reference.asnumpy
         self.evolve = self.faulty("evolve")
         self.loss_and_grads = self.faulty("loss_and_grads")
-        if own := fault.get("refca.reference:descend"):
-            self.descend = own
+        for name in ("descend", "initial"):  # that a backend may have, and the reference has not
+            if own := fault.get(f"refca.reference:{name}"):
+                setattr(self, name, own)
 
     def faulty(self, name: str) -> Callable[..., Any]:
         """The reference's function with the fault in force, or what the fault puts in its place."""
@@ -534,6 +535,16 @@ def writing_descend(params: dict, *rest: Any) -> dict:
     return params
 
 
+def noisy_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+    """The start is the residual noise of step 0."""
+    return streams.normals(NOISE, 0, B, H, W, D).astype(numpy.float32)
+
+
+def numbered_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+    """A backend's own start forgets the number of the first sample."""
+    return replace(streams, first_sample=0).initial(B, H, W, D).astype(numpy.float32)
+
+
 def late_learning_rate(rate: float, i: int, steps: int) -> float:
     """Every drop comes one training step late."""
     return learning_rate(rate, i - 1, steps)
@@ -767,6 +778,14 @@ BACKENDS: dict[str, Mutant] = {
         "test_adam_c6_a_backend_s_own_descent_is_that_of_the_formulas",
         {"refca.reference:descend": writing_descend},
         (("normalise", True),),
+    ),
+    "own start from the residual noise": Mutant(
+        "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
+        {"refca.reference:initial": noisy_initial},
+    ),
+    "own start without sample numbers": Mutant(
+        "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
+        {"refca.reference:initial": numbered_initial},
     ),
     "negative steps accepted": Mutant(
         "test_backends_c15_negative_steps_are_refused",
