@@ -29,8 +29,16 @@ class Descent(ctypes.Structure):
 
 
 DESCENT = "\n".join(
-    ["struct Tensor {", *(f"  real* {name};" for name in ARRAYS), "  int size;", "};"]
-    + ["struct Descent {", *(f"  double {name};" for name in NUMBERS), f"  Tensor tensors[{MOST}];", "};", ""]
+    (
+        *("struct Tensor {", *(f"  real* {name};" for name in ARRAYS), "  int size;", "};"),
+        *(
+            "struct Descent {",
+            *(f"  double {name};" for name in NUMBERS),
+            f"  Tensor tensors[{MOST}];",
+            "};",
+            "",
+        ),
+    )
 )
 
 

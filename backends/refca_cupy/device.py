@@ -1,4 +1,4 @@
-"""The GPU, as `unroll.py` needs it, through CuPy. What it is asked for it enqueues; nothing here waits for it."""
+"""The GPU, as `unroll.py` needs it, through CuPy. What it is asked for is enqueued, and not waited for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Gpu:
     largest_cluster = 8  # blocks, that every GPU with clusters can hold together
 
     def __init__(self) -> None:
-        self.modules: dict[tuple[Any, ...], Module] = {}
+        self.modules: dict[str, Module] = {}
 
     @cached_property
     def properties(self) -> dict[str, Any]:

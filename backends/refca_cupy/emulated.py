@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy as xp
 
-from refca.cell import Params
-from refca_cupy import descent
 from refca_cupy.emulator import Emulator, compiler_of_the_system
 from refca_cupy.unroll import Backend
 
@@ -17,6 +15,7 @@ __all__ = ["asarray", "asnumpy", "descend", "evolve", "loss_and_grads", "xp"]
 
 BACKEND = Backend(Emulator())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
+descend, initial = BACKEND.descend, BACKEND.initial
 compiler_of_the_system()
 
 
@@ -28,10 +27,3 @@ def asarray(x: Any) -> np.ndarray:
 def asnumpy(x: np.ndarray) -> np.ndarray:
     """An array of this backend as a NumPy array."""
     return np.asarray(x)
-
-
-def descend(
-    params: Params, grads: Params, first: Params, second: Params, i: int, rate: float, normalise: bool
-) -> Params:
-    """The parameters after update i, new arrays; the moments move too. See `refca.adam.descend`."""
-    return descent.descend(BACKEND.device, params, grads, first, second, i, rate, normalise)

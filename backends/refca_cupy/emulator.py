@@ -34,7 +34,7 @@ FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 class Emulator:
     """A device of `unroll.py`, on NumPy arrays. Memory that nothing has been written to is NaN.
 
-    Results depend on none of the arguments but `edit`, which changes the source, for trying what checks notice.
+    Arguments say how work is laid out, which may change no result; `edit` changes the source, to try checks.
     """
 
     xp = np

@@ -1,7 +1,7 @@
 """The backend for NVIDIA GPUs: CUDA kernels through CuPy, for whole unrolls, with nothing to wait for.
 
-Each kernel is CUDA C++, built for the cell at hand when it is first used; `emulated.py` runs the same source on
-a processor. Importing this needs CuPy and a GPU.
+Kernels are CUDA C++, built for the cell at hand when they are first used; `emulated.py` runs the same source
+on a processor. Importing this needs CuPy and a GPU.
 
 Source: the contract of `spec/backends.md`.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from refca.backend import Unavailable
-from refca.cell import Array, Params
+from refca.cell import Array
 from refca.refused import Refused
 
 INSTEAD = "or use --backend cpu"
@@ -27,7 +27,6 @@ try:
 except cupy.cuda.runtime.CUDARuntimeError as error:
     raise Unavailable(f"the cupy backend needs an NVIDIA GPU and its driver ({error}); {INSTEAD}") from error
 
-from refca_cupy import descent  # noqa: E402
 from refca_cupy.device import Gpu  # noqa: E402
 from refca_cupy.unroll import Backend  # noqa: E402
 
@@ -36,6 +35,7 @@ __all__ = ["asarray", "asnumpy", "descend", "description", "evolve", "loss_and_g
 sample_slice = 1000
 BACKEND = Backend(Gpu())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
+descend, initial = BACKEND.descend, BACKEND.initial
 
 
 def asarray(x: Any) -> Array:
@@ -47,13 +47,6 @@ def asnumpy(x: Array) -> np.ndarray:
     """An array of this backend as a NumPy array."""
     found: np.ndarray = cupy.asnumpy(x)
     return found
-
-
-def descend(
-    params: Params, grads: Params, first: Params, second: Params, i: int, rate: float, normalise: bool
-) -> Params:
-    """The parameters after update i, new arrays; the moments move too. See `refca.adam.descend`."""
-    return descent.descend(BACKEND.device, params, grads, first, second, i, rate, normalise)
 
 
 def use_device(n: int) -> None:

@@ -109,7 +109,7 @@ def fours(size: int) -> int:
 
 
 class Packed(NamedTuple):
-    """The parameters of a step, or their gradients, in one array and as views of it; zeros beyond their sizes."""
+    """The parameters of a step, or their gradients: an array, and views of it with zeros in their margins."""
 
     flat: Array
     perceive: Array  # (9, (E+D)4, P4); of a depthwise cell (1, (E+D)4, P4), the mix

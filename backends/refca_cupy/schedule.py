@@ -1,8 +1,8 @@
-"""How an unroll is laid over a device: how many blocks share a sample, and whether one launch makes all steps.
+"""How an unroll is laid over a device: blocks that share a sample, and whether one launch makes all steps.
 
 A team of blocks on one sample waits for its own members alone. Where the members are a cluster, or one block,
-a launch carries samples through all their steps. A norm over the batch makes every sample wait for every other,
-and on a device without clusters nothing but the end of a launch makes blocks wait: there each phase is a launch.
+a launch carries samples through all their steps. A norm over the batch makes every sample wait for every
+other, and on a device without clusters only the end of a launch makes blocks wait: there each phase is one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whole unrolls on a device: what is asked of the kernels, and what they need for it.
 
-A device is a GPU, or a processor in its place for checking (`gpu.py`, `emulator.py`). Nothing here waits for it,
-but for what the caller keeps on it and this has to know: which steps count, and what `refca.check` looks at.
+A device is a GPU, or a processor in its place for checking (`device.py`, `emulator.py`). Nothing here waits
+for it, but for what a caller keeps on it and this has to know: weights, and what `refca.check` looks at.
 
 Source: the contract of `spec/backends.md`.
 """
@@ -17,6 +17,7 @@ from refca.cell import Array, Cell, Params
 from refca.check import check_targets, check_unroll
 from refca.randomness import Draw, Randomness, Streams
 from refca.strides_grad import decoded, decoded_grad, encoded, encoded_grad
+from refca_cupy.descent import descend
 from refca_cupy.layout import OTHERS, REALS, Packed, Unroll, fours, settings, sizes
 from refca_cupy.schedule import Schedule
 
@@ -43,7 +44,8 @@ class Call:
         self.B, self.H, self.W, _ = environment.shape
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
         self.module = device.module(cell, str(state.dtype), self.schedule.cluster)
-        self.packed, self.arrays = Packed.of(cell, params, self.xp), {}
+        self.packed = Packed.of(cell, params, self.xp)
+        self.arrays: dict[str, Array] = {}
         team, blocks, cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
         self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, start=start)
         u.team, u.blocks, u.cap, u.weights = team, blocks, cap, sum(sizes(cell))
@@ -108,7 +110,7 @@ class Call:
             self.share(mixed=self.xp.zeros((*padded, P4), self.dtype))
 
     def share_grads(self, counted: np.ndarray, target: Array, weights: Array, whole: bool) -> None:
-        """What the loss after the steps `counted` and the way back need; target and weights are its samples'."""
+        """What the loss after the steps `counted`, of this target and weights, and the way back need."""
         u, cell, xp, (C4, P4, Q4) = self.u, self.cell, self.xp, self.rounded
         layers, slots, S = cell.hidden_layers + 1, (u.blocks, u.cap), len(counted)
         number = np.full(u.steps, -1, np.int32)
@@ -146,13 +148,13 @@ class Call:
         return self.arrays["last"]
 
     def judge(self, loss: str, said: Array) -> tuple[Array, Array]:
-        """The loss of what is said at the counted steps, (S, B, rows, columns, L), and its gradient, like it."""
+        """The loss of what is said at the counted steps, (S, B, rows, columns, L), and its gradient."""
         self.arrays["said"][...] = said.reshape(self.arrays["said"].shape)
         self.module.launch("judge", len(self.arrays["losses"]), loss == "l2")
         return self.arrays["losses"].sum(), self.arrays["said_grad"]
 
     def backward(self) -> tuple[Params, Array]:
-        """From `state_grad`, that of the counted states, to the gradients of the weights and the environment's."""
+        """From the gradient of the counted states to those of the weights and of the environment."""
         u, launch = self.u, self.module.launch
         if self.schedule.whole:
             launch("backward", u.blocks)
@@ -170,7 +172,7 @@ class Call:
 
 
 class Backend:
-    """`evolve` and `loss_and_grads` of a device."""
+    """What `spec/backends.md` asks of a backend, and what it may have, on a device."""
 
     def __init__(self, device: Any) -> None:
         self.device, self.xp = device, device.xp
@@ -244,6 +246,32 @@ class Backend:
                 if image_grad:
                     grads["image"][part] = of_image
         return xp.asarray(sum(values), state.dtype), grads, joined(last, xp)
+
+    def descend(
+        self,
+        params: Params,
+        grads: Params,
+        first: Params,
+        second: Params,
+        i: int,
+        rate: float,
+        normalise: bool,
+    ) -> Params:
+        """The parameters after update i, new arrays; the moments move too. As `refca.adam.descend`."""
+        return descend(self.device, params, grads, first, second, i, rate, normalise)
+
+    def initial(self, streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+        """The state that streams begin with, (B, H, W, D) float32."""
+        state = self.device.empty((B, H, W, D), np.float32)
+        if not state.size:
+            return state
+        key0, key1 = streams.key
+        u = Unroll(d=D, b=B, h=H, w=W, key0=key0, key1=key1, first_sample=streams.first_sample)
+        u.last = self.device.address(state)
+        module = self.device.module(None, "float32", 1)
+        module.write("u", u)
+        module.launch("initial", self.device.spread(B * H * W * fours(D) // 4))
+        return state
 
     def slices(self, cell: Cell, state: Array, steps: int) -> list[slice]:
         """The batch in slices that fit in the device's memory, pixels being kept for so many steps.

@@ -2,7 +2,7 @@
 //
 // Source: `spec/philox.md`, `spec/streams.md`.
 
-enum { FIRE, NOISE, RESET };  // purposes, of `refca/randomness.py`
+enum { FIRE, NOISE, RESET, INITIAL };  // purposes, of `refca/randomness.py`
 
 struct Words {
   word w[4];
@@ -54,7 +54,7 @@ DEVICE void direction(word random, real* x, real* y) {
 // The standard normal numbers of four channels, those of `block`.
 DEVICE Four normals(int purpose, int block, int i, int b, int cell) {
   Four z;
-  const real* recorded = purpose == NOISE ? u.noise : u.reset;
+  const real* recorded = purpose == NOISE ? u.noise : purpose == RESET ? u.reset : 0;
   if (recorded) {
     const real* from = recorded + (((offset)i * u.b + b) * cells() + cell) * D + 4 * block;
     for (int c = 0; c < 4; ++c) z.x[c] = 4 * block + c < D ? from[c] : 0;

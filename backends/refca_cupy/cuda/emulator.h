@@ -1,8 +1,8 @@
 // A processor in the place of CUDA: threads of a team of blocks take turns, each as far as its next barrier.
 //
 // A block runs ahead of the others as far as it can, its threads in one order, then in the other, and blocks too:
-// so a number that is read without the barrier behind which it is written is seen to be missing, whoever reads. A barrier that some threads of a block never reach, and
-// threads that wait for each other for ever, are errors.
+// so a number that is read without the barrier behind which it is written is seen to be missing, whoever reads. A
+// barrier that some threads of a block never reach, and threads that wait for each other for ever, are errors.
 
 #include <ucontext.h>
 
