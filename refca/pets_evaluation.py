@@ -64,6 +64,7 @@ def iou_at(
     `tick` is called with the number of photographs times steps that have been moved.
     """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
+    weights, fetched = measured_on(cell, params, on_device, backend)
     counts = np.zeros((len(at), 2, cell.labels), np.int64)  # intersection, union
     measured = len(at)  # of them, those before a state was not finite
     for chosen in slices(samples):
@@ -73,13 +74,14 @@ def iou_at(
         image = backend.asarray(image)
         for i, step in enumerate(at):
             state = backend.evolve(cell, on_device, image, state, streams, step - done, start=done)
-            values = backend.asnumpy(state)
+            values = fetched(state)
             tick(len(chosen) * (step - done))
             done = step
             if i < measured and not np.isfinite(values).all():
                 measured = i
             if i < measured:
-                counts[i] += overlaps(said(readout(cell, params, values)), target, cell.labels)
+                named = backend.asnumpy(said(readout(cell, weights, values)))
+                counts[i] += overlaps(named, target, cell.labels)
     ious = ratio(counts[:, 0], counts[:, 1])
     ious[measured:] = np.nan
     return ious
@@ -163,7 +165,7 @@ def follow(
     `image` and `target` of a moment are the same arrays as before it unless photographs have changed.
     """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
-    weights, fetched = (on_device, lambda x: x) if cell.stride == 1 else (params, backend.asnumpy)
+    weights, fetched = measured_on(cell, params, on_device, backend)
     image, target = shown(photographs, chosen, way, 0, shift)
     streams = Streams(seed, first_sample=int(chosen[0]))
     state = backend.asarray(init_state(cell, image, streams, backend=backend))
@@ -180,6 +182,16 @@ def follow(
         with np.errstate(over="ignore", invalid="ignore"):
             logits = readout(cell, weights, values)
         yield Moment(gate, values, logits, image, target)
+
+
+def measured_on(
+    cell: Cell, params: Params, on_device: Params, backend: Any
+) -> tuple[Params, Callable[[Array], Array]]:
+    """The parameters to read states out with, and what brings an array of the backend to them.
+
+    Decoders of strided cells are for NumPy arrays; any other readout is for those of any library.
+    """
+    return (on_device, lambda x: x) if cell.stride == 1 else (params, backend.asnumpy)
 
 
 def shown(

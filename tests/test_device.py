@@ -239,6 +239,11 @@ def test_curves_of_photographs_fetch_labels_and_a_few_numbers(settings: dict[str
     got = pets_evaluation.curves(cell, params, device.device(reference), photographs(), **rest)
     if cell.stride == 1:
         assert len(device.WAITS) <= len(pets_evaluation.WAYS) * (1 + 2 * 4)
+    ious, expected_ious = (
+        pets_evaluation.iou_at(cell, params, backend, photographs(), samples=7, at=[0, 2])
+        for backend in (device.device(reference), reference)
+    )
+    np.testing.assert_array_equal(ious, expected_ious)
     expected = pets_evaluation.curves(cell, params, reference, photographs(), **rest)
     for way, curves in expected.items():
         for name, values in curves.items():
