@@ -5,7 +5,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test laws lint types format bench bench-pets train train-pets lock clean
+.PHONY: help demo test laws lint types format bench bench-pets train train-pets results lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; 
 train-pets: $(INSTALLED)  ## segment photographs, measure, draw: runs/pets-48-small; about half an hour
 	@$(call run,pets-48-small,pets-48-small)
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
+
+results: $(INSTALLED)  ## every table and figure of results/ from its CSV and JSON files
+	$(RUN) results/rebuild.py
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \
