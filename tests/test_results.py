@@ -42,7 +42,11 @@ def made(folder: Path, trained: str | None, steps: int = 200, both: bool = True,
     write_csv(folder / "evaluation.csv", curves)
     values = {"steps": steps, "mutation": "both" if both else "carry", "samples": 10_000}
     (folder / "evaluation.json").write_text(json.dumps(values))
-    described = {"trained": trained, "commands": ["python -m refca.evaluate"], "training_steps": 100_000}
+    described: dict[str, Any] = {
+        "trained": trained,
+        "commands": ["python -m refca.evaluate"],
+        "training_steps": 100_000,
+    }
     described |= {"seconds": 5400, "machine": "2 cores"} | about
     (folder / "run.json").write_text(json.dumps(described))
     if described["training_steps"]:
