@@ -45,6 +45,7 @@ from refca.step import (
     think,
 )
 from refca.strides import double, halve
+from refca.unroll import last_steps, unroll_length
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -495,6 +496,16 @@ def jointly_normalised(grads: dict) -> dict:
     """One norm over all tensors."""
     norm = sum((grad**2).sum() for grad in grads.values()) ** 0.5
     return {name: grad / (norm + 1e-8) for name, grad in grads.items()}
+
+
+def fixed_unroll_length(least: int, most: int, seed: int, i: int) -> int:
+    """Every training step has the length of the first one."""
+    return unroll_length(least, most, seed, 0)
+
+
+def heavy_last_steps(steps: int, batch: int, last: int) -> Array:
+    """Each of the last steps weighs as much as one alone would."""
+    return last_steps(steps, batch, last) * last
 
 
 def late_learning_rate(rate: float, i: int, steps: int) -> float:
@@ -1002,5 +1013,13 @@ DEFINITION: dict[str, Mutant] = {
         "test_adam_c5_the_rate_falls_twice",
         {LAWS + "test_adam:learning_rate": late_learning_rate},
         (("i", 30_000), ("expected", 1e-4)),
+    ),
+    "unrolls have one length": Mutant(
+        "test_unroll_c1_every_length_between_least_and_most_comes",
+        {LAWS + "test_unroll:unroll_length": fixed_unroll_length},
+    ),
+    "each of the last steps weighs one": Mutant(
+        "test_unroll_c4_the_last_steps_and_the_samples_share_one",
+        {LAWS + "test_unroll:last_steps": heavy_last_steps},
     ),
 }
