@@ -57,7 +57,7 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
     notes = folder / "notes.md"
     beyond = recipes(runs)
     sections = [
-        "# Results\n\n`make results` writes this page and its figures from the CSV and JSON files beside it; "
+        "# Results\n\n`make results` writes this page and its figures from the CSV and JSON files beside it;\n"
         "`python results/keep.py RUN` adds a run.",
         tables(runs),
         "![Accuracy, agreement and magnitudes of all models over 400 steps](curves.png)",
@@ -158,7 +158,7 @@ def model_of(run: Kept) -> str | None:
 
 def titled(run: Kept) -> str:
     """A run's name for a table."""
-    return "its published weights, measured by refca" if run.experiment is None else run.name
+    return "the article's published weights" if run.experiment is None else run.name
 
 
 def percent(value: float | None) -> str:

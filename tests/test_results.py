@@ -146,7 +146,7 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
     at = lines.index("| **L2**, the article | 95.0 at 95 | 94.7 | 85.5 at 175 | 85.2 |")
     assert lines[at + 1] == "| … digits-l2-seed0 | 90.0 at 200 | 90.0 | 90.0 at 200 | 90.0 |"
     assert "**CE**" not in page  # no such run is here
-    assert "| … its published weights, measured by refca | 90.0 at 200 |" in page
+    assert "| … the article's published weights | 90.0 at 200 |" in page
     assert "| digits-l2-seed0, states carried over | 80.0 at 200 | 80.0 |" in page
     assert "| digits-l2-seed0, restarted from zero | 70.0 at 200 | 70.0 |" in page
     assert "wide, restarted" not in page
