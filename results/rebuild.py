@@ -57,8 +57,8 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
     notes = folder / "notes.md"
     beyond = recipes(runs)
     sections = [
-        "# Results\n\n`make results` writes this page and its figures from the CSV and JSON files beside it;\n"
-        "`python results/keep.py RUN` adds a run.",
+        "# Results\n\n`make results` writes this page and its figures from the CSV and JSON files beside\n"
+        "it, and `python results/keep.py RUN` adds a run.",
         tables(runs),
         "![Accuracy, agreement and magnitudes of all models over 400 steps](curves.png)",
         "![After the mutation, states carried over beside restarted](after-mutation.png)",
