@@ -36,6 +36,7 @@ from refca.programs import (
     progress_bar,
     warm_up,
 )
+from refca.randomness import Streams
 from refca.refused import Refused
 from refca.robustness_evaluation import (
     PAIRS,
@@ -102,6 +103,7 @@ def run(flags: Namespace) -> int:
     experiment = trained if isinstance(trained, DigitsExperiment) else DigitsExperiment()
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
+    Streams(flags.seed)  # refuses a seed that is none
     dataset = flags.dataset or experiment.dataset
     digits = load(dataset, flags.data).test
     name, backend = choose_backend(flags.backend)

@@ -65,7 +65,7 @@ def test_digits_are_placed_where_asked_or_not_at_all() -> None:
     for top, left in ((13, 0), (0, -1)):
         with pytest.raises(Refused, match="do not fit in a grid of 40×40"):
             placed(bar(), 40, top, left)
-    with pytest.raises(Refused, match="are not 0.01 times as large"):
+    with pytest.raises(Refused, match=r"are not 0\.01 times as large"):
         resized(bar(), 0.01)
 
 
