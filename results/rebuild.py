@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import robust
 from kept import FOLDER, Evaluation, Kept, read_all, read_columns
 
 from refca.evaluation import CURVES
@@ -55,14 +56,16 @@ def rebuild(folder: Path) -> int:
 def page(folder: Path, runs: Sequence[Kept]) -> str:
     """README.md: tables, figures, commands, and what notes.md says of differences."""
     notes = folder / "notes.md"
-    beyond = recipes(runs)
+    beyond, robustness = recipes(runs), robust.section(runs, titled, aligned)
     sections = [
-        "# Results\n\n`make results` writes this page and its figures from the CSV and JSON files beside\n"
-        "it, and `python results/keep.py RUN` adds a run.",
+        "# Results\n\n"
+        "`make results` writes this page and its figures from the CSV and JSON files beside it, and\n"
+        "`python results/keep.py RUN` adds a run.",
         tables(runs),
         "![Accuracy, agreement and magnitudes of all models over 400 steps](curves.png)",
         "![After the mutation, states carried over beside restarted](after-mutation.png)",
         f"## Beyond the article\n\n{beyond}" if beyond else "",
+        f"## Robustness\n\n{robustness}" if robustness else "",
         f"## Every row again\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]
@@ -136,12 +139,20 @@ def made(runs: Sequence[Kept]) -> str:
         if run.long is not None:
             steps_of = f"--steps {run.long.steps} --mutation {run.long.values['mutation']}"
             again.append(f"{again[-1].split(' --mutation')[0]} {steps_of} --out runs/{run.name}/long")
+        if (values := robust.found(run)) is not None:
+            again.append(f"{robustly(again[-1], run)} --samples {values['samples']}")
         machine = run.about["machine"] or "–"
         counted = f"{run.evaluation.values['samples']:,}"
         taken = duration(run.about["seconds"]) if steps else "–"
         rows.append((f"[{run.name}]({run.name})", f"{steps:,}" if steps else "–", taken, machine, counted))
         lines.append("\n".join(again))
     return f"{aligned(rows)}\n\n```\n" + "\n\n".join(lines) + "\n```"
+
+
+def robustly(measure: str, run: Kept) -> str:
+    """The line that measures robustness, from one that measures the model."""
+    model = measure.split(" --")[0].replace("refca.evaluate", "refca.robustness")
+    return f"{model} --data DIR --out runs/{run.name}/robustness"
 
 
 def faithful(run: Kept) -> bool:
@@ -199,6 +210,7 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
             columns = read_columns(log)
             rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
             loss_curve(rows, run.folder / "loss.png")
+        robust.draw(run)
         if run.long is not None:
             curves(line(run.long, "before"), run.folder / "long" / "curves.png")
 

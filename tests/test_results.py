@@ -15,7 +15,7 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
-from refca import evaluate, train
+from refca import evaluate, robustness, train
 from refca.checkpoint import load_weights, save_weights
 from refca.evaluate_digits import write_csv
 from refca.evaluation import CURVES
@@ -200,3 +200,23 @@ def test_the_pages_here_are_those_that_rebuild_writes() -> None:
     runs = read_all()
     assert (FOLDER / "README.md").read_text() == rebuild.page(FOLDER, runs)
     assert rebuild.tables(runs) in (FOLDER.parent / "README.md").read_text()
+
+
+def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path) -> None:
+    few = ["--samples", "3", "--steps", "2", "--chimeras", "2", "--dataset", "optdigits-28"]
+    assert robustness.main([str(measured), *few]) == 0
+    assert keep.main([str(measured), "--into", str(tmp_path), "--name", "robust"]) == 0
+    made(tmp_path / "other", None)
+    (tmp_path / "robust" / "robustness" / "disturbances.png").unlink()
+    assert rebuild.main(tmp_path) == 0
+    page = (tmp_path / "README.md").read_text()
+    assert "| accuracy / agreement at 2, per cent | robust |" in page
+    assert "| shift +14 | " in page
+    assert "| drawn again | " in page
+    assert "](robust/robustness/size.png)" in page
+    assert (
+        "python -m refca.robustness runs/robust --data DIR --out runs/robust/robustness --samples 3" in page
+    )
+    assert (tmp_path / "robust" / "robustness" / "disturbances.png").exists()
+    kept = json.loads((tmp_path / "robust" / "robustness" / "robustness.json").read_text())
+    assert kept["model"] == "robust"
