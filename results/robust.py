@@ -86,7 +86,7 @@ def draw(run: Kept) -> None:
     if values is None:
         return
     folder: Path = run.folder / "robustness"
-    rows = [Row(*(np.nan if x is None else x for x in row.values())) for row in values["disturbances"]]
+    rows = [Row._make(np.nan if x is None else x for x in row.values()) for row in values["disturbances"]]
     robustness_figures.disturbances(folder / "disturbances.png", rows)
     columns = read_columns(folder / "erased.csv")
     curves = np.stack([columns["accuracy"], columns["agreement"]], axis=-1)
