@@ -18,6 +18,7 @@ import numpy as np
 import robust
 from kept import FOLDER, Evaluation, Kept, read_all, read_columns
 
+from refca.checkpoint import shipped, shipped_names
 from refca.evaluation import CURVES
 from refca.experiment import DigitsExperiment
 from refca.figures import LINES, at_the_end, curves, dress, loss_curve, new_figure, save
@@ -132,7 +133,7 @@ def changes(run: Kept) -> str:
 
 def made(runs: Sequence[Kept]) -> str:
     """How each run was made, on what and in what time, and the lines that make it again."""
-    rows = [("run", "training steps", "wall time", "machine", "test digits")]
+    rows = [("run", "training steps", "wall time", "machine", "test digits", "comes with refca as")]
     lines = []
     for run in runs:
         steps, again = run.about["training_steps"], list(run.about["commands"])
@@ -144,9 +145,18 @@ def made(runs: Sequence[Kept]) -> str:
         machine = run.about["machine"] or "–"
         counted = f"{run.evaluation.values['samples']:,}"
         taken = duration(run.about["seconds"]) if steps else "–"
-        rows.append((f"[{run.name}]({run.name})", f"{steps:,}" if steps else "–", taken, machine, counted))
+        trained = f"{steps:,}" if steps else "–"
+        rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, shipped_as(run)))
         lines.append("\n".join(again))
     return f"{aligned(rows)}\n\n```\n" + "\n\n".join(lines) + "\n```"
+
+
+def shipped_as(run: Kept) -> str:
+    """The name under which these weights come with the package; a dash if they do not."""
+    weights = run.folder / "weights.safetensors"
+    mine = weights.read_bytes() if weights.exists() else None
+    names = [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
+    return ", ".join(f"`{name}`" for name in names) or "–"
 
 
 def robustly(measure: str, run: Kept) -> str:

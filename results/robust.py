@@ -39,7 +39,8 @@ def section(runs: Sequence[Kept], name_of: Callable[[Kept], str], aligned: Calla
         return ""
     numbers = [pairs(values) for values in measured.values()]
     steps = next(iter(measured.values()))["steps"]
-    rows = [(f"accuracy / agreement at {steps}, per cent", *measured)]
+    counted = [f"{name}, {values['samples']:,} digits" for name, values in measured.items()]
+    rows = [(f"accuracy / agreement at {steps}, per cent", *counted)]
     rows += [(what, *(each.get(what, "–") for each in numbers)) for what in numbers[0]]
     restless = [restlessness(values) for values in measured.values()]
     kinds = [("oscillating, per cent / changes in 100 steps", *measured)]

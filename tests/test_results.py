@@ -15,7 +15,7 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
-from refca import evaluate, robustness, train
+from refca import checkpoint, evaluate, robustness, train
 from refca.checkpoint import load_weights, save_weights
 from refca.evaluate_digits import write_csv
 from refca.evaluation import CURVES
@@ -152,7 +152,7 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
     assert "wide, restarted" not in page
     assert "| wide | batch 64 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
     assert "1 h 30 min" in page
-    assert "| [published](published) | – | – | – | 10,000 |" in page
+    assert "| [published](published) | – | – | – | 10,000 | – |" in page
 
 
 def test_figures_are_drawn_with_what_there_is(measured: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     (tmp_path / "robust" / "robustness" / "disturbances.png").unlink()
     assert rebuild.main(tmp_path) == 0
     page = (tmp_path / "README.md").read_text()
-    assert "| accuracy / agreement at 2, per cent | robust |" in page
+    assert "| accuracy / agreement at 2, per cent | robust, 3 digits |" in page
     assert "| shift +14 | " in page
     assert "| drawn again | " in page
     assert "](robust/robustness/size.png)" in page
@@ -220,3 +220,14 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     assert (tmp_path / "robust" / "robustness" / "disturbances.png").exists()
     kept = json.loads((tmp_path / "robust" / "robustness" / "robustness.json").read_text())
     assert kept["model"] == "robust"
+
+
+def test_a_run_whose_weights_come_with_the_package_says_so(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keep.main([str(measured), "--into", str(tmp_path / "results")]) == 0
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "small.safetensors").write_bytes((measured / "weights.safetensors").read_bytes())
+    for module in (checkpoint, rebuild):
+        monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
+    assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")

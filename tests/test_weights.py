@@ -13,10 +13,11 @@ from refusals import Capture, sentence
 
 import refca
 from refca import checkpoint, evaluate
-from refca.checkpoint import save_weights, shipped_names
+from refca.checkpoint import save_weights, shipped, shipped_names
 from refca.experiment import DigitsExperiment
 from refca.refused import Refused
 
+RESULTS = Path(__file__).parents[1] / "results"
 LIGHT = ("refca.checkpoint", "refca.experiment", "refca.data", "safetensors", "matplotlib", "numba", "PIL")
 
 
@@ -78,3 +79,5 @@ def test_what_comes_with_the_package_can_be_used(name: str) -> None:
     assert isinstance(experiment, DigitsExperiment)
     assert sum(x.size for x in params.values()) == 22_499
     assert done
+    kept = [path.read_bytes() for path in RESULTS.glob("*/weights.safetensors")]
+    assert (shipped() / f"{name}.safetensors").read_bytes() in kept, "its figures are not in results/"
