@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets lock clean
+.PHONY: help demo test laws lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ gpu-train:  ## as train, on a GPU, then measure; resumes what was stopped; MINUT
 gpu-train-pets:  ## the same on photographs, the paper's million steps; PETS=pets-48-small for a short run
 	@$(call gpu_run,gpu-$(PETS),$(PETS))
 	$(GPU_RUN) -m refca.evaluate runs/gpu-$(PETS) --backend $(GPU_BACKEND) --at 40,400
+
+results: $(INSTALLED)  ## every table and figure of results/ from its CSV and JSON files
+	$(RUN) results/rebuild.py
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \

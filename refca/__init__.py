@@ -4,6 +4,8 @@ Start with `cell.py` and `step.py`: they are the automaton. `reference.py` unrol
 The functions `step` and `mutate` are exported under the names of their modules.
 """
 
+from typing import TYPE_CHECKING
+
 from refca.backend import get_backend
 from refca.cell import Cell, digits_cell, init_params, init_state, segmentation_cell
 from refca.loss import cross_entropy, l2
@@ -11,6 +13,19 @@ from refca.metrics import cell_accuracy, iou, total_agreement
 from refca.mutate import mutate
 from refca.randomness import Recorded, Streams
 from refca.step import step
+
+if TYPE_CHECKING:
+    from refca.checkpoint import load_weights
+else:
+
+    def __getattr__(name: str) -> object:
+        """load_weights, which needs settings and files that the automaton does not, when it is first used."""
+        if name != "load_weights":
+            raise AttributeError(f"module 'refca' has no attribute {name!r}")
+        from refca.checkpoint import load_weights
+
+        return load_weights
+
 
 __all__ = [
     "Cell",
@@ -24,6 +39,7 @@ __all__ = [
     "init_state",
     "iou",
     "l2",
+    "load_weights",
     "mutate",
     "segmentation_cell",
     "step",

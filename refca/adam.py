@@ -1,4 +1,4 @@
-"""How parameters move: normalised gradients, Adam, and a learning rate that falls twice.
+"""How parameters move: normalised gradients, Adam, and a learning rate that falls.
 
 Operators only, so that any backend's arrays will do; a backend may have its own `descend`. Source: the
 article's training notebook (the article names Adam alone); `spec/adam.md`.
@@ -7,13 +7,17 @@ article's training notebook (the article names Adam alone); `spec/adam.md`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import cos, pi
 from typing import Any
 
 from refca.cell import Params
+from refca.refused import Refused
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 NORM_EPSILON = 1e-8  # added to the norm that a gradient is divided by
 DROPS = ((0.3, 30_000, 0.7), (0.7, 70_000, 0.9))  # least share of a run, the article's step, most share
+
+SCHEDULES = ("article", "cosine")
 
 
 @dataclass
@@ -65,11 +69,16 @@ def normalised(grads: Params) -> Params:
     return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}
 
 
-def learning_rate(rate: float, i: int, steps: int) -> float:
-    """The rate of training step i of `steps`: divided by 10 twice (D14).
+def learning_rate(rate: float, i: int, steps: int, schedule: str = "article") -> float:
+    """The rate of training step i of `steps`: divided by 10 twice (D14), or down half a wave of a cosine.
 
     In the article's 100,000 steps that is at 30,000 and 70,000; a longer run keeps their shares, 30 % and
     70 %, and a shorter one their steps, but no later than 70 % and 90 %.
+    Raises Refused for an unknown schedule.
     """
+    if schedule not in SCHEDULES:
+        raise Refused(f'unknown schedule "{schedule}"; known are {", ".join(SCHEDULES)}')
+    if schedule == "cosine":
+        return rate * (1 + cos(pi * i / steps)) / 2
     drops = (max(least * steps, min(step, most * steps)) for least, step, most in DROPS)
     return rate * 10.0 ** -sum(i >= drop for drop in drops)

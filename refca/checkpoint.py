@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,15 +157,22 @@ def save_weights(path: Path, experiment: Experiment, params: Params, done: int) 
     write(path, params, experiment, done=done)
 
 
-def load_weights(path: Path) -> Weights:
-    """Float32 parameters of a run directory, a checkpoint, or a weights file (.safetensors or .npz).
+def load_weights(name: Path | str) -> Weights:
+    """Float32 parameters of a run directory, a checkpoint, a weights file (.safetensors or .npz), or of the
+    weights of this name that come with the package (`shipped_names`); a path that exists goes first.
 
     Raises Refused for a file that cannot be read, is damaged, holds another cell's weights or a NaN.
     """
+    path = Path(name)
     if path.is_dir():
         path = path / "checkpoint.safetensors"
+    elif str(name) in shipped_names() and not path.exists():
+        path = Path(str(shipped() / f"{name}.safetensors"))
     if not path.is_file():
-        raise Refused(f"{path} does not exist; name a run directory, or weights as .safetensors or .npz")
+        known = f"; or one of {', '.join(shipped_names())}" if shipped_names() else ""
+        raise Refused(
+            f"{path} does not exist; name a run directory, or weights as .safetensors or .npz{known}"
+        )
     experiment: Experiment | None = None
     done: int | None = None
     if path.suffix == ".npz":
@@ -182,6 +190,17 @@ def load_weights(path: Path) -> Weights:
             raise Refused(f"{path}: its settings cannot be used ({error!r})") from error
     check_weights(path, (experiment or DigitsExperiment()).cell, params)
     return Weights({name: np.asarray(x, np.float32) for name, x in params.items()}, experiment, done)
+
+
+def shipped_names() -> list[str]:
+    """The names of the weights that come with the package."""
+    folder = shipped()
+    return sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".safetensors"))
+
+
+def shipped() -> Any:
+    """The folder of the weights that come with the package."""
+    return files("refca") / "weights"
 
 
 def check_weights(path: Path, cell: Cell, params: Params) -> None:

@@ -1,13 +1,12 @@
 """Training on digits: one step of it.
 
-Source: the article, experiment 1, and its training notebook; `spec/pool.md`, `spec/adam.md`.
+Source: the article, experiment 1, and its training notebook; `spec/pool.md`, `spec/unroll.md`,
+`spec/adam.md`.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
 
 from refca.adam import Adam, learning_rate
 from refca.cell import init_state
@@ -21,6 +20,7 @@ from refca.randomness import Streams
 from refca.seeds import POOL, generator
 from refca.step import alive, readout
 from refca.training import Trained, begin_params
+from refca.unroll import last_steps, unroll_length
 
 COLUMNS = ("accuracy", "agreement")
 SHOWN = "accuracy"
@@ -53,13 +53,13 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, progre
     )
     image, label = backend.asarray(digits.images(choices.digits)), digits.labels[choices.digits]
     batch = pool.take(cell, choices, image, label, xp)
-    weights = np.zeros((experiment.unroll, experiment.batch), batch.image.dtype)
-    weights[-1] = 1 / experiment.batch
+    steps = unroll_length(experiment.unroll, experiment.unroll_most or experiment.unroll, experiment.seed, i)
+    weights = last_steps(steps, experiment.batch, experiment.last)
     streams = Streams(experiment.seed).fold(i)
     loss, grads, state = backend.loss_and_grads(
         cell, experiment.loss, progress.params, batch.image, batch.state, batch.label, weights, streams
     )
-    rate = learning_rate(experiment.rate, i, experiment.steps)
+    rate = learning_rate(experiment.rate, i, experiment.steps, experiment.schedule)
     progress.update(grads, rate, normalise=True, backend=backend)
     pool.put_back(choices, batch, state)
     progress.done += 1

@@ -58,7 +58,11 @@ def parser() -> ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    p.add_argument("model", type=Path, help="a run directory, or weights as .safetensors or .npz")
+    p.add_argument(
+        "model",
+        type=Path,
+        help="a run directory, weights as .safetensors or .npz, or the name of weights that come with refca",
+    )
     p.add_argument("--dataset", choices=NAMES, help="default: the one trained on; mnist if not known")
     add_common_flags(p)
     p.add_argument("--samples", metavar="N", type=int, help="test digits or photographs; default: all")
@@ -146,11 +150,8 @@ def default_out(model: Path) -> Path:
     """The run that a model belongs to, or a directory named after it."""
     if model.is_dir():
         return model
-    return (
-        model.parent
-        if (model.parent / "settings.toml").exists()
-        else Path("runs") / f"{model.stem}-evaluation"
-    )
+    of_run = model.exists() and (model.parent / "settings.toml").exists()
+    return model.parent if of_run else Path("runs") / f"{model.stem}-evaluation"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias
 
+from refca.adam import SCHEDULES
 from refca.cell import NORMS, STRIDES, Cell, digits_cell, segmentation_cell
 from refca.data import NAMES
 from refca.loss import LOSSES
@@ -110,15 +111,22 @@ class DigitsExperiment(Experiment):
     steps: int = setting(100_000, "training steps")
     unroll: int = setting(20, "steps of the automaton in a training step")
     batch: int = setting(16, "samples in a training step")
-    rate: float = setting(1e-3, "learning rate; with digits it falls twice, see spec/adam.md")
+    rate: float = setting(1e-3, "learning rate; with digits it falls, see spec/adam.md")
     seed: int = setting(0, "of initial weights, choices and randomness")
     loss: str = setting("l2", "half the squared error, or cross-entropy", tuple(LOSSES))
     noise: float = setting(0.02, "standard deviation of the residual noise; 0: none")
     regime: str = setting("mutating", "how the digits of a batch start, see spec/pool.md", REGIMES)
     pool: int = setting(160, "digits whose states are kept between training steps")
+    unroll_most: int = setting(0, "unroll is drawn anew from unroll to this, see spec/unroll.md; 0: is not")
+    last: int = setting(1, "of an unroll, how many of its last steps count in the loss")
+    schedule: str = setting("article", "how the learning rate falls, see spec/adam.md", SCHEDULES)
 
     def check(self) -> None:
-        self.at_least_one("pool")
+        self.at_least_one("pool", "last")
+        if self.unroll_most and self.unroll_most < self.unroll:
+            raise Refused(f"unroll_most must be 0 or at least unroll, {self.unroll}, got {self.unroll_most}")
+        if self.last > self.unroll:
+            raise Refused(f"last must be at most unroll, {self.unroll}, got {self.last}")
         if self.batch < 4 and self.regime != "naive":
             raise Refused(f"the regime {self.regime} needs a batch of at least 4, got {self.batch}")
         if self.batch > self.pool:
@@ -141,7 +149,7 @@ class PetsExperiment(Experiment):
     steps: int = setting(1_000_000, "training steps")
     unroll: int = setting(10, "steps of the automaton in a training step")
     batch: int = setting(32, "samples in a training step")
-    rate: float = setting(3e-4, "learning rate; with digits it falls twice, see spec/adam.md")
+    rate: float = setting(3e-4, "learning rate; with digits it falls, see spec/adam.md")
     seed: int = setting(0, "of initial weights, choices and randomness")
     size: int = setting(48, "pixels of a photograph's side")
     state: int = setting(32, "D, channels that a cell sends to its neighbours")

@@ -1,5 +1,5 @@
 """Generators for what is chosen once or once a training step: initial weights, the pool, the batches,
-what a colony renews.
+what a colony renews, how long an unroll is.
 
 Draws inside a step come from `Streams` instead. Fixed numbers of words keep different arguments apart: NumPy
 takes (5,) and (5, 0) for the same seed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-WEIGHTS, POOL, BATCH, RENEWAL = range(4)
+WEIGHTS, POOL, BATCH, RENEWAL, UNROLL = range(5)
 
 
 def generator(purpose: int, seed: int, i: int = 0) -> np.random.Generator:

@@ -53,6 +53,11 @@ def params() -> dict[str, np.ndarray]:
         (["--rate", "nan"], "rate must be a positive number, got nan"),
         (["--noise", "-1"], "noise must be a finite number that is not negative, got -1.0"),
         (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
+        (["--unroll-most", "1"], "unroll_most must be 0 or at least unroll, 2, got 1"),
+        (["--unroll-most", "-1"], "unroll_most must be 0 or at least unroll, 2, got -1"),
+        (["--last", "0"], "last must be at least 1, got 0"),
+        (["--last", "3"], "last must be at most unroll, 2, got 3"),
+        (["--schedule", "linear"], 'unknown schedule "linear"; known are article, cosine'),
         (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
         (
             ["--dataset", "mnist", "--data", "nowhere"],

@@ -45,6 +45,7 @@ from refca.step import (
     think,
 )
 from refca.strides import double, halve
+from refca.unroll import last_steps, unroll_length
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -545,6 +546,16 @@ def numbered_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
     return replace(streams, first_sample=0).initial(B, H, W, D).astype(numpy.float32)
 
 
+def fixed_unroll_length(least: int, most: int, seed: int, i: int) -> int:
+    """Every training step has the length of the first one."""
+    return unroll_length(least, most, seed, 0)
+
+
+def heavy_last_steps(steps: int, batch: int, last: int) -> Array:
+    """Each of the last steps weighs as much as one alone would."""
+    return last_steps(steps, batch, last) * last
+
+
 def late_learning_rate(rate: float, i: int, steps: int) -> float:
     """Every drop comes one training step late."""
     return learning_rate(rate, i - 1, steps)
@@ -760,22 +771,22 @@ BACKENDS: dict[str, Mutant] = {
         {"refca.reference:loss_and_grads": double_loss_and_grads},
     ),
     "own descent never normalises": Mutant(
-        "test_adam_c6_a_backend_s_own_descent_is_that_of_the_formulas",
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
         {"refca.reference:descend": restless_descend},
         (("normalise", True),),
     ),
     "own descent with the first bias": Mutant(
-        "test_adam_c6_a_backend_s_own_descent_is_that_of_the_formulas",
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
         {"refca.reference:descend": biased_descend},
         (("normalise", False),),
     ),
     "own descent keeps no second moments": Mutant(
-        "test_adam_c6_a_backend_s_own_descent_is_that_of_the_formulas",
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
         {"refca.reference:descend": forgetful_descend},
         (("normalise", False),),
     ),
     "own descent in place": Mutant(
-        "test_adam_c6_a_backend_s_own_descent_is_that_of_the_formulas",
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
         {"refca.reference:descend": writing_descend},
         (("normalise", True),),
     ),
@@ -1086,5 +1097,13 @@ DEFINITION: dict[str, Mutant] = {
         "test_adam_c5_the_rate_falls_twice",
         {LAWS + "test_adam:learning_rate": late_learning_rate},
         (("i", 30_000), ("expected", 1e-4)),
+    ),
+    "unrolls have one length": Mutant(
+        "test_unroll_c1_every_length_between_least_and_most_comes",
+        {LAWS + "test_unroll:unroll_length": fixed_unroll_length},
+    ),
+    "each of the last steps weighs one": Mutant(
+        "test_unroll_c4_the_last_steps_and_the_samples_share_one",
+        {LAWS + "test_unroll:last_steps": heavy_last_steps},
     ),
 }

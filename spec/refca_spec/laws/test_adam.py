@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from refca.adam import Adam, learning_rate, normalised
 from refca.cell import Array, Params
@@ -77,7 +78,7 @@ def test_adam_c4_each_gradient_is_divided_by_its_own_norm(backend: Any, dtype: s
 @pytest.mark.parametrize("normalise", [False, True], ids=["as they are", "normalised"])
 @law
 @given(case=cases())
-def test_adam_c6_a_backend_s_own_descent_is_that_of_the_formulas(
+def test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas(
     backend: Any, dtype: str, normalise: bool, case: Case
 ) -> None:
     """Of a backend that has none, the descent that all share."""
@@ -123,3 +124,24 @@ def test_adam_c5_other_lengths_keep_steps_or_shares(steps: int, drops: tuple[int
         before, after = (learning_rate(1.0, i, steps) for i in (drop - 1, drop))
         close(before, np.float64(10.0**-k), 1, "The rate before a drop", (steps, drop), dtype="float64")
         close(after, np.float64(10.0 ** -(k + 1)), 1, "The rate after it", (steps, drop), dtype="float64")
+
+
+@law
+@given(steps=st.integers(1, 10**6), share=st.floats(0, 1, exclude_max=True))
+def test_adam_c6_the_rate_falls_along_a_cosine(steps: int, share: float) -> None:
+    i = int(share * steps)
+    ref = np.float64((1 + np.cos(np.pi * i / steps)) / 2)
+    got = learning_rate(1.0, i, steps, "cosine")
+    close(got, ref, 1, "The learning rate", (i, steps), dtype="float64")
+    assert 0 <= learning_rate(1.0, i, steps, "cosine") <= 1
+
+
+@pytest.mark.parametrize(("i", "expected"), [(0, 1e-3), (25_000, 8.535533905932737e-4), (50_000, 5e-4)])
+def test_adam_c6_the_rate_is_whole_at_first_and_half_in_the_middle(i: int, expected: float) -> None:
+    got = learning_rate(1e-3, i, 100_000, "cosine")
+    close(got, np.float64(expected), 1, "The learning rate", i, dtype="float64")
+
+
+def test_adam_c7_an_unknown_schedule_is_refused() -> None:
+    with pytest.raises(ValueError, match='unknown schedule "linear"; known are article, cosine'):
+        learning_rate(1e-3, 0, 10, "linear")

@@ -1,0 +1,148 @@
+"""What is kept of a run, a folder of `results/`: read back.
+
+    run.json           how it was trained: command, steps, seconds (null: not measured), machine, parameters
+    settings.toml      every setting; not there for weights that were trained elsewhere
+    metrics.csv        training, each row the mean of as many rows of the run's own
+    evaluation.json, evaluation.csv    what refca.evaluate measured
+    long/              the same two files of more steps, if there are any
+    weights.safetensors, digits.png, robustness/       if there are any
+
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.evaluation import CURVES
+from refca.experiment import DigitsExperiment, Experiment, load_experiment
+from refca.refused import Refused
+
+FOLDER = Path(__file__).parent
+PREFIXES = {"before": "", "carry": "after_mutation_", "restart": "after_restart_"}  # in evaluation.json
+
+Columns = dict[str, np.ndarray]  # of an evaluation.csv, by name, (T,); NaN where a row has nothing
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation.json and its evaluation.csv."""
+
+    values: dict[str, Any]
+    columns: Columns
+
+    @property
+    def steps(self) -> int:
+        """Before the mutation, and after it."""
+        return int(self.values["steps"])
+
+    def curve(self, part: str, key: str) -> np.ndarray | None:
+        """One of CURVES over the steps of "before", "carry" or "restart"; None if that was not measured."""
+        column = self.columns.get(f"restart_{key}" if self.both and part == "restart" else key)
+        here = slice(self.steps) if part == "before" else slice(self.steps, None)
+        measured = part == "before" or self.values["mutation"] in (part, "both")
+        return column[here] if measured and column is not None else None
+
+    def at(self, part: str, key: str, step: int) -> float | None:
+        """A curve's value after this many steps of its part; None if there is none."""
+        curve = self.curve(part, key)
+        return None if curve is None or step > len(curve) or step < 1 else float(curve[step - 1])
+
+    def best(self, part: str, key: str) -> tuple[float, int] | None:
+        """A curve's highest value and the first step that has it; None if there is none."""
+        curve = self.curve(part, key)
+        if curve is None or not np.isfinite(curve).any():
+            return None
+        step = int(np.nanargmax(curve)) + 1
+        return float(curve[step - 1]), step
+
+    @property
+    def both(self) -> bool:
+        return bool(self.values["mutation"] == "both")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One folder of `results/`."""
+
+    folder: Path
+    about: dict[str, Any]
+    evaluation: Evaluation
+    experiment: Experiment | None
+    long: Evaluation | None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def read_all(folder: Path = FOLDER) -> list[Kept]:
+    """Every run that is kept in a folder, by name. Raises Refused for one that cannot be read."""
+    return [read(path.parent) for path in sorted(folder.glob("*/run.json"))]
+
+
+def read(folder: Path) -> Kept:
+    """What is kept of one run. Raises Refused if a file is missing or holds something else."""
+    settings, long = folder / "settings.toml", folder / "long"
+    experiment = load_experiment(settings) if settings.exists() else None
+    if experiment is not None and not isinstance(experiment, DigitsExperiment):
+        raise Refused(f"{folder} holds a run on {experiment.learned}; results are of digits so far")
+    return Kept(
+        folder,
+        read_json(folder / "run.json"),
+        read_evaluation(folder),
+        experiment,
+        read_evaluation(long) if (long / "evaluation.json").exists() else None,
+    )
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in a folder. Raises Refused if there is none, or it is of something else."""
+    values = read_json(folder / "evaluation.json")
+    columns = read_columns(folder / "evaluation.csv")
+    try:
+        steps, mutation = int(values["steps"]), values["mutation"]
+        rows = steps if mutation == "none" else 2 * steps
+        whole = all(len(columns[key]) == rows for key in ("step", *CURVES))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{folder} does not hold an evaluation of digits ({error!r})") from error
+    if not whole:
+        raise Refused(f"{folder / 'evaluation.csv'} is not of {folder / 'evaluation.json'}: measure it again")
+    return Evaluation(values, columns)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises Refused if there is none."""
+    if not path.is_file():
+        raise Refused(f"{path} does not exist; python results/keep.py fills such a folder from a run")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise Refused(f"{path} does not hold a JSON object")
+    return found
+
+
+def read_columns(path: Path) -> Columns:
+    """The columns of a CSV file of numbers; NaN where it is empty. Raises Refused for any other."""
+    if not path.is_file():
+        raise Refused(f"{path} does not exist; python results/keep.py fills such a folder from a run")
+    try:
+        with path.open(newline="") as file:
+            return dict(columns_of(list(csv.reader(file))))
+    except ValueError as error:
+        raise Refused(f"{path} is not a table of numbers ({error})") from error
+
+
+def columns_of(rows: list[list[str]]) -> Iterator[tuple[str, np.ndarray]]:
+    head, *body = rows
+    for name, *values in zip(head, *body, strict=True):
+        yield name, np.array([float(value or "nan") for value in values])

@@ -1,0 +1,133 @@
+"""Recipes of training on digits that are not the article's; and the article's is what it was without them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from refca import digits_training, reference, train
+from refca.adam import learning_rate
+from refca.checkpoint import load_checkpoint, load_weights
+from refca.experiment import DigitsExperiment, load_experiment
+from refca.randomness import Streams
+from refca.train import main
+
+NEW = ("unroll_most", "last", "schedule")
+SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
+RECIPE = ["--unroll-most", "6", "--last", "2", "--schedule", "cosine"]
+
+
+class Asked:
+    """The reference, which notes how often each training step asks what."""
+
+    def __init__(self) -> None:
+        self.weights: list[np.ndarray] = []
+        self.randomness: list[Any] = []
+
+    def loss_and_grads(self, *arguments: Any) -> Any:
+        self.weights.append(arguments[6])
+        self.randomness.append(arguments[7])
+        return reference.loss_and_grads(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reference, name)
+
+
+def asked_in(steps: int, **settings: Any) -> tuple[Asked, list[float]]:
+    """What the first training steps ask of the backend, and the learning rates that they use."""
+    experiment = DigitsExperiment(
+        dataset="optdigits", batch=4, pool=8, steps=100, seed=5, **{"unroll": 3, **settings}
+    )
+    backend, rates = Asked(), []
+    digits = digits_training.load_samples(experiment, None)
+    progress = digits_training.begin(experiment, backend, digits)
+    step = progress.adam.step
+
+    def noted(params: Any, grads: Any, i: int, rate: float) -> Any:
+        rates.append(rate)
+        return step(params, grads, i, rate)
+
+    progress.adam = SimpleNamespace(step=noted)  # type: ignore[assignment]
+    for _ in range(steps):
+        digits_training.train_step(experiment, backend, digits, progress)
+    return backend, rates
+
+
+def test_by_default_training_asks_what_the_article_asks() -> None:
+    asked, rates = asked_in(4)
+    expected = np.zeros((3, 4), np.float32)
+    expected[-1] = 1 / 4
+    for i, weights in enumerate(asked.weights):
+        np.testing.assert_array_equal(weights, expected)
+        assert weights.dtype == np.float32
+        assert asked.randomness[i] == Streams(5).fold(i)
+        assert rates[i] == learning_rate(1e-3, i, 100)
+
+
+def test_a_recipe_changes_lengths_weights_and_rates_and_no_randomness() -> None:
+    asked, rates = asked_in(12, unroll_most=6, last=2, schedule="cosine")
+    lengths = [len(weights) for weights in asked.weights]
+    assert set(lengths) <= {3, 4, 5, 6}
+    assert len(set(lengths)) > 1
+    for i, weights in enumerate(asked.weights):
+        assert (weights[:-2] == 0).all()
+        assert (weights[-2:] == np.float32(1 / 8)).all()
+        assert asked.randomness[i] == Streams(5).fold(i)
+        assert rates[i] == learning_rate(1e-3, i, 100, "cosine")
+
+
+def test_a_recipe_stopped_and_resumed_is_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "whole")]) == 0
+    done = iter([False] * 7 + [True])
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "stoppable", lambda: Stopping(done))
+        assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "stopped")]) == 130
+    assert main(["--out", str(tmp_path / "stopped"), "--resume"]) == 0
+    for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml"):
+        assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+    assert load_experiment(tmp_path / "whole" / "settings.toml").toml().endswith('schedule = "cosine"\n')
+
+
+class Stopping:
+    """As `programs.stoppable`, with answers given before."""
+
+    def __init__(self, answers: Any) -> None:
+        self.answers = answers
+
+    def __enter__(self) -> Any:
+        return lambda: next(self.answers)
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def test_settings_weights_and_checkpoints_without_the_new_settings_are_the_articles(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main([*SHORT, "--out", str(out)]) == 0
+    wanted = load_experiment(out / "settings.toml")
+    lines = (out / "settings.toml").read_text().splitlines()
+    (out / "settings.toml").write_text("\n".join(line for line in lines if line.split(" ")[0] not in NEW))
+    assert load_experiment(out / "settings.toml") == wanted
+    for file in ("checkpoint.safetensors", "weights.safetensors"):
+        forget(out / file)
+    assert load_checkpoint(out / "checkpoint.safetensors")[0] == wanted
+    assert load_weights(out / "weights.safetensors").experiment == wanted
+    assert main(["--out", str(out), "--resume"]) == 0
+
+
+def forget(path: Path) -> None:
+    """Take the new settings out of a file's metadata, as if they had not existed."""
+    with safe_open(path, "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        said = json.loads(file.metadata()["refca"])
+    for name in NEW:
+        del said["experiment"][name]
+    save_file(tensors, path, {"refca": json.dumps(said)})

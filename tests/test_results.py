@@ -1,0 +1,233 @@
+"""What is kept of runs, and the tables and figures that are made of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keep
+import numpy as np
+import pytest
+import rebuild
+from kept import FOLDER, read, read_all, read_columns
+from PIL import Image
+from refusals import Capture, sentence
+
+import refca
+from refca import checkpoint, evaluate, robustness, train
+from refca.checkpoint import load_weights, save_weights
+from refca.evaluate_digits import write_csv
+from refca.evaluation import CURVES
+from refca.experiment import DigitsExperiment
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on small digits, measured before and after both kinds of mutation, and for longer."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    assert train.main(["--experiment", "demo", "--steps", "30", "--out", str(out)]) == 0
+    few = [str(out), "--samples", "20"]
+    assert evaluate.main([*few, "--steps", "4", "--mutation", "both"]) == 0
+    longer = ["--steps", "6", "--mutation", "none", "--out", str(out / "long")]
+    assert evaluate.main([*few, *longer]) == 0
+    return out
+
+
+def made(folder: Path, trained: str | None, steps: int = 200, both: bool = True, **about: Any) -> Path:
+    """A folder as keep.py leaves it: accuracy rises to 0.9 before, 0.8 after, 0.7 after a restart."""
+    folder.mkdir(parents=True)
+    parts = {"before": 0.9, "carry": 0.8} | ({"restart": 0.7} if both else {})
+    curves = {part: {key: np.linspace(0, top, steps) for key in CURVES} for part, top in parts.items()}
+    write_csv(folder / "evaluation.csv", curves)
+    values = {"steps": steps, "mutation": "both" if both else "carry", "samples": 10_000}
+    (folder / "evaluation.json").write_text(json.dumps(values))
+    described: dict[str, Any] = {
+        "trained": trained,
+        "commands": ["python -m refca.evaluate"],
+        "training_steps": 100_000,
+    }
+    described |= {"seconds": 5400, "machine": "2 cores"} | about
+    (folder / "run.json").write_text(json.dumps(described))
+    if described["training_steps"]:
+        (folder / "settings.toml").write_text(DigitsExperiment().with_(seed=3, **about.get("set", {})).toml())
+    return folder
+
+
+def test_a_run_is_kept_without_paths_and_with_its_numbers(measured: Path, tmp_path: Path) -> None:
+    given = [str(measured), "--into", str(tmp_path), "--seconds", "61.4", "--machine", "a mill"]
+    assert keep.main(given) == 0
+    run = read(tmp_path / "short")
+    assert run.about["seconds"] == 61
+    assert run.about["machine"] == "a mill"
+    assert run.about["training_steps"] == 30
+    assert run.about["parameters"] == 22_499
+    assert run.about["trained"] is None  # no experiment of the package has 30 steps
+    assert "results/short/settings.toml --seed 0" in run.about["commands"][0]
+    assert run.long is not None
+    assert run.long.steps == 6
+    first, second = read_columns(measured / "evaluation.csv"), run.evaluation.columns
+    for name, x in first.items():
+        np.testing.assert_allclose(second[name], x, rtol=1e-5)
+    for path in (tmp_path / "short").rglob("*"):
+        if path.suffix in (".json", ".csv", ".toml"):
+            assert str(measured.parent) not in path.read_text()
+    params = load_weights(tmp_path / "short" / "weights.safetensors").params
+    assert params.keys() == load_weights(measured).params.keys()
+
+
+def test_weights_alone_are_kept_too(tmp_path: Path) -> None:
+    weights, out = tmp_path / "weights.npz", tmp_path / "published"
+    np.savez(weights, **refca.init_params(refca.digits_cell(), 0))
+    few = ["--dataset", "optdigits", "--samples", "5", "--steps", "2", "--out", str(out)]
+    assert evaluate.main([str(weights), *few]) == 0
+    assert keep.main([str(out), "--into", str(tmp_path / "results")]) == 0
+    run = read(tmp_path / "results" / "published")
+    assert run.experiment is None
+    assert run.about["training_steps"] is None
+    assert run.evaluation.curve("restart", "accuracy") is None
+    assert len(run.evaluation.curve("carry", "accuracy")) == 2  # type: ignore[arg-type]
+
+
+def test_training_is_kept_as_means(tmp_path: Path) -> None:
+    rows = "".join(f"{10 * i},{i},0.5,0.25\n" for i in range(1, 4002))
+    (tmp_path / "metrics.csv").write_text("step,loss,accuracy,agreement\n" + rows)
+    keep.thin(tmp_path / "metrics.csv", tmp_path / "thin.csv")
+    thinned = read_columns(tmp_path / "thin.csv")
+    assert len(thinned["step"]) == 801  # 4,001 rows in fives
+    assert thinned["step"][[0, -1]].tolist() == [50, 40010]
+    assert thinned["loss"][0] == 3
+    assert set(thinned["accuracy"]) == {0.5}
+
+
+def test_the_time_of_a_run_is_measured_given_or_not_known(measured: Path, tmp_path: Path) -> None:
+    times = {"measured": ["--file-times"], "given": ["--seconds", "9"], "not": []}
+    for name, flag in times.items():
+        assert keep.main([str(measured), "--into", str(tmp_path), "--name", name, *flag]) == 0
+    seconds = {run.name: run.about["seconds"] for run in read_all(tmp_path)}
+    assert seconds["given"] == 9
+    assert seconds["not"] is None
+    assert 0 <= seconds["measured"] < 600
+
+
+@pytest.mark.parametrize("what", ["not measured", "not trained", "other weights", "no run", "cut short"])
+def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: str) -> None:
+    run = made(tmp_path / "run", "digits-l2-noise")
+    words = {
+        "not measured": "has not been measured; do that first: python -m refca.evaluate",
+        "not trained": "is not trained to its end: it has no weights.safetensors",
+        "other weights": "was measured after 7 training steps, its weights have 5",
+        "no run": "has not been measured",
+        "cut short": "is not of",
+    }
+    if what == "not measured":
+        (run / "evaluation.json").unlink()
+    elif what == "other weights":
+        params = refca.init_params(refca.digits_cell(), 0)
+        save_weights(run / "weights.safetensors", DigitsExperiment(), params, 5)
+        values = json.loads((run / "evaluation.json").read_text())
+        (run / "evaluation.json").write_text(json.dumps(values | {"training_steps": 7}))
+    elif what == "no run":
+        run = tmp_path / "nothing"
+    elif what == "cut short":
+        (run / "evaluation.csv").write_text((run / "evaluation.csv").read_text()[:3000].rsplit("\n", 1)[0])
+    into = tmp_path / "results"
+    assert words[what] in sentence(capsys, lambda: keep.main([str(run), "--into", str(into)]))
+    assert not into.exists()
+
+
+def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
+    made(tmp_path / "digits-l2-seed0", "digits-l2")
+    made(tmp_path / "published", None, training_steps=None, seconds=None, machine=None)
+    made(tmp_path / "wide", None, both=False, set={"batch": 64})
+    assert rebuild.main(tmp_path) == 0
+    page = (tmp_path / "README.md").read_text()
+    lines = page.splitlines()
+    at = lines.index("| **L2**, the article | 95.0 at 95 | 94.7 | 85.5 at 175 | 85.2 |")
+    assert lines[at + 1] == "| … digits-l2-seed0 | 90.0 at 200 | 90.0 | 90.0 at 200 | 90.0 |"
+    assert "**CE**" not in page  # no such run is here
+    assert "| … the article's published weights | 90.0 at 200 |" in page
+    assert "| digits-l2-seed0, states carried over | 80.0 at 200 | 80.0 |" in page
+    assert "| digits-l2-seed0, restarted from zero | 70.0 at 200 | 70.0 |" in page
+    assert "wide, restarted" not in page
+    assert "| wide | batch 64 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
+    assert "1 h 30 min" in page
+    assert "| [published](published) | – | – | – | 10,000 | – |" in page
+
+
+def test_figures_are_drawn_with_what_there_is(measured: Path, tmp_path: Path) -> None:
+    assert keep.main([str(measured), "--into", str(tmp_path / "some")]) == 0
+    made(tmp_path / "some" / "other", None, both=False)
+    assert rebuild.main(tmp_path / "some") == 0
+    drawn = {str(path.relative_to(tmp_path / "some")) for path in tmp_path.rglob("*.png")}
+    mine = {"short/curves.png", "short/loss.png", "short/digits.png", "short/long/curves.png"}
+    assert drawn == {"curves.png", "after-mutation.png", "other/curves.png", *mine}
+    for name in drawn:
+        with Image.open(tmp_path / "some" / name) as picture:
+            picture.verify()
+
+
+def test_the_projects_page_gets_the_tables_between_its_marks(tmp_path: Path, capsys: Capture) -> None:
+    made(tmp_path / "results" / "digits-ce-seed0", "digits-ce")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{rebuild.BEGIN}\nold\n{rebuild.END}\n\nafter\n")
+    assert rebuild.main(tmp_path / "results") == 0
+    text = readme.read_text()
+    assert text.startswith("before\n\n")
+    assert text.endswith("\n\nafter\n")
+    assert "old" not in text
+    assert "| **CE**, the article | 96.2 at 80 |" in text
+    readme.write_text(f"{rebuild.BEGIN}\n")
+    assert "none where they end" in sentence(capsys, lambda: rebuild.main(tmp_path / "results"))
+
+
+def test_a_folder_without_runs_or_with_a_damaged_one_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    assert "holds no run; keep one first" in sentence(capsys, lambda: rebuild.main(tmp_path))
+    run = made(tmp_path / "run", None)
+    (run / "run.json").write_text("{")
+    assert "run.json is not JSON" in sentence(capsys, lambda: rebuild.main(tmp_path))
+
+
+def test_notes_are_part_of_the_page(tmp_path: Path) -> None:
+    made(tmp_path / "run", None)
+    (tmp_path / "notes.md").write_text("## Differences\n\nNone.\n")
+    assert rebuild.main(tmp_path) == 0
+    assert (tmp_path / "README.md").read_text().endswith("```\n\n## Differences\n\nNone.\n")
+
+
+@pytest.mark.skipif(not read_all(), reason="results/ holds no run")
+def test_the_pages_here_are_those_that_rebuild_writes() -> None:
+    runs = read_all()
+    assert (FOLDER / "README.md").read_text() == rebuild.page(FOLDER, runs)
+    assert rebuild.tables(runs) in (FOLDER.parent / "README.md").read_text()
+
+
+def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path) -> None:
+    few = ["--samples", "3", "--steps", "2", "--chimeras", "2", "--dataset", "optdigits-28"]
+    assert robustness.main([str(measured), *few]) == 0
+    assert keep.main([str(measured), "--into", str(tmp_path), "--name", "robust"]) == 0
+    made(tmp_path / "other", None)
+    (tmp_path / "robust" / "robustness" / "disturbances.png").unlink()
+    assert rebuild.main(tmp_path) == 0
+    page = (tmp_path / "README.md").read_text()
+    assert "| accuracy / agreement at 2, per cent | robust, 3 digits |" in page
+    assert "| shift +14 | " in page
+    assert "| drawn again | " in page
+    assert "](robust/robustness/size.png)" in page
+    assert (
+        "python -m refca.robustness runs/robust --data DIR --out runs/robust/robustness --samples 3" in page
+    )
+    assert (tmp_path / "robust" / "robustness" / "disturbances.png").exists()
+    kept = json.loads((tmp_path / "robust" / "robustness" / "robustness.json").read_text())
+    assert kept["model"] == "robust"
+
+
+def test_a_run_whose_weights_come_with_the_package_says_so(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keep.main([str(measured), "--into", str(tmp_path / "results")]) == 0
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "small.safetensors").write_bytes((measured / "weights.safetensors").read_bytes())
+    for module in (checkpoint, rebuild):
+        monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
+    assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")

@@ -1,0 +1,165 @@
+"""Digits that no one learned from: how they are made, what is counted, what the program writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from refusals import Capture, sentence
+
+import refca
+from refca import reference, robustness
+from refca.cell import param_shapes
+from refca.checkpoint import save_weights
+from refca.disturbances import chimeras, placed, resized, with_strokes, without_lower_half
+from refca.experiment import DigitsExperiment, PetsExperiment
+from refca.refused import Refused
+from refca.robustness_evaluation import automaton, erase_and_redraw, restlessness, row, votes
+
+
+def bar(height: int = 20, width: int = 4, size: int = 28) -> np.ndarray:
+    """One digit, a bar of full ink in the middle, (1, size, size, 1)."""
+    image = np.zeros((1, size, size, 1), np.float32)
+    top, left = (size - height) // 2, (size - width) // 2
+    image[:, top : top + height, left : left + width] = 1
+    return image
+
+
+def copying(seed: int = 0) -> Any:
+    """An automaton that adds its image to its last channel at each step: every live cell says 1."""
+    cell = refca.Cell(1, 3, 1, 2, hidden_layers=0, fire_rate=1.0, alive_above=0.1)
+    params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
+    params["perceive.weight"][1, 1, 0, 0] = 1
+    params["update.weight"][0, 2] = 1
+    return automaton(cell, params, reference, seed, lambda done: None)
+
+
+@pytest.mark.parametrize(("factor", "side"), [(0.5, 28), (1.0, 28), (1.5, 42), (2.0, 56)])
+def test_digits_of_another_size_have_as_much_more_ink_on_a_grid_that_fits(factor: float, side: int) -> None:
+    large = resized(bar(), factor)
+    assert large.shape == (1, side, side, 1)
+    assert large.dtype == np.float32
+    np.testing.assert_allclose(large.sum(), bar().sum() * factor**2, rtol=0.02)
+    np.testing.assert_allclose(large, large[:, ::-1, ::-1], atol=1e-5)  # still in the middle
+    if factor == 1:
+        np.testing.assert_array_equal(large, bar())
+
+
+@pytest.mark.parametrize("more", [-1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+def test_strokes_become_as_much_wider(more: float) -> None:
+    changed = with_strokes(bar(), more)
+    np.testing.assert_allclose(changed[0, 14].sum(), 4 + more, atol=1e-6)
+    np.testing.assert_allclose(changed[0, :, 14].sum(), 20 + more, atol=1e-6)
+    assert changed.dtype == np.float32
+
+
+def test_digits_are_placed_where_asked_or_not_at_all() -> None:
+    there = placed(bar(), 40, 12, 3)
+    np.testing.assert_array_equal(there[:, 12:, 3:31], bar())
+    assert there.sum() == bar().sum()
+    for top, left in ((13, 0), (0, -1)):
+        with pytest.raises(Refused, match="do not fit in a grid of 40×40"):
+            placed(bar(), 40, top, left)
+    with pytest.raises(Refused, match=r"are not 0\.01 times as large"):
+        resized(bar(), 0.01)
+
+
+def test_erasing_leaves_the_upper_half() -> None:
+    erased = without_lower_half(bar())
+    assert erased[:, :14].sum() == bar()[:, :14].sum()
+    assert not erased[:, 14:].any()
+
+
+def test_chimeras_are_of_the_halves_that_meet_best_and_of_one_piece() -> None:
+    wide, moved = bar(width=8), np.roll(bar(), 10, axis=2)
+    made = chimeras(np.concatenate([bar(), moved]), np.concatenate([wide, bar()]), count=5)
+    assert len(made) == 1  # nothing meets the bar that was moved
+    np.testing.assert_array_equal(made, bar())
+    assert chimeras(np.concatenate([bar(), bar()]), wide, count=1).shape == (1, 28, 28, 1)
+    assert len(chimeras(bar()[:0], wide, count=1)) == 0
+
+
+def test_a_row_counts_cells_and_digits_that_have_any() -> None:
+    images = np.concatenate([bar(), bar(), np.zeros_like(bar())])
+    counted = row(copying(), "size", "1", images, np.array([1, 0, 1]), steps=2)
+    assert counted == ("size", "1", 2, 80.0, 0.5, 1.0)
+
+
+def test_erased_cells_start_from_zero_when_they_are_drawn_again() -> None:
+    of = copying()
+    images = bar()
+    curves = erase_and_redraw(of, images, np.array([1]), steps=3)
+    np.testing.assert_array_equal(curves, np.ones((9, 2)))
+    np.testing.assert_array_equal(erase_and_redraw(of, images, np.array([0]), steps=2)[:, 0], 0)
+
+
+def test_votes_are_shares_of_live_cells() -> None:
+    counted = votes(copying(), bar(), steps=4)
+    np.testing.assert_array_equal(counted.shares, np.broadcast_to([0.0, 1.0], (4, 1, 2)))
+    assert (counted.labels[:, bar()[..., 0] > 0] == 1).all()
+
+
+def test_restlessness_counts_changes_of_the_leading_label_in_the_second_half() -> None:
+    still, restless = np.zeros((8, 3)), np.zeros((8, 3))
+    still[:, 2] = 1
+    restless[:, 0] = 0.6
+    restless[5::2, 0], restless[5::2, 1] = 0.4, 0.6  # after steps 6 and 8
+    found = restlessness(np.stack([still, restless], axis=1))
+    assert found["oscillating"] == 0.5
+    assert found["changes_per_100_steps"] == pytest.approx(100 * (3 / 2) / 3)
+    assert found["agreeing"] == 0.5
+    assert np.isnan(restlessness(np.zeros((8, 0, 3)))["oscillating"])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "new.safetensors"
+    params = refca.init_params(refca.digits_cell(), 0)
+    params["update.weight"] += np.random.default_rng(0).normal(0, 0.01, (80, 19)).astype(np.float32)
+    save_weights(path, DigitsExperiment(dataset="optdigits-28"), params, 12)
+    return path
+
+
+def test_the_program_writes_numbers_and_pictures_twice_the_same(
+    weights: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    few = ["--samples", "7", "--steps", "2", "--chimeras", "2"]
+    for out in (tmp_path / "a", tmp_path / "b"):
+        assert robustness.main([str(weights), *few, "--out", str(out)]) == 0
+    contents = [
+        {path.name: path.read_bytes() for path in sorted(out.iterdir())} for out in tmp_path.iterdir()
+    ]
+    assert contents[0] == contents[1]
+    tables = {"disturbances.csv": 18, "erased.csv": 6}
+    for name, length in tables.items():
+        with (tmp_path / "a" / name).open() as file:
+            assert len(list(csv.DictReader(file))) == length, name
+    found = json.loads((tmp_path / "a" / "robustness.json").read_text())
+    assert len(found["disturbances"]) == 18
+    assert {"3 over 5", "5 over 3", "9 over 6", "digits"} <= set(found["chimeras"])
+    assert 0 <= found["erased"]["accuracy_drawn_again"] <= 1
+    assert (found["dataset"], found["training_steps"]) == ("optdigits-28", 12)
+    pictures = {"size", "strokes", "shift", "source", "disturbances", "erased", "erased-curves"}
+    assert pictures | {"chimeras", "chimeras-shares"} == {path.stem for path in tmp_path.glob("a/*.png")}
+    for path in tmp_path.glob("a/*.png"):
+        with Image.open(path) as picture:
+            picture.verify()
+    assert "shift +14" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--samples", "--steps", "--chimeras"])
+def test_the_program_refuses_less_than_one(weights: Path, capsys: Capture, flag: str) -> None:
+    said = sentence(capsys, lambda: robustness.main([str(weights), flag, "0"]))
+    assert f"{flag} must be at least 1, got 0" in said
+
+
+def test_the_program_refuses_weights_of_photographs(tmp_path: Path, capsys: Capture) -> None:
+    pets = PetsExperiment()
+    save_weights(tmp_path / "w.safetensors", pets, refca.init_params(pets.cell, 0), 1)
+    said = sentence(capsys, lambda: robustness.main([str(tmp_path / "w.safetensors")]))
+    assert "holds weights of photographs" in said

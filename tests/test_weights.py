@@ -1,0 +1,83 @@
+"""Weights that come with the package, by name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from refusals import Capture, sentence
+
+import refca
+from refca import checkpoint, evaluate
+from refca.checkpoint import save_weights, shipped, shipped_names
+from refca.experiment import DigitsExperiment
+from refca.refused import Refused
+
+RESULTS = Path(__file__).parents[1] / "results"
+LIGHT = ("refca.checkpoint", "refca.experiment", "refca.data", "safetensors", "matplotlib", "numba", "PIL")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
+    """Weights called small-model, as if they came with the package; the working folder is an empty one."""
+    params = refca.init_params(refca.digits_cell(), 0)
+    settings = DigitsExperiment(dataset="optdigits", noise=0.0)
+    save_weights(tmp_path / "weights" / "small-model.safetensors", settings, params, 70)
+    monkeypatch.setattr(checkpoint, "shipped", lambda: tmp_path / "weights")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return params
+
+
+def test_weights_are_loaded_by_name_with_their_settings(model: dict[str, np.ndarray]) -> None:
+    params, experiment, done = refca.load_weights("small-model")
+    assert (experiment, done) == (DigitsExperiment(dataset="optdigits", noise=0.0), 70)
+    assert params.keys() == model.keys()
+    for name, x in model.items():
+        np.testing.assert_array_equal(params[name], x)
+
+
+def test_weights_are_measured_by_name(model: dict[str, np.ndarray]) -> None:
+    assert evaluate.main(["small-model", "--samples", "3", "--steps", "2"]) == 0
+    values = json.loads(Path("runs/small-model-evaluation/evaluation.json").read_text())
+    assert (values["model"], values["training_steps"], values["noise"]) == ("small-model", 70, 0.0)
+
+
+def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> None:
+    other = refca.init_params(refca.digits_cell(), 1)
+    Path("small-model").mkdir()
+    with pytest.raises(Refused, match="checkpoint"):  # a folder, and no run is in it
+        refca.load_weights("small-model")
+    save_weights(Path("other.safetensors"), DigitsExperiment(), other, 1)
+    got = refca.load_weights("other.safetensors").params["perceive.weight"]
+    np.testing.assert_array_equal(got, other["perceive.weight"])
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known(
+    model: dict[str, np.ndarray], capsys: Capture
+) -> None:
+    with pytest.raises(Refused, match=r"small-modle does not exist; .*; or one of small-model$"):
+        refca.load_weights("small-modle")
+    assert "or one of small-model" in sentence(capsys, lambda: evaluate.main(["small-modle"]))
+
+
+def test_importing_refca_reads_and_imports_nothing_for_it() -> None:
+    code = f"import refca, sys; print([name for name in {LIGHT} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+    assert "load_weights" in refca.__all__
+    with pytest.raises(AttributeError, match="no attribute 'load_wieghts'"):
+        refca.load_wieghts  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_what_comes_with_the_package_can_be_used(name: str) -> None:
+    params, experiment, done = refca.load_weights(name)
+    assert isinstance(experiment, DigitsExperiment)
+    assert sum(x.size for x in params.values()) == 22_499
+    assert done
+    kept = [path.read_bytes() for path in RESULTS.glob("*/weights.safetensors")]
+    assert (shipped() / f"{name}.safetensors").read_bytes() in kept, "its figures are not in results/"
