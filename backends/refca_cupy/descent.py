@@ -58,16 +58,16 @@ def descend(
     moved: Params = {}
     kept: list[Array] = []  # until the launch
     for moments in (first, second):
-        moments |= {name: xp.zeros_like(x) for name, x in params.items() if name not in moments}
+        moments |= {name: xp.zeros(x.shape, x.dtype) for name, x in params.items() if name not in moments}
     for some in (names[k : k + MOST] for k in range(0, len(names), MOST)):
         descent = Descent(rate, BETA_1, BETA_2, EPSILON, NORM_EPSILON)
         for tensor, name in zip(descent.tensors, some, strict=False):
-            moved[name] = xp.empty_like(params[name])
+            moved[name] = xp.empty(params[name].shape, params[name].dtype)
             kept += [xp.ascontiguousarray(params[name]), xp.ascontiguousarray(grads[name])]
             for field, x in zip(ARRAYS, (*kept[-2:], first[name], second[name], moved[name]), strict=True):
                 setattr(tensor, field, device.address(x))
             tensor.size = params[name].size
-        module = device.module(None, str(params[some[0]].dtype), 1)
+        module = device.module("descend", str(params[some[0]].dtype))
         module.write("d", descent)
         module.launch("descend", len(some), normalise)
     return moved
