@@ -33,11 +33,11 @@ class Refca:
         self.backend, self.on_gpu = refca.get_backend(backend), device == "gpu"
 
     def loaded(self, problem: Problem, part: slice = slice(None)) -> tuple[Any, ...]:
-        """The arguments of `loss_and_grads` but the last, for a part of the samples."""
+        """The arguments of `loss_and_grads` but the last, for a part of the samples; as training gives them."""
         put = self.backend.asarray
         params = {name: put(x) for name, x in problem.params.items()}
-        samples = (put(x[part]) for x in (problem.image, problem.state, problem.label))
-        return problem.cell, problem.loss, params, *samples, put(problem.weights[:, part])
+        image, state = put(problem.image[part]), put(problem.state[part])
+        return problem.cell, problem.loss, params, image, state, problem.label[part], problem.weights[:, part]
 
     def checked(self, problem: Problem) -> Truth:
         draws = problem.draws
@@ -49,7 +49,7 @@ class Refca:
     def numbers(self, result: Any) -> Truth:
         loss, grads, last = result
         asnumpy = self.backend.asnumpy
-        return loss, {name: asnumpy(x) for name, x in grads.items()}, asnumpy(last)
+        return float(loss), {name: asnumpy(x) for name, x in grads.items()}, asnumpy(last)
 
     def prepared(self, work: str, problem: Problem) -> Run:
         """Raises AssertionError if a batch, too large for the reference, is not its halves together."""
@@ -70,7 +70,7 @@ class Refca:
 
     def learn(self, adam: Adam, params: Any, gradients: Run) -> None:
         _, grads, _ = gradients()
-        params.update(adam.step(params, normalised(grads), UPDATE, RATE))
+        params.update(adam.step(params, grads, UPDATE, RATE, normalise=True, backend=self.backend))
 
     def compare_gradients(self, problem: Problem) -> None:
         whole, *halves = (

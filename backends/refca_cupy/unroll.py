@@ -223,12 +223,13 @@ class Backend:
         xp, T = self.xp, len(weights)
         asked = self.device.asnumpy(weights)
         counted = np.flatnonzero(asked.any(axis=1))
-        grads = {name: xp.zeros_like(x) for name, x in params.items()}
-        if image_grad:
-            grads["image"] = xp.zeros_like(image)
         if not state.size or not len(counted):
-            return 0.0, grads, self.evolve(cell, params, image, state, randomness, T, start=start)
+            nothing = {name: xp.zeros_like(x) for name, x in params.items()}
+            nothing |= {"image": xp.zeros_like(image)} if image_grad else {}
+            return 0.0, nothing, self.evolve(cell, params, image, state, randomness, T, start=start)
         whole, values, last = image_grad or cell.stride > 1, [], []
+        grads: Params = {}
+        of_image: list[Array] = []
         for part in self.slices(cell, state, T):
             draws, levels = sliced(randomness, state.shape[:3], part), encoded(cell, params, image[part])
             call = Call(self.device, cell, params, levels[-1], state[part], draws, start, T, taped=True)
@@ -237,14 +238,14 @@ class Backend:
             value, of_readout = judged(call, loss, params)
             of_steps, environment_grad = call.backward()
             values.append(value)
-            for name, grad in (of_steps | of_readout).items():
-                grads[name] += grad.reshape(grads[name].shape)
+            found = of_steps | of_readout
             if whole:
-                of_layers, of_image = encoded_grad(cell, params, levels, environment_grad, image_grad)
-                for name, grad in of_layers.items():
-                    grads[name] += grad
-                if image_grad:
-                    grads["image"][part] = of_image
+                of_layers, grad = encoded_grad(cell, params, levels, environment_grad, image_grad)
+                found |= of_layers
+                of_image.append(grad)
+            grads = {name: grad + grads[name] if name in grads else grad for name, grad in found.items()}
+        grads = {name: xp.ascontiguousarray(grads[name]).reshape(x.shape) for name, x in params.items()}
+        grads |= {"image": xp.ascontiguousarray(joined(of_image, xp))} if image_grad else {}
         return xp.asarray(sum(values), state.dtype), grads, joined(last, xp)
 
     def descend(
