@@ -33,7 +33,7 @@ class Refca:
         self.backend, self.on_gpu = refca.get_backend(backend), device == "gpu"
 
     def loaded(self, problem: Problem, part: slice = slice(None)) -> tuple[Any, ...]:
-        """The arguments of `loss_and_grads` but the last, for a part of the samples; as training gives them."""
+        """What `loss_and_grads` takes, but for the last, of a part of the samples; as training gives it."""
         put = self.backend.asarray
         params = {name: put(x) for name, x in problem.params.items()}
         image, state = put(problem.image[part]), put(problem.state[part])
