@@ -4,15 +4,26 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+# on a machine with a GPU: the Python that has CuPy, where nothing of this project is installed
+GPU_PYTHON ?= python3
+GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws lint types format bench bench-pets train train-pets results lock clean
+.PHONY: help demo test laws lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # a run goes on where it was stopped: $(call run,NAME,EXPERIMENT)
 run = $(RUN) -m refca.train --out runs/$(1) \
   $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2))
+
+# the same on a GPU; a run that is stopped after MINUTES has written its checkpoint, and is no error
+PETS ?= pets-depthwise-32-instance
+MINUTES ?= 0
+GPU_BACKEND := $(or $(BACKEND),cupy)
+gpu_run = timeout --foreground --preserve-status $(MINUTES)m env $(GPU_RUN) -m refca.train --out runs/$(1) \
+  --backend $(GPU_BACKEND) \
+  $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2)) || test $$? -eq 130
 
 demo: $(INSTALLED)  ## train on small digits, measure, draw: runs/demo, in about three minutes
 	@$(call run,demo,demo)
@@ -49,6 +60,20 @@ train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; 
 train-pets: $(INSTALLED)  ## segment photographs, measure, draw: runs/pets-48-small; about half an hour
 	@$(call run,pets-48-small,pets-48-small)
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
+
+gpu-test:  ## the laws on the cupy backend, with GPU_PYTHON (python3) and nothing installed; FLAGS="--minutes 5"
+	$(GPU_RUN) benchmarks/gpu_laws.py $(FLAGS)
+
+gpu-bench:  ## compare speed on a GPU with the PyTorch and JAX that are there; FLAGS="--only digits"
+	$(GPU_RUN) benchmarks/gpu.py $(FLAGS)
+
+gpu-train:  ## as train, on a GPU, then measure; resumes what was stopped; MINUTES=20 stops it and measures
+	@$(call gpu_run,gpu-digits-l2-noise,digits-l2-noise)
+	$(GPU_RUN) -m refca.evaluate runs/gpu-digits-l2-noise --backend $(GPU_BACKEND)
+
+gpu-train-pets:  ## the same on photographs, the paper's million steps; PETS=pets-48-small for a short run
+	@$(call gpu_run,gpu-$(PETS),$(PETS))
+	$(GPU_RUN) -m refca.evaluate runs/gpu-$(PETS) --backend $(GPU_BACKEND) --at 40,400
 
 results: $(INSTALLED)  ## every table and figure of results/ from its CSV and JSON files
 	$(RUN) results/rebuild.py

@@ -22,8 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import refca_cpu
-from timing import THREADS, agree, describe, header, paired, product_rate, report
+from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
 from refca import reference
@@ -47,18 +46,20 @@ class Problem:
         self.digits = load("optdigits-28").train
 
     def batch(self, size: int) -> Digits:
-        return self.digits.images(slice(size)), self.digits.labels[:size]
+        """As many digits, from the first again after the last."""
+        chosen = np.arange(size) % len(self.digits)
+        return self.digits.images(chosen), self.digits.labels[chosen]
 
-    def draws(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def draws(self, size: int, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
         """Recorded fires and noise of all steps."""
-        drawn = [refca.Streams(0).at(self.cell, t, size, 28, 28) for t in range(STEPS)]
+        drawn = [refca.Streams(0).at(self.cell, t, size, 28, 28) for t in range(steps)]
         fires, noise, _ = zip(*drawn, strict=True)
         return np.stack(fires), np.stack(noise).astype(np.float32)
 
 
-def weights(size: int) -> np.ndarray:
+def weights(size: int, steps: int = STEPS) -> np.ndarray:
     """The last step counts, each digit for its share."""
-    rows = np.zeros((STEPS, size), np.float32)
+    rows = np.zeros((steps, size), np.float32)
     rows[-1] = 1 / size
     return rows
 
@@ -67,12 +68,12 @@ class Refca:
     name = "refca, cpu backend"
 
     def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+        self.problem, self.backend = problem, refca.get_backend("cpu")
 
     def gradients(self, size: int, source: Any) -> tuple[float, dict[str, np.ndarray]]:
         image, label = self.problem.batch(size)
         state = refca.init_state(self.problem.cell, image)
-        loss, grads, _ = refca_cpu.loss_and_grads(
+        loss, grads, _ = self.backend.loss_and_grads(
             self.problem.cell, "l2", self.problem.params, image, state, label, weights(size), source
         )
         return loss, grads
@@ -83,7 +84,7 @@ class Refca:
     def unrolled(self, size: int) -> np.ndarray:
         image, _ = self.problem.batch(size)
         state, draws = refca.init_state(self.problem.cell, image), self.problem.draws(size)
-        return refca_cpu.evolve(
+        return self.backend.evolve(
             self.problem.cell, self.problem.params, image, state, refca.Recorded(*draws), STEPS
         )
 
@@ -93,7 +94,7 @@ class Refca:
     def evaluation(self, steps: int) -> Callable[[], Any]:
         image, _ = self.problem.batch(EVALUATED)
         state = refca.init_state(self.problem.cell, image)
-        return lambda: refca_cpu.evolve(
+        return lambda: self.backend.evolve(
             self.problem.cell, self.problem.params, image, state, refca.Streams(1), steps
         )
 
@@ -103,7 +104,7 @@ class Torch:
         import torch
         import torch_peer as peer
 
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(threads())
         self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
         self.problem, self.torch, self.peer = problem, torch, peer
         self.params = peer.load_params(problem.params)

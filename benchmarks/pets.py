@@ -27,8 +27,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-import refca_cpu
-from timing import THREADS, agree, describe, header, paired, product_rate, report
+from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
 from refca import reference
@@ -46,6 +45,8 @@ class Problem:
 
     setting: str
     size: int
+    side: int = SIDE
+    steps: int = STEPS
 
     @cached_property
     def cell(self) -> refca.Cell:
@@ -61,7 +62,9 @@ class Problem:
 
     @cached_property
     def image(self) -> np.ndarray:
-        return np.random.default_rng(1).uniform(-1, 1, (self.size, SIDE, SIDE, 3)).astype(np.float32)
+        return (
+            np.random.default_rng(1).uniform(-1, 1, (self.size, self.side, self.side, 3)).astype(np.float32)
+        )
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -73,11 +76,13 @@ class Problem:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        return np.full((STEPS, self.size), 1 / (STEPS * self.size), np.float32)
+        return np.full((self.steps, self.size), 1 / (self.steps * self.size), np.float32)
 
     @cached_property
     def draws(self) -> refca.Recorded:
-        drawn = [refca.Streams(0).at(self.cell, t, self.size, SIDE, SIDE) for t in range(STEPS)]
+        drawn = [
+            refca.Streams(0).at(self.cell, t, self.size, self.side, self.side) for t in range(self.steps)
+        ]
         return refca.Recorded(
             np.stack([draw.fires for draw in drawn]),
             reset=np.stack([np.asarray(draw.z, np.float32) for draw in drawn]),
@@ -93,11 +98,14 @@ class Problem:
 class Refca:
     name = "refca, cpu backend"
 
+    def __init__(self) -> None:
+        self.backend = refca.get_backend("cpu")
+
     def checked(self, problem: Problem) -> Result:
-        return refca_cpu.loss_and_grads(*problem.arguments())
+        return self.backend.loss_and_grads(*problem.arguments())
 
     def unroll(self, problem: Problem) -> Callable[[], Any]:
-        return partial(refca_cpu.loss_and_grads, *problem.arguments())
+        return partial(self.backend.loss_and_grads, *problem.arguments())
 
 
 class Torch:
@@ -108,7 +116,7 @@ class Torch:
         import torch_peer
         import torch_segmentation
 
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(threads())
         self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
         self.torch, self.peer, self.loss = torch, torch_peer, torch_segmentation.loss
         self.layout = torch.channels_last if compiled else torch.contiguous_format
@@ -167,7 +175,7 @@ def operations(problem: Problem) -> float:
     if problem.cell.norm in ("instance", "batch"):
         everywhere |= {name for name in sizes if name.startswith(("perceive", "hidden"))}
     cell = sum(n if name in everywhere else n * problem.cell.fire_rate for name, n in sizes.items())
-    return 3 * STEPS * problem.size * SIDE**2 * cell
+    return 3 * problem.steps * problem.size * problem.side**2 * cell
 
 
 def main() -> None:

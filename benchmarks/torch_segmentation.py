@@ -1,11 +1,11 @@
 """The paper's cell as one writes it in PyTorch: dense, one convolution a layer, eager or compiled.
 
-Arrays are (B, channels, H, W). Masks and the gate's noise are given: no time goes into drawing them.
+Arrays are (B, channels, H, W). Randomness is PyTorch's own at each step for which no draws are given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +27,15 @@ def normalise(norm: str, x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def step(norm: str, params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws) -> torch.Tensor:
-    fires, z = draws
+def draw(state: torch.Tensor) -> Draws:
+    B, _, H, W = state.shape
+    return torch.rand(B, 1, H, W, device=state.device) < 0.5, torch.randn_like(state)
+
+
+def step(
+    norm: str, params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws | None
+) -> torch.Tensor:
+    fires, z = draws or draw(state)
     x = torch.cat([image, state], 1)
     if "perceive.mix" in params:
         x = F.conv2d(x, params["perceive.mix"])
@@ -49,11 +56,12 @@ def loss(
     image: torch.Tensor,
     state: torch.Tensor,
     label: torch.Tensor,
-    draws: Sequence[Draws],
+    draws: Sequence[Draws | None],
+    step: Callable[..., torch.Tensor] = step,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The cross-entropy of label (B, H, W), mean over pixels, samples and steps; and the last state."""
-    total = torch.zeros(())
-    for draw in draws:
-        state = step(norm, params, image, state, draw)
+    total = state.new_zeros(())
+    for drawn in draws:
+        state = step(norm, params, image, state, drawn)
         total = total + F.cross_entropy(F.conv2d(state, params["readout.weight"]), label)
     return total / len(draws), state

@@ -1,18 +1,20 @@
 """How parameters move: normalised gradients, Adam, and a learning rate that falls.
 
-Operators only, so that any backend's arrays will do. Source: the article's training notebook (the article
-names Adam alone); `spec/adam.md`.
+Operators only, so that any backend's arrays will do; a backend may have its own `descend`. Source: the
+article's training notebook (the article names Adam alone); `spec/adam.md`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import cos, pi
+from typing import Any
 
 from refca.cell import Params
 from refca.refused import Refused
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+NORM_EPSILON = 1e-8  # added to the norm that a gradient is divided by
 DROPS = ((0.3, 30_000, 0.7), (0.7, 70_000, 0.9))  # least share of a run, the article's step, most share
 
 SCHEDULES = ("article", "cosine")
@@ -25,26 +27,46 @@ class Adam:
     first: Params = field(default_factory=dict)
     second: Params = field(default_factory=dict)
 
-    def step(self, params: Params, grads: Params, i: int, rate: float) -> Params:
+    def step(
+        self,
+        params: Params,
+        grads: Params,
+        i: int,
+        rate: float,
+        *,
+        normalise: bool = False,
+        backend: Any = None,
+    ) -> Params:
         """The parameters after update i (from 0), new arrays; the moments move too.
 
-        i counts the updates made: a training step that makes none does not weaken the correction of bias.
-
-        The rate is corrected for the moments' bias and epsilon is added after that, as in Keras.
+        By the backend's own `descend`, if it has one.
         """
-        rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
-        moved = {}
-        for name, param in params.items():
-            grad = grads[name]
-            m = self.first[name] = BETA_1 * self.first.get(name, 0 * grad) + (1 - BETA_1) * grad
-            v = self.second[name] = BETA_2 * self.second.get(name, 0 * grad) + (1 - BETA_2) * grad**2
-            moved[name] = param - rate * m / (v**0.5 + EPSILON)
-        return moved
+        own = getattr(backend, "descend", descend)
+        return own(params, grads, self.first, self.second, i, rate, normalise)
+
+
+def descend(
+    params: Params, grads: Params, first: Params, second: Params, i: int, rate: float, normalise: bool
+) -> Params:
+    """The parameters after update i (from 0), new arrays; the moments in `first` and `second` move too.
+
+    i counts the updates made: a training step that makes none does not weaken the correction of bias.
+    The rate is corrected for the moments' bias and epsilon is added after that, as in Keras.
+    """
+    rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
+    grads = normalised(grads) if normalise else grads
+    moved = {}
+    for name, param in params.items():
+        grad = grads[name]
+        m = first[name] = BETA_1 * first.get(name, 0 * grad) + (1 - BETA_1) * grad
+        v = second[name] = BETA_2 * second.get(name, 0 * grad) + (1 - BETA_2) * grad**2
+        moved[name] = param - rate * m / (v**0.5 + EPSILON)
+    return moved
 
 
 def normalised(grads: Params) -> Params:
     """Each parameter tensor's gradient divided by (its L2 norm + 1e-8)."""
-    return {name: grad / ((grad**2).sum() ** 0.5 + 1e-8) for name, grad in grads.items()}
+    return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}
 
 
 def learning_rate(rate: float, i: int, steps: int, schedule: str = "article") -> float:

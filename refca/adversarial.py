@@ -62,8 +62,8 @@ def attack(
     region: np.ndarray = np.zeros((side, side), bool)
     region[: side // 3, : side // 3] = True
     on_device = {name: backend.asarray(x) for name, x in params.items()}
-    asked = backend.asarray(np.full(target.shape, label))
-    weights = backend.asarray(loss_weights(np.zeros(len(chosen), int), STEPS, STEPS))
+    asked = np.full(target.shape, label)
+    weights = loss_weights(np.zeros(len(chosen), int), STEPS, STEPS)
     after = before.copy()
     for i in range(ITERATIONS):
         streams = Streams(seed).fold(i)

@@ -13,13 +13,18 @@ from typing import Any
 from refca.refused import Refused
 
 GROUP = "refca.backends"
-OURS = {"reference": "refca.reference", "cpu": "refca_cpu"}  # found also where nothing is installed
+OURS = {  # found also where nothing is installed
+    "reference": "refca.reference",
+    "cpu": "refca_cpu",
+    "cupy": "refca_cupy.gpu",
+    "cupy-emulated": "refca_cupy.emulated",
+}
 FASTEST_FIRST = ("cupy", "cpu", "reference")
 CONTRACT = ("asarray", "asnumpy", "xp", "evolve", "loss_and_grads")
 
 
 class Unavailable(Refused):
-    """A backend that exists, and cannot work on this machine."""
+    """A backend that exists, and cannot work on this machine. A backend may raise it while it is imported."""
 
 
 def backend_names() -> list[str]:
@@ -57,6 +62,8 @@ def load(name: str) -> Any:
         for point in entry_points(group=GROUP, name=name):
             return point.load()
         return importlib.import_module(OURS.get(name, name))
+    except Unavailable:
+        raise
     except ImportError as error:
         if known or not absent(name, error):
             raise Unavailable(f'the backend "{name}" cannot be loaded: {error}') from error

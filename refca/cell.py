@@ -181,18 +181,26 @@ def init_params(cell: Cell, seed: int) -> Params:
     return params
 
 
-def init_state(cell: Cell, image: Array, streams: Streams | None = None) -> Array:
+def init_state(cell: Cell, image: Array, streams: Streams | None = None, *, backend: Any = None) -> Array:
     """The state before the first step, (B, H, W, D), in the dtype and the library of image (B, sH, sW, K).
 
     Zeros; or for a cell with a normal start N(0, 1), a new array at each call, drawn from `streams`, without
-    which Refused is raised.
+    which Refused is raised. A backend's own `initial` draws them if `backend` has one.
     """
     B, H, W = grid(cell, image)
     if not cell.normal_start:
         return np.zeros_like(image, shape=(B, H, W, cell.state_channels))
     if streams is None:
         raise Refused("this cell starts from noise: init_state needs streams, such as Streams(seed)")
-    return np.asarray(streams.initial(B, H, W, cell.state_channels), image.dtype, like=image)
+    return normal_start(streams, image, (B, H, W, cell.state_channels), backend)
+
+
+def normal_start(streams: Streams, like: Array, shape: tuple[int, ...], backend: Any = None) -> Array:
+    """The initial numbers of the streams, (B, H, W, D), in the dtype and the library of another array; by the
+    backend's own `initial`, if it has one and computes in that dtype."""
+    if hasattr(backend, "initial") and str(like.dtype) == "float32":
+        return backend.initial(streams, *shape)
+    return np.asarray(streams.initial(*shape), like.dtype, like=like)
 
 
 def grid(cell: Cell, image: Array) -> tuple[int, int, int]:

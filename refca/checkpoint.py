@@ -28,7 +28,8 @@ from refca.refused import Refused
 
 @dataclass
 class Progress:
-    """Everything that training changes, in arrays of the backend, and what it learns from."""
+    """Everything that training changes, and what it learns from. Parameters, moments and states are arrays
+    of the backend, as are the images of a pool; numbers and labels are NumPy's."""
 
     done: int  # training steps
     updates: int  # of the parameters: at most one in a training step
@@ -37,9 +38,11 @@ class Progress:
     kept: Pool | Colony  # what goes on from one training step to the next
     data: str  # the fingerprint of the training samples
 
-    def update(self, grads: Params, rate: float) -> None:
+    def update(self, grads: Params, rate: float, *, normalise: bool, backend: Any) -> None:
         """Move the parameters once."""
-        self.params = self.adam.step(self.params, grads, self.updates, rate)
+        self.params = self.adam.step(
+            self.params, grads, self.updates, rate, normalise=normalise, backend=backend
+        )
         self.updates += 1
 
 
@@ -93,7 +96,7 @@ def load_checkpoint(path: Path, asarray: Any = np.asarray) -> tuple[Experiment, 
 
 
 def on_backend(progress: Progress, asarray: Any) -> Progress:
-    """The same progress in arrays of a backend."""
+    """The same progress, its large arrays on a backend."""
 
     def moved(arrays: Params) -> Params:
         return {name: asarray(x) for name, x in arrays.items()}
@@ -103,7 +106,7 @@ def on_backend(progress: Progress, asarray: Any) -> Progress:
         progress,
         params=moved(progress.params),
         adam=Adam(moved(adam.first), moved(adam.second)),
-        kept=Pool(**moved(vars(kept)))
+        kept=replace(kept, image=asarray(kept.image), state=asarray(kept.state))
         if isinstance(kept, Pool)
         else replace(kept, state=asarray(kept.state)),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from refca.adam import Adam, learning_rate, normalised
+from refca.adam import Adam, learning_rate
 from refca.cell import init_state
 from refca.checkpoint import Progress
 from refca.data import Split, load
@@ -40,7 +40,7 @@ def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> Progress
     """Where training starts: initial weights, and a pool of digits whose cells have not moved."""
     first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
     image = backend.asarray(digits.images(first))
-    pool = Pool(image, backend.asarray(digits.labels[first]), init_state(experiment.cell, image))
+    pool = Pool(image, digits.labels[first], init_state(experiment.cell, image))
     return Progress(0, 0, begin_params(experiment, backend), Adam(), pool, digits.fingerprint())
 
 
@@ -51,8 +51,8 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, progre
     choices = choose(
         experiment.regime, experiment.batch, experiment.pool, len(digits), seed=experiment.seed, i=i
     )
-    image, label = digits.images(choices.digits), digits.labels[choices.digits]
-    batch = pool.take(cell, choices, backend.asarray(image), backend.asarray(label), xp)
+    image, label = backend.asarray(digits.images(choices.digits)), digits.labels[choices.digits]
+    batch = pool.take(cell, choices, image, label, xp)
     steps = unroll_length(experiment.unroll, experiment.unroll_most or experiment.unroll, experiment.seed, i)
     weights = last_steps(steps, experiment.batch, experiment.last)
     streams = Streams(experiment.seed).fold(i)
@@ -60,7 +60,7 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, progre
         cell, experiment.loss, progress.params, batch.image, batch.state, batch.label, weights, streams
     )
     rate = learning_rate(experiment.rate, i, experiment.steps, experiment.schedule)
-    progress.update(normalised(grads), rate)
+    progress.update(grads, rate, normalise=True, backend=backend)
     pool.put_back(choices, batch, state)
     progress.done += 1
     return Trained(loss, batch.image, batch.label, state)
@@ -73,6 +73,6 @@ def measure(
     said = readout(experiment.cell, progress.params, trained.state)
     live = alive(experiment.cell, trained.image)
     return {
-        "accuracy": cell_accuracy(said, trained.target, live),
+        "accuracy": cell_accuracy(said, backend.asarray(trained.target), live),
         "agreement": total_agreement(said, live),
     }

@@ -15,11 +15,11 @@ import numpy as np
 
 from refca.checkpoint import Weights
 from refca.data import load
-from refca.evaluation import CURVES, Curves, evaluate, prefixes, summary
+from refca.evaluation import CURVES, Curves, evaluate, prefixes, slice_of, summary
 from refca.experiment import DIGITS, DigitsExperiment
 from refca.files import replacing
 from refca.palette import get_palette
-from refca.programs import announce, choose_backend, describe_backend, progress_bar, warm_up
+from refca.programs import announce, choose_backend, describe_backend, memory_for, progress_bar, warm_up
 from refca.refused import Refused
 
 FILMED = 24
@@ -38,14 +38,19 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     samples = len(digits) if flags.samples is None else flags.samples
     if not 1 <= samples <= len(digits):
         raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {samples}")
-    name, backend = choose_backend(flags.backend)
+    name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     print(f"{dataset}, {samples:,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
     warm_up(backend, experiment.cell)
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
-    with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
+    at_once = min(samples, slice_of(backend))
+    fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
+    with (
+        progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar,
+        memory_for(f"{at_once} digits at a time", fewer),
+    ):
         curves = evaluate(
             experiment.cell,
             params,

@@ -19,8 +19,8 @@ from refca.curves_file import read_curves, write_curves
 from refca.data import CLASSES, Photographs, load
 from refca.experiment import PETS, PetsExperiment
 from refca.files import replacing
-from refca.pets_evaluation import WAYS, Curves, curves, iou_at, summary, unmeasured
-from refca.programs import announce, choose_backend, describe_backend, progress_bar, warm_up
+from refca.pets_evaluation import SLICE, WAYS, Curves, curves, iou_at, summary, unmeasured
+from refca.programs import announce, choose_backend, describe_backend, memory_for, progress_bar, warm_up
 from refca.refused import Refused
 
 PICTURES = (
@@ -50,14 +50,19 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         raise Refused(f"--every must be at least 1, got {flags.every}")
     if not 0 <= flags.shift < size:
         raise Refused(f"--shift goes from 0 to {size - 1} on photographs of {size}×{size}, got {flags.shift}")
-    name, backend = choose_backend(flags.backend)
+    name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     print(f"{PETS} at {size}×{size}, {samples:,} test photographs; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
     warm_up(backend, cell, loss="ce" if flags.adversarial else None, label_map=True)
     moved = samples * at[-1] + len(WAYS) * curve_samples * flags.steps
-    with progress_bar(moved, unit="photograph-steps") as bar:
+    at_once = min(SLICE, max(samples, curve_samples))
+    fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
+    with (
+        progress_bar(moved, unit="photograph-steps") as bar,
+        memory_for(f"{at_once} photographs of {size}×{size} at a time", fewer),
+    ):
         ious = iou_at(
             cell, params, backend, photographs, samples=samples, at=at, seed=flags.seed, tick=bar.update
         )

@@ -1,14 +1,16 @@
 """Measuring an automaton: curves over its steps, before and after every digit mutates.
 
+Cells are counted where the backend has them: a device is waited for once in a slice of digits.
+
 Source: the article, experiment 1; `spec/programs.md`: batches of 1,000 test digits, 200 steps, a
 mutation to another test digit, 200 more; `spec/programs.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from refca.randomness import Streams
 from refca.step import alive, readout
 
 BATCH = 1000  # digits over which cells are counted together
-SLICE = 125  # of them moved at a time: their states fit in a processor's cache
+SLICE = 125  # of them moved at a time: their states fit in a processor's cache; a backend may say otherwise
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
 MUTATIONS = ("carry", "restart", "both", "none")
 
@@ -48,46 +50,74 @@ def evaluate(
     """
     branches = {"both": ("carry", "restart"), "none": ()}.get(mutation, (mutation,))
     params = {name: backend.asarray(x) for name, x in params.items()}
-    counts = {part: np.zeros((-(-samples // BATCH), steps, 6)) for part in ("before", *branches)}
-    for first in range(0, samples, SLICE):
-        chosen, batch = np.arange(first, min(first + SLICE, samples)), first // BATCH
-        evolve = partial(backend.evolve, cell, params)
-        move = partial(follow, cell, params, evolve, Streams(seed, first_sample=first), tick)
-        image, labels = digits_of(backend, digits, chosen)
-        settled = move(image, labels, init_state(cell, image), 0, counts["before"][batch])
-        image, labels = digits_of(backend, digits, others(chosen, len(digits)))
+    counts = np.zeros((1 + len(branches), -(-samples // BATCH), steps, 6))
+    for chosen in slices(samples, slice_of(backend)):
+        move = partial(follow, cell, params, backend, Streams(seed, first_sample=int(chosen[0])), tick, steps)
+        shown = digits_of(cell, backend, digits, chosen)
+        settled, found = move(shown, init_state(cell, shown.image), 0)
+        each = [found]
+        shown = digits_of(cell, backend, digits, others(chosen, len(digits)))
         for part in branches:
+            image = shown.image
             begun = mutate(cell, settled, image) if part == "carry" else init_state(cell, image)
-            move(image, labels, begun, steps, counts[part][batch])
-    return {part: ratios(cell, of_part) for part, of_part in counts.items()}
+            each.append(move(shown, begun, steps)[1])
+        counts[:, chosen[0] // BATCH] += backend.asnumpy(backend.xp.stack(each))
+    parts = ("before", *branches)
+    return {part: ratios(cell, of_part) for part, of_part in zip(parts, counts, strict=True)}
+
+
+def slice_of(backend: Any) -> int:
+    """How many digits are moved at a time."""
+    return int(getattr(backend, "sample_slice", SLICE))
+
+
+def slices(samples: int, size: int) -> Iterator[np.ndarray]:
+    """The numbers of the digits of each slice: `size` of them, or what is left of the samples or a batch."""
+    for batch in range(0, samples, BATCH):
+        end = min(batch + BATCH, samples)
+        for first in range(batch, end, size):
+            yield np.arange(first, min(first + size, end))
 
 
 def follow(
     cell: Cell,
     params: Params,
-    evolve: Callable[..., Array],
+    backend: Any,
     streams: Streams,
     tick: Callable[[int], object],
-    image: Array,
-    labels: Array,
+    steps: int,
+    shown: Shown,
     state: Array,
     start: int,
-    counts: np.ndarray,
-) -> Array:
-    """Move states by one step for each row of `counts`, and add what is counted to it; the last state."""
-    live = alive(cell, image)
-    rows = live_rows(state, live)
-    for i in range(len(counts)):
+) -> tuple[Array, Array]:
+    """Move states by `steps` steps, counted from `start`: the last state, and what is counted, (steps, 6)."""
+    counts = []
+    rows = live_rows(state, shown.live_cells)
+    for i in range(steps):
         before = rows
-        state = evolve(image, state, streams, 1, start=start + i)
-        rows = live_rows(state, live)
-        counts[i] += count(said(readout(cell, params, state)), labels, live, rows, rows - before)
-        tick(len(labels))
-    return state
+        state = backend.evolve(cell, params, shown.image, state, streams, 1, start=start + i)
+        rows = live_rows(state, shown.live_cells)
+        named = said(readout(cell, params, state))
+        counts.append(backend.xp.stack(count(named, shown.labels, shown.live, rows, rows - before)))
+        tick(len(shown.labels))
+    return state, backend.xp.stack(counts)
 
 
-def digits_of(backend: Any, digits: Split, chosen: np.ndarray) -> tuple[Array, Array]:
-    return backend.asarray(digits.images(chosen)), backend.asarray(digits.labels[chosen])
+class Shown(NamedTuple):
+    """The digits of a slice, in arrays of the backend."""
+
+    image: Array  # (B, H, W, 1)
+    labels: Array  # (B,)
+    live: Array  # (B, H, W) boolean
+    live_cells: Array  # the numbers of live cells, of all B·H·W
+
+
+def digits_of(cell: Cell, backend: Any, digits: Split, chosen: np.ndarray) -> Shown:
+    """These digits on the backend. Which cells live is worked out before: a device would be waited for."""
+    image = digits.images(chosen)
+    live = alive(cell, image)
+    arrays = (image, digits.labels[chosen], live, np.flatnonzero(live))
+    return Shown(*map(backend.asarray, arrays))
 
 
 def others(chosen: np.ndarray, count: int) -> np.ndarray:
@@ -95,15 +125,16 @@ def others(chosen: np.ndarray, count: int) -> np.ndarray:
     return (chosen + count // 2) % count
 
 
-def live_rows(state: Array, live: Array) -> Array:
+def live_rows(state: Array, live_cells: Array) -> Array:
     """The states of live cells, (live cells, D)."""
-    return state.reshape(-1, state.shape[-1])[np.flatnonzero(live)]
+    return state.reshape(-1, state.shape[-1])[live_cells]
 
 
-def count(named: Array, labels: Array, live: Array, rows: Array, updates: Array) -> tuple[float, ...]:
-    """Of one step: right cells, live cells, agreeing digits, digits, and summed |state| and |update|."""
-    magnitudes = float(abs(rows).sum()), float(abs(updates).sum())
-    return *right_cells(named, labels, live), *agreeing_digits(named, live), *magnitudes
+def count(named: Array, labels: Array, live: Array, rows: Array, updates: Array) -> list[Array]:
+    """Of one step: right cells, live cells, agreeing digits, digits, and summed |state| and |update|; float64
+    numbers of the arrays' library."""
+    counted = (*right_cells(named, labels, live), *agreeing_digits(named, live))
+    return [x.astype(np.float64) for x in (*counted, abs(rows).sum(), abs(updates).sum())]
 
 
 def ratios(cell: Cell, counts: np.ndarray) -> Curves:

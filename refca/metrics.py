@@ -21,7 +21,7 @@ def cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
     readout (B, H, W, L), labels (B,) integers, live (B, H, W) boolean. Every cell counts the same,
     so a digit counts by its size.
     """
-    right, cells = right_cells(said(readout), labels, live)
+    right, cells = map(int, right_cells(said(readout), labels, live))
     return right / cells if cells else float("nan")
 
 
@@ -30,7 +30,7 @@ def total_agreement(readout: Array, live: Array) -> float:
 
     readout (B, H, W, L), live (B, H, W) boolean. A digit without live cells is left out.
     """
-    agreeing, digits = agreeing_digits(said(readout), live)
+    agreeing, digits = map(int, agreeing_digits(said(readout), live))
     return agreeing / digits if digits else float("nan")
 
 
@@ -48,16 +48,16 @@ def said(readout: Array) -> Array:
     return np.argmax(readout, axis=-1)
 
 
-def right_cells(named: Array, labels: Array, live: Array) -> tuple[int, int]:
-    """How many live cells name the sample's label, and how many there are."""
-    return int(np.sum((named == labels[:, None, None]) & live)), int(np.sum(live))
+def right_cells(named: Array, labels: Array, live: Array) -> tuple[Array, Array]:
+    """How many live cells name the sample's label, and how many there are: numbers of the arrays' library."""
+    return np.sum((named == labels[:, None, None]) & live), np.sum(live)
 
 
-def agreeing_digits(named: Array, live: Array) -> tuple[int, int]:
-    """How many digits agree, and how many have a live cell."""
+def agreeing_digits(named: Array, live: Array) -> tuple[Array, Array]:
+    """How many digits agree, and how many have a live cell: numbers of the arrays' library."""
     lowest = np.min(np.where(live, named, 2**31 - 1), axis=(1, 2))
     highest = np.max(np.where(live, named, -1), axis=(1, 2))
-    return int(np.sum(lowest == highest)), int(np.sum(highest >= 0))
+    return np.sum(lowest == highest), np.sum(highest >= 0)
 
 
 def overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array]:

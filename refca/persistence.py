@@ -15,10 +15,11 @@ Letters: B samples of a batch, H×W grid, D state channels, K steps of an unroll
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from refca.cell import Array
+from refca.cell import Array, normal_start
 from refca.randomness import Streams
 from refca.seeds import RENEWAL, generator
 
@@ -61,16 +62,17 @@ def decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: 
     return Renewal(new_photo | (i == 0), new_state | (i == 0), photo)
 
 
-def renew(colony: Colony, renewal: Renewal, streams: Streams) -> Colony:
+def renew(colony: Colony, renewal: Renewal, streams: Streams, backend: Any = None) -> Colony:
     """The colony after this renewal, new arrays; a sample whose photo or state is renewed has age 0.
 
-    New states are N(0, 1), those of `streams.initial` at their places in the batch.
+    New states are N(0, 1), those of `streams.initial` at their places in the batch, which the backend's own
+    `initial` draws if it has one.
     """
     _, H, W, D = colony.state.shape
     state = 1 * colony.state  # a copy, in any array library
     for b in map(int, np.flatnonzero(renewal.new_state)):
-        begun = replace(streams, first_sample=streams.first_sample + b).initial(1, H, W, D)
-        state[b] = np.asarray(begun[0], state.dtype, like=state)
+        own = replace(streams, first_sample=streams.first_sample + b)
+        state[b] = normal_start(own, state, (1, H, W, D), backend)[0]
     return Colony(
         np.where(renewal.new_photo, renewal.photo, colony.photo),
         state,

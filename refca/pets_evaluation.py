@@ -1,9 +1,10 @@
 """Measuring segmentation: IoU at chosen steps, and curves over steps while the photograph stays or changes.
 
-States move on the backend, and so are gates worked out; the rest is measured on NumPy arrays. Photographs are
-moved in slices of 32, the paper's batch, over which a cell with batch norm takes its statistics: the last
-slice is smaller unless 32 divides the number of photographs. From the step after which a state is not finite
-nothing is measured: the argmax of NaN would pass for a label.
+States move on the backend and are measured there, those of strided cells on NumPy arrays; labels are counted
+on NumPy arrays. So a step of the curves fetches labels and a few numbers. Photographs are moved in slices
+of 32, the paper's batch, over which a cell with batch norm takes its statistics: the last slice is smaller
+unless 32 divides the number of photographs. From the step after which a state is not finite nothing is
+measured: the argmax of NaN would pass for a label.
 
 Source: the paper, section 5 (IoU), Figures 2 and 11 (changing photographs), 15 (gate), 16 to 19 (norms);
 `spec/programs.md`.
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.cell import Cell, Params, init_state
+from refca.cell import Array, Cell, Params, init_state
 from refca.data import CLASSES, Photographs
 from refca.metrics import overlaps, ratio, said
 from refca.randomness import Streams
@@ -36,11 +37,11 @@ Curves = dict[str, np.ndarray]  # of each of COLUMNS, one value a step; NaN wher
 
 
 class Moment(NamedTuple):
-    """Of one slice, after one step; in NumPy arrays."""
+    """Of one slice, after one step; gate, state and logits on the backend, but NumPy's of a strided cell."""
 
-    gate: np.ndarray | None  # (B, H, W), of the step that led here; None: before the first, or no gate
-    state: np.ndarray  # (B, H, W, D)
-    logits: np.ndarray  # (B, sH, sW, L)
+    gate: Array | None  # (B, H, W), of the step that led here; None: before the first, or no gate
+    state: Array  # (B, H, W, D)
+    logits: Array  # (B, sH, sW, L)
     image: np.ndarray  # (B, sH, sW, 3)
     target: np.ndarray  # (B, sH, sW); -1 where nothing is known
 
@@ -63,22 +64,24 @@ def iou_at(
     `tick` is called with the number of photographs times steps that have been moved.
     """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
+    weights, fetched = measured_on(cell, params, on_device, backend)
     counts = np.zeros((len(at), 2, cell.labels), np.int64)  # intersection, union
     measured = len(at)  # of them, those before a state was not finite
     for chosen in slices(samples):
         streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
         image = photographs.images(chosen)
-        state, done = backend.asarray(init_state(cell, image, streams)), 0
+        state, done = backend.asarray(init_state(cell, image, streams, backend=backend)), 0
         image = backend.asarray(image)
         for i, step in enumerate(at):
             state = backend.evolve(cell, on_device, image, state, streams, step - done, start=done)
-            values = backend.asnumpy(state)
+            values = fetched(state)
             tick(len(chosen) * (step - done))
             done = step
             if i < measured and not np.isfinite(values).all():
                 measured = i
             if i < measured:
-                counts[i] += overlaps(said(readout(cell, params, values)), target, cell.labels)
+                named = backend.asnumpy(said(readout(cell, weights, values)))
+                counts[i] += overlaps(named, target, cell.labels)
     ious = ratio(counts[:, 0], counts[:, 1])
     ious[measured:] = np.nan
     return ious
@@ -126,13 +129,14 @@ def curves(
             )
             before = next(moments)
             for t, after in enumerate(moments):
-                if t == measured or not np.isfinite(after.state).all():
+                finite, *means = backend.asnumpy(magnitudes(before, after))
+                if t == measured or not finite:
                     measured = t
                     tick(len(chosen) * (steps - t))
                     break
-                known = after.target >= 0
-                counts[t] += overlaps(said(after.logits)[known], after.target[known], cell.labels)
-                sums[t] += len(chosen) * np.array(magnitudes(before, after))
+                known, named = after.target >= 0, backend.asnumpy(said(after.logits))
+                counts[t] += overlaps(named[known], after.target[known], cell.labels)
+                sums[t] += len(chosen) * np.array(means)
                 before = after
                 tick(len(chosen))
         values = np.concatenate([ratio(counts[:, 0], counts[:, 1]), sums / samples], axis=1)
@@ -161,21 +165,33 @@ def follow(
     `image` and `target` of a moment are the same arrays as before it unless photographs have changed.
     """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
+    weights, fetched = measured_on(cell, params, on_device, backend)
     image, target = shown(photographs, chosen, way, 0, shift)
     streams = Streams(seed, first_sample=int(chosen[0]))
-    start = init_state(cell, image, streams)
-    state, seen = backend.asarray(start), backend.asarray(image)
-    yield Moment(None, start, readout(cell, params, start), image, target)
+    state = backend.asarray(init_state(cell, image, streams, backend=backend))
+    seen, values = backend.asarray(image), fetched(state)
+    yield Moment(None, values, readout(cell, weights, values), image, target)
+    gate_of = gating(cell, on_device, backend) if cell.resettable else None
     for t in range(steps):
         if t and t % every == 0 and way != "kept":
             image, target = shown(photographs, chosen, way, t // every, shift)
             seen = backend.asarray(image)
-        gate = gates(cell, on_device, backend, seen, state) if cell.resettable else None
+        gate = fetched(gate_of(seen, state)) if gate_of else None
         state = backend.evolve(cell, on_device, seen, state, streams, 1, start=t)
-        values = backend.asnumpy(state)
+        values = fetched(state)
         with np.errstate(over="ignore", invalid="ignore"):
-            logits = readout(cell, params, values)
+            logits = readout(cell, weights, values)
         yield Moment(gate, values, logits, image, target)
+
+
+def measured_on(
+    cell: Cell, params: Params, on_device: Params, backend: Any
+) -> tuple[Params, Callable[[Array], Array]]:
+    """The parameters to read states out with, and what brings an array of the backend to them.
+
+    Decoders of strided cells are for NumPy arrays; any other readout is for those of any library.
+    """
+    return (on_device, lambda x: x) if cell.stride == 1 else (params, backend.asnumpy)
 
 
 def shown(
@@ -203,8 +219,13 @@ def shifted(pixels: np.ndarray, down: int, right: int, beyond: int) -> np.ndarra
     return moved
 
 
-def gates(cell: Cell, params: Params, backend: Any, image: Any, state: Any) -> np.ndarray:
-    """The gate of every cell in the step from this state, (B, H, W).
+def gates(cell: Cell, params: Params, backend: Any, image: Array, state: Array) -> Array:
+    """The gate of every cell in the step from this state, (B, H, W), an array of the backend."""
+    return gating(cell, params, backend)(image, state)
+
+
+def gating(cell: Cell, params: Params, backend: Any) -> Callable[[Array, Array], Array]:
+    """What gives the gate of every cell, (B, H, W), from an image and a state.
 
     Its sums are the state after one step of a cell that has no gate, keeps nothing, always fires, and whose
     update layer holds the gate's weights: so the backend works them out.
@@ -216,15 +237,17 @@ def gates(cell: Cell, params: Params, backend: Any, image: Any, state: Any) -> n
     layers |= {"update.weight": backend.asarray(weight)}
     if cell.biases:
         layers |= {"update.bias": 0 * params["update.bias"]}
-    sums = backend.asnumpy(backend.evolve(probe, layers, image, state, Streams(0), 1))[..., 0]
-    return np.asarray(sigmoid(sums))
+    return lambda image, state: sigmoid(backend.evolve(probe, layers, image, state, Streams(0), 1)[..., 0])
 
 
-def magnitudes(before: Moment, after: Moment) -> tuple[float, ...]:
-    """One number for each of MAGNITUDES."""
-    gate = float("nan") if after.gate is None else float(after.gate.mean())
-    arrays = (after.state, after.logits, after.state - before.state, after.logits - before.logits)
-    return gate, *(float(np.abs(array).mean(dtype=float)) for array in arrays)
+def magnitudes(before: Moment, after: Moment) -> Array:
+    """Whether the state is finite, 1 or 0, and a number for each of MAGNITUDES: (6,) float64."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        arrays = (after.state, after.logits, after.state - before.state, after.logits - before.logits)
+        means = [np.abs(array).mean(dtype=float) for array in arrays]
+    finite = np.isfinite(after.state).all().astype(float)
+    gate = np.nan * finite if after.gate is None else after.gate.mean().astype(float)
+    return np.stack([finite, gate, *means])
 
 
 def slices(samples: int) -> Iterator[np.ndarray]:

@@ -75,8 +75,9 @@ def record(
         if not images or m.image is not images[-1]:
             images.append(m.image)
             targets.append(m.target)
-        gate = np.zeros(m.state.shape[1:3]) if m.gate is None else m.gate[0]
-        labels, state = said_if_finite(m.logits[:FILMED]), m.state[0, ..., :channels]
+        gate = np.zeros(m.state.shape[1:3]) if m.gate is None else backend.asnumpy(m.gate[0])
+        labels = said_if_finite(backend.asnumpy(m.logits[:FILMED]))
+        state = backend.asnumpy(m.state[0, ..., :channels])
         frames.append((t, labels, len(images) - 1, np.nan_to_num(gate), np.nan_to_num(state)))
     step, labels, which, gates, state = (np.stack(arrays) for arrays in zip(*frames, strict=True))
     image, target = (np.stack(arrays)[:, :FILMED] for arrays in (images, targets))

@@ -52,9 +52,9 @@ def train_step(
     assert isinstance(colony, Colony)
     keep = keep_probabilities(experiment)
     renewal = decide(experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i)
-    colony = renew(colony, renewal, streams)
+    colony = renew(colony, renewal, streams, backend)
     image = backend.asarray(photographs.images(colony.photo))
-    target = backend.asarray(photographs.labels(colony.photo))
+    target = photographs.labels(colony.photo)
     weights = loss_weights(colony.age, K, T)
     if weights.any():
         loss, grads, state = backend.loss_and_grads(
@@ -64,10 +64,10 @@ def train_step(
             image,
             colony.state,
             target,
-            backend.asarray(weights),
+            weights,
             streams,
         )
-        progress.update(grads, experiment.rate)
+        progress.update(grads, experiment.rate, normalise=False, backend=backend)
     else:
         loss, state = None, backend.evolve(cell, progress.params, image, colony.state, streams, K)
     progress.kept = Colony(colony.photo, state, colony.age + K)
@@ -90,9 +90,9 @@ def measure(
     and the mean gate of all cells in a step from it. NaN where there is none."""
     cell, gate = experiment.cell, np.array(np.nan)
     if cell.resettable:
-        gate = gates(cell, progress.params, backend, trained.image, trained.state)
+        gate = backend.asnumpy(gates(cell, progress.params, backend, trained.image, trained.state))
     params = {name: backend.asnumpy(x) for name, x in progress.params.items()}
-    target, state = backend.asnumpy(trained.target), backend.asnumpy(trained.state)
+    target, state = trained.target, backend.asnumpy(trained.state)
     assert isinstance(progress.kept, Colony)
     old = counted(progress.kept.age - 1, 1, experiment.target)[0]
     predicted = said(readout(cell, params, state))

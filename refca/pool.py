@@ -26,7 +26,7 @@ class Batch:
     """What one training step works on: image (B, H, W, K), label (B,), state (B, H, W, D)."""
 
     image: Array
-    label: Array
+    label: np.ndarray
     state: Array
 
 
@@ -64,13 +64,16 @@ def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int) -
 
 @dataclass
 class Pool:
-    """N digits and the states of their cells: image (N, H, W, K), label (N,), state (N, H, W, D)."""
+    """N digits and the states of their cells: image (N, H, W, K), label (N,), state (N, H, W, D).
+
+    label is NumPy's on every backend, so that a device need not be waited for to know that labels exist.
+    """
 
     image: Array
-    label: Array
+    label: np.ndarray
     state: Array
 
-    def take(self, cell: Cell, choices: Choices, image: Array, label: Array, xp: Any = np) -> Batch:
+    def take(self, cell: Cell, choices: Choices, image: Array, label: np.ndarray, xp: Any = np) -> Batch:
         """The batch of these choices; image (B, H, W, K) and label (B,) are those of `choices.digits`."""
         B = len(choices.slots)
         fresh, kept = slice(0, choices.fresh), slice(choices.fresh, B - choices.mutated)
@@ -78,7 +81,7 @@ class Pool:
         pooled = self.state[choices.slots]
         return Batch(
             xp.concatenate([image[fresh], self.image[choices.slots[kept]], image[mutated]]),
-            xp.concatenate([label[fresh], self.label[choices.slots[kept]], label[mutated]]),
+            np.concatenate([label[fresh], self.label[choices.slots[kept]], label[mutated]]),
             xp.concatenate(
                 [init_state(cell, image[fresh]), pooled[kept], mutate(cell, pooled[mutated], image[mutated])]
             ),

@@ -34,6 +34,8 @@ def exit_code(program: Callable[[], int]) -> int:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         print(f"refca: {error.strerror or error}{where}", file=sys.stderr)
+    except MemoryError:
+        print("refca: the memory is used up; try a smaller --batch, or fewer --samples", file=sys.stderr)
     except KeyboardInterrupt:
         print("refca: stopped", file=sys.stderr)
         return STOPPED
@@ -45,23 +47,40 @@ def add_common_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--backend", help=f"{', '.join(backend_names())} or a module; default: the fastest that works here"
     )
+    parser.add_argument("--device", metavar="N", type=int, help="which of the backend's devices; default: 0")
     parser.add_argument(
         "--data", metavar="DIR", help="folder of the data files; default: REFCA_DATA, else your cache folder"
     )
     parser.add_argument("--out", metavar="DIR", help="run directory: what is written goes here")
 
 
-def choose_backend(name: str | None) -> tuple[str, Any]:
-    """The name and the module of the backend asked for, or of the fastest that works here."""
-    return fastest() if name is None else (name, get_backend(name))
+def choose_backend(name: str | None, device: int | None = None) -> tuple[str, Any]:
+    """The name and the module of the backend asked for, or of the fastest that works here, on this device.
+
+    Raises Refused for a device that does not exist, and for any on a backend without devices.
+    """
+    name, backend = fastest() if name is None else (name, get_backend(name))
+    if device is not None:
+        if not hasattr(backend, "use_device"):
+            raise Refused(f"the backend {name} has no devices to choose from; leave --device {device} out")
+        backend.use_device(device)
+    return name, backend
 
 
 def describe_backend(name: str, backend: Any) -> str:
-    """The backend in a few words: its name, and on how many threads it works where it says so."""
-    if not hasattr(backend, "threads"):
-        return f"backend {name}"
-    count = backend.threads()
-    return f"backend {name} on {count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"
+    """The backend in a few words: its name, and what it works on where it says so."""
+    return (
+        f"backend {name} on {backend.description()}" if hasattr(backend, "description") else f"backend {name}"
+    )
+
+
+@contextmanager
+def memory_for(what: str, instead: str) -> Iterator[None]:
+    """Within this block what does not fit into memory is refused; `instead` is the remedy."""
+    try:
+        yield
+    except MemoryError as error:
+        raise Refused(f"{what} do not fit into memory; {instead}") from error
 
 
 def announce(backend: str, model: Path, done: int | None, steps: int) -> None:
@@ -79,10 +98,10 @@ def warm_up(backend: Any, cell: Cell, loss: str | None = None, label_map: bool =
     timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
     side = 3 * cell.stride
     image = backend.asarray(np.ones((1, side, side, cell.image_channels), np.float32))
-    target = backend.asarray(np.zeros((1, side, side) if label_map else 1, np.int64))
+    target = np.zeros((1, side, side) if label_map else 1, np.int64)
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
     state = init_state(cell, image, Streams(0))
-    weights = backend.asarray(np.ones((1, 1), np.float32))
+    weights = np.ones((1, 1), np.float32)
     with stoppable() as stop_asked:  # a compiler that is interrupted can bring the process down
         timer.start()
         try:

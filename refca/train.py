@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,12 @@ from refca.programs import (
     choose_backend,
     describe_backend,
     exit_code,
+    memory_for,
     progress_bar,
     stoppable,
 )
 from refca.refused import Refused
-from refca.training import training_of
+from refca.training import Diverged, Losses, training_of
 
 DEFAULT = "digits-l2-noise"
 EXAMPLES = """examples:
@@ -119,7 +119,7 @@ def train(flags: Namespace) -> int:
         print(list_experiments())
         return 0
     changes = {name: getattr(flags, name) for name in settings() if getattr(flags, name) is not None}
-    name, backend = choose_backend(flags.backend)
+    name, backend = choose_backend(flags.backend, flags.device)
     if flags.resume:
         out, experiment, progress = resume(flags, changes, backend)
         training = training_of(experiment)
@@ -147,8 +147,10 @@ def train(flags: Namespace) -> int:
     )
     with replacing(out / "settings.toml") as temporary:
         temporary.write_text(experiment.toml())
+    what = f"{len(samples):,} {experiment.learned} and an unrolled batch of {experiment.batch}"
     try:
-        return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
+        with memory_for(what, "begin another run with a smaller --batch"):
+            return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
     except OSError as error:
         cause = f"{error.strerror or error}; once that is mended, go on with {again(out)}"
     except Diverged as error:
@@ -159,10 +161,6 @@ def train(flags: Namespace) -> int:
 def again(out: Path) -> str:
     """The command that goes on with a run."""
     return f"python -m refca.train --out {out} --resume"
-
-
-class Diverged(Refused):
-    """Training left the finite numbers."""
 
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
@@ -203,7 +201,7 @@ def run(
     checkpoint_every: int,
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
-    training = training_of(experiment)
+    training, samples, losses = training_of(experiment), samples.on(backend), Losses()
     training.prepare(experiment, backend)
     with (
         MetricsFile(out / "metrics.csv", progress.done, training.COLUMNS) as log,
@@ -212,6 +210,7 @@ def run(
     ):
 
         def save() -> None:
+            losses.read()
             log.sync()
             try:
                 save_checkpoint(out / "checkpoint.safetensors", experiment, progress, backend.asnumpy)
@@ -221,10 +220,10 @@ def run(
         save()
         while progress.done < experiment.steps and not stop_asked():
             trained = training.train_step(experiment, backend, samples, progress)
-            if trained.loss is not None and not isfinite(trained.loss):
-                raise Diverged(f"the loss of training step {progress.done} is {trained.loss}")
+            losses.add(progress.done, trained.loss)
             if progress.done % EVERY == 0 or progress.done == experiment.steps:
-                loss = float("nan") if trained.loss is None else trained.loss
+                losses.read()
+                loss = float("nan") if trained.loss is None else float(trained.loss)
                 measured = training.measure(experiment, backend, progress, trained)
                 log.add(step=progress.done, loss=loss, **measured)
                 name = training.SHOWN

@@ -9,26 +9,57 @@ Each kind is a module with the same names, `digits_training` and `pets_training`
     train_step(experiment, backend, samples, progress)  do the next training step: a Trained
     measure(experiment, backend, progress, trained)     a number for each of COLUMNS
 
-Written once over the arrays of any backend. Source: `spec/programs.md`, `spec/adam.md`.
+Written once over the arrays of any backend. `train_step` waits for no device: it gives the backend work, and
+reads nothing; `measure` reads. Source: `spec/programs.md`, `spec/adam.md`.
 """
 
 from __future__ import annotations
 
+from math import isfinite
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from refca.cell import Array, Params, init_params
 from refca.experiment import Experiment, PetsExperiment
+from refca.refused import Refused
 
 
 class Trained(NamedTuple):
     """What a training step leaves: its loss, None if no step of it counted, and its batch: image
-    (B, sH, sW, K), target (B,) or (B, sH, sW), and the last state (B, H, W, D)."""
+    (B, sH, sW, K), target (B,) or (B, sH, sW), which is NumPy's, and the last state (B, H, W, D)."""
 
-    loss: float | None
+    loss: float | Array | None
     image: Array
-    target: Array
+    target: np.ndarray
     state: Array
+
+
+class Losses:
+    """The losses of training steps that have not been looked at: those of a device are there when the device
+    comes to them, and looking waits for that."""
+
+    def __init__(self) -> None:
+        self.unread: dict[int, float | Array] = {}
+
+    def add(self, step: int, loss: float | Array | None) -> None:
+        """Keep a loss for later; one that is there already is looked at."""
+        if loss is not None:
+            self.unread[step] = loss
+        if isinstance(loss, float):
+            self.read()
+
+    def read(self) -> None:
+        """Look at those kept. Raises Diverged for the first that is not finite."""
+        for step, loss in self.unread.items():
+            if not isfinite(float(loss)):
+                raise Diverged(f"the loss of training step {step} is {float(loss)}")
+        self.unread.clear()
+
+
+class Diverged(Refused):
+    """Training left the finite numbers."""
 
 
 def training_of(experiment: Experiment) -> ModuleType:

@@ -35,7 +35,7 @@ def params() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--backend", "warp"], 'unknown backend "warp"; known are cpu, reference'),
+        (["--backend", "warp"], 'unknown backend "warp"; known are cpu, cupy, reference'),
         (["--backend", "json"], '"json" is not a backend: it has no asarray'),
         (["--experiment", "nonsense"], 'no experiment "nonsense"; --list shows all'),
         (["--dataset", "cifar"], 'unknown dataset "cifar"; known are mnist, optdigits'),
@@ -45,6 +45,10 @@ def params() -> dict[str, np.ndarray]:
         (["--batch", "0"], "batch must be at least 1, got 0"),
         (["--batch", "3"], "the regime mutating needs a batch of at least 4, got 3"),
         (["--backend", ""], 'unknown backend ""'),
+        (
+            ["--backend", "cpu", "--device", "1"],
+            "the backend cpu has no devices to choose from; leave --device 1",
+        ),
         (["--backend", ".dots"], 'unknown backend ".dots"'),
         (["--rate", "nan"], "rate must be a positive number, got nan"),
         (["--noise", "-1"], "noise must be a finite number that is not negative, got -1.0"),

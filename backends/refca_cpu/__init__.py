@@ -16,7 +16,7 @@ import numpy as xp
 
 from refca_cpu.unroll import evolve, loss_and_grads, threads
 
-__all__ = ["asarray", "asnumpy", "evolve", "loss_and_grads", "threads", "xp"]
+__all__ = ["asarray", "asnumpy", "description", "evolve", "loss_and_grads", "threads", "xp"]
 
 
 def asarray(x: Any) -> np.ndarray:
@@ -27,3 +27,9 @@ def asarray(x: Any) -> np.ndarray:
 def asnumpy(x: np.ndarray) -> np.ndarray:
     """An array of this backend as a NumPy array."""
     return np.asarray(x)
+
+
+def description() -> str:
+    """What it works on."""
+    count = threads()
+    return f"{count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"

@@ -12,8 +12,8 @@ from numba import njit
 
 from refca.cell import Array, Cell, Params
 from refca.step import alive
+from refca.strides_grad import decoded, decoded_grad
 from refca_cpu.gemm import add_product, multiply, multiply_back
-from refca_cpu.strided import decoded, decoded_grad
 
 
 def loss_of(

@@ -23,11 +23,11 @@ from refca.check import check_targets, check_unroll
 from refca.randomness import Randomness
 from refca.refused import Refused
 from refca.step import alive
+from refca.strides_grad import encoded, encoded_grad
 from refca_cpu import blas, in_step, kernels
 from refca_cpu.layout import Counted, Form, Live, Packed, Part
 from refca_cpu.readout import loss_of
 from refca_cpu.room import Room
-from refca_cpu.strided import encoded, encoded_grad
 from refca_cpu.updates import Source, draw_updates, source_of
 
 PART = 32  # samples of 28×28 in a part of an evolution; fewer of a larger grid

@@ -6,7 +6,7 @@ Letters: N digits, H×W pixels.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ Samples = TypeVar("Samples")  # Split, or Photographs
 class Split:
     """pixels (N, H, W) uint8, 0 for blank paper and `white` for full ink; labels (N,) int64, 0 to 9."""
 
-    pixels: np.ndarray
+    pixels: Any  # NumPy's, or of the backend that they were moved to
     labels: np.ndarray
     white: int
 
@@ -34,7 +34,11 @@ class Split:
         content.update(self.labels.tobytes())
         return content.hexdigest()
 
-    def images(self, indices: Any) -> np.ndarray:
+    def on(self, backend: Any) -> Split:
+        """The same digits, their pixels and so what `images` gives arrays of the backend."""
+        return replace(self, pixels=backend.asarray(self.pixels))
+
+    def images(self, indices: Any) -> Any:
         """What cells see of these digits: (len(indices), H, W, 1) float32 from 0 to 1, pixels / white.
 
         `indices` is a slice or a sequence of integers. Raises IndexError for one beyond the split.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ CLASSES = ("background", "object", "boundary")
 class Photographs:
     """pixels (N, S, S, 3) uint8; trimaps (N, S, S) uint8, numbers of CLASSES; a name for each."""
 
-    pixels: np.ndarray
+    pixels: Any  # NumPy's, or of the backend that they were moved to
     trimaps: np.ndarray
     names: tuple[str, ...]
 
@@ -35,7 +35,11 @@ class Photographs:
         content.update(self.trimaps.ravel().data)
         return content.hexdigest()
 
-    def images(self, numbers: Any) -> np.ndarray:
+    def on(self, backend: Any) -> Photographs:
+        """The same photographs, their pixels and so what `images` gives arrays of the backend."""
+        return replace(self, pixels=backend.asarray(self.pixels))
+
+    def images(self, numbers: Any) -> Any:
         """What cells see of these photographs: (len(numbers), S, S, 3) float32 in [-1, 1], pixels/127.5 - 1.
 
         `numbers` is a slice or a sequence of integers. Raises IndexError for one beyond the last.

@@ -19,7 +19,7 @@ from refca_spec.strategies import Case
 
 
 class Result(NamedTuple):
-    """What `loss_and_grads` returned, the arrays as NumPy arrays."""
+    """What `loss_and_grads` returned, the loss as a float and the arrays as NumPy arrays."""
 
     loss: float
     grads: Params
@@ -85,7 +85,7 @@ def loss_and_grads(
         case.cell, loss, params, image, state, target, weights, draws, start=start, image_grad=image_grad
     )
     named = {name: backend.asnumpy(grad) for name, grad in grads.items()}
-    return Result(value, named, backend.asnumpy(last))
+    return Result(float(value), named, backend.asnumpy(last))
 
 
 def true_state(case: Case, **arguments: Any) -> Array:

@@ -21,7 +21,7 @@ import autograd.numpy as np
 import numpy
 
 from refca import reference
-from refca.adam import learning_rate
+from refca.adam import descend, learning_rate
 from refca.cell import Array, Cell, encoders, init_state, param_shapes
 from refca.loss import over_cells
 from refca.metrics import cell_accuracy, iou, total_agreement
@@ -87,6 +87,9 @@ class MutantBackend:
         self.asarray, self.asnumpy = reference.asarray, reference.asnumpy
         self.evolve = self.faulty("evolve")
         self.loss_and_grads = self.faulty("loss_and_grads")
+        for name in ("descend", "initial"):  # that a backend may have, and the reference has not
+            if own := fault.get(f"refca.reference:{name}"):
+                setattr(self, name, own)
 
     def faulty(self, name: str) -> Callable[..., Any]:
         """The reference's function with the fault in force, or what the fault puts in its place."""
@@ -385,6 +388,18 @@ def casting_evolve(*args: Any, start: int = 0) -> Array:
     return evolve(*args, start=start).astype(np.float64)
 
 
+def boxed_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+    """The loss comes as an array of one number."""
+    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    return numpy.full(1, value, last.dtype), grads, last
+
+
+def double_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+    """The loss comes as an array in float64."""
+    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    return numpy.array(value), grads, last
+
+
 def startless_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
     return loss_and_grads(*args, start=0, image_grad=image_grad)
 
@@ -496,6 +511,39 @@ def jointly_normalised(grads: dict) -> dict:
     """One norm over all tensors."""
     norm = sum((grad**2).sum() for grad in grads.values()) ** 0.5
     return {name: grad / (norm + 1e-8) for name, grad in grads.items()}
+
+
+def restless_descend(*args: Any) -> dict:
+    """Gradients are never normalised."""
+    params, grads, first, second, i, rate, _ = args
+    return descend(params, grads, first, second, i, rate, False)
+
+
+def biased_descend(params: dict, grads: dict, first: dict, second: dict, i: int, *rest: Any) -> dict:
+    """The moments' bias is always that of the first update."""
+    return descend(params, grads, first, second, 0, *rest)
+
+
+def forgetful_descend(params: dict, grads: dict, first: dict, second: dict, *rest: Any) -> dict:
+    """The second moments are not kept."""
+    return descend(params, grads, first, dict(second), *rest)
+
+
+def writing_descend(params: dict, *rest: Any) -> dict:
+    """Parameters are moved where they are."""
+    for name, moved in descend(params, *rest).items():
+        params[name][...] = moved
+    return params
+
+
+def noisy_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+    """The start is the residual noise of step 0."""
+    return streams.normals(NOISE, 0, B, H, W, D).astype(numpy.float32)
+
+
+def numbered_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+    """A backend's own start forgets the number of the first sample."""
+    return replace(streams, first_sample=0).initial(B, H, W, D).astype(numpy.float32)
 
 
 def fixed_unroll_length(least: int, most: int, seed: int, i: int) -> int:
@@ -713,6 +761,42 @@ BACKENDS: dict[str, Mutant] = {
     "always float64": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
         {"refca.reference:evolve": casting_evolve},
+    ),
+    "loss in an array of one": Mutant(
+        "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
+        {"refca.reference:loss_and_grads": boxed_loss_and_grads},
+    ),
+    "loss in another dtype": Mutant(
+        "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
+        {"refca.reference:loss_and_grads": double_loss_and_grads},
+    ),
+    "own descent never normalises": Mutant(
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
+        {"refca.reference:descend": restless_descend},
+        (("normalise", True),),
+    ),
+    "own descent with the first bias": Mutant(
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
+        {"refca.reference:descend": biased_descend},
+        (("normalise", False),),
+    ),
+    "own descent keeps no second moments": Mutant(
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
+        {"refca.reference:descend": forgetful_descend},
+        (("normalise", False),),
+    ),
+    "own descent in place": Mutant(
+        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
+        {"refca.reference:descend": writing_descend},
+        (("normalise", True),),
+    ),
+    "own start from the residual noise": Mutant(
+        "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
+        {"refca.reference:initial": noisy_initial},
+    ),
+    "own start without sample numbers": Mutant(
+        "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
+        {"refca.reference:initial": numbered_initial},
     ),
     "negative steps accepted": Mutant(
         "test_backends_c15_negative_steps_are_refused",

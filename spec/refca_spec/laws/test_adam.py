@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refca.adam import Adam, learning_rate, normalised
-from refca.cell import Params
+from refca.cell import Array, Params
 from refca_spec import index
 from refca_spec.calls import move
 from refca_spec.compare import close, same
@@ -73,6 +73,38 @@ def test_adam_c4_each_gradient_is_divided_by_its_own_norm(backend: Any, dtype: s
     for name, g in grad.items():
         norm = np.sqrt(sum(float(x) ** 2 for x in g.ravel()))
         close(backend.asnumpy(got[name]), g / (norm + 1e-8), g.size, f"The normalised {name}", case)
+
+
+@pytest.mark.parametrize("normalise", [False, True], ids=["as they are", "normalised"])
+@law
+@given(case=cases())
+def test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas(
+    backend: Any, dtype: str, normalise: bool, case: Case
+) -> None:
+    """Of a backend that has none, the descent that all share."""
+    mine, theirs, true = Adam(), Adam(), case.params
+    params = {name: move(backend, param, dtype) for name, param in true.items()}
+    for i, grad in enumerate(gradients(case)):
+        before, moved = params, {name: move(backend, g, dtype) for name, g in grad.items()}
+        copies = {name: np.array(backend.asnumpy(param)) for name, param in before.items()}
+        params = mine.step(params, moved, i, RATE, normalise=normalise, backend=backend)
+        true = theirs.step(true, grad, i, RATE, normalise=normalise)
+        assert set(mine.first) == set(mine.second) == set(params) == set(true), f"names are missing: {case}"
+        for name, ref in true.items():
+            call = (case, name, i)
+            same(backend.asnumpy(before[name]), copies[name], "A parameter as it was given", call)
+            same(backend.asnumpy(moved[name]), grad[name].astype(dtype), "A gradient", call)
+            descended(backend.asnumpy(params[name]), ref, dtype, "A parameter", call, i + 1)
+            for ours, expected in ((mine.first, theirs.first), (mine.second, theirs.second)):
+                unit = 1 / max(1e-30, float(np.abs(expected[name]).max()))
+                value = unit * backend.asnumpy(ours[name])
+                descended(value, unit * expected[name], dtype, "A moment in its own unit", call, i + 1)
+
+
+def descended(got: Array, ref: Array, dtype: str, what: str, call: object, steps: int) -> None:
+    """Raises AssertionError unless `got`, in `dtype`, is `ref` after so many updates."""
+    assert got.dtype == dtype, f"{what} became {got.dtype} in {dtype}: {call}"
+    close(got, ref, ref.size, what, call, steps=steps)
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,16 @@ def test_backends_c6_arrays_that_come_in_are_not_written(
 def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
     backend: Any, dtype: str, case: Case
 ) -> None:
-    loss, grads, last = loss_and_grads(backend, dtype, case, image_grad=True)
-    assert type(loss) is float, f"the loss is a {type(loss).__name__}, not a float"
+    params, image, state = inputs(backend, dtype, case)
+    target, weights = backend.asarray(case.target("labels")), move(backend, case.weights, dtype)
+    loss, grads, last = backend.loss_and_grads(
+        case.cell, "l2", params, image, state, target, weights, case.streams, image_grad=True
+    )
+    if type(loss) is not float:
+        kind = f"{type(loss).__name__} {getattr(loss, 'dtype', '')} {getattr(loss, 'shape', '')}"
+        assert type(loss) is type(state), f"the loss is {kind}, neither a float nor an array of the backend"
+        assert (loss.shape, str(loss.dtype)) == ((), dtype), f"the loss is {kind}, not a {dtype}"
+        assert type(float(loss)) is float
     shapes = {name: param.shape for name, param in case.params.items()} | {"image": case.image.shape}
     assert {name: grad.shape for name, grad in grads.items()} == shapes
     dtypes = {name: str(grad.dtype) for name, grad in grads.items()} | {"state": str(last.dtype)}
@@ -331,7 +339,7 @@ def test_backends_c14_no_samples_are_no_work(backend: Any, dtype: str, case: Cas
     loss, grads, last = backend.loss_and_grads(
         case.cell, "ce", params, image, state, label, weights, case.streams
     )
-    assert loss == 0
+    assert float(loss) == 0
     assert last.shape == state.shape
     assert not any(np.any(backend.asnumpy(grad)) for grad in grads.values())
 
@@ -354,6 +362,17 @@ def test_backends_c16_losses_that_are_not_defined_are_refused(
 ) -> None:
     with pytest.raises(Refused, match=name):
         loss_and_grads(backend, dtype, CASE, source=CASE.streams, **change)
+
+
+@pytest.mark.parametrize(("name", "change"), list(BAD_TARGETS.values()), ids=list(BAD_TARGETS))
+def test_backends_c20_numpy_s_are_refused_as_the_backend_s(
+    backend: Any, dtype: str, name: str, change: dict
+) -> None:
+    params, image, state = inputs(backend, dtype, CASE)
+    given_ = {"loss": "l2", "target": CASE.target("labels"), "weights": CASE.weights.astype(dtype)} | change
+    loss, target, weights = given_.values()
+    with pytest.raises(Refused, match=name):
+        backend.loss_and_grads(CASE.cell, loss, params, image, state, target, weights, CASE.streams)
 
 
 def test_backends_c17_an_unknown_name_is_refused_with_the_known_ones() -> None:
@@ -390,6 +409,23 @@ def test_backends_c19_a_call_leaves_nothing_behind(backend: Any, dtype: str, cas
     loss_and_grads(backend, dtype, case)
     evolve(backend, dtype, replace(case, seed=case.seed ^ 1))
     same(evolve(backend, dtype, case), before, "The last state, the second time", case)
+
+
+@both
+@law
+@given(case=cases())
+def test_backends_c20_targets_and_weights_may_be_numpy_s(
+    backend: Any, dtype: str, loss: str, kind: str, case: Case
+) -> None:
+    params, image, state = inputs(backend, dtype, case)
+    target, weights = case.target(kind), case.weights.astype(dtype)
+    value, grads, last = backend.loss_and_grads(
+        case.cell, loss, params, image, state, target, weights, case.streams
+    )
+    got = Result(float(value), {k: backend.asnumpy(g) for k, g in grads.items()}, backend.asnumpy(last))
+    ref = loss_and_grads(backend, dtype, case, loss, kind, case.streams)
+    real = {name: grad.astype(np.float64) for name, grad in ref.grads.items()}
+    compare(got, Result(ref.loss, real, ref.state.astype(np.float64)), dtype, case, {"NumPy's": loss})
 
 
 @law

@@ -13,7 +13,7 @@ from refca.cell import init_state
 from refca.randomness import Streams
 from refca.refused import Refused
 from refca_spec.calls import move
-from refca_spec.compare import same
+from refca_spec.compare import close, same
 from refca_spec.strategies import Case, cases, law
 
 
@@ -55,3 +55,15 @@ def test_init_state_c5_a_normal_start_without_streams_is_refused(case: Case) -> 
     with pytest.raises(Refused, match="streams"):
         init_state(case.cell, case.image)
     init_state(replace(case.cell, normal_start=False), case.image)
+
+
+@law
+@given(case=cases(normal_start=True))
+def test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams(backend: Any, case: Case) -> None:
+    """Of a backend that has none, the numbers that all share."""
+    image = move(backend, case.image, "float32")
+    later = Streams(case.streams.seed, case.streams.first_sample + 1)
+    got = backend.asnumpy(init_state(case.cell, image, later, backend=backend))
+    assert got.dtype == np.float32
+    ref = later.initial(*case.grid, case.cell.state_channels)
+    close(got, ref, 1, "The state before the first step", case)

@@ -66,8 +66,8 @@ def test_pool_c4_a_batch_is_fresh_then_continued_then_mutated(
     backend: Any, dtype: str, case: Case, fresh: int, mutated: int
 ) -> None:
     pool, image, label, choices = taken(case, fresh, mutated)
-    moved = Pool(*(move(backend, x, dtype) for x in (pool.image, pool.label, pool.state)))
-    batch = moved.take(case.cell, choices, move(backend, image, dtype), backend.asarray(label), xp=backend.xp)
+    moved = Pool(move(backend, pool.image, dtype), pool.label, move(backend, pool.state, dtype))
+    batch = moved.take(case.cell, choices, move(backend, image, dtype), label, xp=backend.xp)
     for b, slot in enumerate(choices.slots):
         new = b < fresh or b >= SLOTS - 1 - mutated
         expected_image = image[b] if new else pool.image[slot]
@@ -79,7 +79,7 @@ def test_pool_c4_a_batch_is_fresh_then_continued_then_mutated(
         call = (case, fresh, mutated, b)
         same(backend.asnumpy(batch.image)[b], expected_image.astype(dtype), "The image of a sample", call)
         same(backend.asnumpy(batch.state)[b], state.astype(dtype), "The state of a sample", call)
-        same(backend.asnumpy(batch.label)[b], label[b] if new else pool.label[slot], "The label", call)
+        same(batch.label[b], label[b] if new else pool.label[slot], "The label", call)
 
 
 @law

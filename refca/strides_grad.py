@@ -1,4 +1,4 @@
-"""The strided layers of a cell and their gradients, in array operations.
+"""The strided layers of a cell and their gradients, in array operations of any library, for backends.
 
 A decoder's layer is the adjoint of an encoder's, so each one's gradient with respect to its input is the
 other. Source: `spec/encode.md`, `spec/decode.md`.
@@ -57,7 +57,7 @@ def weight_grad(wide: Array, narrow: Array) -> Array:
     _, rows, columns, C = wide.shape
     wide = np.pad(wide, ((0, 0), (0, 1), (0, 1), (0, 0)))
     cells = narrow.reshape(-1, narrow.shape[-1])
-    grad = np.empty((3, 3, C, narrow.shape[-1]), narrow.dtype)
+    grad = np.empty_like(narrow, shape=(3, 3, C, narrow.shape[-1]))
     for i in range(3):
         for j in range(3):
             grad[i, j] = wide[:, i : i + rows : 2, j : j + columns : 2].reshape(-1, C).T @ cells

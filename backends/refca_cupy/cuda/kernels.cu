@@ -1,0 +1,148 @@
+// The kernels. Each has up to three integers for arguments; everything else is in `u`.
+//
+// `forward` and `backward` carry a sample through all steps in one launch: a team of blocks a sample, a cluster
+// where the team is more than one, and team by team through the batch. `forward_phase` and `backward_phase` do one
+// phase of one step of all samples, for norms over the batch and for devices without clusters.
+
+enum { BEGIN, FEEL, FINISH, GATHER, END };  // phases of a step, of `unroll.py`
+
+DEVICE Place place_of(int sample) {
+  return {sample, (int)blockIdx.x % u.team, (int)blockIdx.x};
+}
+
+DEVICE int team_of_block() { return blockIdx.x / u.team; }
+DEVICE int teams() { return gridDim.x / u.team; }
+
+KERNEL find_live_cells(int, int, int) { find_live(blockIdx.x); }
+
+// The states that streams begin with.
+KERNEL initial(int, int, int) {
+  int across = ROUNDED(D) / 4;
+  offset items = (offset)u.b * cells() * across;
+  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < items; n += (offset)gridDim.x * blockDim.x) {
+    int block = n % across, b = n / across / cells(), cell = n / across % cells();
+    Four z = normals(INITIAL, block, 0, b, cell);
+    for (int c = 0; c < 4 && 4 * block + c < D; ++c) u.last[n / across * D + 4 * block + c] = z.x[c];
+  }
+}
+
+// Image and state side by side in every grid, within a border of zeros: what never changes is there from the start.
+KERNEL enter(int, int, int) {
+  offset pixels = (offset)u.grids * u.b * (u.h + 2) * (u.w + 2);
+  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < pixels; n += (offset)gridDim.x * blockDim.x) {
+    int x = n % (u.w + 2) - 1, y = n / (u.w + 2) % (u.h + 2) - 1, b = n / (u.w + 2) / (u.h + 2) % u.b;
+    bool inside = x >= 0 && x < u.w && y >= 0 && y < u.h;
+    offset cell = ((offset)b * u.h + y) * u.w + x;
+    for (int c = 0; c < C4; ++c) {
+      real value = 0;
+      if (inside && c < E) value = u.environment[cell * E + c];
+      if (inside && c >= E && c < E + D) value = u.state[cell * D + c - E];
+      u.pixels[n * C4 + c] = value;
+    }
+  }
+}
+
+// The states after the last step, and where a loss is asked for those after each counted step.
+KERNEL leave(int, int, int) {
+  offset each = (offset)u.b * cells() * D;
+  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < each; n += (offset)gridDim.x * blockDim.x) {
+    int b = n / D / cells(), cell = n / D % cells();
+    offset own = tap_pixel(4) * C4 + E + n % D;
+    u.last[n] = u.pixels[corner(u.steps, b, cell) + own];
+    for (int i = 0; u.counted && i < u.steps; ++i)
+      if (u.counted[i] >= 0) u.states[u.counted[i] * each + n] = u.pixels[corner(i + 1, b, cell) + own];
+  }
+}
+
+TEAM_KERNEL forward(int, int, int) {
+  for (int b = team_of_block(); b < u.b; b += teams()) {
+    Place me = place_of(b);
+    for (int i = 0; i < u.steps; ++i) {
+      begin_step(me, i);
+      if (DEPTHWISE) TEAM_SYNC();
+      for (int j = 0; j <= N; ++j) {
+        feel(me, i, j);
+        if (together()) TEAM_SYNC();
+      }
+      finish_step(me, i);
+      TEAM_SYNC();
+    }
+  }
+}
+
+KERNEL forward_phase(int phase, int i, int j) {
+  Place me = place_of(team_of_block());
+  if (phase == BEGIN) begin_step(me, i);
+  if (phase == FEEL) feel(me, i, j);
+  if (phase == FINISH) finish_step(me, i);
+}
+
+TEAM_KERNEL backward(int, int, int) {
+  for (int b = team_of_block(); b < u.b; b += teams()) {
+    Place me = place_of(b);
+    for (int i = u.steps - 1; i >= 0; --i) {
+      begin_step_grad(me, i);
+      if (DEPTHWISE) TEAM_SYNC();
+      finish_step_grad(me, i);
+      if (together()) TEAM_SYNC();
+      for (int j = N; j >= 0; --j) {
+        feel_grad(me, i, j);
+        if (j == 0 || together()) TEAM_SYNC();
+      }
+      gather(me, i);
+      TEAM_SYNC();
+    }
+    if (u.steps) flush(me, u.used[me.block] + u.rows[me.block]);
+    SYNC();
+  }
+}
+
+KERNEL backward_phase(int phase, int i, int j) {
+  Place me = place_of(team_of_block());
+  if (phase == BEGIN) begin_step_grad(me, i);
+  if (phase == FEEL) feel_grad(me, i, j);
+  if (phase == FINISH) finish_step_grad(me, i);
+  if (phase == GATHER) gather(me, i);
+  if (phase == END) flush(me, u.used[me.block] + u.rows[me.block]);
+}
+
+// The sum over blocks of the weights' gradients, in the first block's place.
+KERNEL sum_weights(int, int, int) {
+  for (int n = blockIdx.x * blockDim.x + threadIdx.x; n < u.weights; n += gridDim.x * blockDim.x) {
+    real sum = 0;
+    for (int block = 0; block < u.blocks; ++block) sum += u.weight_grad[(offset)block * u.weights + n];
+    u.weight_grad[n] = sum;
+  }
+}
+
+// What `said` (S, B, pixels, L) is worth at the labels, each block's part; and the gradient of it.
+KERNEL judge(int squared, int, int) {
+  offset pixels = (offset)u.shown, all = (offset)u.counts * u.b * pixels;
+  double loss = 0;
+  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < all; n += (offset)gridDim.x * blockDim.x) {
+    int pixel = n % pixels, b = n / pixels % u.b, label = u.label[u.mapped ? b * pixels + pixel : b];
+    const real* said = u.said + n * u.labels;
+    real* grad = u.said_grad + n * u.labels;
+    real weight = u.weight[n / pixels];
+    if (u.mapped) weight /= pixels;
+    if (!u.mapped && !alive(b, pixel)) weight = 0;
+    real top = said[0], total = 0;
+    for (int l = 1; l < u.labels; ++l) top = said[l] > top ? said[l] : top;
+    if (!squared)
+      for (int l = 0; l < u.labels; ++l) total += exp(said[l] - top);
+    real value = squared ? 0 : log(total) - (said[label] - top);
+    for (int l = 0; l < u.labels; ++l) {
+      real error = (squared ? said[l] : exp(said[l] - top) / total) - (l == label);
+      if (squared) value += error * error / 2;
+      grad[l] = weight == 0 ? 0 : weight * error;
+    }
+    if (weight != 0) loss += weight * value;
+  }
+  SHARED(double, losses, THREADS);
+  losses[threadIdx.x] = loss;
+  SYNC();
+  if (threadIdx.x == 0) {
+    for (int x = 1; x < blockDim.x; ++x) loss += losses[x];
+    u.losses[blockIdx.x] = loss;
+  }
+}

@@ -1,0 +1,119 @@
+// Matrix products of a block's rows with weights. Each thread makes tiles of 4×4 results, so what it reads it
+// uses four times. A result is a sum over each tap, then over taps, in this order, whatever the number of threads
+// and rows.
+
+struct alignas(4 * sizeof(real)) Four {
+  real x[4];
+};
+
+DEVICE Four load(const real* from) { return *(const Four*)from; }
+DEVICE void save(real* to, Four x) { *(Four*)to = x; }
+DEVICE real rectified(real x) { return x <= 0 ? 0 : x; }  // NaN stays NaN
+DEVICE real passed(real grad, real x) { return x <= 0 ? 0 : grad; }
+
+template <bool relu>
+DEVICE Four loaded(const real* from) {
+  Four x = load(from);
+  if (relu)
+    for (int i = 0; i < 4; ++i) x.x[i] = rectified(x.x[i]);
+  return x;
+}
+
+// Add to sums the product of HEIGHT rows with four columns of a weight (length, columns).
+template <bool relu, int HEIGHT>
+DEVICE void add_tap(int length, int columns, const real* weight, const real* const* from, Four* sums) {
+  Four of_tap[HEIGHT] = {};
+  for (int k = 0; k < length; k += 4) {
+    Four factor[4];
+    for (int j = 0; j < 4; ++j) factor[j] = load(weight + (k + j) * columns);
+    for (int i = 0; i < HEIGHT; ++i) {
+      Four x = loaded<relu>(from[i] + k);
+      for (int j = 0; j < 4; ++j)
+        for (int l = 0; l < 4; ++l) of_tap[i].x[l] += x.x[j] * factor[j].x[l];
+    }
+  }
+  for (int i = 0; i < HEIGHT; ++i)
+    for (int l = 0; l < 4; ++l) sums[i].x[l] += of_tap[i].x[l];
+}
+
+constexpr int SPLIT = 32768 / sizeof(Four);  // sums of single taps that a block keeps
+
+DEVICE Four* sums_of_taps() {
+  SHARED(Four, sums, SPLIT);
+  return sums;
+}
+
+// keep(r, c, sums): columns c to c+3 of row r of Σ_tap row(r, tap) @ weight[tap]; weight (taps, length, columns).
+// Where rows are few a tile is one row high, and if they are very few each thread takes one tap of a tile.
+template <bool relu, class Row, class Keep>
+DEVICE void product(int rows, int taps, int length, int columns, const real* weight, Row row, Keep keep) {
+  int across = columns / 4, tiles = (rows + 3) / 4 * across;
+  if (tiles >= blockDim.x) {
+    for (int tile = threadIdx.x; tile < tiles; tile += blockDim.x) {
+      int r = tile / across * 4, c = tile % across * 4;
+      Four sums[4] = {};
+      for (int tap = 0; tap < taps; ++tap) {
+        const real* from[4];
+        for (int i = 0; i < 4; ++i) from[i] = row(r + i < rows ? r + i : rows - 1, tap);
+        add_tap<relu, 4>(length, columns, weight + (offset)tap * length * columns + c, from, sums);
+      }
+      for (int i = 0; i < 4; ++i)
+        if (r + i < rows) keep(r + i, c, sums[i]);
+    }
+    return;
+  }
+  tiles = rows * across;
+  bool split = taps > 1 && tiles * taps <= SPLIT;
+  for (int item = threadIdx.x; item < tiles * (split ? taps : 1); item += blockDim.x) {
+    int tile = item % tiles, r = tile / across, c = tile % across * 4;
+    Four sums = {};
+    for (int tap = item / tiles; tap < (split ? item / tiles + 1 : taps); ++tap) {
+      const real* from = row(r, tap);
+      add_tap<relu, 1>(length, columns, weight + (offset)tap * length * columns + c, &from, &sums);
+    }
+    if (split)
+      sums_of_taps()[item] = sums;
+    else
+      keep(r, c, sums);
+  }
+  if (!split) return;
+  SYNC();
+  for (int tile = threadIdx.x; tile < tiles; tile += blockDim.x) {
+    Four sums = {};
+    for (int tap = 0; tap < taps; ++tap)
+      for (int l = 0; l < 4; ++l) sums.x[l] += sums_of_taps()[tap * tiles + tile].x[l];
+    keep(tile / across, tile % across * 4, sums);
+  }
+  SYNC();
+}
+
+// total (taps, length, columns) += Σ_r row(r, tap).T @ grad(r).
+template <bool relu, class Row, class Grad>
+DEVICE void add_outer(int rows, int taps, int length, int columns, real* total, Row row, Grad grad) {
+  int across = columns / 4, down = length / 4;
+  for (int tile = threadIdx.x; tile < taps * down * across; tile += blockDim.x) {
+    int c = tile % across * 4, k = tile / across % down * 4, tap = tile / across / down;
+    Four sums[4] = {};
+    for (int r = 0; r < rows; ++r) {
+      Four x = loaded<relu>(row(r, tap) + k), g = load(grad(r) + c);
+      for (int j = 0; j < 4; ++j)
+        for (int l = 0; l < 4; ++l) sums[j].x[l] += x.x[j] * g.x[l];
+    }
+    for (int j = 0; j < 4; ++j) {
+      real* to = total + ((offset)tap * length + k + j) * columns + c;
+      Four sum = load(to);
+      for (int l = 0; l < 4; ++l) sum.x[l] += sums[j].x[l];
+      save(to, sum);
+    }
+  }
+}
+
+// total (columns,) += Σ_r grad(r).
+template <class Grad>
+DEVICE void add_rows(int rows, int columns, real* total, Grad grad) {
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+    real sum = 0;
+    for (int r = 0; r < rows; ++r) sum += grad(r)[c];
+    total[c] += sum;
+  }
+}

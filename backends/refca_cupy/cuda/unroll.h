@@ -1,0 +1,78 @@
+// What the kernels of one call share: sizes, settings and arrays, in one structure of constant memory.
+//
+// `layout.py` declares the structure, its fields and what they are. A module that is built for one cell knows
+// that cell's settings while it is compiled (FIXED); a module for any cell reads them here.
+//
+// Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, N hidden layers,
+// Q numbers that a proposal has, T steps. A size that ends in 4 is that size rounded up to a multiple of 4:
+// rows of arrays are as long as that, and zero beyond their end.
+
+typedef unsigned int word;
+typedef unsigned long long wide;
+typedef long long offset;  // of a number in an array
+
+extern "C" {
+CONSTANT Unroll u;
+}
+
+#ifdef FIXED
+#define E FIXED_e
+#define D FIXED_d
+#define P FIXED_p
+#define N FIXED_n
+#define NORM FIXED_norm
+#define DEPTHWISE FIXED_depthwise
+#define RESIDUAL FIXED_residual
+#define RESETTABLE FIXED_resettable
+#define NOISY FIXED_noisy
+#else
+#define E u.e
+#define D u.d
+#define P u.p
+#define N u.n
+#define NORM u.norm
+#define DEPTHWISE u.depthwise
+#define RESIDUAL u.residual
+#define RESETTABLE u.resettable
+#define NOISY u.noisy
+#endif
+#define ROUNDED(size) (((size) + 3) / 4 * 4)
+#define C4 ROUNDED(E + D)
+#define P4 ROUNDED(P)
+#define Q4 ROUNDED(D + RESETTABLE)
+
+enum { NO_NORM, CHANNEL, INSTANCE, BATCH };  // `NORMS` of layout.py
+
+// Whether statistics are over cells: then every cell is a row of a step, else only those that update.
+DEVICE bool together() { return NORM >= INSTANCE; }
+
+// A block's work: a share of one sample's cells; blocks of one sample are a team.
+struct Place {
+  int sample, rank, block;
+};
+
+struct Range {
+  int from, to;
+};
+
+DEVICE Range share(int count, Place me) {
+  return {(int)((offset)count * me.rank / u.team), (int)((offset)count * (me.rank + 1) / u.team)};
+}
+
+DEVICE int cells() { return u.h * u.w; }
+
+// The number of the first channel of a pixel in grid i, counted with a border of one pixel, row y and column x.
+DEVICE offset pixel(int i, int b, int y, int x) {
+  offset grid = (offset)(i % u.grids) * u.b + b;
+  return ((grid * (u.h + 2) + y) * (u.w + 2) + x) * C4;
+}
+
+// The pixel in the corner of a cell's neighbourhood in grid i.
+DEVICE offset corner(int i, int b, int cell) { return pixel(i, b, cell / u.w, cell % u.w); }
+
+// How far a tap of a neighbourhood is from its corner, in pixels.
+DEVICE int tap_pixel(int tap) { return tap / 3 * (u.w + 2) + tap % 3; }
+
+DEVICE bool alive(int b, int cell) {
+  return u.everyone || u.environment[((offset)b * cells() + cell) * E] > u.alive_above;
+}

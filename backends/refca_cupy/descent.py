@@ -1,0 +1,71 @@
+"""Adam on a device, in one launch: the contract's `descend`.
+
+Source: `spec/adam.md`; `refca/adam.py` is the definition.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from refca.adam import BETA_1, BETA_2, EPSILON, NORM_EPSILON
+from refca.cell import Params
+
+MOST = 32  # tensors of a launch
+ARRAYS = ("param", "grad", "first", "second", "moved")
+NUMBERS = ("rate", "beta_1", "beta_2", "epsilon", "least")  # least: added to the norm of a gradient
+
+
+class Tensor(ctypes.Structure):
+    """A parameter, its gradient, its moments, which move in place, and where the moved parameter goes."""
+
+    _fields_ = (*((name, ctypes.c_void_p) for name in ARRAYS), ("size", ctypes.c_int))
+
+
+class Descent(ctypes.Structure):
+    """`d` of the kernel."""
+
+    _fields_ = (*((name, ctypes.c_double) for name in NUMBERS), ("tensors", Tensor * MOST))
+
+
+DESCENT = "\n".join(
+    (
+        *("struct Tensor {", *(f"  real* {name};" for name in ARRAYS), "  int size;", "};"),
+        *(
+            "struct Descent {",
+            *(f"  double {name};" for name in NUMBERS),
+            f"  Tensor tensors[{MOST}];",
+            "};",
+            "",
+        ),
+    )
+)
+
+
+def descend(
+    device: Any,
+    params: Params,
+    grads: Params,
+    first: Params,
+    second: Params,
+    i: int,
+    rate: float,
+    normalise: bool,
+) -> Params:
+    """The parameters after update i, new arrays; the moments move too. As `refca.adam.descend`."""
+    rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
+    xp, moved, names = device.xp, {}, list(params)
+    for moments in (first, second):
+        moments |= {name: xp.zeros_like(x) for name, x in params.items() if name not in moments}
+    for some in (names[k : k + MOST] for k in range(0, len(names), MOST)):
+        descent = Descent(rate, BETA_1, BETA_2, EPSILON, NORM_EPSILON)
+        for tensor, name in zip(descent.tensors, some, strict=False):
+            moved[name] = xp.empty_like(params[name])
+            grads[name] = xp.ascontiguousarray(grads[name])
+            for field, arrays in zip(ARRAYS, (params, grads, first, second, moved), strict=True):
+                setattr(tensor, field, device.address(arrays[name]))
+            tensor.size = params[name].size
+        module = device.module(None, str(params[some[0]].dtype), 1)
+        module.write("d", descent)
+        module.launch("descend", len(some), normalise)
+    return moved

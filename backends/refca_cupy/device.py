@@ -1,0 +1,93 @@
+"""The GPU, as `unroll.py` needs it, through CuPy. What it is asked for is enqueued, and not waited for."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cached_property
+from typing import Any
+
+import cupy
+import numpy as np
+
+from refca.cell import Array, Cell
+from refca_cupy.sources import THREADS, source
+
+LEAST_WIDTH = 16  # hidden units of a cell that is worth a module of its own, which takes seconds to build
+
+
+class Gpu:
+    """One GPU, the current one of this process."""
+
+    xp = cupy
+    least_cells = 16  # of a sample, that are worth a block
+    largest_cluster = 8  # blocks, that every GPU with clusters can hold together
+
+    def __init__(self) -> None:
+        self.modules: dict[str, Module] = {}
+
+    @cached_property
+    def properties(self) -> dict[str, Any]:
+        found: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        return found
+
+    @property
+    def processors(self) -> int:
+        return int(self.properties["multiProcessorCount"])
+
+    @property
+    def resident(self) -> int:
+        """Blocks that work at once."""
+        return 2 * self.processors
+
+    @property
+    def clusters(self) -> bool:
+        """Whether blocks of a launch can wait for each other."""
+        return int(self.properties["major"]) >= 9
+
+    @cached_property
+    def memory(self) -> int:
+        free, _ = cupy.cuda.Device().mem_info
+        return int(free)
+
+    def room(self) -> int:
+        """How many bytes an unroll may keep: half of what was free at first."""
+        return self.memory // 2
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return cupy.empty(shape, dtype)
+
+    def asnumpy(self, x: Array) -> np.ndarray:
+        """x as a NumPy array; one that is on the GPU is waited for."""
+        return x if isinstance(x, np.ndarray) else x.get()
+
+    def address(self, x: Array) -> int:
+        return int(x.data.ptr)
+
+    def spread(self, items: int) -> int:
+        """Blocks for so many items, each on its own."""
+        return min(8 * self.processors, -(-items // THREADS))
+
+    def module(self, cell: Cell | None, dtype: str, team: int) -> Module:
+        """The kernels for this cell, or if it is small or none, for any."""
+        own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
+        text = source("cuda", dtype, own, team)
+        if text not in self.modules:
+            self.modules[text] = Module(text)
+        return self.modules[text]
+
+
+class Module:
+    """Kernels, built by NVRTC when they are first used; CuPy keeps what it has built."""
+
+    def __init__(self, text: str) -> None:
+        self.raw = cupy.RawModule(code=text, options=("-std=c++17",))
+
+    def write(self, name: str, structure: ctypes.Structure) -> None:
+        """Give the kernels a structure, after all that was enqueued before."""
+        there, stream = self.raw.get_global(name), cupy.cuda.get_current_stream()
+        there.copy_from_host_async(ctypes.addressof(structure), ctypes.sizeof(structure), stream)
+
+    def launch(self, name: str, blocks: int, *arguments: int) -> None:
+        """Enqueue a kernel."""
+        given = tuple(map(cupy.int32, (*arguments, 0, 0, 0)[:3]))
+        self.raw.get_function(name)((blocks,), (THREADS,), given)

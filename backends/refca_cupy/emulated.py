@@ -1,0 +1,29 @@
+"""The cupy backend without a GPU: its kernels on a processor, for checking them. Slow; nothing to train with.
+
+Source: the contract of `spec/backends.md`.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy as xp
+
+from refca_cupy.emulator import Emulator, compiler_of_the_system
+from refca_cupy.unroll import Backend
+
+__all__ = ["asarray", "asnumpy", "descend", "evolve", "loss_and_grads", "xp"]
+
+BACKEND = Backend(Emulator())
+evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
+descend, initial = BACKEND.descend, BACKEND.initial
+compiler_of_the_system()
+
+
+def asarray(x: Any) -> np.ndarray:
+    """x as an array of this backend."""
+    return np.asarray(x)
+
+
+def asnumpy(x: np.ndarray) -> np.ndarray:
+    """An array of this backend as a NumPy array."""
+    return np.asarray(x)

@@ -1,0 +1,63 @@
+"""The backend for NVIDIA GPUs: CUDA kernels through CuPy, for whole unrolls, with nothing to wait for.
+
+Kernels are CUDA C++, built for the cell at hand when they are first used; `emulated.py` runs the same source
+on a processor. Importing this needs CuPy and a GPU.
+
+Source: the contract of `spec/backends.md`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from refca.backend import Unavailable
+from refca.cell import Array
+from refca.refused import Refused
+
+INSTEAD = "or use --backend cpu"
+try:
+    import cupy
+    import cupy as xp
+except ImportError as error:
+    raise Unavailable(
+        f"the cupy backend needs CuPy ({error}): pip install 'refca[cuda13]', or 'refca[cuda12]'; {INSTEAD}"
+    ) from error
+try:
+    DEVICES = cupy.cuda.runtime.getDeviceCount()
+except cupy.cuda.runtime.CUDARuntimeError as error:
+    raise Unavailable(f"the cupy backend needs an NVIDIA GPU and its driver ({error}); {INSTEAD}") from error
+
+from refca_cupy.device import Gpu  # noqa: E402
+from refca_cupy.unroll import Backend  # noqa: E402
+
+__all__ = ["asarray", "asnumpy", "descend", "description", "evolve", "loss_and_grads", "use_device", "xp"]
+
+sample_slice = 1000
+BACKEND = Backend(Gpu())
+evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
+descend, initial = BACKEND.descend, BACKEND.initial
+
+
+def asarray(x: Any) -> Array:
+    """x as an array on the GPU."""
+    return cupy.asarray(x)
+
+
+def asnumpy(x: Array) -> np.ndarray:
+    """An array of this backend as a NumPy array."""
+    found: np.ndarray = cupy.asnumpy(x)
+    return found
+
+
+def use_device(n: int) -> None:
+    """Compute on GPU n from now on, counted from 0. Raises Refused if there is none of this number."""
+    if not 0 <= n < DEVICES:
+        raise Refused(f"there is no GPU {n} here; they are counted from 0 to {DEVICES - 1}")
+    cupy.cuda.Device(n).use()
+
+
+def description() -> str:
+    """The GPU and the libraries, in a few words."""
+    name = BACKEND.device.properties["name"].decode()
+    version = cupy.cuda.runtime.runtimeGetVersion()
+    return f"cupy on {name}, CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}"

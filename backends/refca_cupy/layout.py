@@ -1,0 +1,182 @@
+"""How the kernels see one call: the structure in their constant memory, and the parameters in rows of fours.
+
+Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, N hidden layers, Q
+numbers of a proposal, L labels, T steps; a size with a 4 is rounded up to a multiple of 4. "blocks" are those
+of a launch, "team" how many of them share a sample.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+from refca.cell import Array, Cell, Params, param_shapes
+from refca.step import EPSILON
+
+NORMS = {"none": 0, "channel": 1, "instance": 2, "batch": 3}
+INTEGERS = (
+    *("e", "d", "p", "n"),  # E, D, P, N
+    *("norm", "depthwise", "residual", "resettable", "noisy"),  # settings that a module can be built for
+    *("biased", "frozen", "everyone"),  # and others; everyone: all cells are alive
+    *("b", "h", "w", "steps"),  # B, H, W, T
+    *("grids", "scaled"),  # steps whose pixels, and whose statistics, are kept
+    *("team", "blocks", "cap"),  # cap: slots of a block
+    *("whole", "counts"),  # whether the image's gradient is wanted; steps that count
+    *("labels", "shown", "mapped"),  # L; pixels of a readout; whether the target is a label map
+    "weights",  # numbers of a packed set of parameters
+)
+WORDS = ("key0", "key1", "first_sample", "start")
+REALS = (
+    "environment",  # (B, H, W, E)
+    "state",  # (B, H, W, D)
+    "pixels",  # (grids, B, H+2, W+2, E+D to 4)
+    *("noise", "reset"),  # (T, B, H, W, D), or nothing
+    *("perceive", "filters", "hidden", "bias", "update", "update_bias"),  # as in `Packed`
+    *("perceive_back", "hidden_back", "update_back"),  # each matrix turned round
+    *("felt", "felt_grad"),  # (N+1, blocks, cap, P4)
+    "row_scale",  # (N+1, blocks, cap)
+    *("proposal", "proposal_grad"),  # (blocks, cap, Q4)
+    *("mixed", "mixed_grad"),  # (B, H+2, W+2, P4); (blocks, cap, P4)
+    "part",  # (blocks, 8, 2, P4)
+    *("moments", "sums"),  # (N+1, blocks, 2, P4)
+    "scales",  # (scaled, N+1, B, team, 2, P4)
+    "last",  # (B, H, W, D)
+    *("states", "state_grad"),  # (counts, B, H, W, D)
+    "grad",  # (B, H, W, E+D to 4)
+    "weight_grad",  # (blocks, weights)
+    "zeros",  # (P4,)
+    *("said", "said_grad"),  # (counts, B, pixels, L)
+    "weight",  # (counts, B)
+)
+OTHERS = {
+    "fire": "const unsigned char",  # (T, B, H, W), or nothing
+    **dict.fromkeys(("live", "lives"), "int"),  # (B, H, W) numbers of live cells; (B,) how many
+    "slot_of": "int",  # (B, H, W), -1: the cell is no row
+    **dict.fromkeys(("cell", "step"), "int"),  # (blocks, cap): of a slot
+    "updates": "unsigned char",  # (blocks, cap)
+    **dict.fromkeys(("used", "rows"), "int"),  # (blocks,): slots used before this step, and by it
+    "counted": "const int",  # (T,): the number of a counted step, or -1
+    "label": "const int",  # (B,) or (B, pixels)
+    "losses": "double",  # one for each block of `judge`
+}
+FIXED = INTEGERS[: INTEGERS.index("biased")]
+
+
+class Unroll(ctypes.Structure):
+    """`u` of the kernels. Pointers are addresses; 0 is nothing."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in INTEGERS),
+        *((name, ctypes.c_uint) for name in WORDS),
+        ("fire_below", ctypes.c_ulonglong),
+        ("sigma", ctypes.c_double),
+        ("alive_above", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in (*REALS, *OTHERS)),
+    )
+
+
+def declaration() -> str:
+    """The structure in C++, and the numbers that the kernels share with the definition."""
+    lines = [f"#define EPSILON {EPSILON}", "struct Unroll {"]
+    lines += [f"  int {name};" for name in INTEGERS] + [f"  unsigned {name};" for name in WORDS]
+    lines += ["  unsigned long long fire_below;", "  double sigma;", "  float alive_above;"]
+    lines += [f"  real* {name};" for name in REALS] + [f"  {kind}* {name};" for name, kind in OTHERS.items()]
+    return "\n".join([*lines, "};", ""])
+
+
+def settings(cell: Cell) -> dict[str, int]:
+    """The fields of `u` that follow from the cell."""
+    return {
+        "e": cell.environment_channels,
+        "d": cell.state_channels,
+        "p": cell.hidden_width,
+        "n": cell.hidden_layers,
+        "norm": NORMS[cell.norm],
+        "depthwise": int(cell.depthwise),
+        "residual": int(cell.residual),
+        "resettable": int(cell.resettable),
+        "noisy": int(cell.noise > 0),
+        "biased": int(cell.biases),
+        "frozen": int(cell.frozen_filters),
+        "everyone": int(cell.alive_above is None),
+        "labels": cell.labels,
+    }
+
+
+def fours(size: int) -> int:
+    """The size rounded up to a multiple of 4."""
+    return -(-size // 4) * 4
+
+
+class Packed(NamedTuple):
+    """The parameters of a step, or their gradients: an array, and views of it with zeros in their margins."""
+
+    flat: Array
+    perceive: Array  # (9, (E+D)4, P4); of a depthwise cell (1, (E+D)4, P4), the mix
+    filters: Array  # (9, P4) of a depthwise cell
+    hidden: Array  # (N, P4, P4)
+    bias: Array  # (N+1, P4)
+    update: Array  # (P4, Q4), the gate's weight in column D
+    update_bias: Array  # (Q4,)
+
+    @classmethod
+    def views(cls, cell: Cell, flat: Array) -> Packed:
+        """The views of an array of `packed_size` numbers."""
+        arrays, first = [], 0
+        for shape, size in zip(packed_shapes(cell), sizes(cell), strict=True):
+            arrays.append(flat[first : first + size].reshape(shape))
+            first += size
+        return cls(flat, *arrays)
+
+    @classmethod
+    def of(cls, cell: Cell, params: Params, xp: Any) -> Packed:
+        """A copy of params."""
+        packed = cls.views(cell, xp.zeros(sum(sizes(cell)), params["update.weight"].dtype))
+        for name, view in packed.named(cell).items():
+            view[...] = params[name].reshape(view.shape)
+        return packed
+
+    def named(self, cell: Cell) -> Params:
+        """Views of the arrays without their margins, under the parameters' names; a 3×3 is one axis of 9."""
+        C, D, P = cell.environment_channels + cell.state_channels, cell.state_channels, cell.hidden_width
+        if cell.depthwise:
+            views = {"perceive.mix": self.perceive[0, :C, :P], "perceive.depthwise": self.filters[:, :P]}
+        else:
+            views = {"perceive.weight": self.perceive[:, :C, :P]}
+        views |= {"perceive.bias": self.bias[0, :P]}
+        for i in range(cell.hidden_layers):
+            views |= {
+                f"hidden.{i}.weight": self.hidden[i, :P, :P],
+                f"hidden.{i}.bias": self.bias[i + 1, :P],
+            }
+        views |= {"update.weight": self.update[:P, :D], "update.bias": self.update_bias[:D]}
+        views |= {"gate.weight": self.update[:P, D : D + 1]}
+        return {name: view for name, view in views.items() if name in param_shapes(cell)}
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays for the kernels."""
+        return {name: x for name, x in self._asdict().items() if name != "flat"}
+
+    def back(self, xp: Any) -> dict[str, Array]:
+        """Each matrix turned round, for the way back."""
+        arrays = {"perceive_back": self.perceive, "hidden_back": self.hidden, "update_back": self.update}
+        return {name: xp.ascontiguousarray(x.swapaxes(-1, -2)) for name, x in arrays.items()}
+
+
+def packed_shapes(cell: Cell) -> tuple[tuple[int, ...], ...]:
+    """Of the arrays of `Packed`, in their order."""
+    C4 = fours(cell.environment_channels + cell.state_channels)
+    P4, Q4, N = fours(cell.hidden_width), fours(cell.state_channels + cell.resettable), cell.hidden_layers
+    taps, filters = (1, (9, P4)) if cell.depthwise else (9, (0, P4))
+    return (taps, C4, P4), filters, (N, P4, P4), (N + 1, P4), (P4, Q4), (Q4,)
+
+
+def sizes(cell: Cell) -> list[int]:
+    """How many numbers each array of `Packed` has."""
+    found = []
+    for shape in packed_shapes(cell):
+        size = 1
+        for side in shape:
+            size *= side
+        found.append(size)
+    return found

@@ -1,0 +1,333 @@
+"""Whole unrolls on a device: what is asked of the kernels, and what they need for it.
+
+A device is a GPU, or a processor in its place for checking (`device.py`, `emulator.py`). Nothing here waits
+for it, but for what a caller keeps on it and this has to know: weights, and what `refca.check` looks at.
+
+Source: the contract of `spec/backends.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refca.cell import Array, Cell, Params
+from refca.check import check_targets, check_unroll
+from refca.randomness import Draw, Randomness, Streams
+from refca.strides_grad import decoded, decoded_grad, encoded, encoded_grad
+from refca_cupy.descent import descend
+from refca_cupy.layout import OTHERS, REALS, Packed, Unroll, fours, settings, sizes
+from refca_cupy.schedule import Schedule
+
+JUDGES = 256  # blocks of `judge`, at most
+BEGIN, FEEL, FINISH, GATHER, END = range(5)  # phases of a step, of `kernels.cu`
+
+
+class Call:
+    """One unroll: the arrays that its kernels share."""
+
+    def __init__(
+        self,
+        device: Any,
+        cell: Cell,
+        params: Params,
+        environment: Array,
+        state: Array,
+        draws: Randomness,
+        start: int,
+        steps: int,
+        taped: bool = False,
+    ) -> None:
+        self.device, self.xp, self.cell, self.dtype = device, device.xp, cell, state.dtype
+        self.B, self.H, self.W, _ = environment.shape
+        self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
+        self.module = device.module(cell, str(state.dtype), self.schedule.cluster)
+        self.packed = Packed.of(cell, params, self.xp)
+        self.arrays: dict[str, Array] = {}
+        team, blocks, cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
+        self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, start=start)
+        u.team, u.blocks, u.cap, u.weights = team, blocks, cap, sum(sizes(cell))
+        u.grids, u.scaled = (steps + 1, steps) if taped else (2, 1)
+        u.sigma, u.alive_above = cell.noise, np.float32(cell.alive_above or 0)
+        self.share(environment=environment, state=state, **self.packed.arrays())
+        self.draw(draws)
+        self.share_rows()
+
+    @property
+    def rounded(self) -> tuple[int, int, int]:
+        """E+D, P and Q as rows of arrays have them."""
+        cell = self.cell
+        C = cell.environment_channels + cell.state_channels
+        return fours(C), fours(cell.hidden_width), fours(cell.state_channels + cell.resettable)
+
+    def share(self, **arrays: Array) -> None:
+        """Give arrays to the kernels."""
+        for name, x in arrays.items():
+            self.arrays[name] = self.xp.ascontiguousarray(x)
+            setattr(self.u, name, self.device.address(self.arrays[name]))
+
+    def make(self, **shapes: tuple[int, ...]) -> None:
+        """Give the kernels arrays of these shapes to write to."""
+        self.share(**{name: self.device.empty(shape, self.type_of(name)) for name, shape in shapes.items()})
+
+    def type_of(self, name: str) -> Any:
+        if name in REALS:
+            return self.dtype
+        return {"int": np.int32, "double": np.float64}.get(OTHERS[name].split()[-1], np.uint8)
+
+    def draw(self, draws: Randomness) -> None:
+        """Have the kernels draw from streams, or give them what was drawn."""
+        cell, xp, u = self.cell, self.xp, self.u
+        if type(draws) is Streams:
+            u.key0, u.key1 = draws.key
+            u.first_sample, u.fire_below = draws.first_sample, round(cell.fire_rate * 2**32)
+            return
+        drawn = [draws.at(cell, t, self.B, self.H, self.W) for t in range(u.start, u.start + u.steps)]
+        self.share(fire=xp.stack([xp.asarray(draw.fires) for draw in drawn]))
+        if cell.noise:
+            self.share(noise=xp.stack([xp.asarray(draw.noise, self.dtype) for draw in drawn]))
+        if cell.resettable:
+            self.share(reset=xp.stack([xp.asarray(draw.z, self.dtype) for draw in drawn]))
+
+    def share_rows(self) -> None:
+        """What a step needs: pixels, the rows of each block, and what statistics go over."""
+        u, cell, (C4, P4, Q4), layers = self.u, self.cell, self.rounded, self.cell.hidden_layers + 1
+        grid, slots = (self.B, self.H, self.W), (u.blocks, u.cap)
+        padded = (self.B, self.H + 2, self.W + 2)
+        self.make(pixels=(u.grids, *padded, C4), last=(*grid, cell.state_channels))
+        self.make(felt=(layers, *slots, P4), proposal=(*slots, Q4))
+        self.make(cell=slots, step=slots, updates=slots, used=(u.blocks,), rows=(u.blocks,))
+        self.make(live=grid, lives=(self.B,))
+        self.share(slot_of=self.xp.full(grid, -1, np.int32))
+        if cell.norm == "channel":
+            self.make(row_scale=(layers, *slots))
+        if cell.norm in ("instance", "batch"):
+            self.make(part=(u.blocks, 8, 2, P4), moments=(layers, u.blocks, 2, P4))
+            self.make(scales=(u.scaled, layers, self.B, u.team, 2, P4))
+        if cell.depthwise:
+            self.share(mixed=self.xp.zeros((*padded, P4), self.dtype))
+
+    def share_grads(self, counted: np.ndarray, target: Array, weights: Array, whole: bool) -> None:
+        """What the loss after the steps `counted`, of this target and weights, and the way back need."""
+        u, cell, xp, (C4, P4, Q4) = self.u, self.cell, self.xp, self.rounded
+        layers, slots, S = cell.hidden_layers + 1, (u.blocks, u.cap), len(counted)
+        number = np.full(u.steps, -1, np.int32)
+        number[counted] = range(S)
+        shown = (S, self.B, cell.stride * self.H, cell.stride * self.W, cell.labels)
+        u.whole, u.counts, u.shown, u.mapped = whole, S, shown[2] * shown[3], target.ndim == 3
+        self.share(counted=xp.asarray(number), label=xp.asarray(target, np.int32))
+        self.share(weight=xp.asarray(weights, self.dtype))
+        states = (S, self.B, self.H, self.W, cell.state_channels)
+        self.make(states=states, said=shown, said_grad=shown)
+        self.make(losses=(min(JUDGES, self.device.spread(S * self.B * u.shown)),))
+        self.share(state_grad=xp.zeros(states, self.dtype), zeros=xp.zeros(P4, self.dtype))
+        self.share(grad=xp.zeros((self.B, self.H, self.W, C4), self.dtype), **self.packed.back(xp))
+        self.share(weight_grad=xp.zeros((u.blocks, u.weights), self.dtype))
+        self.make(felt_grad=(layers, *slots, P4), proposal_grad=(*slots, Q4))
+        if cell.norm in ("instance", "batch"):
+            self.make(sums=(layers, u.blocks, 2, P4))
+        if cell.depthwise:
+            self.make(mixed_grad=(*slots, P4))
+
+    def forward(self) -> Array:
+        """Make the steps; the last states, (B, H, W, D)."""
+        u, launch, layers = self.u, self.module.launch, self.cell.hidden_layers + 1
+        self.module.write("u", u)
+        launch("find_live_cells", self.B)
+        launch("enter", self.device.spread(u.grids * self.B * (self.H + 2) * (self.W + 2)))
+        if self.schedule.whole:
+            launch("forward", u.blocks)
+        for i in range(0 if self.schedule.whole else u.steps):
+            launch("forward_phase", u.blocks, BEGIN, i)
+            for j in range(layers):
+                launch("forward_phase", u.blocks, FEEL, i, j)
+            launch("forward_phase", u.blocks, FINISH, i)
+        launch("leave", self.device.spread(self.arrays["last"].size))
+        return self.arrays["last"]
+
+    def judge(self, loss: str, said: Array) -> tuple[Array, Array]:
+        """The loss of what is said at the counted steps, (S, B, rows, columns, L), and its gradient."""
+        self.arrays["said"][...] = said.reshape(self.arrays["said"].shape)
+        self.module.launch("judge", len(self.arrays["losses"]), loss == "l2")
+        return self.arrays["losses"].sum(), self.arrays["said_grad"]
+
+    def backward(self) -> tuple[Params, Array]:
+        """From the gradient of the counted states to those of the weights and of the environment."""
+        u, launch = self.u, self.module.launch
+        if self.schedule.whole:
+            launch("backward", u.blocks)
+        for i in reversed(range(0 if self.schedule.whole else u.steps)):
+            launch("backward_phase", u.blocks, BEGIN, i)
+            launch("backward_phase", u.blocks, FINISH, i)
+            for j in reversed(range(self.cell.hidden_layers + 1)):
+                launch("backward_phase", u.blocks, FEEL, i, j)
+            launch("backward_phase", u.blocks, GATHER, i)
+        if not self.schedule.whole:
+            launch("backward_phase", u.blocks, END)
+        launch("sum_weights", self.device.spread(u.weights))
+        packed = Packed.views(self.cell, self.arrays["weight_grad"][0])
+        return packed.named(self.cell), self.arrays["grad"][..., : self.cell.environment_channels]
+
+
+class Backend:
+    """What `spec/backends.md` asks of a backend, and what it may have, on a device."""
+
+    def __init__(self, device: Any) -> None:
+        self.device, self.xp = device, device.xp
+
+    def evolve(
+        self,
+        cell: Cell,
+        params: Params,
+        image: Array,
+        state: Array,
+        randomness: Randomness,
+        steps: int,
+        *,
+        start: int = 0,
+    ) -> Array:
+        """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array."""
+        check_unroll(cell, params, image, state, steps, start)
+        if not state.size or not steps:
+            return state.copy()
+        environment = encoded(cell, params, image)[-1]
+        last = []
+        for part in self.slices(cell, state, 1):
+            draws = sliced(randomness, state.shape[:3], part)
+            call = Call(self.device, cell, params, environment[part], state[part], draws, start, steps)
+            last.append(call.forward())
+        return joined(last, self.xp)
+
+    def loss_and_grads(
+        self,
+        cell: Cell,
+        loss: str,
+        params: Params,
+        image: Array,
+        state: Array,
+        target: Array,
+        weights: Array,
+        randomness: Randomness,
+        *,
+        start: int = 0,
+        image_grad: bool = False,
+    ) -> tuple[Any, Params, Array]:
+        """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
+
+        The arguments are those of `refca.reference.loss_and_grads`.
+        """
+        check_unroll(cell, params, image, state, len(weights), start)
+        check_targets(cell, loss, image, target, weights)
+        xp, T = self.xp, len(weights)
+        asked = self.device.asnumpy(weights)
+        counted = np.flatnonzero(asked.any(axis=1))
+        grads = {name: xp.zeros_like(x) for name, x in params.items()}
+        if image_grad:
+            grads["image"] = xp.zeros_like(image)
+        if not state.size or not len(counted):
+            return 0.0, grads, self.evolve(cell, params, image, state, randomness, T, start=start)
+        whole, values, last = image_grad or cell.stride > 1, [], []
+        for part in self.slices(cell, state, T):
+            draws, levels = sliced(randomness, state.shape[:3], part), encoded(cell, params, image[part])
+            call = Call(self.device, cell, params, levels[-1], state[part], draws, start, T, taped=True)
+            call.share_grads(counted, target[part], asked[counted][:, part], whole)
+            last.append(call.forward())
+            value, of_readout = judged(call, loss, params)
+            of_steps, environment_grad = call.backward()
+            values.append(value)
+            for name, grad in (of_steps | of_readout).items():
+                grads[name] += grad.reshape(grads[name].shape)
+            if whole:
+                of_layers, of_image = encoded_grad(cell, params, levels, environment_grad, image_grad)
+                for name, grad in of_layers.items():
+                    grads[name] += grad
+                if image_grad:
+                    grads["image"][part] = of_image
+        return xp.asarray(sum(values), state.dtype), grads, joined(last, xp)
+
+    def descend(
+        self,
+        params: Params,
+        grads: Params,
+        first: Params,
+        second: Params,
+        i: int,
+        rate: float,
+        normalise: bool,
+    ) -> Params:
+        """The parameters after update i, new arrays; the moments move too. As `refca.adam.descend`."""
+        return descend(self.device, params, grads, first, second, i, rate, normalise)
+
+    def initial(self, streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+        """The state that streams begin with, (B, H, W, D) float32."""
+        state = self.device.empty((B, H, W, D), np.float32)
+        if not state.size:
+            return state
+        key0, key1 = streams.key
+        u = Unroll(d=D, b=B, h=H, w=W, key0=key0, key1=key1, first_sample=streams.first_sample)
+        u.last = self.device.address(state)
+        module = self.device.module(None, "float32", 1)
+        module.write("u", u)
+        module.launch("initial", self.device.spread(B * H * W * fours(D) // 4))
+        return state
+
+    def slices(self, cell: Cell, state: Array, steps: int) -> list[slice]:
+        """The batch in slices that fit in the device's memory, pixels being kept for so many steps.
+
+        Under a norm over the batch, one.
+        """
+        B, H, W, D = state.shape
+        channels = fours(cell.environment_channels + D) + (fours(cell.hidden_width) if cell.depthwise else 0)
+        each = (steps + 1) * (H + 2) * (W + 2) * (channels + 2 * D) * state.dtype.itemsize
+        size = B if cell.norm == "batch" else max(1, min(B, self.device.room() // each))
+        return [slice(first, min(B, first + size)) for first in range(0, B, size)]
+
+
+def judged(call: Call, loss: str, params: Params) -> tuple[Array, Params]:
+    """The loss at the counted states, and the readout's gradients; that of the states goes to the call."""
+    cell, states, state_grad = call.cell, call.arrays["states"], call.arrays["state_grad"]
+    flat = states.reshape(-1, *states.shape[2:])
+    if cell.stride > 1:
+        levels = decoded(cell, params, flat)
+        value, grad = call.judge(loss, levels[-1])
+        of_readout, grad = decoded_grad(cell, params, levels, grad.reshape(levels[-1].shape))
+        state_grad[...] = grad.reshape(states.shape)
+        return value, of_readout
+    if cell.linear_readout:
+        readout = params["readout.weight"]
+        value, grad = call.judge(loss, flat @ readout)
+        state_grad[...] = grad @ readout.T
+        rows = flat.reshape(-1, cell.state_channels)
+        return value, {"readout.weight": rows.T @ grad.reshape(-1, cell.labels)}
+    value, grad = call.judge(loss, states[..., -cell.labels :])
+    state_grad[..., -cell.labels :] = grad
+    return value, {}
+
+
+def joined(parts: list[Array], xp: Any) -> Array:
+    """The parts of a batch together."""
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+def sliced(randomness: Randomness, shape: tuple[int, ...], part: slice) -> Randomness:
+    """The randomness of a slice of a batch (B, H, W)."""
+    if part.stop - part.start == shape[0]:
+        return randomness
+    if type(randomness) is Streams:
+        return replace(randomness, first_sample=(randomness.first_sample + part.start) % 2**32)
+    return Slice(randomness, shape, part)
+
+
+class Slice(NamedTuple):
+    """The draws of some samples of a batch."""
+
+    randomness: Randomness
+    shape: tuple[int, ...]  # (B, H, W)
+    part: slice
+
+    def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+        """Those of step t."""
+        whole = self.randomness.at(cell, t, *self.shape)
+        return Draw(*(None if x is None else x[self.part] for x in whole))

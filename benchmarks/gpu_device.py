@@ -1,0 +1,62 @@
+"""What a GPU is called, what drives it, and what to carry to a machine that lacks a library."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from importlib.metadata import version
+
+NEEDED = ("autograd", "numpy", "safetensors", "scipy", "sklearn", "threadpoolctl", "tqdm")
+PACKAGES = {"sklearn": "scikit-learn"}  # where the module's name is another
+
+
+def missing(*more: str) -> str:
+    """One sentence that says which libraries to carry here, empty if none is missing."""
+    absent = [name for name in (*NEEDED, *more) if importlib.util.find_spec(name) is None]
+    if not absent:
+        return ""
+    names = " ".join(PACKAGES.get(name, name) for name in absent)
+    return (
+        f"{sys.executable} lacks {names}: where there is a network, pip install --no-deps --target carried "
+        f"{names}, and here add PYTHONPATH=carried to the make command"
+    )
+
+
+def no_gpu() -> str:
+    """One sentence that says why CuPy cannot work here, empty if it can."""
+    try:
+        import cupy
+
+        cupy.zeros(1).sum().get()
+    except Exception as error:  # of many kinds: no library, no driver, no device, another CUDA
+        cause = " ".join(str(error).split()) or type(error).__name__
+        return f"no GPU works here: {cause}"
+    return ""
+
+
+def describe_device() -> dict[str, str]:
+    """The GPU, its driver, and the libraries on whose versions results depend."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    return {
+        "GPU": runtime.getDeviceProperties(runtime.getDevice())["name"].decode(),
+        "driver": f"{driver()}, for CUDA {dotted(runtime.driverGetVersion())}",
+        "CuPy": f"{cupy.__version__}, NumPy {version('numpy')}",
+        "CUDA runtime": dotted(runtime.runtimeGetVersion()),
+    }
+
+
+def driver() -> str:
+    """The driver's version, as nvidia-smi says it."""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, IndexError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def dotted(number: int) -> str:
+    """13000 is 13.0."""
+    return f"{number // 1000}.{number % 1000 // 10}"

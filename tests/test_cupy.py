@@ -1,0 +1,265 @@
+"""The cupy backend beyond the laws: its schedules, its sizes, broken kernels, and the compilers for GPUs.
+
+The kernels run on a processor. There a missing barrier is seen, between threads of a block and between blocks
+of a cluster. Not seen is what only a GPU does, `cuda/cuda.h`: it is built where nvcc or NVRTC is present, and
+runs where a GPU is (`make gpu-test`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from refca_cupy.emulated import asarray, asnumpy
+from refca_cupy.emulator import Emulator
+from refca_cupy.schedule import Schedule
+from refca_cupy.sources import source
+from refca_cupy.unroll import Backend
+from refca_spec.compare import same
+
+import refca
+from refca import reference
+from refca.cell import NORMS, Cell
+
+
+class On(Backend):
+    """The backend on an emulator of this kind."""
+
+    asarray, asnumpy = staticmethod(asarray), staticmethod(asnumpy)
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(Emulator(**how))
+
+
+def law(name: str, backend: Any, **arguments: Any) -> Callable[[], object]:
+    """A law on a backend, in float64 where a dtype is asked for; or TEXTS on all cells of the two texts."""
+    if name == TEXTS:
+        return partial(all_as_the_reference, backend)
+    chapter = name.removeprefix("test_").rpartition("_c")[0].partition("_c")[0]
+    function = getattr(importlib.import_module(f"refca_spec.laws.test_{chapter}"), name)
+    given = {"backend": backend, "dtype": "float64"} | arguments
+    return lambda: function(**{n: given[n] for n in inspect.signature(function).parameters if n in given})
+
+
+TEXTS = "the cells of the two texts, as the reference"
+STEP = "test_step_c1_a_backend_steps_as_the_reference"
+EVOLVE = "test_backends_c3_evolve_is_the_steps_of_the_reference"
+STREAMS = "test_backends_c3_evolve_draws_from_streams"
+GRADIENTS = "test_backends_c9_loss_gradients_and_state_are_the_reference_s"
+DRAWN = "test_backends_c9_loss_and_grads_draws_from_streams"
+IMAGE = "test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for"
+LAWS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (STEP, {}),
+    (GRADIENTS, {"loss": "l2", "kind": "labels"}),
+    (GRADIENTS, {"loss": "ce", "kind": "map"}),
+    (DRAWN, {"loss": "ce", "kind": "labels"}),
+    (IMAGE, {}),
+)
+ALONE = "return {me.block, me.block + 1};"
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "a launch for each phase": {"clusters": False},
+    "a block for each sample": {"processors": 1},
+    "larger clusters": {"processors": 12},
+    "slices of one sample": {"room": 1},
+    "blocks of one thread": {"threads": 1},
+    "blocks of 64 threads": {"threads": 64},
+}
+
+
+@pytest.mark.parametrize("how", SCHEDULES)
+@pytest.mark.parametrize(("name", "arguments"), LAWS, ids=[f"{n[5:30]}-{len(a)}" for n, a in LAWS])
+def test_every_schedule_obeys_the_laws(how: str, name: str, arguments: dict[str, Any]) -> None:
+    law(name, On(**SCHEDULES[how]), **arguments)()
+
+
+def problem(cell: Cell, B: int, side: int, T: int, dtype: str = "float32") -> tuple[Any, ...]:
+    """Everything that `loss_and_grads` takes, with some blank margin, as digits have it."""
+    rng = np.random.default_rng(0)
+    params = {
+        name: rng.normal(0, 0.1, x.shape).astype(dtype) for name, x in refca.init_params(cell, 0).items()
+    }
+    image = rng.random((B, side, side, cell.image_channels)).astype(dtype)
+    image[:, : side // 4] = 0
+    state = rng.normal(0, 0.5, (B, side, side, cell.state_channels)).astype(dtype)
+    target = rng.integers(0, cell.labels, (B, side, side) if cell.linear_readout else B)
+    return cell, "ce", params, image, state, target, np.ones((T, B), dtype) / B, refca.Streams(1)
+
+
+CELLS = {"digits": refca.digits_cell()} | {
+    f"photographs, {norm}{', depthwise' if depthwise else ''}": refca.segmentation_cell(
+        17, 22, norm=norm, depthwise=depthwise
+    )
+    for norm in NORMS
+    for depthwise in (False, True)
+}
+
+
+def as_the_reference(cell: Cell, backend: Any) -> None:
+    """Raises AssertionError unless a backend does as the reference, on more rows and columns than a tile."""
+    arguments = problem(cell, 3, 12, 4, "float64")
+    loss, grads, last = backend.loss_and_grads(*arguments, image_grad=True)
+    expected = reference.loss_and_grads(*arguments, image_grad=True)
+    assert float(loss) == pytest.approx(expected[0], rel=1e-9)
+    np.testing.assert_allclose(last, expected[2], atol=1e-9)
+    for key, grad in grads.items():
+        np.testing.assert_allclose(grad, expected[1][key], atol=1e-8, err_msg=key)
+
+
+def all_as_the_reference(backend: Any) -> None:
+    for cell in CELLS.values():
+        as_the_reference(cell, backend)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("fixed", [False, True], ids=["any cell", "built for the cell"])
+def test_cells_of_the_two_texts_give_the_reference(name: str, fixed: bool) -> None:
+    """Slots that fill up, and both kinds of module."""
+    as_the_reference(CELLS[name], On(fixed=fixed, processors=3))
+
+
+@pytest.mark.parametrize("norm", ["none", "channel"])
+def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(norm: str) -> None:
+    cell = refca.segmentation_cell(9, 10, norm=norm)
+    arguments = problem(cell, 4, 10, 3)
+    ways: list[dict[str, Any]] = [{}, {"threads": 3}, {"processors": 1}, {"processors": 16}, {"room": 1}]
+    states = [On(**how).loss_and_grads(*arguments)[2] for how in ways]
+    for how, state in zip(ways, states, strict=True):
+        same(state, states[0], "the last state", how)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_same_call_gives_the_same_bits(name: str) -> None:
+    arguments, backend = problem(CELLS[name], 2, 9, 3), On()
+    once, again = backend.loss_and_grads(*arguments), backend.loss_and_grads(*arguments)
+    same(again[0], once[0], "the loss", name)
+    for key, grad in once[1].items():
+        same(again[1][key], grad, key, name)
+
+
+def test_schedules_of_a_large_gpu() -> None:
+    class Hopper:
+        processors, resident, clusters, least_cells, largest_cluster = 132, 264, True, 16, 8
+
+    class Ampere(Hopper):
+        processors, resident, clusters = 108, 216, False
+
+    digits, photographs = refca.digits_cell(), refca.segmentation_cell(norm="batch")
+    assert Schedule.of(Hopper, digits, 16, 784) == (True, 8, 128, 98)
+    assert Schedule.of(Hopper, digits, 4096, 784) == (True, 1, 264, 784)
+    assert Schedule.of(Hopper, photographs, 32, 2304) == (False, 4, 128, 576)
+    assert Schedule.of(Ampere, digits, 16, 784) == (False, 6, 96, 131)
+    assert Schedule.of(Ampere, digits, 4096, 784) == (True, 1, 216, 784)
+
+
+BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, and what is wrong instead
+    "a neighbourhood one column off": (STEP, "+ tap % 3; }", "+ (tap + 1) % 3; }"),
+    "a border that is not zero": (STEP, "real value = 0;", "real value = inside ? 0 : 1;"),
+    "a cell at rest whose state is lost": (EVOLVE, "if (moves && inside && !updates)", "if (false)"),
+    "no relu before the update": (
+        TEXTS,
+        "Four x = loaded<relu>(from[i] + k);",
+        "Four x = load(from[i] + k);",
+    ),
+    "a round of Philox too few": (STREAMS, "round < 10", "round < 9"),
+    "statistics of the block alone": (STEP, "if (NORM == BATCH) return {0, u.blocks};", ALONE),
+    "a gather from the wrong side": (GRADIENTS, "u.w - (tap % 3 - 1)", "u.w + (tap % 3 - 1)"),
+    "a last row left out": (
+        GRADIENTS,
+        "r < rows; ++r) sum += grad(r)[c]",
+        "r < rows - 1; ++r) sum += grad(r)[c]",
+    ),
+    "weights of one block alone": (
+        GRADIENTS,
+        "++block) sum += u.weight",
+        "block += u.blocks) sum += u.weight",
+    ),
+    "a gate that no gradient passes": (TEXTS, "gate_grad *= gate * (1 - gate);", "gate_grad = 0;"),
+    "a mean that is not differentiated": (GRADIENTS, "(*grad - mean[p] - felt", "(*grad - felt"),
+    "taps summed up too soon": (STEP, "if (!split) return;\n  SYNC();", "if (!split) return;"),
+    "a layer read too soon": (
+        TEXTS,
+        "plus(sums, u.bias + c)); });\n  }\n  SYNC();",
+        "plus(sums, u.bias + c)); }); }",
+    ),
+    "a cluster that does not wait": (
+        TEXTS,
+        "finish_step(me, i);\n      TEAM_SYNC();",
+        "finish_step(me, i); SYNC();",
+    ),
+    "a gather too soon": (TEXTS, "if (j == 0 || together()) TEAM_SYNC();", "if (together()) TEAM_SYNC();"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_law_catches_the_broken_kernel(name: str) -> None:
+    which, right, wrong = BROKEN[name]
+
+    def edit(text: str) -> str:
+        assert text.count(right) == 1, f"{text.count(right)} places have {right!r}"
+        return text.replace(right, wrong)
+
+    arguments = {"loss": "ce", "kind": "map"}
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        law(which, On(edit=edit), **arguments)()
+    law(which, On(), **arguments)()
+
+
+ARCHITECTURES = ("sm_80", "sm_90")
+BUILT = {
+    "any cell, float32": ("float32", None, 1),
+    "any cell, float64": ("float64", None, 1),
+    "digits": ("float32", refca.digits_cell(), 1),
+    "digits, clusters": ("float32", refca.digits_cell(), 8),
+    "photographs, clusters": ("float32", refca.segmentation_cell(32, 48), 4),
+}
+
+
+@pytest.mark.parametrize("what", BUILT)
+def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> None:
+    dtype, cell, team = BUILT[what]
+    text = source("cuda", dtype, cell, team)
+    architectures = [a for a in ARCHITECTURES if team == 1 or a == "sm_90"]
+    if shutil.which("nvcc"):
+        (tmp_path / "kernels.cu").write_text(text, "utf-8")
+        for architecture in architectures:
+            command = [
+                "nvcc",
+                "-std=c++17",
+                f"-arch={architecture}",
+                "-cubin",
+                "-Xptxas",
+                "-O1",
+                "kernels.cu",
+            ]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert not done.returncode, done.stderr
+        return
+    try:
+        nvrtc = importlib.import_module("cupy.cuda.nvrtc")
+        nvrtc.getVersion()
+    except Exception as error:  # each library that can be missing has its own
+        pytest.skip(f"the kernels were not built for GPUs: there is no nvcc, and no NVRTC by CuPy ({error})")
+    for architecture in architectures:
+        program = nvrtc.createProgram(text, "kernels.cu", (), ())
+        nvrtc.compileProgram(program, ("-std=c++17", f"--gpu-architecture={architecture}"))
+
+
+def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
+    """Where there is one, the backend loads."""
+    code = "import sys, refca.backend as b\ntry: b.get_backend('cupy')\nexcept b.Unavailable as e: print(e)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    ).stdout
+    assert said.count("\n") == 1
+    assert "--backend cpu" in said
