@@ -1,7 +1,7 @@
 """The strided layers of a cell and their gradients, in array operations of any library, for backends.
 
-A decoder's layer is the adjoint of an encoder's, so each one's gradient with respect to its input is the
-other. Source: `spec/encode.md`, `spec/decode.md`.
+`strides.py` is the definition. A decoder's layer is the adjoint of an encoder's, so each one's gradient with
+respect to its input is the other. Source: `spec/encode.md`, `spec/decode.md`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 
 from refca.cell import Array, Cell, Params, decoders, encoders
-from refca.strides import double, halve
 
 
 def encoded(cell: Cell, params: Params, image: Array) -> list[Array]:
@@ -50,6 +49,27 @@ def levels(layer: Callable[[Array, Array], Array], weights: list[Array], x: Arra
     for weight in weights:
         found.append(layer(found[-1], weight))
     return found
+
+
+def halve(x: Array, weight: Array) -> Array:
+    """x (B, 2H, 2W, C) and weight (3, 3, C, N) give (B, H, W, N). As `strides.halve`."""
+    B, rows, columns, _ = x.shape
+    x = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    out = np.zeros_like(x, shape=(B, rows // 2, columns // 2, weight.shape[3]))
+    for i in range(3):
+        for j in range(3):
+            out += x[:, i : i + rows : 2, j : j + columns : 2] @ weight[i, j]
+    return out
+
+
+def double(x: Array, weight: Array) -> Array:
+    """x (B, H, W, C) and weight (3, 3, N, C) give (B, 2H, 2W, N). As `strides.double`."""
+    B, H, W, _ = x.shape
+    out = np.zeros_like(x, shape=(B, 2 * H + 1, 2 * W + 1, weight.shape[2]))
+    for i in range(3):
+        for j in range(3):
+            out[:, i : i + 2 * H : 2, j : j + 2 * W : 2] += x @ weight[i, j].T
+    return out[:, :-1, :-1]
 
 
 def weight_grad(wide: Array, narrow: Array) -> Array:

@@ -215,20 +215,21 @@ def test_a_law_catches_the_broken_kernel(name: str) -> None:
 
 
 ARCHITECTURES = ("sm_80", "sm_90")
-BUILT = {
-    "any cell, float32": ("float32", None, 1),
-    "any cell, float64": ("float64", None, 1),
-    "digits": ("float32", refca.digits_cell(), 1),
-    "digits, clusters": ("float32", refca.digits_cell(), 8),
-    "photographs, clusters": ("float32", refca.segmentation_cell(32, 48), 4),
+BUILT: dict[str, tuple[Any, ...]] = {
+    "any cell, float32": ("unroll", "float32"),
+    "any cell, float64": ("unroll", "float64"),
+    "digits": ("unroll", "float32", refca.digits_cell()),
+    "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8),
+    "photographs, clusters": ("unroll", "float32", refca.segmentation_cell(32, 48), 4),
+    "the start of states": ("initial", "float32"),
+    "descent": ("descend", "float32"),
 }
 
 
 @pytest.mark.parametrize("what", BUILT)
 def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> None:
-    dtype, cell, team = BUILT[what]
-    text = source("cuda", dtype, cell, team)
-    architectures = [a for a in ARCHITECTURES if team == 1 or a == "sm_90"]
+    text = source("cuda", *BUILT[what])
+    architectures = ARCHITECTURES if "cluster" not in what else ("sm_90",)
     if shutil.which("nvcc"):
         (tmp_path / "kernels.cu").write_text(text, "utf-8")
         for architecture in architectures:

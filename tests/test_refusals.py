@@ -35,7 +35,7 @@ def params() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--backend", "warp"], 'unknown backend "warp"; known are cpu, cupy, reference'),
+        (["--backend", "warp"], 'unknown backend "warp"; known are cpu, cupy'),
         (["--backend", "json"], '"json" is not a backend: it has no asarray'),
         (["--experiment", "nonsense"], 'no experiment "nonsense"; --list shows all'),
         (["--dataset", "cifar"], 'unknown dataset "cifar"; known are mnist, optdigits'),

@@ -9,7 +9,7 @@ import ctypes
 from typing import Any
 
 from refca.adam import BETA_1, BETA_2, EPSILON, NORM_EPSILON
-from refca.cell import Params
+from refca.cell import Array, Params
 
 MOST = 32  # tensors of a launch
 ARRAYS = ("param", "grad", "first", "second", "moved")
@@ -54,18 +54,20 @@ def descend(
 ) -> Params:
     """The parameters after update i, new arrays; the moments move too. As `refca.adam.descend`."""
     rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
-    xp, moved, names = device.xp, {}, list(params)
+    xp, names = device.xp, list(params)
+    moved: Params = {}
+    kept: list[Array] = []  # until the launch
     for moments in (first, second):
-        moments |= {name: xp.zeros_like(x) for name, x in params.items() if name not in moments}
+        moments |= {name: xp.zeros(x.shape, x.dtype) for name, x in params.items() if name not in moments}
     for some in (names[k : k + MOST] for k in range(0, len(names), MOST)):
         descent = Descent(rate, BETA_1, BETA_2, EPSILON, NORM_EPSILON)
         for tensor, name in zip(descent.tensors, some, strict=False):
-            moved[name] = xp.empty_like(params[name])
-            grads[name] = xp.ascontiguousarray(grads[name])
-            for field, arrays in zip(ARRAYS, (params, grads, first, second, moved), strict=True):
-                setattr(tensor, field, device.address(arrays[name]))
+            moved[name] = xp.empty(params[name].shape, params[name].dtype)
+            kept += [xp.ascontiguousarray(params[name]), xp.ascontiguousarray(grads[name])]
+            for field, x in zip(ARRAYS, (*kept[-2:], first[name], second[name], moved[name]), strict=True):
+                setattr(tensor, field, device.address(x))
             tensor.size = params[name].size
-        module = device.module(None, str(params[some[0]].dtype), 1)
+        module = device.module("descend", str(params[some[0]].dtype))
         module.write("d", descent)
         module.launch("descend", len(some), normalise)
     return moved

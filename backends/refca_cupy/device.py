@@ -67,10 +67,10 @@ class Gpu:
         """Blocks for so many items, each on its own."""
         return min(8 * self.processors, -(-items // THREADS))
 
-    def module(self, cell: Cell | None, dtype: str, team: int) -> Module:
-        """The kernels for this cell, or if it is small or none, for any."""
+    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1) -> Module:
+        """Kernels, for this cell, or if it is small or none, for any."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
-        text = source("cuda", dtype, own, team)
+        text = source("cuda", name, dtype, own, team)
         if text not in self.modules:
             self.modules[text] = Module(text)
         return self.modules[text]

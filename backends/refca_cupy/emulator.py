@@ -70,9 +70,10 @@ class Emulator:
         """Blocks for so many items, each on its own."""
         return min(3, -(-items // self.threads))
 
-    def module(self, cell: Cell | None, dtype: str, team: int) -> Library:
-        """The kernels for any cell, or for this one."""
-        text = self.edit(source("emulator", dtype, cell if self.fixed else None))
+    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1) -> Library:
+        """Kernels, for any cell or for this one."""
+        text = source("emulator", name, dtype, cell if self.fixed else None)
+        text = self.edit(text) if name == "unroll" else text
         return Library(built(text), self.threads, team)
 
 

@@ -60,4 +60,4 @@ def description() -> str:
     """The GPU and the libraries, in a few words."""
     name = BACKEND.device.properties["name"].decode()
     version = cupy.cuda.runtime.runtimeGetVersion()
-    return f"cupy on {name}, CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}"
+    return f"{name}, CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}"

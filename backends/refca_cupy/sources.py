@@ -8,23 +8,26 @@ from refca.cell import Cell
 from refca_cupy.descent import DESCENT
 from refca_cupy.layout import FIXED, declaration, settings
 
-FILES = (
-    "unroll.h",
-    "products.h",
-    "draws.h",
-    "rows.h",
-    "norms.h",
-    "step.h",
-    "step_grad.h",
-    "kernels.cu",
-    "descend.cu",
-)
+FILES = {  # of a module
+    "unroll": (
+        "unroll.h",
+        "products.h",
+        "draws.h",
+        "rows.h",
+        "norms.h",
+        "step.h",
+        "step_grad.h",
+        "kernels.cu",
+    ),
+    "initial": ("unroll.h", "products.h", "draws.h", "initial.cu"),
+    "descend": ("descend.cu",),
+}
 THREADS = 256  # of a block, at most
 NUMBERS = {"float32": "float", "float64": "double"}
 
 
-def source(machine: str, dtype: str, cell: Cell | None = None, team: int = 1) -> str:
-    """The source for machine "cuda" or "emulator", in one dtype; of a cell, with its settings built in.
+def source(machine: str, module: str, dtype: str, cell: Cell | None = None, team: int = 1) -> str:
+    """The source of a module for machine "cuda" or "emulator", in one dtype; with a cell's settings built in.
 
     Blocks of a team of more than one are a cluster.
     """
@@ -32,7 +35,7 @@ def source(machine: str, dtype: str, cell: Cell | None = None, team: int = 1) ->
     if cell is not None:
         built_in = settings(cell)
         parts += ["#define FIXED", *(f"#define FIXED_{name} {built_in[name]}" for name in FIXED)]
-    return "\n".join([*parts, text(f"{machine}.h"), declaration(), DESCENT, *map(text, FILES)])
+    return "\n".join([*parts, text(f"{machine}.h"), declaration(), DESCENT, *map(text, FILES[module])])
 
 
 def text(name: str) -> str:

@@ -43,7 +43,7 @@ class Call:
         self.device, self.xp, self.cell, self.dtype = device, device.xp, cell, state.dtype
         self.B, self.H, self.W, _ = environment.shape
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
-        self.module = device.module(cell, str(state.dtype), self.schedule.cluster)
+        self.module = device.module("unroll", str(state.dtype), cell, self.schedule.cluster)
         self.packed = Packed.of(cell, params, self.xp)
         self.arrays: dict[str, Array] = {}
         team, blocks, cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
@@ -268,7 +268,7 @@ class Backend:
         key0, key1 = streams.key
         u = Unroll(d=D, b=B, h=H, w=W, key0=key0, key1=key1, first_sample=streams.first_sample)
         u.last = self.device.address(state)
-        module = self.device.module(None, "float32", 1)
+        module = self.device.module("initial", "float32")
         module.write("u", u)
         module.launch("initial", self.device.spread(B * H * W * fours(D) // 4))
         return state
@@ -288,19 +288,18 @@ class Backend:
 def judged(call: Call, loss: str, params: Params) -> tuple[Array, Params]:
     """The loss at the counted states, and the readout's gradients; that of the states goes to the call."""
     cell, states, state_grad = call.cell, call.arrays["states"], call.arrays["state_grad"]
-    flat = states.reshape(-1, *states.shape[2:])
     if cell.stride > 1:
-        levels = decoded(cell, params, flat)
+        levels = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
         value, grad = call.judge(loss, levels[-1])
         of_readout, grad = decoded_grad(cell, params, levels, grad.reshape(levels[-1].shape))
         state_grad[...] = grad.reshape(states.shape)
         return value, of_readout
     if cell.linear_readout:
-        readout = params["readout.weight"]
-        value, grad = call.judge(loss, flat @ readout)
-        state_grad[...] = grad @ readout.T
-        rows = flat.reshape(-1, cell.state_channels)
-        return value, {"readout.weight": rows.T @ grad.reshape(-1, cell.labels)}
+        readout, rows = params["readout.weight"], states.reshape(-1, cell.state_channels)
+        value, grad = call.judge(loss, rows @ readout)
+        grad = grad.reshape(-1, cell.labels)
+        state_grad[...] = (grad @ readout.T).reshape(states.shape)
+        return value, {"readout.weight": rows.T @ grad}
     value, grad = call.judge(loss, states[..., -cell.labels :])
     state_grad[..., -cell.labels :] = grad
     return value, {}

@@ -15,17 +15,6 @@ DEVICE int teams() { return gridDim.x / u.team; }
 
 KERNEL find_live_cells(int, int, int) { find_live(blockIdx.x); }
 
-// The states that streams begin with.
-KERNEL initial(int, int, int) {
-  int across = ROUNDED(D) / 4;
-  offset items = (offset)u.b * cells() * across;
-  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < items; n += (offset)gridDim.x * blockDim.x) {
-    int block = n % across, b = n / across / cells(), cell = n / across % cells();
-    Four z = normals(INITIAL, block, 0, b, cell);
-    for (int c = 0; c < 4 && 4 * block + c < D; ++c) u.last[n / across * D + 4 * block + c] = z.x[c];
-  }
-}
-
 // Image and state side by side in every grid, within a border of zeros: what never changes is there from the start.
 KERNEL enter(int, int, int) {
   offset pixels = (offset)u.grids * u.b * (u.h + 2) * (u.w + 2);
