@@ -13,6 +13,7 @@ import numpy as np
 from refca.refused import Refused
 
 FINE = 4  # strokes are made thicker and thinner in this fraction of a pixel
+STROKE = 3  # pixels, about the width of MNIST's
 ALIVE = 0.1  # where a digit has a cell, as the automaton sees it
 
 
@@ -65,6 +66,11 @@ def with_strokes(images: np.ndarray, more: float) -> np.ndarray:
     changed = change(fine, footprint=disc, mode="constant")
     coarse = changed.reshape(N, H, FINE, W, FINE).mean(axis=(2, 4))
     return np.asarray(coarse, np.float32)[..., None]
+
+
+def redrawn(images: np.ndarray, factor: float) -> np.ndarray:
+    """The digits that many times as large, with strokes about as wide as before: drawn with the same pen."""
+    return with_strokes(resized(images, factor), (1 - factor) * STROKE)
 
 
 def without_lower_half(images: np.ndarray) -> np.ndarray:

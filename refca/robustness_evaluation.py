@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refca.cell import Array, Cell, Params, init_state
-from refca.disturbances import chimeras, placed, resized, with_strokes, without_lower_half
+from refca.disturbances import chimeras, placed, redrawn, resized, with_strokes, without_lower_half
 from refca.metrics import agreeing_digits, right_cells, said
 from refca.mutate import mutate
 from refca.palette import labels_said
@@ -86,6 +86,8 @@ def disturbed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """Each disturbance, how much of it, and the digits (N, H, W, 1) under it."""
     for factor in SIZES:
         yield "size", f"{factor:g}", resized(images, factor)
+    for factor in SIZES:
+        yield "drawn", f"{factor:g}", redrawn(images, factor)
     for more in STROKES:
         yield "strokes", f"{more:+g}" if more else "0", with_strokes(images, more)
     side = 2 * images.shape[1]

@@ -20,7 +20,8 @@ from refca.tiles import enlarge, fitting
 
 AXES = {  # a disturbance: its name, and what its amounts are
     "size": ("Size", "times as large"),
-    "strokes": ("Strokes", "pixels wider, if negative narrower"),
+    "drawn": ("Size, same pen", "times as large"),
+    "strokes": ("Strokes", "pixels wider"),
     "shift": ("Shift", "pixels to the right and down"),
 }
 CHIMERA_STEPS = (1, 5, 10, 20, 40, 80, 160, 240, 320, 400, 480, 560, 600)  # in the still picture
@@ -59,7 +60,7 @@ def centred(tiles: np.ndarray, side: int, palette: Palette) -> np.ndarray:
 
 def disturbances(path: Path, rows: Sequence[Row]) -> None:
     """A PNG of accuracy and agreement over the amount of each disturbance that has more than one."""
-    figure = new_figure(12.5, 4.8)
+    figure = new_figure(15, 4.8)
     kinds = [kind for kind in AXES if any(row.disturbance == kind for row in rows)]
     for place, kind in enumerate(kinds, 1):
         mine = [row for row in rows if row.disturbance == kind]

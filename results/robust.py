@@ -17,6 +17,7 @@ from refca.robustness_evaluation import PARTS, Row
 
 PICTURES = (
     ("size", "Digits of other sizes"),
+    ("drawn", "Of other sizes, drawn with the same pen"),
     ("strokes", "Thinner and thicker strokes"),
     ("shift", "Elsewhere on a larger grid"),
     ("source", "Digits from another source"),

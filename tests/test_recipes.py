@@ -50,9 +50,9 @@ def asked_in(steps: int, **settings: Any) -> tuple[Asked, list[float]]:
     progress = digits_training.begin(experiment, backend, digits)
     step = progress.adam.step
 
-    def noted(params: Any, grads: Any, i: int, rate: float) -> Any:
+    def noted(params: Any, grads: Any, i: int, rate: float, **how: Any) -> Any:
         rates.append(rate)
-        return step(params, grads, i, rate)
+        return step(params, grads, i, rate, **how)
 
     progress.adam = SimpleNamespace(step=noted)  # type: ignore[assignment]
     for _ in range(steps):

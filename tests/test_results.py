@@ -19,7 +19,7 @@ from refca import checkpoint, evaluate, robustness, train
 from refca.checkpoint import load_weights, save_weights
 from refca.evaluate_digits import write_csv
 from refca.evaluation import CURVES
-from refca.experiment import DigitsExperiment
+from refca.experiment import DigitsExperiment, load_experiment
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +231,9 @@ def test_a_run_whose_weights_come_with_the_package_says_so(
     for module in (checkpoint, rebuild):
         monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
     assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")
+
+
+def test_a_run_is_known_by_the_experiment_of_its_settings_whatever_its_seed() -> None:
+    for name in rebuild.ARTICLE:
+        assert keep.source_of(load_experiment(name).with_(seed=3)) == name
+    assert keep.source_of(DigitsExperiment(batch=64)) is None

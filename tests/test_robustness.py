@@ -16,7 +16,7 @@ import refca
 from refca import reference, robustness
 from refca.cell import param_shapes
 from refca.checkpoint import save_weights
-from refca.disturbances import chimeras, placed, resized, with_strokes, without_lower_half
+from refca.disturbances import chimeras, placed, redrawn, resized, with_strokes, without_lower_half
 from refca.experiment import DigitsExperiment, PetsExperiment
 from refca.refused import Refused
 from refca.robustness_evaluation import automaton, erase_and_redraw, restlessness, row, votes
@@ -56,6 +56,14 @@ def test_strokes_become_as_much_wider(more: float) -> None:
     np.testing.assert_allclose(changed[0, 14].sum(), 4 + more, atol=1e-6)
     np.testing.assert_allclose(changed[0, :, 14].sum(), 20 + more, atol=1e-6)
     assert changed.dtype == np.float32
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0])
+def test_digits_redrawn_are_larger_and_their_strokes_as_wide(factor: float) -> None:
+    drawn = redrawn(bar(width=3), factor)[0, ..., 0]
+    assert drawn[len(drawn) // 2].sum() == pytest.approx(3, abs=0.1)
+    tall = np.flatnonzero(drawn.any(axis=1))
+    assert abs(np.ptp(tall) + 1 - 20 * factor) <= 4  # a pen that is round, and less of it than before
 
 
 def test_digits_are_placed_where_asked_or_not_at_all() -> None:
@@ -135,16 +143,16 @@ def test_the_program_writes_numbers_and_pictures_twice_the_same(
         {path.name: path.read_bytes() for path in sorted(out.iterdir())} for out in tmp_path.iterdir()
     ]
     assert contents[0] == contents[1]
-    tables = {"disturbances.csv": 18, "erased.csv": 6}
+    tables = {"disturbances.csv": 24, "erased.csv": 6}
     for name, length in tables.items():
         with (tmp_path / "a" / name).open() as file:
             assert len(list(csv.DictReader(file))) == length, name
     found = json.loads((tmp_path / "a" / "robustness.json").read_text())
-    assert len(found["disturbances"]) == 18
+    assert len(found["disturbances"]) == 24
     assert {"3 over 5", "5 over 3", "9 over 6", "digits"} <= set(found["chimeras"])
     assert 0 <= found["erased"]["accuracy_drawn_again"] <= 1
     assert (found["dataset"], found["training_steps"]) == ("optdigits-28", 12)
-    pictures = {"size", "strokes", "shift", "source", "disturbances", "erased", "erased-curves"}
+    pictures = {"size", "drawn", "strokes", "shift", "source", "disturbances", "erased", "erased-curves"}
     assert pictures | {"chimeras", "chimeras-shares"} == {path.stem for path in tmp_path.glob("a/*.png")}
     for path in tmp_path.glob("a/*.png"):
         with Image.open(path) as picture:
