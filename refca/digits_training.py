@@ -31,9 +31,9 @@ def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
     return load(experiment.dataset, folder).train
 
 
-def prepare(experiment: DigitsExperiment, backend: Any) -> None:
+def prepare(experiment: DigitsExperiment, backend: Any, digits: Split) -> None:
     """Have the backend compile or load what training steps use."""
-    warm_up(backend, experiment.cell, experiment.loss)
+    warm_up(backend, experiment.cell, experiment.batch, digits.pixels.shape[-1], experiment.loss)
 
 
 def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> Progress:

@@ -43,10 +43,11 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     print(f"{dataset}, {samples:,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
-    warm_up(backend, experiment.cell)
-    parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     at_once = min(samples, slice_of(backend))
+    parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
+    with memory_for(f"{at_once} digits at a time", fewer):
+        warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
     with (
         progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar,
         memory_for(f"{at_once} digits at a time", fewer),

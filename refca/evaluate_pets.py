@@ -55,10 +55,11 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     print(f"{PETS} at {size}×{size}, {samples:,} test photographs; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
-    warm_up(backend, cell, loss="ce" if flags.adversarial else None, label_map=True)
-    moved = samples * at[-1] + len(WAYS) * curve_samples * flags.steps
     at_once = min(SLICE, max(samples, curve_samples))
+    moved = samples * at[-1] + len(WAYS) * curve_samples * flags.steps
     fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
+    with memory_for(f"{at_once} photographs of {size}×{size} at a time", fewer):
+        warm_up(backend, cell, at_once, size, "ce" if flags.adversarial else None, label_map=True)
     with (
         progress_bar(moved, unit="photograph-steps") as bar,
         memory_for(f"{at_once} photographs of {size}×{size} at a time", fewer),

@@ -30,9 +30,9 @@ def load_samples(experiment: PetsExperiment, folder: str | None) -> Photographs:
     return load("pets", folder, size=experiment.size, splits=("train",)).train
 
 
-def prepare(experiment: PetsExperiment, backend: Any) -> None:
+def prepare(experiment: PetsExperiment, backend: Any, photographs: Photographs) -> None:
     """Have the backend compile or load what training steps use."""
-    warm_up(backend, experiment.cell, "ce", label_map=True)
+    warm_up(backend, experiment.cell, experiment.batch, experiment.size, "ce", label_map=True)
 
 
 def begin(experiment: PetsExperiment, backend: Any, photographs: Photographs) -> Progress:

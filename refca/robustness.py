@@ -41,6 +41,7 @@ from refca.refused import Refused
 from refca.robustness_evaluation import (
     PAIRS,
     PARTS,
+    SLICE,
     Automaton,
     Row,
     Votes,
@@ -106,13 +107,13 @@ def run(flags: Namespace) -> int:
     Streams(flags.seed)  # refuses a seed that is none
     dataset = flags.dataset or experiment.dataset
     digits = load(dataset, flags.data).test
-    name, backend = choose_backend(flags.backend)
+    name, backend = choose_backend(flags.backend, flags.device)
     out = Path(flags.out or default_out(flags.model) / "robustness")
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     print(f"{dataset}, {min(flags.samples, len(digits)):,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
-    warm_up(backend, experiment.cell)
+    warm_up(backend, experiment.cell, min(SLICE, flags.samples), digits.pixels.shape[-1])
     palette = get_palette(flags.palette)
     with progress_bar(0, unit="digit-steps") as bar:
         of = automaton(experiment.cell, params, backend, flags.seed, bar.update)

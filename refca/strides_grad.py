@@ -58,7 +58,7 @@ def halve(x: Array, weight: Array) -> Array:
     out = np.zeros_like(x, shape=(B, rows // 2, columns // 2, weight.shape[3]))
     for i in range(3):
         for j in range(3):
-            out += x[:, i : i + rows : 2, j : j + columns : 2] @ weight[i, j]
+            out += product(x[:, i : i + rows : 2, j : j + columns : 2], weight[i, j])
     return out
 
 
@@ -68,8 +68,13 @@ def double(x: Array, weight: Array) -> Array:
     out = np.zeros_like(x, shape=(B, 2 * H + 1, 2 * W + 1, weight.shape[2]))
     for i in range(3):
         for j in range(3):
-            out[:, i : i + 2 * H : 2, j : j + 2 * W : 2] += x @ weight[i, j].T
+            out[:, i : i + 2 * H : 2, j : j + 2 * W : 2] += product(x, weight[i, j].T)
     return out[:, :-1, :-1]
+
+
+def product(x: Array, weight: Array) -> Array:
+    """x (…, C) @ weight (C, N), as one product."""
+    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
 
 
 def weight_grad(wide: Array, narrow: Array) -> Array:

@@ -202,7 +202,7 @@ def run(
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
     training, samples, losses = training_of(experiment), samples.on(backend), Losses()
-    training.prepare(experiment, backend)
+    training.prepare(experiment, backend, samples)
     with (
         MetricsFile(out / "metrics.csv", progress.done, training.COLUMNS) as log,
         progress_bar(experiment.steps, progress.done) as bar,

@@ -4,7 +4,7 @@ Each kind is a module with the same names, `digits_training` and `pets_training`
 
     COLUMNS, SHOWN                                      what is measured of a batch; which of it the bar shows
     load_samples(experiment, folder)                    the training samples of its dataset
-    prepare(experiment, backend)                        have the backend compile what will be used
+    prepare(experiment, backend, samples)               have the backend compile what will be used
     begin(experiment, backend, samples)                 where training starts: a Progress
     train_step(experiment, backend, samples, progress)  do the next training step: a Trained
     measure(experiment, backend, progress, trained)     a number for each of COLUMNS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import cupy
@@ -16,13 +16,16 @@ LEAST_WIDTH = 16  # hidden units of a cell that is worth a module of its own, wh
 
 
 class Gpu:
-    """One GPU, the current one of this process."""
+    """One GPU, that which is current when it is first used.
+
+    So many cells of a sample are worth a block; without `clusters` blocks do not wait for each other.
+    """
 
     xp = cupy
-    least_cells = 16  # of a sample, that are worth a block
     largest_cluster = 8  # blocks, that every GPU with clusters can hold together
 
-    def __init__(self) -> None:
+    def __init__(self, least_cells: int = 16, clusters: bool = True) -> None:
+        self.least_cells, self.with_clusters = least_cells, clusters
         self.modules: dict[str, Module] = {}
 
     @cached_property
@@ -31,18 +34,14 @@ class Gpu:
         return found
 
     @property
-    def processors(self) -> int:
-        return int(self.properties["multiProcessorCount"])
-
-    @property
     def resident(self) -> int:
-        """Blocks that work at once."""
-        return 2 * self.processors
+        """Blocks that work at once, two on a multiprocessor."""
+        return 2 * int(self.properties["multiProcessorCount"])
 
     @property
     def clusters(self) -> bool:
         """Whether blocks of a launch can wait for each other."""
-        return int(self.properties["major"]) >= 9
+        return self.with_clusters and int(self.properties["major"]) >= 9
 
     @cached_property
     def memory(self) -> int:
@@ -65,12 +64,14 @@ class Gpu:
 
     def spread(self, items: int) -> int:
         """Blocks for so many items, each on its own."""
-        return min(8 * self.processors, -(-items // THREADS))
+        return min(4 * self.resident, -(-items // THREADS))
 
-    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1) -> Module:
+    def module(
+        self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True
+    ) -> Module:
         """Kernels, for this cell, or if it is small or none, for any."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
-        text = source("cuda", name, dtype, own, team)
+        text = source("cuda", name, dtype, own, team, whole)
         if text not in self.modules:
             self.modules[text] = Module(text)
         return self.modules[text]
@@ -80,14 +81,17 @@ class Module:
     """Kernels, built by NVRTC when they are first used; CuPy keeps what it has built."""
 
     def __init__(self, text: str) -> None:
-        self.raw = cupy.RawModule(code=text, options=("-std=c++17",))
+        # CuPy writes the source in the encoding of the place; what is not ASCII in it is in comments
+        code = text.encode("ascii", "replace").decode()
+        raw = cupy.RawModule(code=code, options=("-std=c++17",))
+        self.kernel, self.structure = cache(raw.get_function), cache(raw.get_global)
 
     def write(self, name: str, structure: ctypes.Structure) -> None:
         """Give the kernels a structure, after all that was enqueued before."""
-        there, stream = self.raw.get_global(name), cupy.cuda.get_current_stream()
+        there, stream = self.structure(name), cupy.cuda.get_current_stream()
         there.copy_from_host_async(ctypes.addressof(structure), ctypes.sizeof(structure), stream)
 
     def launch(self, name: str, blocks: int, *arguments: int) -> None:
         """Enqueue a kernel."""
         given = tuple(map(cupy.int32, (*arguments, 0, 0, 0)[:3]))
-        self.raw.get_function(name)((blocks,), (THREADS,), given)
+        self.kernel(name)((blocks,), (THREADS,), given)

@@ -11,7 +11,7 @@ import numpy as xp
 from refca_cupy.emulator import Emulator, compiler_of_the_system
 from refca_cupy.unroll import Backend
 
-__all__ = ["asarray", "asnumpy", "descend", "evolve", "loss_and_grads", "xp"]
+__all__ = ["asarray", "asnumpy", "descend", "evolve", "initial", "loss_and_grads", "xp"]
 
 BACKEND = Backend(Emulator())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads

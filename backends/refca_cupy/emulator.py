@@ -44,13 +44,13 @@ class Emulator:
     def __init__(
         self,
         threads: int = 8,
-        processors: int = 6,
+        resident: int = 6,
         clusters: bool = True,
         room: int = 1 << 30,
         fixed: bool = False,
         edit: Callable[[str], str] = lambda source: source,
     ) -> None:
-        self.threads, self.processors, self.resident, self.clusters = threads, processors, 3, clusters
+        self.threads, self.resident, self.clusters = threads, resident, clusters
         self.memory, self.fixed, self.edit = room, fixed, edit
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -70,9 +70,11 @@ class Emulator:
         """Blocks for so many items, each on its own."""
         return min(3, -(-items // self.threads))
 
-    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1) -> Library:
+    def module(
+        self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True
+    ) -> Library:
         """Kernels, for any cell or for this one."""
-        text = source("emulator", name, dtype, cell if self.fixed else None)
+        text = source("emulator", name, dtype, cell if self.fixed else None, whole=whole)
         text = self.edit(text) if name == "unroll" else text
         return Library(built(text), self.threads, team)
 

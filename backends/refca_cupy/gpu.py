@@ -1,7 +1,7 @@
 """The backend for NVIDIA GPUs: CUDA kernels through CuPy, for whole unrolls, with nothing to wait for.
 
 Kernels are CUDA C++, built for the cell at hand when they are first used; `emulated.py` runs the same source
-on a processor. Importing this needs CuPy and a GPU.
+on a processor. CuPy has them built so that subnormal numbers are zero. Importing this needs CuPy and a GPU.
 
 Source: the contract of `spec/backends.md`.
 """
@@ -30,7 +30,18 @@ except cupy.cuda.runtime.CUDARuntimeError as error:
 from refca_cupy.device import Gpu  # noqa: E402
 from refca_cupy.unroll import Backend  # noqa: E402
 
-__all__ = ["asarray", "asnumpy", "descend", "description", "evolve", "loss_and_grads", "use_device", "xp"]
+__all__ = [
+    "asarray",
+    "asnumpy",
+    "descend",
+    "description",
+    "evolve",
+    "initial",
+    "loss_and_grads",
+    "sample_slice",
+    "use_device",
+    "xp",
+]
 
 sample_slice = 1000
 BACKEND = Backend(Gpu())
@@ -54,6 +65,7 @@ def use_device(n: int) -> None:
     if not 0 <= n < DEVICES:
         raise Refused(f"there is no GPU {n} here; they are counted from 0 to {DEVICES - 1}")
     cupy.cuda.Device(n).use()
+    BACKEND.device = Gpu()
 
 
 def description() -> str:

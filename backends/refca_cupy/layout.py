@@ -52,7 +52,8 @@ OTHERS = {
     "fire": "const unsigned char",  # (T, B, H, W), or nothing
     **dict.fromkeys(("live", "lives"), "int"),  # (B, H, W) numbers of live cells; (B,) how many
     "slot_of": "int",  # (B, H, W), -1: the cell is no row
-    **dict.fromkeys(("cell", "step"), "int"),  # (blocks, cap): of a slot
+    "cell": "int",  # (blocks, cap), of a slot
+    "at": "long long",  # (blocks, cap): where its neighbourhood starts in `pixels`
     "updates": "unsigned char",  # (blocks, cap)
     **dict.fromkeys(("used", "rows"), "int"),  # (blocks,): slots used before this step, and by it
     "counted": "const int",  # (T,): the number of a counted step, or -1

@@ -26,7 +26,7 @@ class Schedule(NamedTuple):
     @classmethod
     def of(cls, device: Any, cell: Cell, B: int, cells: int) -> Schedule:
         """The schedule of B samples of so many cells."""
-        most = max(1, min(device.processors // B, cells // device.least_cells))
+        most = max(1, min(device.resident // B, cells // device.least_cells))
         whole = cell.norm != "batch" and (device.clusters or most == 1)
         team = min(1 << most.bit_length() - 1, device.largest_cluster) if whole else most
         teams = min(B, max(1, device.resident // team)) if whole else B

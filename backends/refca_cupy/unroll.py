@@ -43,7 +43,9 @@ class Call:
         self.device, self.xp, self.cell, self.dtype = device, device.xp, cell, state.dtype
         self.B, self.H, self.W, _ = environment.shape
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
-        self.module = device.module("unroll", str(state.dtype), cell, self.schedule.cluster)
+        self.module = device.module(
+            "unroll", str(state.dtype), cell, self.schedule.cluster, self.schedule.whole
+        )
         self.packed = Packed.of(cell, params, self.xp)
         self.arrays: dict[str, Array] = {}
         team, blocks, cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
@@ -75,7 +77,8 @@ class Call:
     def type_of(self, name: str) -> Any:
         if name in REALS:
             return self.dtype
-        return {"int": np.int32, "double": np.float64}.get(OTHERS[name].split()[-1], np.uint8)
+        kinds = {"int": np.int32, "long long": np.int64, "double": np.float64, "unsigned char": np.uint8}
+        return kinds[OTHERS[name].removeprefix("const ")]
 
     def draw(self, draws: Randomness) -> None:
         """Have the kernels draw from streams, or give them what was drawn."""
@@ -98,7 +101,7 @@ class Call:
         padded = (self.B, self.H + 2, self.W + 2)
         self.make(pixels=(u.grids, *padded, C4), last=(*grid, cell.state_channels))
         self.make(felt=(layers, *slots, P4), proposal=(*slots, Q4))
-        self.make(cell=slots, step=slots, updates=slots, used=(u.blocks,), rows=(u.blocks,))
+        self.make(cell=slots, at=slots, updates=slots, used=(u.blocks,), rows=(u.blocks,))
         self.make(live=grid, lives=(self.B,))
         self.share(slot_of=self.xp.full(grid, -1, np.int32))
         if cell.norm == "channel":
@@ -136,7 +139,7 @@ class Call:
         u, launch, layers = self.u, self.module.launch, self.cell.hidden_layers + 1
         self.module.write("u", u)
         launch("find_live_cells", self.B)
-        launch("enter", self.device.spread(u.grids * self.B * (self.H + 2) * (self.W + 2)))
+        launch("enter", self.device.spread(self.arrays["pixels"].size // 4))
         if self.schedule.whole:
             launch("forward", u.blocks)
         for i in range(0 if self.schedule.whole else u.steps):
@@ -171,6 +174,21 @@ class Call:
         return packed.named(self.cell), self.arrays["grad"][..., : self.cell.environment_channels]
 
 
+class Learned(NamedTuple):
+    """Of a slice of a batch: its loss, gradients of parameters, last states, and the image's gradient."""
+
+    loss: Array
+    grads: Params
+    last: Array
+    image: Array | None
+
+    def and_also(self, more: Learned, xp: Any) -> Learned:
+        """Together with the slice after it."""
+        grads = {name: grad + more.grads[name] for name, grad in self.grads.items()}
+        image = None if self.image is None else xp.concatenate([self.image, more.image])
+        return Learned(self.loss + more.loss, grads, xp.concatenate([self.last, more.last]), image)
+
+
 class Backend:
     """What `spec/backends.md` asks of a backend, and what it may have, on a device."""
 
@@ -196,8 +214,8 @@ class Backend:
         last = []
         for part in self.slices(cell, state, 1):
             draws = sliced(randomness, state.shape[:3], part)
-            call = Call(self.device, cell, params, environment[part], state[part], draws, start, steps)
-            last.append(call.forward())
+            given = environment[part], state[part], draws, start, steps
+            last.append(Call(self.device, cell, params, *given).forward())
         return joined(last, self.xp)
 
     def loss_and_grads(
@@ -227,26 +245,45 @@ class Backend:
             nothing = {name: xp.zeros_like(x) for name, x in params.items()}
             nothing |= {"image": xp.zeros_like(image)} if image_grad else {}
             return 0.0, nothing, self.evolve(cell, params, image, state, randomness, T, start=start)
-        whole, values, last = image_grad or cell.stride > 1, [], []
-        grads: Params = {}
-        of_image: list[Array] = []
+        done: Learned | None = None
         for part in self.slices(cell, state, T):
-            draws, levels = sliced(randomness, state.shape[:3], part), encoded(cell, params, image[part])
-            call = Call(self.device, cell, params, levels[-1], state[part], draws, start, T, taped=True)
-            call.share_grads(counted, target[part], asked[counted][:, part], whole)
-            last.append(call.forward())
-            value, of_readout = judged(call, loss, params)
-            of_steps, environment_grad = call.backward()
-            values.append(value)
-            found = of_steps | of_readout
-            if whole:
-                of_layers, grad = encoded_grad(cell, params, levels, environment_grad, image_grad)
-                found |= of_layers
-                of_image.append(grad)
-            grads = {name: grad + grads[name] if name in grads else grad for name, grad in found.items()}
-        grads = {name: xp.ascontiguousarray(grads[name]).reshape(x.shape) for name, x in params.items()}
-        grads |= {"image": xp.ascontiguousarray(joined(of_image, xp))} if image_grad else {}
-        return xp.asarray(sum(values), state.dtype), grads, joined(last, xp)
+            given = image[part], state[part], target[part], asked[counted][:, part]
+            draws = sliced(randomness, state.shape[:3], part)
+            learned = self.learn(cell, loss, params, *given, draws, start, T, counted, image_grad)
+            done = learned if done is None else done.and_also(learned, xp)
+        assert done is not None
+        grads = {name: xp.ascontiguousarray(done.grads[name]).reshape(x.shape) for name, x in params.items()}
+        if image_grad:
+            grads["image"] = xp.ascontiguousarray(done.image)
+        return xp.asarray(done.loss, state.dtype), grads, done.last
+
+    def learn(
+        self,
+        cell: Cell,
+        loss: str,
+        params: Params,
+        image: Array,
+        state: Array,
+        target: Array,
+        weights: Array,
+        draws: Randomness,
+        start: int,
+        steps: int,
+        counted: np.ndarray,
+        image_grad: bool,
+    ) -> Learned:
+        """A slice of a batch. What it needed is free again when it returns."""
+        levels, whole = encoded(cell, params, image), image_grad or cell.stride > 1
+        call = Call(self.device, cell, params, levels[-1], state, draws, start, steps, taped=True)
+        call.share_grads(counted, target, weights, whole)
+        last = call.forward()
+        value, grads = judged(call, loss, params)
+        of_steps, grad = call.backward()
+        grads |= of_steps
+        if whole:
+            of_layers, grad = encoded_grad(cell, params, levels, grad, image_grad)
+            grads |= of_layers
+        return Learned(value, grads, last, grad if image_grad else None)
 
     def descend(
         self,
@@ -280,8 +317,11 @@ class Backend:
         Under a norm over the batch, one.
         """
         B, H, W, D = state.shape
-        channels = fours(cell.environment_channels + D) + (fours(cell.hidden_width) if cell.depthwise else 0)
-        each = (steps + 1) * (H + 2) * (W + 2) * (channels + 2 * D) * state.dtype.itemsize
+        P4, layers = fours(cell.hidden_width), cell.hidden_layers + 1
+        pixel = fours(cell.environment_channels + D) + (P4 if cell.depthwise else 0)
+        kept = steps * (pixel + 3 * D + 6 * cell.labels * cell.stride**2)
+        once = 2 * pixel + 2 * (layers * P4 + fours(D + 1)) + 4 * D
+        each = (H + 2) * (W + 2) * (kept + once) * state.dtype.itemsize
         size = B if cell.norm == "batch" else max(1, min(B, self.device.room() // each))
         return [slice(first, min(B, first + size)) for first in range(0, B, size)]
 

@@ -13,9 +13,12 @@ DEVICE double square_sum(const real* grad, int size) {
   for (int n = threadIdx.x; n < size; n += blockDim.x) sum += (double)grad[n] * grad[n];
   squares[threadIdx.x] = sum;
   SYNC();
-  double total = 0;
-  for (int x = 0; x < blockDim.x; ++x) total += squares[x];
-  return total;
+  for (int half = THREADS / 2; half; half /= 2) {
+    int other = threadIdx.x + half;
+    if (threadIdx.x < half && other < blockDim.x) squares[threadIdx.x] += squares[other];
+    SYNC();
+  }
+  return squares[0];
 }
 
 KERNEL descend(int normalise, int, int) {

@@ -1,8 +1,9 @@
 // The kernels. Each has up to three integers for arguments; everything else is in `u`.
 //
 // `forward` and `backward` carry a sample through all steps in one launch: a team of blocks a sample, a cluster
-// where the team is more than one, and team by team through the batch. `forward_phase` and `backward_phase` do one
-// phase of one step of all samples, for norms over the batch and for devices without clusters.
+// where the team is more than one, and team by team through the batch. Where a module is not WHOLE,
+// `forward_phase` and `backward_phase` do one phase of one step of all samples: for norms over the batch, and for
+// devices without clusters.
 
 enum { BEGIN, FEEL, FINISH, GATHER, END };  // phases of a step, of `unroll.py`
 
@@ -17,17 +18,21 @@ KERNEL find_live_cells(int, int, int) { find_live(blockIdx.x); }
 
 // Image and state side by side in every grid, within a border of zeros: what never changes is there from the start.
 KERNEL enter(int, int, int) {
-  offset pixels = (offset)u.grids * u.b * (u.h + 2) * (u.w + 2);
-  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < pixels; n += (offset)gridDim.x * blockDim.x) {
-    int x = n % (u.w + 2) - 1, y = n / (u.w + 2) % (u.h + 2) - 1, b = n / (u.w + 2) / (u.h + 2) % u.b;
+  offset fours = (offset)u.grids * u.b * (u.h + 2) * (u.w + 2) * (C4 / 4);
+  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < fours; n += (offset)gridDim.x * blockDim.x) {
+    offset at = n / (C4 / 4);  // the pixel
+    int x = at % (u.w + 2) - 1, y = at / (u.w + 2) % (u.h + 2) - 1, b = at / (u.w + 2) / (u.h + 2) % u.b;
     bool inside = x >= 0 && x < u.w && y >= 0 && y < u.h;
     offset cell = ((offset)b * u.h + y) * u.w + x;
-    for (int c = 0; c < C4; ++c) {
+    Four values;
+    for (int l = 0; l < 4; ++l) {
+      int c = n % (C4 / 4) * 4 + l;
       real value = 0;
       if (inside && c < E) value = u.environment[cell * E + c];
       if (inside && c >= E && c < E + D) value = u.state[cell * D + c - E];
-      u.pixels[n * C4 + c] = value;
+      values.x[l] = value;
     }
+    save(u.pixels + 4 * n, values);
   }
 }
 
@@ -43,6 +48,8 @@ KERNEL leave(int, int, int) {
   }
 }
 
+#if WHOLE
+
 TEAM_KERNEL forward(int, int, int) {
   for (int b = team_of_block(); b < u.b; b += teams()) {
     Place me = place_of(b);
@@ -57,13 +64,6 @@ TEAM_KERNEL forward(int, int, int) {
       TEAM_SYNC();
     }
   }
-}
-
-KERNEL forward_phase(int phase, int i, int j) {
-  Place me = place_of(team_of_block());
-  if (phase == BEGIN) begin_step(me, i);
-  if (phase == FEEL) feel(me, i, j);
-  if (phase == FINISH) finish_step(me, i);
 }
 
 TEAM_KERNEL backward(int, int, int) {
@@ -86,6 +86,15 @@ TEAM_KERNEL backward(int, int, int) {
   }
 }
 
+#else
+
+KERNEL forward_phase(int phase, int i, int j) {
+  Place me = place_of(team_of_block());
+  if (phase == BEGIN) begin_step(me, i);
+  if (phase == FEEL) feel(me, i, j);
+  if (phase == FINISH) finish_step(me, i);
+}
+
 KERNEL backward_phase(int phase, int i, int j) {
   Place me = place_of(team_of_block());
   if (phase == BEGIN) begin_step_grad(me, i);
@@ -94,6 +103,8 @@ KERNEL backward_phase(int phase, int i, int j) {
   if (phase == GATHER) gather(me, i);
   if (phase == END) flush(me, u.used[me.block] + u.rows[me.block]);
 }
+
+#endif
 
 // The sum over blocks of the weights' gradients, in the first block's place.
 KERNEL sum_weights(int, int, int) {

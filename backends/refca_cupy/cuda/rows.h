@@ -57,11 +57,12 @@ PHASE void list_rows(Place me, int i, int used, bool moves) {
     int cell = inside ? candidate(me, k) : 0;
     bool updates = inside && fires(i, b, cell) && alive(b, cell);
     bool row = inside && (updates || together());
-    int r = used + rows + place_among(row, &total);
+    int r = used + rows + (together() ? threadIdx.x : place_among(row, &total));
+    if (together()) total = mine.to - first < blockDim.x ? mine.to - first : blockDim.x;
     if (inside) u.slot_of[(offset)b * cells() + cell] = row ? (int)slot(me, r) : -1;
     if (row) {
       u.cell[slot(me, r)] = cell;
-      u.step[slot(me, r)] = i;
+      u.at[slot(me, r)] = corner(i, b, cell);
       u.updates[slot(me, r)] = updates;
     }
     if (moves && inside && !updates) {
@@ -80,8 +81,7 @@ PHASE void list_rows(Place me, int i, int used, bool moves) {
 
 // What row r sees: tap by tap, the channels of a pixel.
 DEVICE const real* seen(Place me, int r, int tap) {
-  offset s = slot(me, r);
-  return u.pixels + corner(u.step[s], me.sample, u.cell[s]) + tap_pixel(tap) * C4;
+  return u.pixels + u.at[slot(me, r)] + tap_pixel(tap) * C4;
 }
 
 // The state of row r's cell.
