@@ -229,12 +229,13 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
         "plus(sums, u.bias + c)); });\n  }\n  SYNC();",
         "plus(sums, u.bias + c)); }); }",
     ),
-    "a cluster that does not wait": (
+    "a step too soon": (TEXTS, "      step(me, i);\n      TEAM_SYNC();", "step(me, i); SYNC();"),
+    "a gather too soon": (TEXTS, "      step_grad(me, i);\n      TEAM_SYNC();", "step_grad(me, i); SYNC();"),
+    "statistics too soon": (
         TEXTS,
-        "finish_step(me, i);\n      TEAM_SYNC();",
-        "finish_step(me, i); SYNC();",
+        "    feel(me, i, j);\n    if (together()) TEAM_SYNC();",
+        "feel(me, i, j);",
     ),
-    "a gather too soon": (TEXTS, "if (j == 0 || together()) TEAM_SYNC();", "if (together()) TEAM_SYNC();"),
 }
 
 

@@ -22,7 +22,7 @@ from refca_cupy.layout import OTHERS, REALS, Packed, Unroll, fours, settings, si
 from refca_cupy.schedule import Schedule
 
 JUDGES = 256  # blocks of `judge`, at most
-BEGIN, FEEL, FINISH, GATHER, END = range(5)  # phases of a step, of `kernels.cu`
+STEP, BEGIN, FEEL, FINISH, GATHER, END = range(6)  # phases of a step, of `kernels.cu`
 
 
 class Call:
@@ -143,12 +143,15 @@ class Call:
         if self.schedule.whole:
             launch("forward", u.blocks)
         for i in range(0 if self.schedule.whole else u.steps):
-            launch("forward_phase", u.blocks, BEGIN, i)
-            for j in range(layers):
-                launch("forward_phase", u.blocks, FEEL, i, j)
-            launch("forward_phase", u.blocks, FINISH, i)
+            for phase, j in self.phases(*((FEEL, j) for j in range(layers)), (FINISH, 0)):
+                launch("forward_phase", u.blocks, phase, i, j)
         launch("leave", self.device.spread(self.arrays["last"].size))
         return self.arrays["last"]
+
+    def phases(self, *rest: tuple[int, int]) -> list[tuple[int, int]]:
+        """The phases of a step, each with its layer, as far as blocks have to wait between them."""
+        waits = self.cell.depthwise or self.cell.norm in ("instance", "batch")
+        return [(BEGIN, 0), *rest] if waits else [(STEP, 0)]
 
     def judge(self, loss: str, said: Array) -> tuple[Array, Array]:
         """The loss of what is said at the counted steps, (S, B, rows, columns, L), and its gradient."""
@@ -162,11 +165,9 @@ class Call:
         if self.schedule.whole:
             launch("backward", u.blocks)
         for i in reversed(range(0 if self.schedule.whole else u.steps)):
-            launch("backward_phase", u.blocks, BEGIN, i)
-            launch("backward_phase", u.blocks, FINISH, i)
-            for j in reversed(range(self.cell.hidden_layers + 1)):
-                launch("backward_phase", u.blocks, FEEL, i, j)
-            launch("backward_phase", u.blocks, GATHER, i)
+            layers = reversed(range(self.cell.hidden_layers + 1))
+            for phase, j in (*self.phases((FINISH, 0), *((FEEL, j) for j in layers)), (GATHER, 0)):
+                launch("backward_phase", u.blocks, phase, i, j)
         if not self.schedule.whole:
             launch("backward_phase", u.blocks, END)
         launch("sum_weights", self.device.spread(u.weights))

@@ -3,9 +3,9 @@
 // `forward` and `backward` carry a sample through all steps in one launch: a team of blocks a sample, a cluster
 // where the team is more than one, and team by team through the batch. Where a module is not WHOLE,
 // `forward_phase` and `backward_phase` do one phase of one step of all samples: for norms over the batch, and for
-// devices without clusters.
+// devices without clusters. Where no phase but the last waits for other blocks, a STEP is one.
 
-enum { BEGIN, FEEL, FINISH, GATHER, END };  // phases of a step, of `unroll.py`
+enum { STEP, BEGIN, FEEL, FINISH, GATHER, END };  // phases of a step, of `unroll.py`
 
 DEVICE Place place_of(int sample) {
   return {sample, (int)blockIdx.x % u.team, (int)blockIdx.x};
@@ -48,19 +48,35 @@ KERNEL leave(int, int, int) {
   }
 }
 
+// A step, and what of it comes before cells gather what those that saw them send back.
+DEVICE void step(Place me, int i) {
+  begin_step(me, i);
+  if (DEPTHWISE) TEAM_SYNC();
+  for (int j = 0; j <= N; ++j) {
+    feel(me, i, j);
+    if (together()) TEAM_SYNC();
+  }
+  finish_step(me, i);
+}
+
+DEVICE void step_grad(Place me, int i) {
+  begin_step_grad(me, i);
+  if (DEPTHWISE) TEAM_SYNC();
+  finish_step_grad(me, i);
+  if (together()) TEAM_SYNC();
+  for (int j = N; j >= 0; --j) {
+    feel_grad(me, i, j);
+    if (j && together()) TEAM_SYNC();
+  }
+}
+
 #if WHOLE
 
 TEAM_KERNEL forward(int, int, int) {
   for (int b = team_of_block(); b < u.b; b += teams()) {
     Place me = place_of(b);
     for (int i = 0; i < u.steps; ++i) {
-      begin_step(me, i);
-      if (DEPTHWISE) TEAM_SYNC();
-      for (int j = 0; j <= N; ++j) {
-        feel(me, i, j);
-        if (together()) TEAM_SYNC();
-      }
-      finish_step(me, i);
+      step(me, i);
       TEAM_SYNC();
     }
   }
@@ -70,14 +86,8 @@ TEAM_KERNEL backward(int, int, int) {
   for (int b = team_of_block(); b < u.b; b += teams()) {
     Place me = place_of(b);
     for (int i = u.steps - 1; i >= 0; --i) {
-      begin_step_grad(me, i);
-      if (DEPTHWISE) TEAM_SYNC();
-      finish_step_grad(me, i);
-      if (together()) TEAM_SYNC();
-      for (int j = N; j >= 0; --j) {
-        feel_grad(me, i, j);
-        if (j == 0 || together()) TEAM_SYNC();
-      }
+      step_grad(me, i);
+      TEAM_SYNC();
       gather(me, i);
       TEAM_SYNC();
     }
@@ -90,6 +100,7 @@ TEAM_KERNEL backward(int, int, int) {
 
 KERNEL forward_phase(int phase, int i, int j) {
   Place me = place_of(team_of_block());
+  if (phase == STEP) step(me, i);
   if (phase == BEGIN) begin_step(me, i);
   if (phase == FEEL) feel(me, i, j);
   if (phase == FINISH) finish_step(me, i);
@@ -97,6 +108,7 @@ KERNEL forward_phase(int phase, int i, int j) {
 
 KERNEL backward_phase(int phase, int i, int j) {
   Place me = place_of(team_of_block());
+  if (phase == STEP) step_grad(me, i);
   if (phase == BEGIN) begin_step_grad(me, i);
   if (phase == FEEL) feel_grad(me, i, j);
   if (phase == FINISH) finish_step_grad(me, i);

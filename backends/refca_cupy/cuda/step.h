@@ -88,7 +88,7 @@ PHASE void fire(Place me, int i) {
   }
 }
 
-// The phases of step i in order. In `forward` the team waits after each; where a cell needs no waiting, it does not.
+// The phases of step i in order.
 DEVICE void begin_step(Place me, int i) {
   list_rows(me, i, 0, true);
   if (DEPTHWISE) mix(me, i);
