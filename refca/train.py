@@ -149,7 +149,8 @@ def train(flags: Namespace) -> int:
         temporary.write_text(experiment.toml())
     what = f"{len(samples):,} {experiment.learned} and an unrolled batch of {experiment.batch}"
     try:
-        with memory_for(what, "begin another run with a smaller --batch"):
+        half = max(1, experiment.batch // 2)
+        with memory_for(what, f"begin another run with --batch {half}, which needs about half as much"):
             return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
     except OSError as error:
         cause = f"{error.strerror or error}; once that is mended, go on with {again(out)}"
