@@ -11,7 +11,7 @@ GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PY
 .PHONY: help demo test laws lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # a run goes on where it was stopped: $(call run,NAME,EXPERIMENT)
 run = $(RUN) -m refca.train --out runs/$(1) \
@@ -68,10 +68,12 @@ gpu-bench:  ## compare speed on a GPU with the PyTorch and JAX that are there; F
 	$(GPU_RUN) benchmarks/gpu.py $(FLAGS)
 
 gpu-train:  ## as train, on a GPU, then measure; resumes what was stopped; MINUTES=20 stops it and measures
+	@$(GPU_RUN) benchmarks/gpu_device.py
 	@$(call gpu_run,gpu-digits-l2-noise,digits-l2-noise)
 	$(GPU_RUN) -m refca.evaluate runs/gpu-digits-l2-noise --backend $(GPU_BACKEND)
 
 gpu-train-pets:  ## the same on photographs, the paper's million steps; PETS=pets-48-small for a short run
+	@$(GPU_RUN) benchmarks/gpu_device.py
 	@$(call gpu_run,gpu-$(PETS),$(PETS))
 	$(GPU_RUN) -m refca.evaluate runs/gpu-$(PETS) --backend $(GPU_BACKEND) --at 40,400
 

@@ -1,4 +1,7 @@
-"""What a GPU is called, what drives it, and what to carry to a machine that lacks a library."""
+"""What a GPU is called, what drives it, and what to carry to a machine that lacks a library.
+
+python3 benchmarks/gpu_device.py     exit code 2 and one sentence, unless training can run here
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-NEEDED = ("autograd", "numpy", "safetensors", "scipy", "sklearn", "threadpoolctl", "tqdm")
-PACKAGES = {"sklearn": "scikit-learn"}  # where the module's name is another
+NEEDED = ("autograd", "joblib", "numpy", "safetensors", "scipy", "sklearn", "threadpoolctl", "tqdm")
+TRAINING = ("matplotlib", "PIL", "pooch")  # needed besides to train and to measure
+PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}  # where the module's name is another
 
 
 def missing(*more: str) -> str:
@@ -31,7 +35,7 @@ def no_gpu() -> str:
         cupy.zeros(1).sum().get()
     except Exception as error:  # of many kinds: no library, no driver, no device, another CUDA
         cause = " ".join(str(error).split()) or type(error).__name__
-        return f"no GPU works here: {cause}"
+        return f"no GPU works here: {cause}; GPU_PYTHON=… names another Python"
     return ""
 
 
@@ -60,3 +64,9 @@ def driver() -> str:
 def dotted(number: int) -> str:
     """13000 is 13.0."""
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+if __name__ == "__main__":
+    if why := missing(*TRAINING):
+        print(f"refca: {why}", file=sys.stderr)
+        sys.exit(2)

@@ -3,9 +3,8 @@
     make gpu-test FLAGS="[--minutes 8] [--backend MODULE] [pytest's flags]"
     PYTHONPATH=.:backends:spec python3 benchmarks/gpu_laws.py     what that runs; nothing has to be installed
 
-A table comes last: the device, and how many laws passed; what
-has not begun after the last minute is left, and the table says so. Warnings of libraries are no errors here:
-their versions are the machine's.
+A table comes last: the device, and how many laws passed; what has not begun after the last minute is left,
+and the table says so. Warnings of libraries are no errors here: their versions are the machine's.
 """
 
 from __future__ import annotations

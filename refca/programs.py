@@ -48,7 +48,12 @@ def add_common_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--backend", help=f"{', '.join(backend_names())} or a module; default: the fastest that works here"
     )
-    parser.add_argument("--device", metavar="N", type=int, help="which of the backend's devices; default: 0")
+    parser.add_argument(
+        "--device",
+        metavar="N",
+        type=int,
+        help="which device, counted from 0, for a backend that has several; default: its first",
+    )
     parser.add_argument(
         "--data", metavar="DIR", help="folder of the data files; default: REFCA_DATA, else your cache folder"
     )

@@ -151,17 +151,22 @@ def train(flags: Namespace) -> int:
     try:
         half = max(1, experiment.batch // 2)
         with memory_for(what, f"begin another run with --batch {half}, which needs about half as much"):
-            return run(experiment, backend, samples, progress, out, flags.checkpoint_every)
+            return run(experiment, backend, samples, progress, out, flags.checkpoint_every, flags.data)
     except OSError as error:
-        cause = f"{error.strerror or error}; once that is mended, go on with {again(out)}"
+        cause = f"{error.strerror or error}; once that is mended, go on with {again(out, flags.data)}"
     except Diverged as error:
         cause = f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --rate elsewhere"
     raise Refused(cause)
 
 
-def again(out: Path) -> str:
+def again(out: Path, data: str | None) -> str:
     """The command that goes on with a run."""
-    return f"python -m refca.train --out {out} --resume"
+    return f"python -m refca.train --out {out} --resume{with_data(data)}"
+
+
+def with_data(data: str | None) -> str:
+    """The flag of before, for a command that is to follow."""
+    return f" --data {data}" if data else ""
 
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
@@ -170,7 +175,9 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
     for file in ("checkpoint.safetensors", "weights.safetensors"):
         if (out / file).exists():
-            raise Refused(f"{out} already holds a run; go on with it: {again(out)}; or give another --out")
+            raise Refused(
+                f"{out} already holds a run; go on with it: {again(out, flags.data)}; or give another --out"
+            )
     return out
 
 
@@ -200,6 +207,7 @@ def run(
     progress: Progress,
     out: Path,
     checkpoint_every: int,
+    data: str | None,
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
     training, samples, losses = training_of(experiment), samples.on(backend), Losses()
@@ -235,7 +243,7 @@ def run(
         save()
     if progress.done < experiment.steps:
         steps = "step" if progress.done == 1 else "steps"
-        print(f"stopped after {progress.done:,} {steps}; go on with {again(out)}", file=sys.stderr)
+        print(f"stopped after {progress.done:,} {steps}; go on with {again(out, data)}", file=sys.stderr)
         return 130
     save_weights(
         out / "weights.safetensors",
@@ -244,7 +252,7 @@ def run(
         progress.done,
     )
     see = f"see {out / 'loss.png'}, and " if draw_loss(out) else ""
-    print(f"done; {see}measure it: python -m refca.evaluate {out}")
+    print(f"done; {see}measure it: python -m refca.evaluate {out}{with_data(data)}")
     return 0
 
 

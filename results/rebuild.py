@@ -50,7 +50,7 @@ def rebuild(folder: Path) -> int:
     if above.exists() and BEGIN in (text := above.read_text("utf-8")):
         write(above, between_marks(above, text, tables(runs)))
     draw(folder, runs)
-    print(f"rebuilt tables and figures of {len(runs)} runs in {folder}")
+    print(f"rebuilt tables and figures in {folder}, of {len(runs)} run{'s' * (len(runs) != 1)}")
     return 0
 
 

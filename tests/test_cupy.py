@@ -73,7 +73,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "larger clusters": {"resident": 12},
     "slices of one sample": {"room": 1},
     "blocks of one thread": {"threads": 1},
-    "blocks of 64 threads": {"threads": 64},
+    "blocks of 7 threads": {"threads": 7},
 }
 
 
@@ -229,6 +229,8 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
         "plus(sums, u.bias + c)); });\n  }\n  SYNC();",
         "plus(sums, u.bias + c)); }); }",
     ),
+    "places counted too soon": (TEXTS, "blockDim.x - 1];\n  SYNC();", "blockDim.x - 1];"),
+    "moments combined too soon": (TEXTS, "P4 + p] = squares;\n  }\n  SYNC();", "P4 + p] = squares;\n  }"),
     "a step too soon": (TEXTS, "      step(me, i);\n      TEAM_SYNC();", "step(me, i); SYNC();"),
     "a gather too soon": (TEXTS, "      step_grad(me, i);\n      TEAM_SYNC();", "step_grad(me, i); SYNC();"),
     "statistics too soon": (

@@ -18,7 +18,7 @@ LEAST_WIDTH = 16  # hidden units of a cell that is worth a module of its own, wh
 class Gpu:
     """One GPU, that which is current when it is first used.
 
-    So many cells of a sample are worth a block; without `clusters` blocks do not wait for each other.
+    A block gets at least `least_cells` of a sample; without `clusters` blocks do not wait for each other.
     """
 
     xp = cupy

@@ -11,12 +11,17 @@ import numpy as xp
 from refca_cupy.emulator import Emulator, compiler_of_the_system
 from refca_cupy.unroll import Backend
 
-__all__ = ["asarray", "asnumpy", "descend", "evolve", "initial", "loss_and_grads", "xp"]
+__all__ = ["asarray", "asnumpy", "descend", "description", "evolve", "initial", "loss_and_grads", "xp"]
 
 BACKEND = Backend(Emulator())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
 descend, initial = BACKEND.descend, BACKEND.initial
 compiler_of_the_system()
+
+
+def description() -> str:
+    """What it is for."""
+    return "a processor, for checking kernels; slow"
 
 
 def asarray(x: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A processor in the place of a GPU: the kernels' own source, built by the C++ compiler of the system.
 
 It is for checking, and slow. What it cannot show: how fast a kernel is, and what CUDA alone does, which is in
-`cuda/cuda.h`. Threads of a block take turns from barrier to barrier, in both directions, so that a missing
-barrier shows wherever the result depends on it.
+`cuda/cuda.h`. Threads of a block take turns from barrier to barrier, in one direction and the other, so that
+most barriers that are missing show in the result.
 
 CXX names the compiler; by default it is c++, g++ or clang++.
 """
@@ -43,7 +43,7 @@ class Emulator:
 
     def __init__(
         self,
-        threads: int = 8,
+        threads: int = 16,
         resident: int = 6,
         clusters: bool = True,
         room: int = 1 << 30,

@@ -1,4 +1,4 @@
-"""The backend for NVIDIA GPUs: CUDA kernels through CuPy, for whole unrolls, with nothing to wait for.
+"""The backend for NVIDIA GPUs: CUDA kernels through CuPy, that make whole unrolls, and are not waited for.
 
 Kernels are CUDA C++, built for the cell at hand when they are first used; `emulated.py` runs the same source
 on a processor. CuPy has them built so that subnormal numbers are zero. Importing this needs CuPy and a GPU.
@@ -20,7 +20,8 @@ try:
     import cupy as xp
 except ImportError as error:
     raise Unavailable(
-        f"the cupy backend needs CuPy ({error}): pip install 'refca[cuda13]', or 'refca[cuda12]'; {INSTEAD}"
+        f"the cupy backend needs CuPy ({error}): pip install 'refca[cuda13]', or for a driver of CUDA 12 "
+        f"'refca[cuda12]', in its checkout '.[cuda13]'; {INSTEAD}"
     ) from error
 try:
     DEVICES = cupy.cuda.runtime.getDeviceCount()

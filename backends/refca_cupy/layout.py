@@ -21,7 +21,7 @@ INTEGERS = (
     *("b", "h", "w", "steps"),  # B, H, W, T
     *("grids", "scaled"),  # steps whose pixels, and whose statistics, are kept
     *("team", "blocks", "cap"),  # cap: slots of a block
-    *("whole", "counts"),  # whether the image's gradient is wanted; steps that count
+    *("onto_image", "counts"),  # whether the environment's gradient is wanted; steps that count
     *("labels", "shown", "mapped"),  # L; pixels of a readout; whether the target is a label map
     "weights",  # numbers of a packed set of parameters
 )
@@ -37,7 +37,7 @@ REALS = (
     "row_scale",  # (N+1, blocks, cap)
     *("proposal", "proposal_grad"),  # (blocks, cap, Q4)
     *("mixed", "mixed_grad"),  # (B, H+2, W+2, P4); (blocks, cap, P4)
-    "part",  # (blocks, 8, 2, P4)
+    "part",  # (blocks, GROUPS, 2, P4)
     *("moments", "sums"),  # (N+1, blocks, 2, P4)
     "scales",  # (scaled, N+1, B, team, 2, P4)
     "last",  # (B, H, W, D)
@@ -60,6 +60,7 @@ OTHERS = {
     "label": "const int",  # (B,) or (B, pixels)
     "losses": "double",  # one for each block of `judge`
 }
+GROUPS = 8  # of rows, whose sums are added up first
 FIXED = INTEGERS[: INTEGERS.index("biased")]
 
 
@@ -78,7 +79,7 @@ class Unroll(ctypes.Structure):
 
 def declaration() -> str:
     """The structure in C++, and the numbers that the kernels share with the definition."""
-    lines = [f"#define EPSILON {EPSILON}", "struct Unroll {"]
+    lines = [f"#define EPSILON {EPSILON}", f"#define GROUPS {GROUPS}", "struct Unroll {"]
     lines += [f"  int {name};" for name in INTEGERS] + [f"  unsigned {name};" for name in WORDS]
     lines += ["  unsigned long long fire_below;", "  double sigma;", "  float alive_above;"]
     lines += [f"  real* {name};" for name in REALS] + [f"  {kind}* {name};" for name, kind in OTHERS.items()]

@@ -2,7 +2,8 @@
 
 A team of blocks on one sample waits for its own members alone. Where the members are a cluster, or one block,
 a launch carries samples through all their steps. A norm over the batch makes every sample wait for every
-other, and on a device without clusters only the end of a launch makes blocks wait: there each phase is one.
+other, and on a device without clusters only the end of a launch makes blocks wait: there a launch makes one
+phase of a step, or a whole step where blocks wait only at its end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from refca.cell import Cell
 
 
 class Schedule(NamedTuple):
-    whole: bool  # one launch for all steps; else one for each phase
+    whole: bool  # one launch for all steps; else one or more for each step
     team: int  # blocks of a sample
     blocks: int  # of a launch
     cap: int  # slots of a block: cells that can be its rows in one step

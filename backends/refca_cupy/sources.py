@@ -33,7 +33,7 @@ def source(
 ) -> str:
     """The source of a module for machine "cuda" or "emulator", in one dtype; with a cell's settings built in.
 
-    Blocks of a team of more than one are a cluster. A launch makes all steps, or if not `whole` one phase.
+    Blocks of a team of more than one are a cluster. A launch makes all steps, or if not `whole` at most one.
     """
     parts = [f"#define TEAM {team}", f"#define WHOLE {int(whole)}", f"#define THREADS {THREADS}"]
     parts += [f"typedef {NUMBERS[dtype]} real;"]

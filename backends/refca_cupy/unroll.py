@@ -18,7 +18,7 @@ from refca.check import check_targets, check_unroll
 from refca.randomness import Draw, Randomness, Streams
 from refca.strides_grad import decoded, decoded_grad, encoded, encoded_grad
 from refca_cupy.descent import descend
-from refca_cupy.layout import OTHERS, REALS, Packed, Unroll, fours, settings, sizes
+from refca_cupy.layout import GROUPS, OTHERS, REALS, Packed, Unroll, fours, settings, sizes
 from refca_cupy.schedule import Schedule
 
 JUDGES = 256  # blocks of `judge`, at most
@@ -107,7 +107,7 @@ class Call:
         if cell.norm == "channel":
             self.make(row_scale=(layers, *slots))
         if cell.norm in ("instance", "batch"):
-            self.make(part=(u.blocks, 8, 2, P4), moments=(layers, u.blocks, 2, P4))
+            self.make(part=(u.blocks, GROUPS, 2, P4), moments=(layers, u.blocks, 2, P4))
             self.make(scales=(u.scaled, layers, self.B, u.team, 2, P4))
         if cell.depthwise:
             self.share(mixed=self.xp.zeros((*padded, P4), self.dtype))
@@ -119,7 +119,7 @@ class Call:
         number = np.full(u.steps, -1, np.int32)
         number[counted] = range(S)
         shown = (S, self.B, cell.stride * self.H, cell.stride * self.W, cell.labels)
-        u.whole, u.counts, u.shown, u.mapped = whole, S, shown[2] * shown[3], target.ndim == 3
+        u.onto_image, u.counts, u.shown, u.mapped = whole, S, shown[2] * shown[3], target.ndim == 3
         self.share(counted=xp.asarray(number), label=xp.asarray(target, np.int32))
         self.share(weight=xp.asarray(weights, self.dtype))
         states = (S, self.B, self.H, self.W, cell.state_channels)

@@ -1,7 +1,7 @@
 // A processor in the place of CUDA: threads of a team of blocks take turns, each as far as its next barrier.
 //
 // A block runs ahead of the others as far as it can, its threads in one order, then in the other, and blocks too:
-// so a number that is read without the barrier behind which it is written is seen to be missing, whoever reads. A
+// so most numbers that are read without the barrier behind which they are written are wrong, and seen to be. A
 // barrier that some threads of a block never reach, and threads that wait for each other for ever, are errors.
 
 #include <ucontext.h>
@@ -91,8 +91,9 @@ static bool release(Waiting what, int first, int last) {
 
 // Run a block's threads as far as they come without other blocks; whether any moved.
 static bool run_block(int first, int threads) {
+  static bool up;  // another direction whenever it is called
   bool moved = false;
-  for (bool up = true;; up = !up) {
+  for (up = !up;; up = !up) {
     for (int k = 0; k < threads; ++k) {
       Fiber& fiber = fibers[first + (up ? k : threads - 1 - k)];
       if (fiber.done || fiber.waiting != NOT) continue;

@@ -1,13 +1,13 @@
 // The kernels. Each has up to three integers for arguments; everything else is in `u`.
 //
-// Pixels, weights and slots are in the device's memory, whatever their size, and stay in its caches as far as they
-// fit: of 28×28 digits all of it, of photographs a team's share. Shared memory has only what a block adds up. The
-// pixels of all steps are kept for the way back, which works out again what cells felt.
+// Pixels, weights and slots are in the device's memory, whatever their size, and its caches hold what they can.
+// Shared memory has only what a block adds up. The pixels of all steps are kept for the way back, which works out
+// again what cells felt.
 //
 // `forward` and `backward` carry a sample through all steps in one launch: a team of blocks a sample, a cluster
 // where the team is more than one, and team by team through the batch. Where a module is not WHOLE,
 // `forward_phase` and `backward_phase` do one phase of one step of all samples: for norms over the batch, and for
-// devices without clusters. Where no phase but the last waits for other blocks, a STEP is one.
+// devices without clusters. Where blocks wait for each other only at its end, all of a step is one phase, STEP.
 
 enum { STEP, BEGIN, FEEL, FINISH, GATHER, END };  // phases of a step, of `unroll.py`
 

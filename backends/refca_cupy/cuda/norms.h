@@ -4,8 +4,6 @@
 //
 // Source: `spec/step.md`, norm; `EPSILON` of `refca/step.py`.
 
-constexpr int GROUPS = 8;
-
 // Two numbers for each column: `part` of the groups of a block, `moments` and `sums` of the blocks of a layer.
 DEVICE real* part(Place me, int group) { return u.part + ((offset)me.block * GROUPS + group) * 2 * P4; }
 DEVICE real* moments(int block, int j) { return u.moments + ((offset)j * u.blocks + block) * 2 * P4; }
@@ -25,9 +23,9 @@ DEVICE Range common(Place me) {
 // Take mean and summed squared distance of `more` numbers into those of `count`.
 DEVICE void combine(real count, real* mean, real* squares, real more, real its_mean, real its_squares) {
   if (more == 0) return;
-  real apart = its_mean - *mean, share = more / (count + more);
-  *mean += apart * share;
-  *squares += its_squares + apart * apart * count * share;
+  real apart = its_mean - *mean, part_of_all = more / (count + more);
+  *mean += apart * part_of_all;
+  *squares += its_squares + apart * apart * count * part_of_all;
 }
 
 // The statistics of layer j over the block's rows.

@@ -12,7 +12,7 @@ DEVICE real* row_scale(Place me, int j, int r) { return u.row_scale + (offset)j 
 DEVICE real* proposal(Place me, int r) { return u.proposal + slot(me, r) * Q4; }
 DEVICE real* proposal_grad(Place me, int r) { return u.proposal_grad + slot(me, r) * Q4; }
 
-// How many of the cells that come before it in its block are rows, and how many there are in all.
+// Of a thread's cell, which is a row or not: how many cells of lower threads are, and how many there are in all.
 DEVICE int place_among(bool mine, int* total) {
   SHARED(int, counts, 2 * THREADS);
   int x = threadIdx.x, now = 0;
@@ -71,7 +71,6 @@ PHASE void list_rows(Place me, int i, int used, bool moves) {
     }
     rows += total;
   }
-  SYNC();  // all have read how many rows there were
   if (threadIdx.x == 0) {
     u.used[me.block] = used;
     u.rows[me.block] = rows;

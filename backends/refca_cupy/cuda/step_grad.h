@@ -1,5 +1,5 @@
-// One step backwards, of a block's rows. `grad` is the gradient of the loss for the pixels before the step that
-// is to come back next: of each cell E + D numbers, which only live cells need unless the image's is wanted.
+// One step backwards, of a block's rows. `grad` is the gradient of the loss for the pixels after the step that is
+// to be undone next: of each cell E + D numbers, which only live cells need unless the environment's is wanted.
 //
 // What the cells felt is worked out again from the pixels that were kept. Gradients of weights are added up from
 // the slots when these are full, into an array of the block's own.
@@ -138,8 +138,8 @@ DEVICE const real* seer(Place me, int cell, int tap) {
 
 // The last phase: each cell gathers from those that saw it.
 PHASE void gather(Place me, int i) {
-  bool onward = i > 0 || u.whole;
-  bool everywhere = u.whole || DEPTHWISE;
+  bool onward = i > 0 || u.onto_image;
+  bool everywhere = u.onto_image || DEPTHWISE;
   Range mine = everywhere ? share(cells(), me) : candidates(me);
   int count = mine.to - mine.from;
   auto cell = [=](int k) { return everywhere ? mine.from + k : candidate(me, mine.from + k); };
