@@ -74,7 +74,7 @@ def double(x: Array, weight: Array) -> Array:
 
 def product(x: Array, weight: Array) -> Array:
     """x (…, C) @ weight (C, N), as one product."""
-    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
+    return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], weight.shape[1])
 
 
 def weight_grad(wide: Array, narrow: Array) -> Array:
