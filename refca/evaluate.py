@@ -19,7 +19,7 @@ from refca.data import CLASSES, NAMES
 from refca.evaluation import MUTATIONS
 from refca.experiment import PetsExperiment
 from refca.palette import PALETTES
-from refca.programs import add_common_flags, exit_code
+from refca.programs import add_common_flags, add_model, exit_code
 from refca.randomness import Streams
 from refca.refused import Refused
 
@@ -58,11 +58,7 @@ def parser() -> ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    p.add_argument(
-        "model",
-        type=Path,
-        help="a run directory, weights as .safetensors or .npz, or the name of weights that come with refca",
-    )
+    add_model(p)
     p.add_argument("--dataset", choices=NAMES, help="default: the one trained on; mnist if not known")
     add_common_flags(p)
     p.add_argument("--samples", metavar="N", type=int, help="test digits or photographs; default: all")

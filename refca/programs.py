@@ -60,6 +60,15 @@ def add_common_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="run directory: what is written goes here")
 
 
+def add_model(parser: ArgumentParser) -> None:
+    """What a program measures."""
+    parser.add_argument(
+        "model",
+        type=Path,
+        help="a run directory, weights as .safetensors or .npz, or the name of weights that come with refca",
+    )
+
+
 def choose_backend(name: str | None, device: int | None = None) -> tuple[str, Any]:
     """The name and the module of the backend asked for, or of the fastest that works here, on this device.
 

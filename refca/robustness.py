@@ -29,6 +29,7 @@ from refca.mutate import mutate
 from refca.palette import PALETTES, Palette, get_palette, labels_said
 from refca.programs import (
     add_common_flags,
+    add_model,
     announce,
     choose_backend,
     describe_backend,
@@ -78,11 +79,7 @@ def parser() -> ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    p.add_argument(
-        "model",
-        type=Path,
-        help="a run directory, weights as .safetensors or .npz, or the name of weights that come with refca",
-    )
+    add_model(p)
     p.add_argument("--dataset", choices=DIGITS, help="default: the one trained on; mnist if not known")
     add_common_flags(p)
     p.add_argument("--samples", metavar="N", type=int, default=1000, help="test digits; default: 1,000")

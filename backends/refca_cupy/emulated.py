@@ -16,7 +16,7 @@ __all__ = ["asarray", "asnumpy", "descend", "description", "evolve", "initial", 
 BACKEND = Backend(Emulator())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
 descend, initial = BACKEND.descend, BACKEND.initial
-compiler_of_the_system()
+compiler_of_the_system()  # raises Unavailable where there is none
 
 
 def description() -> str:
