@@ -97,7 +97,9 @@ def follow(
         before = rows
         state = backend.evolve(cell, params, shown.image, state, streams, 1, start=start + i)
         rows = live_rows(state, shown.live_cells)
-        named = said(readout(cell, params, state))
+        named = backend.xp.zeros(shown.live.size, np.int64)
+        named[shown.live_cells] = said(readout(cell, params, rows))
+        named = named.reshape(shown.live.shape)
         counts.append(backend.xp.stack(count(named, shown.labels, shown.live, rows, rows - before)))
         tick(len(shown.labels))
     return state, backend.xp.stack(counts)

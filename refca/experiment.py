@@ -45,6 +45,7 @@ class Experiment(ABC):
     batch: int
     rate: float
     seed: int
+    start: str
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -113,6 +114,7 @@ class DigitsExperiment(Experiment):
     batch: int = setting(16, "samples in a training step")
     rate: float = setting(1e-3, "learning rate; with digits it falls, see spec/adam.md")
     seed: int = setting(0, "of initial weights, choices and randomness")
+    start: str = setting("", "weights to begin with, by their name or path, instead of random ones")
     loss: str = setting("l2", "half the squared error, or cross-entropy", tuple(LOSSES))
     noise: float = setting(0.02, "standard deviation of the residual noise; 0: none")
     regime: str = setting("mutating", "how the digits of a batch start, see spec/pool.md", REGIMES)
@@ -151,6 +153,7 @@ class PetsExperiment(Experiment):
     batch: int = setting(32, "samples in a training step")
     rate: float = setting(3e-4, "learning rate; with digits it falls, see spec/adam.md")
     seed: int = setting(0, "of initial weights, choices and randomness")
+    start: str = setting("", "weights to begin with, by their name or path, instead of random ones")
     size: int = setting(48, "pixels of a photograph's side")
     state: int = setting(32, "D, channels that a cell sends to its neighbours")
     hidden: int = setting(48, "P, channels of the hidden layers")

@@ -102,7 +102,7 @@ def shown(value: Any) -> str:
     """A default as the help shows it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value) or "none"
 
 
 def list_experiments() -> str:

@@ -16,12 +16,14 @@ reads nothing; `measure` reads. Source: `spec/programs.md`, `spec/adam.md`.
 from __future__ import annotations
 
 from math import isfinite
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from refca.cell import Array, Params, init_params
+from refca.checkpoint import check_weights, load_weights
 from refca.experiment import Experiment, PetsExperiment
 from refca.refused import Refused
 
@@ -70,5 +72,12 @@ def training_of(experiment: Experiment) -> ModuleType:
 
 
 def begin_params(experiment: Experiment, backend: Any) -> Params:
-    """The weights before training, in arrays of the backend."""
-    return {name: backend.asarray(x) for name, x in init_params(experiment.cell, experiment.seed).items()}
+    """The weights before training, in arrays of the backend: random, or those that `start` names.
+
+    Raises Refused for weights that cannot be read, or belong to another cell.
+    """
+    params = init_params(experiment.cell, experiment.seed)
+    if experiment.start:
+        params = load_weights(experiment.start).params
+        check_weights(Path(experiment.start), experiment.cell, params)
+    return {name: backend.asarray(x) for name, x in params.items()}

@@ -27,6 +27,7 @@ from refca.programs import exit_code
 from refca.refused import Refused
 
 STEP, LATE = 200, 1000
+DEFAULT = "digits-l2-noise"  # the article's best, which recipes change
 BEGIN, END = "<!-- written by results/rebuild.py: from here -->", "<!-- to here -->"
 ARTICLE = {  # experiment: the name and the four figures of the article's table
     "digits-ce": ("CE", "96.2 at 80", "95.3", "77.9 at 80", "66.2"),
@@ -48,7 +49,7 @@ def rebuild(folder: Path) -> int:
     write(folder / "README.md", page(folder, runs))
     above = folder.parent / "README.md"
     if above.exists() and BEGIN in (text := above.read_text("utf-8")):
-        write(above, between_marks(above, text, tables(runs)))
+        write(above, between_marks(above, text, summary(runs)))
     draw(folder, runs)
     print(f"rebuilt tables and figures in {folder}, of {len(runs)} run{'s' * (len(runs) != 1)}")
     return 0
@@ -73,18 +74,22 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def summary(runs: Sequence[Kept]) -> str:
+    """What the project's README.md shows."""
+    beyond = recipes(runs)
+    return tables(runs) + (f"\n\nBeyond the article, with as many parameters:\n\n{beyond}" if beyond else "")
+
+
 def tables(runs: Sequence[Kept]) -> str:
-    """The article's table with ours beside it, and the same after a mutation under both protocols."""
+    """The article's table with its models as we trained them, and the same after either kind of mutation."""
     first: list[tuple[str, ...]] = [("per cent, at step", *HEAD)]
     for source, (title, *published) in ARTICLE.items():
         mine = [run for run in runs if model_of(run) == source and faithful(run)]
         if mine:
             first.append((f"**{title}**, the article", *published))
             first += [(f"… {titled(run)}", *cells(run.evaluation, "before")) for run in mine]
-    others = [run for run in runs if not faithful(run)]
-    first += [(f"**{titled(run)}**", *cells(run.evaluation, "before")) for run in others]
     after = [("steps counted from the mutation", *HEAD)]
-    for run in runs:
+    for run in filter(faithful, runs):
         parts = [part for part in WORDS if run.evaluation.curve(part, "accuracy") is not None]
         after += [(f"{titled(run)}, {WORDS[part]}", *cells(run.evaluation, part)) for part in parts]
     return f"{aligned(first)}\n\nAfter each digit became another:\n\n{aligned(after)}"
@@ -101,11 +106,13 @@ def cells(evaluation: Evaluation, part: str) -> tuple[str, str, str, str]:
 
 
 def recipes(runs: Sequence[Kept]) -> str:
-    """What was changed, and how long its effect lasts; empty if nothing was."""
+    """What each recipe changed of L2 + noise, and what that bought and kept; empty if there is no recipe."""
     rows = [
         ("per cent: accuracy / agreement", "changed", f"at {STEP}", f"at {LATE:,}", f"{STEP} after mutation")
     ]
     for run in runs:
+        if faithful(run) and model_of(run) != DEFAULT:
+            continue
         long = run.long or run.evaluation
         late = pair(long, "before", LATE)
         rows.append(
@@ -173,7 +180,7 @@ def faithful(run: Kept) -> bool:
 def model_of(run: Kept) -> str | None:
     """Which of the article's models a run is of; None if of none."""
     if run.experiment is None:
-        return "digits-l2-noise"
+        return DEFAULT
     return run.about["trained"] if run.about["trained"] in ARTICLE else None
 
 

@@ -12,14 +12,16 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from refca import digits_training, reference, train
-from refca.adam import learning_rate
+from refca import digits_training, init_params, reference, train
+from refca.adam import Adam, learning_rate
 from refca.checkpoint import load_checkpoint, load_weights
 from refca.experiment import DigitsExperiment, load_experiment
 from refca.randomness import Streams
+from refca.refused import Refused
 from refca.train import main
+from refca.training import begin_params
 
-NEW = ("unroll_most", "last", "schedule")
+NEW = ("start", "unroll_most", "last", "schedule")
 SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
 RECIPE = ["--unroll-most", "6", "--last", "2", "--schedule", "cosine"]
 
@@ -95,6 +97,25 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(
     for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml"):
         assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
     assert load_experiment(tmp_path / "whole" / "settings.toml").toml().endswith('schedule = "cosine"\n')
+
+
+def test_a_run_begins_with_the_weights_that_start_names(tmp_path: Path) -> None:
+    experiment = load_experiment("demo").with_(start="digits-l2-noise", steps=1)
+    digits = digits_training.load_samples(experiment, None)
+    progress = digits_training.begin(experiment, reference, digits)
+    published, random = load_weights("digits-l2-noise").params, init_params(experiment.cell, experiment.seed)
+    assert (progress.done, progress.adam) == (0, Adam())
+    for name, x in progress.params.items():
+        np.testing.assert_array_equal(x, published[name])
+    progress = digits_training.begin(experiment.with_(start=""), reference, digits)
+    for name, x in progress.params.items():
+        np.testing.assert_array_equal(x, random[name])
+
+
+def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
+    experiment = load_experiment("pets-48-small").with_(start="digits-l2-noise")
+    with pytest.raises(Refused, match="^digits-l2-noise: the parameter"):
+        begin_params(experiment, reference)
 
 
 class Stopping:

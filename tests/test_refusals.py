@@ -58,6 +58,7 @@ def params() -> dict[str, np.ndarray]:
         (["--last", "0"], "last must be at least 1, got 0"),
         (["--last", "3"], "last must be at most unroll, 2, got 3"),
         (["--schedule", "linear"], 'unknown schedule "linear"; known are article, cosine'),
+        (["--start", "nowhere"], "nowhere does not exist; name a run directory, or weights"),
         (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
         (
             ["--dataset", "mnist", "--data", "nowhere"],
