@@ -23,6 +23,7 @@ from refca.experiment import DigitsExperiment, Experiment, PetsExperiment, make_
 from refca.files import replacing
 from refca.persistence import Colony
 from refca.pool import Pool
+from refca.published import read_published
 from refca.refused import Refused
 
 
@@ -158,8 +159,9 @@ def save_weights(path: Path, experiment: Experiment, params: Params, done: int) 
 
 
 def load_weights(name: Path | str) -> Weights:
-    """Float32 parameters of a run directory, a checkpoint, a weights file (.safetensors or .npz), or of the
-    weights of this name that come with the package (`shipped_names`); a path that exists goes first.
+    """Float32 parameters of a run directory, a checkpoint, a weights file (.safetensors, .npz, the article's
+    model.json), or of the weights of this name that come with the package (`shipped_names`); a path that
+    exists goes first.
 
     Raises Refused for a file that cannot be read, is damaged, holds another cell's weights or a NaN.
     """
@@ -171,12 +173,14 @@ def load_weights(name: Path | str) -> Weights:
     if not path.is_file():
         known = f"; or one of {', '.join(shipped_names())}" if shipped_names() else ""
         raise Refused(
-            f"{path} does not exist; name a run directory, or weights as .safetensors or .npz{known}"
+            f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
         )
     experiment: Experiment | None = None
     done: int | None = None
     if path.suffix == ".npz":
         params = read_npz(path)
+    elif path.suffix == ".json":
+        params = read_published(path)
     else:
         params, metadata = read(path)
         if any(name.startswith("params/") for name in params):

@@ -36,7 +36,7 @@ FOR_PETS: dict[str, Any] = {
 STEPS = {"digits": 200, "photographs": 400}
 EXAMPLES = """examples:
   python -m refca.evaluate runs/demo                          a run: table, curves, pictures, into runs/demo
-  python -m refca.evaluate weights.npz --data DIR             weights of digits alone, on MNIST
+  python -m refca.evaluate model.json --data DIR              the article's published weights
   python -m refca.evaluate runs/demo --mutation both          digits: the true mutation, and a restart
   python -m refca.evaluate runs/pets --at 40,400              photographs: IoU after 400 steps too
   python -m refca.evaluate runs/pets --samples 200            photographs: the first 200 of the test set

@@ -61,7 +61,7 @@ OTHERS = "optdigits-28"  # digits from another source
 SHOWN_STEPS = (1, 5, 20, 100)  # of each part, while digits are erased
 EXAMPLES = """examples:
   python -m refca.robustness runs/digits-l2-noise-seed0 --data DIR    1,000 digits: some minutes
-  python -m refca.robustness weights.npz --data DIR --samples 10000   every test digit
+  python -m refca.robustness model.json --data DIR --samples 10000    every test digit
 
 It writes robustness.json, disturbances.csv, chimeras.csv, erased.csv and pictures into the folder robustness
 of the run directory, or for weights alone of runs/NAME-evaluation.

@@ -94,7 +94,7 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None, done: i
     if experiment is None:
         return {
             "trained": PUBLISHED,
-            "commands": [f"python -m refca.evaluate weights.npz --data DIR {measure} --out runs/{name}"],
+            "commands": [f"python -m refca.evaluate model.json --data DIR {measure} --out runs/{name}"],
             "training_steps": None,
             "seconds": None,
             "machine": None,

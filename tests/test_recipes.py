@@ -100,7 +100,7 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(
 
 
 def test_a_run_begins_with_the_weights_that_start_names(tmp_path: Path) -> None:
-    experiment = load_experiment("demo").with_(start="digits-l2-noise", steps=1)
+    experiment = DigitsExperiment(dataset="optdigits", start="digits-l2-noise", pool=16)
     digits = digits_training.load_samples(experiment, None)
     progress = digits_training.begin(experiment, reference, digits)
     published, random = load_weights("digits-l2-noise").params, init_params(experiment.cell, experiment.seed)
@@ -114,7 +114,7 @@ def test_a_run_begins_with_the_weights_that_start_names(tmp_path: Path) -> None:
 
 def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
     experiment = load_experiment("pets-48-small").with_(start="digits-l2-noise")
-    with pytest.raises(Refused, match="^digits-l2-noise: the parameter"):
+    with pytest.raises(Refused, match=r"^digits-l2-noise: the parameter"):
         begin_params(experiment, reference)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,3 +83,56 @@ def test_what_comes_with_the_package_can_be_used(name: str) -> None:
     assert done
     kept = [path.read_bytes() for path in RESULTS.glob("*/weights.safetensors")]
     assert (shipped() / f"{name}.safetensors").read_bytes() in kept, "its figures are not in results/"
+
+
+def graph(params: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Parameters as the article's model.json has them, with nodes of other kinds between."""
+    layers = {
+        "perceive": "sequential/conv2d",
+        "hidden.0": "sequential_1/conv2d_1",
+        "update": "sequential_1/conv2d_2",
+    }
+    nodes: list[dict[str, Any]] = [{"name": "x", "op": "Placeholder", "attr": {}}]
+    for layer, name in layers.items():
+        for kind, operation in (("weight", "Conv2D"), ("bias", "BiasAdd")):
+            x = params[f"{layer}.{kind}"]
+            x = x[None, None] if x.ndim == 2 else x  # of a convolution over one pixel
+            shape = {"dim": [{"size": str(size)} for size in x.shape]}
+            content = b64encode(x.astype("<f4").tobytes()).decode()
+            tensor = {"dtype": "DT_FLOAT", "tensorShape": shape, "tensorContent": content}
+            variable = f"{name}/{operation}/ReadVariableOp"
+            nodes.append(
+                {"name": f"{variable}/resource", "op": "Const", "attr": {"value": {"tensor": tensor}}}
+            )
+            nodes.append({"name": variable, "op": "Identity", "input": [f"{variable}/resource"]})
+    return {"format": "graph-model", "modelTopology": {"node": nodes}, "weightsManifest": []}
+
+
+def test_the_articles_model_json_is_read(tmp_path: Path) -> None:
+    params = refca.init_params(refca.digits_cell(), 0)
+    params = {name: x + np.float32(i) / 8 for i, (name, x) in enumerate(params.items())}
+    (tmp_path / "model.json").write_text(json.dumps(graph(params)))
+    read, experiment, done = refca.load_weights(tmp_path / "model.json")
+    assert (experiment, done) == (None, None)
+    assert read.keys() == params.keys()
+    for name, x in params.items():
+        np.testing.assert_array_equal(read[name], x)
+        assert read[name].dtype == np.float32
+
+
+@pytest.mark.parametrize("what", ["other json", "not json", "a tensor cut short", "a layer too many"])
+def test_what_is_not_the_articles_model_json_is_refused(tmp_path: Path, what: str) -> None:
+    path, found = tmp_path / "model.json", graph(refca.init_params(refca.digits_cell(), 0))
+    node = found["modelTopology"]["node"][1]
+    if what == "other json":
+        found = {"model": 1}
+    elif what == "a tensor cut short":
+        tensor = node["attr"]["value"]["tensor"]
+        tensor["tensorContent"] = tensor["tensorContent"][:80]
+    elif what == "a layer too many":
+        found["modelTopology"]["node"].append(
+            node | {"name": "sequential/conv2d_9/Conv2D/ReadVariableOp/resource"}
+        )
+    path.write_text(json.dumps(found)[: -1 if what == "not json" else None])
+    with pytest.raises(Refused, match=r"model.json is not the article's model.json"):
+        refca.load_weights(path)
