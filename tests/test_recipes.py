@@ -99,14 +99,14 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(
     assert load_experiment(tmp_path / "whole" / "settings.toml").toml().endswith('schedule = "cosine"\n')
 
 
-def test_a_run_begins_with_the_weights_that_start_names(tmp_path: Path) -> None:
+def test_a_run_begins_with_the_weights_that_start_names() -> None:
     experiment = DigitsExperiment(dataset="optdigits", start="digits-l2-noise", pool=16)
     digits = digits_training.load_samples(experiment, None)
     progress = digits_training.begin(experiment, reference, digits)
-    published, random = load_weights("digits-l2-noise").params, init_params(experiment.cell, experiment.seed)
+    ours, random = load_weights("digits-l2-noise").params, init_params(experiment.cell, experiment.seed)
     assert (progress.done, progress.adam) == (0, Adam())
     for name, x in progress.params.items():
-        np.testing.assert_array_equal(x, published[name])
+        np.testing.assert_array_equal(x, ours[name])
     progress = digits_training.begin(experiment.with_(start=""), reference, digits)
     for name, x in progress.params.items():
         np.testing.assert_array_equal(x, random[name])
