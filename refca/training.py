@@ -76,8 +76,9 @@ def begin_params(experiment: Experiment, backend: Any) -> Params:
 
     Raises Refused for weights that cannot be read, or belong to another cell.
     """
-    params = init_params(experiment.cell, experiment.seed)
     if experiment.start:
         params = load_weights(experiment.start).params
         check_weights(Path(experiment.start), experiment.cell, params)
+    else:
+        params = init_params(experiment.cell, experiment.seed)
     return {name: backend.asarray(x) for name, x in params.items()}
