@@ -159,15 +159,16 @@ def save_weights(path: Path, experiment: Experiment, params: Params, done: int) 
 
 
 def load_weights(name: Path | str) -> Weights:
-    """Float32 parameters of a run directory, a checkpoint, a weights file (.safetensors, .npz, the article's
-    model.json), or of the weights of this name that come with the package (`shipped_names`); a path that
-    exists goes first.
+    """Float32 parameters of a run directory (its checkpoint, or the weights if that is all there is), a
+    checkpoint, a weights file (.safetensors, .npz, the article's model.json), or of the weights of this name
+    that come with the package (`shipped_names`); a path that exists goes first.
 
     Raises Refused for a file that cannot be read, is damaged, holds another cell's weights or a NaN.
     """
     path = Path(name)
     if path.is_dir():
-        path = path / "checkpoint.safetensors"
+        files = [path / f"{kind}.safetensors" for kind in ("checkpoint", "weights")]
+        path = next(filter(Path.is_file, files), files[0])
     elif str(name) in shipped_names() and not path.exists():
         path = Path(str(shipped() / f"{name}.safetensors"))
     if not path.is_file():
@@ -192,7 +193,12 @@ def load_weights(name: Path | str) -> Weights:
                 experiment, done = make_experiment(said["experiment"]), int(said["done"])
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"{path}: its settings cannot be used ({error!r})") from error
-    check_weights(path, (experiment or DigitsExperiment()).cell, params)
+    try:
+        check_weights(path, (experiment or DigitsExperiment()).cell, params)
+    except Refused as error:
+        if experiment is not None:
+            raise
+        raise Refused(f"{error}; a file that does not say its settings is taken for the article's") from error
     return Weights({name: np.asarray(x, np.float32) for name, x in params.items()}, experiment, done)
 
 

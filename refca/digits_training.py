@@ -49,7 +49,13 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, progre
     cell, i, xp, pool = experiment.cell, progress.done, backend.xp, progress.kept
     assert isinstance(pool, Pool)
     choices = choose(
-        experiment.regime, experiment.batch, experiment.pool, len(digits), seed=experiment.seed, i=i
+        experiment.regime,
+        experiment.batch,
+        experiment.pool,
+        len(digits),
+        seed=experiment.seed,
+        i=i,
+        renewal=experiment.renewal,
     )
     image, label = backend.asarray(digits.images(choices.digits)), digits.labels[choices.digits]
     batch = pool.take(cell, choices, image, label, xp)

@@ -143,11 +143,10 @@ def complete(flags: Namespace, kind: str) -> None:
 
 
 def default_out(model: Path) -> Path:
-    """The run that a model belongs to, or a directory named after it."""
-    if model.is_dir():
-        return model
-    of_run = model.exists() and (model.parent / "settings.toml").exists()
-    return model.parent if of_run else Path("runs") / f"{model.stem}-evaluation"
+    """The run that a model belongs to, known by its checkpoint, or a directory named after the model."""
+    folder = model if model.is_dir() else model.parent
+    of_run = model.exists() and (folder / "checkpoint.safetensors").exists()
+    return folder if of_run else Path("runs") / f"{model.stem}-evaluation"
 
 
 if __name__ == "__main__":

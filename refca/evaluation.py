@@ -97,9 +97,7 @@ def follow(
         before = rows
         state = backend.evolve(cell, params, shown.image, state, streams, 1, start=start + i)
         rows = live_rows(state, shown.live_cells)
-        named = backend.xp.zeros(shown.live.size, np.int64)
-        named[shown.live_cells] = said(readout(cell, params, rows))
-        named = named.reshape(shown.live.shape)
+        named = said(readout(cell, params, rows))[shown.row]
         counts.append(backend.xp.stack(count(named, shown.labels, shown.live, rows, rows - before)))
         tick(len(shown.labels))
     return state, backend.xp.stack(counts)
@@ -111,14 +109,17 @@ class Shown(NamedTuple):
     image: Array  # (B, H, W, 1)
     labels: Array  # (B,)
     live: Array  # (B, H, W) boolean
-    live_cells: Array  # the numbers of live cells, of all B·H·W
+    live_cells: Array  # the numbers of live cells, of all B·H·W; that of one dead cell if none lives
+    row: Array  # (B, H, W): which of live_cells a live cell is
 
 
 def digits_of(cell: Cell, backend: Any, digits: Split, chosen: np.ndarray) -> Shown:
     """These digits on the backend. Which cells live is worked out before: a device would be waited for."""
     image = digits.images(chosen)
     live = alive(cell, image)
-    arrays = (image, digits.labels[chosen], live, np.flatnonzero(live))
+    live_cells = np.flatnonzero(live) if live.any() else np.zeros(1, np.int64)
+    row = np.where(live, np.cumsum(live).reshape(live.shape) - 1, 0)
+    arrays = (image, digits.labels[chosen], live, live_cells, row)
     return Shown(*map(backend.asarray, arrays))
 
 

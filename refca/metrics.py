@@ -44,7 +44,7 @@ def iou(predicted: Array, target: Array, labels: int) -> Array:
 
 
 def said(readout: Array) -> Array:
-    """The label that each cell names, (B, H, W)."""
+    """The label that each cell names, (B, H, W) of a readout (B, H, W, L); rows of cells, (N,) of (N, L)."""
     return np.argmax(readout, axis=-1)
 
 

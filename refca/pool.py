@@ -44,21 +44,22 @@ class Choices:
     mutated: int
 
 
-def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int) -> Choices:
+def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int, renewal: int = 4) -> Choices:
     """The choices of training step i: `batch` of `pool` slots, none twice, and numbers below `digits`.
 
-    regime "naive" starts every sample anew; "persistent" half of them; "mutating" a quarter, and mutates
-    another quarter. Raises Refused for another regime or a batch larger than the pool.
+    regime "naive" starts every sample anew; "mutating" one in `renewal` of them, and mutates as many;
+    "persistent" starts both of these anew. Raises Refused for another regime, a batch larger than the pool or
+    a renewal below 2.
     """
     if regime not in REGIMES:
         raise Refused(f'unknown regime "{regime}"; known are {", ".join(REGIMES)}')
     if not 1 <= batch <= pool:
         raise Refused(f"a batch has at least 1 sample and at most the pool's {pool}, got {batch}")
+    if renewal < 2:
+        raise Refused(f"renewal must be at least 2, as two parts of a batch are new, got {renewal}")
     rng = generator(BATCH, seed, i)
-    quarter = batch // 4
-    fresh, mutated = {"naive": (batch, 0), "persistent": (2 * quarter, 0), "mutating": (quarter, quarter)}[
-        regime
-    ]
+    part = batch // renewal
+    fresh, mutated = {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}[regime]
     return Choices(rng.permutation(pool)[:batch], rng.integers(0, digits, batch), fresh, mutated)
 
 

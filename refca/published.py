@@ -21,16 +21,20 @@ VARIABLE = "/ReadVariableOp/resource"  # how the nodes end that hold what was tr
 
 
 def read_published(path: Path) -> Params:
-    """The float32 parameters of the article's model.json. Raises Refused if it is not that graph."""
+    """The float32 parameters of the article's model.json, in the shapes of `check_params`.
+
+    Raises Refused if it is not that graph.
+    """
     try:
         nodes = json.loads(path.read_text("utf-8"))["modelTopology"]["node"]
         return dict(parameter(node) for node in nodes if node["name"].endswith(VARIABLE))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # what is not that graph can be any JSON, or none
         raise Refused(f"{path} is not the article's model.json ({error!r})") from error
 
 
 def parameter(node: dict[str, Any]) -> tuple[str, Array]:
-    """The name and the array of one node, as sequential_1/conv2d_2/BiasAdd/ReadVariableOp/resource."""
+    """The name and the array of one node, as sequential_1/conv2d_2/BiasAdd/ReadVariableOp/resource: a weight
+    (3, 3, in, out), where the graph has (1, 1, in, out) a weight (in, out), a bias (out,)."""
     _, layer, operation, *_ = node["name"].split("/")
     tensor = node["attr"]["value"]["tensor"]
     shape = [int(dim["size"]) for dim in tensor["tensorShape"]["dim"]]

@@ -112,7 +112,8 @@ def alive(cell: Cell, image: Array) -> Array:
 def readout(cell: Cell, params: Params, state: Array) -> Array:
     """What is said of the image, one number for each label: (B, H, W, L), of a strided cell (B, sH, sW, L).
 
-    The last L channels of the state (B, H, W, D), or a linear map of it, or what its decoder makes of it.
+    The last L channels of the state (B, H, W, D), or a linear map of it, or what its decoder makes of it. Of
+    a cell without a stride also from rows of cells, (N, D) to (N, L).
     """
     if cell.stride > 1:
         return decode(cell, params, state)

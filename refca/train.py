@@ -99,7 +99,7 @@ def add_setting(group: Any, name: str, kinds: list[Kind]) -> None:
 
 
 def shown(value: Any) -> str:
-    """A default as the help shows it."""
+    """A setting as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value) or "none"
@@ -141,9 +141,10 @@ def train(flags: Namespace) -> int:
         samples = training.load_samples(experiment, flags.data)
         progress = training.begin(experiment, backend, samples)
     weights = sum(x.size for x in progress.params.values())
+    begun = f", of {experiment.start}" if experiment.start else ""
     print(
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} {experiment.learned} to "
-        f"learn from; {weights:,} parameters; writing to {out}"
+        f"learn from; {weights:,} parameters{begun}; writing to {out}"
     )
     with replacing(out / "settings.toml") as temporary:
         temporary.write_text(experiment.toml())
@@ -195,7 +196,8 @@ def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Pat
         mine, theirs = getattr(experiment, f.name), getattr(asked, f.name)
         if mine != theirs:
             raise Refused(
-                f"the run in {out} has {f.name} {mine}, not {theirs}; a resumed run keeps its settings"
+                f"the run in {out} has {f.name} {shown(mine)}, not {shown(theirs)}; a resumed run keeps its "
+                "settings"
             )
     return out, experiment, progress
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from kept import FOLDER, read_columns, read_evaluation, read_json
 
-from refca.checkpoint import load_weights
+from refca.checkpoint import load_weights, shipped_names
 from refca.experiment import Experiment, experiment_names, load_experiment
 from refca.files import replacing
 from refca.programs import exit_code
@@ -92,6 +92,8 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None, done: i
     """run.json: how a model came to be."""
     measure = f"--mutation {read_json(flags.run / 'evaluation.json')['mutation']}"
     if experiment is None:
+        if done is not None:
+            raise Refused(f"{flags.run} measured weights that refca trained; keep the run that they are of")
         return {
             "trained": PUBLISHED,
             "commands": [f"python -m refca.evaluate model.json --data DIR {measure} --out runs/{name}"],
@@ -99,6 +101,12 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None, done: i
             "seconds": None,
             "machine": None,
         }
+    if experiment.start and experiment.start not in shipped_names():
+        known = ", ".join(shipped_names())
+        raise Refused(
+            f"{flags.run} began with {experiment.start}, which others do not have; a run is kept that began "
+            f"with weights of its own or {known}"
+        )
     weights = flags.run / "weights.safetensors"
     if not weights.exists():
         raise Refused(f"{flags.run} is not trained to its end: it has no weights.safetensors")

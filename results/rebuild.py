@@ -18,9 +18,9 @@ import numpy as np
 import robust
 from kept import FOLDER, Evaluation, Kept, read_all, read_columns
 
-from refca.checkpoint import shipped, shipped_names
+from refca.checkpoint import load_weights, shipped, shipped_names
 from refca.evaluation import CURVES
-from refca.experiment import DigitsExperiment
+from refca.experiment import DigitsExperiment, Experiment
 from refca.figures import LINES, at_the_end, curves, dress, loss_curve, new_figure, save
 from refca.files import replacing
 from refca.programs import exit_code
@@ -34,6 +34,10 @@ ARTICLE = {  # experiment: the name and the four figures of the article's table
     "digits-l2": ("L2", "95.0 at 95", "94.7", "85.5 at 175", "85.2"),
     "digits-l2-noise": ("L2 + noise", "95.4 at 65", "95.3", "88.2 at 190", "88.1"),
 }
+AGAIN = """\
+MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
+article's [repository](https://github.com/distillpub/post--selforg-mnist). The weights of every other row are
+in its folder here: `python -m refca.evaluate results/NAME --data DIR` measures them without training."""
 WORDS = {"carry": "states carried over", "restart": "restarted from zero"}
 HEAD = ("top accuracy", f"at {STEP}", "top agreement", f"at {STEP}")
 
@@ -68,7 +72,7 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
         "![After the mutation, states carried over beside restarted](after-mutation.png)",
         f"## Beyond the article\n\n{beyond}" if beyond else "",
         f"## Robustness\n\n{robustness}" if robustness else "",
-        f"## Every row again\n\n{made(runs)}",
+        f"## Every row again\n\n{AGAIN}\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -134,8 +138,22 @@ def changes(run: Kept) -> str:
     default = DigitsExperiment(seed=run.experiment.seed)
     names = [f.name for f in fields(default)]
     pairs = [(name, getattr(run.experiment, name)) for name in names]
-    changed = [f"{name} {value}" for name, value in pairs if value != getattr(default, name)]
+    changed = [f"{name} {shown(value)}" for name, value in pairs if value != getattr(default, name)]
     return ", ".join(changed) or "nothing"
+
+
+def shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def steps_of(experiment: Experiment, done: int) -> str:
+    """Training steps, and those of the weights that a run began with."""
+    text = f"{done:,}"
+    while experiment.start:
+        _, before, done_before = load_weights(experiment.start)
+        assert before is not None
+        text, experiment = f"{text} after {done_before:,}", before
+    return text
 
 
 def made(runs: Sequence[Kept]) -> str:
@@ -145,14 +163,14 @@ def made(runs: Sequence[Kept]) -> str:
     for run in runs:
         steps, again = run.about["training_steps"], list(run.about["commands"])
         if run.long is not None:
-            steps_of = f"--steps {run.long.steps} --mutation {run.long.values['mutation']}"
-            again.append(f"{again[-1].split(' --mutation')[0]} {steps_of} --out runs/{run.name}/long")
+            longer = f"--steps {run.long.steps} --mutation {run.long.values['mutation']}"
+            again.append(f"{again[-1].split(' --mutation')[0]} {longer} --out runs/{run.name}/long")
         if (values := robust.found(run)) is not None:
             again.append(f"{robustly(again[-1], run)} --samples {values['samples']}")
         machine = run.about["machine"] or "–"
         counted = f"{run.evaluation.values['samples']:,}"
         taken = duration(run.about["seconds"]) if steps else "–"
-        trained = f"{steps:,}" if steps else "–"
+        trained = steps_of(run.experiment, steps) if run.experiment and steps else "–"
         rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, shipped_as(run)))
         lines.append("\n".join(again))
     return f"{aligned(rows)}\n\n```\n" + "\n\n".join(lines) + "\n```"

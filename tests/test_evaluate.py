@@ -110,6 +110,17 @@ def test_curves_are_those_that_one_counts_by_hand() -> None:
     np.testing.assert_allclose(curves["restart"]["state_magnitude"], [1 / 3, 2 / 3])
 
 
+def test_where_no_cell_lives_nothing_is_measured() -> None:
+    cell, params = copying_cell()
+    pixels = np.zeros((2, 2, 2), np.uint8)
+    pixels[1, 0, 0] = 255
+    digits = Split(pixels, np.array([1, 1]), 255)
+    curves = measure(cell, params, reference, digits, samples=1, steps=2)
+    for key in CURVES:
+        assert np.isnan(curves["before"][key]).all()
+    np.testing.assert_array_equal(curves["carry"]["accuracy"], 1)
+
+
 def test_a_mutation_carries_states_where_both_digits_live_and_a_restart_none() -> None:
     cell, params = copying_cell()
     pixels = np.zeros((2, 1, 2), np.uint8)

@@ -312,12 +312,15 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Photographs:
     return photographs
 
 
+RUN = {"weights.safetensors", "checkpoint.safetensors"}
+
+
 def trained(out: Path, **settings: Any) -> Path:
-    """A run directory with weights in it, random ones."""
+    """A run directory with weights in it, random ones; its checkpoint is not read."""
     out.mkdir()
     experiment = PetsExperiment(size=16, state=4, hidden=4, **settings)
     save_weights(out / "weights.safetensors", experiment, random_params(experiment.cell), 7)
-    (out / "settings.toml").write_text(experiment.toml())
+    (out / "checkpoint.safetensors").touch()
     return out / "weights.safetensors"
 
 
@@ -330,7 +333,7 @@ def test_it_writes_numbers_and_pictures_into_the_run(
     weights = trained(tmp_path / "run", **settings)
     assert evaluate.main([str(weights), *FEW, "--samples", "34", "--curve-samples", "2"]) == 0
     out = weights.parent
-    assert {path.name for path in out.iterdir()} == WRITTEN | {"weights.safetensors", "settings.toml"}
+    assert {path.name for path in out.iterdir()} == WRITTEN | RUN
     values = json.loads((out / "evaluation.json").read_text())
     for step in (1, 3):
         for name in CLASSES:
@@ -432,7 +435,7 @@ def test_runs_that_have_been_measured_are_compared(
 def test_it_refuses(tmp_path: Path, data: Photographs, capsys: Capture, flags: list[str], words: str) -> None:
     weights = trained(tmp_path / "run")
     assert words in sentence(capsys, lambda: evaluate.main([str(weights), "--backend", "reference", *flags]))
-    assert {path.name for path in weights.parent.iterdir()} == {"weights.safetensors", "settings.toml"}
+    assert {path.name for path in weights.parent.iterdir()} == RUN
 
 
 def test_a_size_that_the_stride_does_not_divide_is_refused(tmp_path: Path, capsys: Capture) -> None:

@@ -21,7 +21,7 @@ from refca.refused import Refused
 from refca.train import main
 from refca.training import begin_params
 
-NEW = ("start", "unroll_most", "last", "schedule")
+NEW = ("start", "renewal", "unroll_most", "last", "schedule")
 SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
 RECIPE = ["--unroll-most", "6", "--last", "2", "--schedule", "cosine"]
 
@@ -114,7 +114,7 @@ def test_a_run_begins_with_the_weights_that_start_names() -> None:
 
 def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
     experiment = load_experiment("pets-48-small").with_(start="digits-l2-noise")
-    with pytest.raises(Refused, match=r"^digits-l2-noise: the parameter"):
+    with pytest.raises(Refused, match=r"^digits-l2-noise: the parameter .*; start with weights of this"):
         begin_params(experiment, reference)
 
 

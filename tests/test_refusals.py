@@ -44,6 +44,8 @@ def params() -> dict[str, np.ndarray]:
         (["--batch", "9", "--pool", "8"], "a batch of 9 does not fit in a pool of 8"),
         (["--batch", "0"], "batch must be at least 1, got 0"),
         (["--batch", "3"], "the regime mutating needs a batch of at least 4, got 3"),
+        (["--batch", "7", "--renewal", "8"], "the regime mutating needs a batch of at least 8, got 7"),
+        (["--renewal", "1"], "renewal must be at least 2, as two parts of a batch are new, got 1"),
         (["--backend", ""], 'unknown backend ""'),
         (
             ["--backend", "cpu", "--device", "1"],

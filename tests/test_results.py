@@ -110,7 +110,9 @@ def test_the_time_of_a_run_is_measured_given_or_not_known(measured: Path, tmp_pa
     assert 0 <= seconds["measured"] < 600
 
 
-@pytest.mark.parametrize("what", ["not measured", "not trained", "other weights", "no run", "cut short"])
+@pytest.mark.parametrize(
+    "what", ["not measured", "not trained", "other weights", "no run", "cut short", "own start", "alone"]
+)
 def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: str) -> None:
     run = made(tmp_path / "run", "digits-l2-noise")
     words = {
@@ -119,6 +121,8 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
         "other weights": "was measured after 7 training steps, its weights have 5",
         "no run": "has not been measured",
         "cut short": "is not of",
+        "own start": "began with runs/mine, which others do not have; a run is kept that began with",
+        "alone": "measured weights that refca trained; keep the run that they are of",
     }
     if what == "not measured":
         (run / "evaluation.json").unlink()
@@ -129,6 +133,12 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
         (run / "evaluation.json").write_text(json.dumps(values | {"training_steps": 7}))
     elif what == "no run":
         run = tmp_path / "nothing"
+    elif what == "own start":
+        (run / "settings.toml").write_text(DigitsExperiment(start="runs/mine").toml())
+    elif what == "alone":
+        (run / "settings.toml").unlink()
+        values = json.loads((run / "evaluation.json").read_text())
+        (run / "evaluation.json").write_text(json.dumps(values | {"training_steps": 7}))
     elif what == "cut short":
         (run / "evaluation.csv").write_text((run / "evaluation.csv").read_text()[:3000].rsplit("\n", 1)[0])
     into = tmp_path / "results"
@@ -139,7 +149,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
 def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
     made(tmp_path / "digits-l2-seed0", "digits-l2")
     made(tmp_path / "published", None, training_steps=None, seconds=None, machine=None)
-    made(tmp_path / "wide", None, both=False, set={"batch": 64})
+    made(tmp_path / "wide", None, both=False, set={"pool": 1024})
     assert rebuild.main(tmp_path) == 0
     page = (tmp_path / "README.md").read_text()
     lines = page.splitlines()
@@ -152,8 +162,10 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
     assert "wide, states carried" not in page  # recipes have a table of their own
     assert "| digits-l2-seed0 | " not in page
     assert "| the article's published weights | trained by the article's authors | 90.0 / 90.0 | – |" in page
-    assert "| wide | batch 64 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
+    assert "| wide | pool 1,024 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
+    assert rebuild.recipes(read_all(tmp_path)) in rebuild.summary(read_all(tmp_path))
     assert "1 h 30 min" in page
+    assert "| [wide](wide) | 100,000 | " in page
     assert "| [published](published) | – | – | – | 10,000 | – |" in page
 
 
@@ -233,6 +245,15 @@ def test_a_run_whose_weights_come_with_the_package_says_so(
     for module in (checkpoint, rebuild):
         monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
     assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")
+
+
+def test_training_steps_are_counted_from_the_first_weights(tmp_path: Path) -> None:
+    experiment, params = DigitsExperiment(), refca.init_params(refca.digits_cell(), 0)
+    for name, done in (("first", 7000), ("second", 50)):
+        save_weights(tmp_path / f"{name}.safetensors", experiment, params, done)
+        experiment = experiment.with_(start=str(tmp_path / f"{name}.safetensors"))
+    assert rebuild.steps_of(experiment, 3) == "3 after 50 after 7,000"
+    assert rebuild.steps_of(DigitsExperiment(), 3) == "3"
 
 
 def test_a_run_is_known_by_the_experiment_of_its_settings_whatever_its_seed() -> None:

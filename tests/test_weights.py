@@ -49,11 +49,24 @@ def test_weights_are_measured_by_name(model: dict[str, np.ndarray]) -> None:
     assert (values["model"], values["training_steps"], values["noise"]) == ("small-model", 70, 0.0)
 
 
+def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(model: dict[str, np.ndarray]) -> None:
+    save_weights(Path("kept/weights.safetensors"), DigitsExperiment(dataset="optdigits"), model, 9)
+    Path("kept/evaluation.json").write_text("of before")
+    Path("kept/settings.toml").write_text("")
+    assert evaluate.main(["kept", "--samples", "3", "--steps", "2"]) == 0
+    assert Path("kept/evaluation.json").read_text() == "of before"
+    assert json.loads(Path("runs/kept-evaluation/evaluation.json").read_text())["training_steps"] == 9
+    assert evaluate.main(["kept/weights.safetensors", "--samples", "3", "--steps", "2"]) == 0
+    assert Path("kept/evaluation.json").read_text() == "of before"
+
+
 def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> None:
     other = refca.init_params(refca.digits_cell(), 1)
     Path("small-model").mkdir()
     with pytest.raises(Refused, match="checkpoint"):  # a folder, and no run is in it
         refca.load_weights("small-model")
+    save_weights(Path("small-model/weights.safetensors"), DigitsExperiment(), other, 1)
+    assert refca.load_weights("small-model").done == 1
     save_weights(Path("other.safetensors"), DigitsExperiment(), other, 1)
     got = refca.load_weights("other.safetensors").params["perceive.weight"]
     np.testing.assert_array_equal(got, other["perceive.weight"])
@@ -120,12 +133,17 @@ def test_the_articles_model_json_is_read(tmp_path: Path) -> None:
         assert read[name].dtype == np.float32
 
 
-@pytest.mark.parametrize("what", ["other json", "not json", "a tensor cut short", "a layer too many"])
+@pytest.mark.parametrize(
+    "what",
+    ["other json", "a list", "a name that is none", "not json", "a tensor cut short", "a layer too many"],
+)
 def test_what_is_not_the_articles_model_json_is_refused(tmp_path: Path, what: str) -> None:
     path, found = tmp_path / "model.json", graph(refca.init_params(refca.digits_cell(), 0))
     node = found["modelTopology"]["node"][1]
     if what == "other json":
         found = {"model": 1}
+    elif what == "a name that is none":
+        node["name"] = None
     elif what == "a tensor cut short":
         tensor = node["attr"]["value"]["tensor"]
         tensor["tensorContent"] = tensor["tensorContent"][:80]
@@ -133,6 +151,6 @@ def test_what_is_not_the_articles_model_json_is_refused(tmp_path: Path, what: st
         found["modelTopology"]["node"].append(
             node | {"name": "sequential/conv2d_9/Conv2D/ReadVariableOp/resource"}
         )
-    path.write_text(json.dumps(found)[: -1 if what == "not json" else None])
+    path.write_text(json.dumps([] if what == "a list" else found)[: -1 if what == "not json" else None])
     with pytest.raises(Refused, match=r"model.json is not the article's model.json"):
         refca.load_weights(path)

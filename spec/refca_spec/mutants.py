@@ -496,6 +496,13 @@ def writing_mutate(cell: Cell, state: Array, image: Array) -> Array:
     return state
 
 
+def quarter_choose(
+    regime: str, batch: int, pool_: int, digits: int, seed: int, i: int, renewal: int = 4
+) -> Choices:
+    """The article's shares, whatever the renewal."""
+    return choose(regime, batch, pool_, digits, seed, i)
+
+
 def replacing_choose(regime: str, batch: int, pool_: int, digits: int, seed: int, i: int) -> Choices:
     """Slots drawn with replacement."""
     choices = choose(regime, batch, pool_, digits, seed, i)
@@ -1076,6 +1083,11 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "the pool keeps everything": Mutant(
         "test_pool_c4_a_batch_is_fresh_then_continued_then_mutated", {"refca.pool:mutate": keeping_mutate}
+    ),
+    "a quarter whatever the renewal": Mutant(
+        "test_pool_c3_each_regime_has_its_shares",
+        {LAWS + "test_pool:choose": quarter_choose},
+        (("batch", 16), ("renewal", 8)),
     ),
     "slots drawn with replacement": Mutant(
         "test_pool_c1_slots_are_taken_once_and_digits_exist",

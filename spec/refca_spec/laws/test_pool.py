@@ -49,15 +49,15 @@ def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: in
     assert chosen(seed, i) != chosen(seed ^ 1, i)
 
 
+@pytest.mark.parametrize("renewal", [2, 4, 8])
 @pytest.mark.parametrize("batch", [1, 4, 7, 16])
-def test_pool_c3_each_regime_has_its_shares(batch: int) -> None:
+def test_pool_c3_each_regime_has_its_shares(batch: int, renewal: int) -> None:
     shares = {}
     for regime in REGIMES:
-        choices = choose(regime, batch, 20, 9, 0, 0)
+        choices = choose(regime, batch, 20, 9, 0, 0, renewal)
         shares[regime] = choices.fresh, choices.mutated
-    quarter = batch // 4
-    expected = {"naive": (batch, 0), "persistent": (2 * quarter, 0), "mutating": (quarter, quarter)}
-    assert shares == expected
+    part = batch // renewal
+    assert shares == {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}
 
 
 @law
@@ -113,10 +113,12 @@ def test_pool_c6_a_batch_is_put_back_where_it_was_taken(case: Case) -> None:
         same(pool.state[slot], state_, "The state in a slot", (case, slot))
 
 
-@pytest.mark.parametrize(("regime", "batch"), [("nonsense", 4), ("naive", 0), ("naive", 21)])
-def test_pool_c7_an_unknown_regime_and_an_impossible_batch_are_refused(regime: str, batch: int) -> None:
-    with pytest.raises(ValueError, match=r"regime|batch"):
-        choose(regime, batch, 20, 9, 0, 0)
+@pytest.mark.parametrize(
+    ("regime", "batch", "renewal"), [("nonsense", 4, 4), ("naive", 0, 4), ("naive", 21, 4), ("naive", 4, 1)]
+)
+def test_pool_c7_what_cannot_be_chosen_is_refused(regime: str, batch: int, renewal: int) -> None:
+    with pytest.raises(ValueError, match=r"regime|batch|renewal"):
+        choose(regime, batch, 20, 9, 0, 0, renewal)
 
 
 def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, Choices]:
