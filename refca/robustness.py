@@ -23,6 +23,7 @@ from refca.checkpoint import load_weights
 from refca.data import Split, load
 from refca.disturbances import without_lower_half
 from refca.evaluate import default_out
+from refca.evaluation import slice_of
 from refca.experiment import DIGITS, DigitsExperiment, PetsExperiment
 from refca.files import replacing
 from refca.mutate import mutate
@@ -42,7 +43,6 @@ from refca.refused import Refused
 from refca.robustness_evaluation import (
     PAIRS,
     PARTS,
-    SLICE,
     Automaton,
     Row,
     Votes,
@@ -110,7 +110,7 @@ def run(flags: Namespace) -> int:
     print(f"{dataset}, {min(flags.samples, len(digits)):,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
-    warm_up(backend, experiment.cell, min(SLICE, flags.samples), digits.pixels.shape[-1])
+    warm_up(backend, experiment.cell, min(slice_of(backend), flags.samples), digits.pixels.shape[-1])
     palette = get_palette(flags.palette)
     with progress_bar(0, unit="digit-steps") as bar:
         of = automaton(experiment.cell, params, backend, flags.seed, bar.update)

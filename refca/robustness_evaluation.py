@@ -14,13 +14,13 @@ import numpy as np
 
 from refca.cell import Array, Cell, Params, init_state
 from refca.disturbances import chimeras, placed, redrawn, resized, with_strokes, without_lower_half
+from refca.evaluation import slice_of
 from refca.metrics import agreeing_digits, right_cells, said
 from refca.mutate import mutate
 from refca.palette import labels_said
 from refca.randomness import Streams
 from refca.step import alive, readout
 
-SLICE = 125  # digits moved at a time
 SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # times as large
 STROKES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # pixels wider
 SHIFTS = (-14, -7, 0, 7, 14)  # pixels to the right and down, from the middle of a grid twice as large
@@ -102,10 +102,18 @@ def row(
 ) -> Row:
     """What cells say of these digits after this many steps from zero."""
     counts = np.zeros(4, int)
-    for first in range(0, len(images), SLICE):
-        image, label = images[first : first + SLICE], labels[first : first + SLICE]
+    for first, image, label in in_slices(of, images, labels):
         counts += counted(of, of.move(image, None, steps, 0, first), image, label)
     return Row(disturbance, amount, *shares(counts))
+
+
+def in_slices(
+    of: Automaton, images: np.ndarray, labels: np.ndarray
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """As many digits as are moved at a time: the number of the first, images and labels."""
+    size = slice_of(of.backend)
+    for first in range(0, len(images), size):
+        yield first, images[first : first + size], labels[first : first + size]
 
 
 def counted(of: Automaton, state: Array, image: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -132,8 +140,7 @@ def erase_and_redraw(of: Automaton, images: np.ndarray, labels: np.ndarray, step
     What is erased loses its state, what is drawn starts from zero, and all other cells go on.
     """
     counts = np.zeros((len(PARTS) * steps, 4), int)
-    for first in range(0, len(images), SLICE):
-        whole, label = images[first : first + SLICE], labels[first : first + SLICE]
+    for first, whole, label in in_slices(of, images, labels):
         state: Array | None = None
         for part, image in enumerate((whole, without_lower_half(whole), whole)):
             if state is not None:
