@@ -1,7 +1,7 @@
 """python results/rebuild.py: every table and figure of `results/`, from its CSV and JSON files.
 
-It writes README.md here, the tables between two marks of the project's README.md, curves.png and
-after-mutation.png of all runs, and curves.png and loss.png of each.
+It writes README.md here, the tables between two marks of the project's README.md, and the figures
+(`pictures.py`).
 
 Source: the article's table and its figures of experiments 1 and 2; `spec/programs.md`.
 """
@@ -14,14 +14,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pictures
 import robust
-from kept import FOLDER, Evaluation, Kept, read_all, read_columns
+from kept import FOLDER, Evaluation, Kept, read_all
 
 from refca.checkpoint import load_weights, shipped, shipped_names
-from refca.evaluation import CURVES
 from refca.experiment import DigitsExperiment, Experiment
-from refca.figures import LINES, at_the_end, curves, dress, loss_curve, new_figure, save
 from refca.files import replacing
 from refca.programs import exit_code
 from refca.refused import Refused
@@ -34,11 +32,15 @@ ARTICLE = {  # experiment: the name and the four figures of the article's table
     "digits-l2": ("L2", "95.0 at 95", "94.7", "85.5 at 175", "85.2"),
     "digits-l2-noise": ("L2 + noise", "95.4 at 65", "95.3", "88.2 at 190", "88.1"),
 }
+FIGURES = (
+    "![Accuracy, agreement and magnitudes of the article's models over 400 steps](curves.png)",
+    "![After the mutation, states carried over beside restarted](after-mutation.png)",
+)
+BEYOND = "![Accuracy and agreement of L2 + noise and of each recipe, from near](beyond.png)"
 AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
 article's [repository](https://github.com/distillpub/post--selforg-mnist). The weights of every other row are
 in its folder here: `python -m refca.evaluate results/NAME --data DIR` measures them without training."""
-WORDS = {"carry": "states carried over", "restart": "restarted from zero"}
 HEAD = ("top accuracy", f"at {STEP}", "top agreement", f"at {STEP}")
 
 
@@ -63,14 +65,13 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
     """README.md: tables, figures, commands, and what notes.md says of differences."""
     notes = folder / "notes.md"
     beyond, robustness = recipes(runs), robust.section(runs, titled, aligned)
+    of_article = [tables(runs), *FIGURES] if any(map(faithful, runs)) else []
     sections = [
         "# Results\n\n"
         "`make results` writes this page and its figures from the CSV and JSON files beside it, and\n"
         "`python results/keep.py RUN` adds a run.",
-        tables(runs),
-        "![Accuracy, agreement and magnitudes of all models over 400 steps](curves.png)",
-        "![After the mutation, states carried over beside restarted](after-mutation.png)",
-        f"## Beyond the article\n\n{beyond}" if beyond else "",
+        *of_article,
+        f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",
         f"## Robustness\n\n{robustness}" if robustness else "",
         f"## Every row again\n\n{AGAIN}\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
@@ -81,7 +82,9 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
 def summary(runs: Sequence[Kept]) -> str:
     """What the project's README.md shows."""
     beyond = recipes(runs)
-    return tables(runs) + (f"\n\nBeyond the article, with as many parameters:\n\n{beyond}" if beyond else "")
+    sections = [tables(runs)] if any(map(faithful, runs)) else []
+    sections += ["Beyond the article, with as many parameters:", beyond] if beyond else []
+    return "\n\n".join(sections)
 
 
 def tables(runs: Sequence[Kept]) -> str:
@@ -94,8 +97,8 @@ def tables(runs: Sequence[Kept]) -> str:
             first += [(f"… {titled(run)}", *cells(run.evaluation, "before")) for run in mine]
     after = [("steps counted from the mutation", *HEAD)]
     for run in filter(faithful, runs):
-        parts = [part for part in WORDS if run.evaluation.curve(part, "accuracy") is not None]
-        after += [(f"{titled(run)}, {WORDS[part]}", *cells(run.evaluation, part)) for part in parts]
+        parts = [part for part in pictures.WORDS if run.evaluation.curve(part, "accuracy") is not None]
+        after += [(f"{titled(run)}, {pictures.WORDS[part]}", *cells(run.evaluation, part)) for part in parts]
     return f"{aligned(first)}\n\nAfter each digit became another:\n\n{aligned(after)}"
 
 
@@ -114,9 +117,7 @@ def recipes(runs: Sequence[Kept]) -> str:
     rows = [
         ("per cent: accuracy / agreement", "changed", f"at {STEP}", f"at {LATE:,}", f"{STEP} after mutation")
     ]
-    for run in runs:
-        if faithful(run) and model_of(run) != DEFAULT:
-            continue
+    for run in compared(runs):
         long = run.long or run.evaluation
         late = pair(long, "before", LATE)
         rows.append(
@@ -128,7 +129,14 @@ def recipes(runs: Sequence[Kept]) -> str:
                 pair(run.evaluation, "carry", STEP),
             )
         )
-    return aligned(rows, words=2) if any(not faithful(run) for run in runs) else ""
+    return aligned(rows, words=2) if len(rows) > 1 else ""
+
+
+def compared(runs: Sequence[Kept]) -> list[Kept]:
+    """L2 + noise and every run that is not one of the article's; none if there is no such run."""
+    if all(map(faithful, runs)):
+        return []
+    return [run for run in runs if not faithful(run) or model_of(run) == DEFAULT]
 
 
 def changes(run: Kept) -> str:
@@ -233,70 +241,14 @@ def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> str:
 
 def draw(folder: Path, runs: Sequence[Kept]) -> None:
     """Every figure that follows from the CSV files."""
-    standard = {titled(run): run.evaluation for run in runs}
-    shown = {name: line(e, "carry" if has(e, "carry") else "before") for name, e in standard.items()}
-    curves(shown, folder / "curves.png")
-    protocols(standard, folder / "after-mutation.png")
+    if of_article := {titled(run): run.evaluation for run in runs if faithful(run)}:
+        pictures.over_each_other(of_article, folder / "curves.png")
+        pictures.after_mutation(of_article, folder / "after-mutation.png")
+    if others := {titled(run): run.long or run.evaluation for run in compared(runs)}:
+        pictures.beyond(others, folder / "beyond.png")
     for run in runs:
-        parts = {WORDS[part]: line(run.evaluation, part) for part in WORDS if has(run.evaluation, part)}
-        alone = parts if len(parts) > 1 else next(iter([*parts.values(), line(run.evaluation, "before")]))
-        curves(alone, run.folder / "curves.png")
-        if (log := run.folder / "metrics.csv").exists():
-            columns = read_columns(log)
-            rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-            loss_curve(rows, run.folder / "loss.png")
+        pictures.of_run(run)
         robust.draw(run)
-        if run.long is not None:
-            curves(line(run.long, "before"), run.folder / "long" / "curves.png")
-
-
-def has(evaluation: Evaluation, part: str) -> bool:
-    return evaluation.curve(part, "accuracy") is not None
-
-
-def line(evaluation: Evaluation, part: str) -> dict[str, Any]:
-    """What `figures.curves` draws: the steps before a mutation, and those of one kind after it."""
-    parts = ["before"] if part == "before" else ["before", part]
-    found: dict[str, Any] = {}
-    for key in CURVES:
-        of_parts = [evaluation.curve(each, key) for each in parts]
-        found[key] = np.concatenate([curve for curve in of_parts if curve is not None])
-    found["step"] = np.arange(1, len(found["accuracy"]) + 1)
-    return found | {"mutation": evaluation.steps if len(parts) > 1 else None}
-
-
-def protocols(evaluations: dict[str, Evaluation], path: Path) -> None:
-    """A PNG of accuracy and agreement over the steps after a mutation: carried over, beside restarted.
-
-    A model that was measured under one of the two alone is in that column alone.
-    """
-    figure = new_figure(12.5, 8.2)
-    titles = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
-    for place, (key, part) in enumerate([(key, part) for key in titles for part in WORDS], 1):
-        axes = figure.add_subplot(2, 2, place)
-        dress(axes, titles[key], f"{WORDS[part]}, %")
-        ends = []
-        for i, (name, evaluation) in enumerate(evaluations.items()):
-            curve, colour = evaluation.curve(part, key), LINES[i % len(LINES)]
-            if curve is not None:
-                axes.plot(np.arange(1, len(curve) + 1), 100 * curve, color=colour, linewidth=2, label=name)
-                ends.append((100 * float(curve[-1]), f"{100 * curve[-1]:.1f}", colour))
-        axes.set_ylim(0, 102)
-        at_the_end(axes, ends)
-        if place > 2:
-            axes.set_xlabel("steps after the mutation", fontsize=13)
-    found = [axes.get_legend_handles_labels() for axes in figure.axes]
-    handles = {name: handle for pair in found for handle, name in zip(*pair, strict=True)}
-    if handles:
-        figure.legend(
-            list(handles.values()),
-            list(handles),
-            loc="outside upper left",
-            ncols=3,
-            frameon=False,
-            fontsize=14,
-        )
-    save(figure, path)
 
 
 def between_marks(path: Path, text: str, tables: str) -> str:

@@ -171,14 +171,21 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
 
 def test_figures_are_drawn_with_what_there_is(measured: Path, tmp_path: Path) -> None:
     assert keep.main([str(measured), "--into", str(tmp_path / "some")]) == 0
-    made(tmp_path / "some" / "other", None, both=False)
-    assert rebuild.main(tmp_path / "some") == 0
-    drawn = {str(path.relative_to(tmp_path / "some")) for path in tmp_path.rglob("*.png")}
-    mine = {"short/curves.png", "short/loss.png", "short/digits.png", "short/long/curves.png"}
-    assert drawn == {"curves.png", "after-mutation.png", "other/curves.png", *mine}
-    for name in drawn:
-        with Image.open(tmp_path / "some" / name) as picture:
+    mine = {"short/curves.png", "short/loss.png", "short/digits.png", "short/long/curves.png", "beyond.png"}
+    assert drawn_in(tmp_path / "some") == mine  # no run of the article's models is here
+    made(tmp_path / "some" / "other", "digits-l2", both=False)
+    assert drawn_in(tmp_path / "some") == {"curves.png", "after-mutation.png", "other/curves.png", *mine}
+
+
+def drawn_in(folder: Path) -> set[str]:
+    """The pictures in a folder of results after it is rebuilt, each whole and on its page if it is of all."""
+    assert rebuild.main(folder) == 0
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
+    for name in names:
+        with Image.open(folder / name) as picture:
             picture.verify()
+        assert "/" in name or f"]({name})" in (folder / "README.md").read_text()
+    return names
 
 
 def test_the_projects_page_gets_the_tables_between_its_marks(tmp_path: Path, capsys: Capture) -> None:

@@ -1,0 +1,98 @@
+"""The figures of `results/`, from what is kept of runs.
+
+Source: the article's figures of experiments 1 and 2; `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kept import Evaluation, Kept, read_columns
+
+from refca.evaluation import CURVES
+from refca.figures import DASHES, LINES, at_the_end, curves, dress, loss_curve, new_figure, save
+
+WORDS = {"carry": "states carried over", "restart": "restarted from zero"}
+TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
+CLOSE = (80, 100)  # per cent: where runs that were trained for long differ
+
+Evaluations = Mapping[str, Evaluation]  # by the name that stands in the legend
+
+
+def of_run(run: Kept) -> None:
+    """curves.png of one run, of all kinds of mutation; loss.png; and curves.png of a long evaluation."""
+    measured = run.evaluation
+    parts = {WORDS[part]: line(measured, part) for part in WORDS if has(measured, part)}
+    alone = parts if len(parts) > 1 else next(iter([*parts.values(), line(measured, "before")]))
+    curves(alone, run.folder / "curves.png")
+    if (log := run.folder / "metrics.csv").exists():
+        columns = read_columns(log)
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        loss_curve(rows, run.folder / "loss.png")
+    if run.long is not None:
+        curves(line(run.long, "before"), run.folder / "long" / "curves.png")
+
+
+def over_each_other(evaluations: Evaluations, path: Path) -> None:
+    """The article's four panels, a line for each run: with states carried over, if that was measured."""
+    parts = {name: "carry" if has(each, "carry") else "before" for name, each in evaluations.items()}
+    curves({name: line(each, parts[name]) for name, each in evaluations.items()}, path)
+
+
+def after_mutation(evaluations: Evaluations, path: Path) -> None:
+    """Accuracy and agreement over the steps after a mutation: carried over, beside restarted.
+
+    A model that was measured under one of the two alone is in that column alone.
+    """
+    panels(path, [(key, part, WORDS[part]) for key in TITLES for part in WORDS], evaluations, (0, 102))
+
+
+def beyond(evaluations: Evaluations, path: Path) -> None:
+    """Accuracy and agreement from zero over all steps that were measured, from near."""
+    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, CLOSE)
+
+
+def panels(
+    path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations, limits: tuple[float, float]
+) -> None:
+    """A PNG with a panel for each (curve, part, words), two in a row, in per cent."""
+    figure = new_figure(12.5, 0.5 + 3.85 * ((len(places) + 1) // 2))
+    for place, (key, part, words) in enumerate(places, 1):
+        axes = figure.add_subplot((len(places) + 1) // 2, 2, place)
+        dress(axes, TITLES[key], f"{words}, %")
+        ends = []
+        for i, (name, evaluation) in enumerate(evaluations.items()):
+            curve = evaluation.curve(part, key)
+            colour, dash = LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
+            if curve is not None:
+                steps = np.arange(1, len(curve) + 1)
+                axes.plot(steps, 100 * curve, dash, color=colour, linewidth=2, label=name)
+                ends.append((100 * float(curve[-1]), f"{100 * curve[-1]:.1f}", colour))
+        axes.set_ylim(*limits)
+        at_the_end(axes, ends)
+        if place > len(places) - 2:
+            axes.set_xlabel("steps after the mutation" if part in WORDS else "step", fontsize=13)
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    handles = {name: handle for pair in found for handle, name in zip(*pair, strict=True)}
+    if handles:
+        shown, names = list(handles.values()), list(handles)
+        figure.legend(shown, names, loc="outside upper left", ncols=3, frameon=False, fontsize=14)
+    save(figure, path)
+
+
+def has(evaluation: Evaluation, part: str) -> bool:
+    return evaluation.curve(part, "accuracy") is not None
+
+
+def line(evaluation: Evaluation, part: str) -> dict[str, Any]:
+    """What `figures.curves` draws: the steps before a mutation, and those of one kind after it."""
+    parts = ["before"] if part == "before" else ["before", part]
+    found: dict[str, Any] = {}
+    for key in CURVES:
+        of_parts = [evaluation.curve(each, key) for each in parts]
+        found[key] = np.concatenate([curve for curve in of_parts if curve is not None])
+    found["step"] = np.arange(1, len(found["accuracy"]) + 1)
+    return found | {"mutation": evaluation.steps if len(parts) > 1 else None}
