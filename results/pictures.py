@@ -17,7 +17,7 @@ from refca.figures import DASHES, LINES, at_the_end, curves, dress, loss_curve, 
 
 WORDS = {"carry": "states carried over", "restart": "restarted from zero"}
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
-CLOSE = (80, 100)  # per cent: where runs that were trained for long differ
+CLOSE = 80  # per cent, from which on runs that were trained for long differ
 
 Evaluations = Mapping[str, Evaluation]  # by the name that stands in the legend
 
@@ -52,7 +52,10 @@ def after_mutation(evaluations: Evaluations, path: Path) -> None:
 
 def beyond(evaluations: Evaluations, path: Path) -> None:
     """Accuracy and agreement from zero over all steps that were measured, from near."""
-    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, CLOSE)
+    found = [each.curve("before", key) for each in evaluations.values() for key in TITLES]
+    lowest = min(float(100 * curve[-1]) for curve in found if curve is not None)
+    limits = (min(CLOSE, lowest - lowest % 10), 100)
+    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, limits)
 
 
 def panels(
