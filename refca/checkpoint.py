@@ -165,17 +165,7 @@ def load_weights(name: Path | str) -> Weights:
 
     Raises Refused for a file that cannot be read, is damaged, holds another cell's weights or a NaN.
     """
-    path = Path(name)
-    if path.is_dir():
-        files = [path / f"{kind}.safetensors" for kind in ("checkpoint", "weights")]
-        path = next(filter(Path.is_file, files), files[0])
-    elif str(name) in shipped_names() and not path.exists():
-        path = Path(str(shipped() / f"{name}.safetensors"))
-    if not path.is_file():
-        known = f"; or one of {', '.join(shipped_names())}" if shipped_names() else ""
-        raise Refused(
-            f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
-        )
+    path = file_of(Path(name))
     experiment: Experiment | None = None
     done: int | None = None
     if path.suffix == ".npz":
@@ -193,13 +183,26 @@ def load_weights(name: Path | str) -> Weights:
                 experiment, done = make_experiment(said["experiment"]), int(said["done"])
         except (KeyError, TypeError, ValueError) as error:
             raise Refused(f"{path}: its settings cannot be used ({error!r})") from error
-    try:
-        check_weights(path, (experiment or DigitsExperiment()).cell, params)
-    except Refused as error:
-        if experiment is not None:
-            raise
-        raise Refused(f"{error}; a file that does not say its settings is taken for the article's") from error
+    remedy = "" if experiment else "; a file that does not say its settings is taken for the article's"
+    check_weights(path, (experiment or DigitsExperiment()).cell, params, remedy)
     return Weights({name: np.asarray(x, np.float32) for name, x in params.items()}, experiment, done)
+
+
+def file_of(path: Path) -> Path:
+    """The file of weights at a path, in a folder, or of this name in the package. Raises Refused for none."""
+    if path.is_dir():
+        there = [path / f"{kind}.safetensors" for kind in ("checkpoint", "weights")]
+        for file in filter(Path.is_file, there):
+            return file
+        raise Refused(f"{path} is no run directory: neither checkpoint nor weights.safetensors is in it")
+    if str(path) in shipped_names() and not path.exists():
+        return Path(str(shipped() / f"{path}.safetensors"))
+    if not path.is_file():
+        known = f"; or one of {', '.join(shipped_names())}" if shipped_names() else ""
+        raise Refused(
+            f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
+        )
+    return path
 
 
 def shipped_names() -> list[str]:
@@ -213,12 +216,13 @@ def shipped() -> Any:
     return files("refca") / "weights"
 
 
-def check_weights(path: Path, cell: Cell, params: Params) -> None:
-    """Raises Refused, naming the file, unless these are finite parameters of this cell."""
+def check_weights(path: Path, cell: Cell, params: Params, remedy: str = "") -> None:
+    """Raises Refused, naming the file, unless these are finite parameters of this cell; of another cell's
+    with a remedy."""
     try:
         check_params(cell, params)
     except Refused as error:
-        raise Refused(f"{path}: {error}") from error
+        raise Refused(f"{path}: {error}{remedy}") from error
     check_finite(path, params)
 
 

@@ -48,15 +48,8 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, progre
     """Do the next training step: unroll a batch of the pool, move the parameters, put the batch back."""
     cell, i, xp, pool = experiment.cell, progress.done, backend.xp, progress.kept
     assert isinstance(pool, Pool)
-    choices = choose(
-        experiment.regime,
-        experiment.batch,
-        experiment.pool,
-        len(digits),
-        seed=experiment.seed,
-        i=i,
-        renewal=experiment.renewal,
-    )
+    settings = (experiment.regime, experiment.renewal, experiment.batch, experiment.pool)
+    choices = choose(*settings, len(digits), experiment.seed, i)
     image, label = backend.asarray(digits.images(choices.digits)), digits.labels[choices.digits]
     batch = pool.take(cell, choices, image, label, xp)
     steps = unroll_length(experiment.unroll, experiment.unroll_most or experiment.unroll, experiment.seed, i)

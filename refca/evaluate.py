@@ -117,12 +117,12 @@ def run(flags: Namespace) -> int:
     pets = isinstance(weights.experiment, PetsExperiment)
     complete(flags, "photographs" if pets else "digits")
     out = Path(flags.out or default_out(flags.model))
-    mine = flags.model if flags.model.is_dir() else flags.model.parent
-    if (out / "checkpoint.safetensors").exists() and out.resolve() != mine.resolve():
+    taken = any((out / f"{kind}.safetensors").exists() for kind in ("checkpoint", "weights"))
+    if taken and out.resolve() != folder_of(flags.model).resolve():
         raise Refused(f"{out} holds another run, whose evaluation would be lost; give another --out")
     Streams(flags.seed)  # refuses a seed that is none
     if flags.compare:
-        evaluate_pets.compare([default_out(model) for model in (flags.model, *flags.compare)], out)
+        evaluate_pets.compare([measured(model) for model in (flags.model, *flags.compare)], out)
         return 0
     program = evaluate_pets if pets else evaluate_digits
     program.run(flags, weights, out)
@@ -143,10 +143,24 @@ def complete(flags: Namespace, kind: str) -> None:
 
 
 def default_out(model: Path) -> Path:
-    """The run that a model belongs to, known by its checkpoint, or a directory named after the model."""
-    folder = model if model.is_dir() else model.parent
-    of_run = model.exists() and (folder / "checkpoint.safetensors").exists()
-    return folder if of_run else Path("runs") / f"{model.stem}-evaluation"
+    """The run that a model belongs to, known by its checkpoint, or a directory named after the model.
+
+    A file that is called weights.safetensors goes by the name of its folder.
+    """
+    folder = folder_of(model)
+    if model.exists() and (folder / "checkpoint.safetensors").exists():
+        return folder
+    by_folder = model.is_dir() or model.name == "weights.safetensors"
+    return Path("runs") / f"{folder.resolve().name if by_folder else model.stem}-evaluation"
+
+
+def measured(model: Path) -> Path:
+    """Where a model's evaluation is: in its own folder, or where it is written by default."""
+    return model if (model / "evaluation.csv").exists() else default_out(model)
+
+
+def folder_of(model: Path) -> Path:
+    return model if model.is_dir() else model.parent
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from refca.checkpoint import Weights
 from refca.data import load
 from refca.evaluation import CURVES, Curves, evaluate, prefixes, slice_of, summary
 from refca.experiment import DIGITS, DigitsExperiment
-from refca.files import replacing
+from refca.files import replacing, write_text
 from refca.palette import get_palette
 from refca.programs import announce, choose_backend, describe_backend, memory_for, progress_bar, warm_up
 from refca.refused import Refused
 
 FILMED = 24
+AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
 
 
 def run(flags: Namespace, weights: Weights, out: Path) -> None:
@@ -67,10 +69,9 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     setting = {"model": str(flags.model), "dataset": dataset, "samples": samples, "mutation": flags.mutation}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": done}
-    with replacing(out / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(values | setting, indent=2) + "\n")
+    write_text(out / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
     write_csv(out / "evaluation.csv", curves)
-    draw(out, curves, flags.steps)
+    draw(out, curves)
     film(experiment, params, backend, digits, out, flags)
     print(table(values, curves, flags.steps))
     print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
@@ -90,18 +91,21 @@ def write_csv(path: Path, curves: dict[str, Curves]) -> None:
             writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
 
 
-def draw(out: Path, curves: dict[str, Curves], steps: int) -> None:
+def draw(out: Path, curves: Mapping[str, Curves]) -> None:
     """curves.png: the article's four panels, one line for each kind of mutation."""
     from refca.figures import curves as draw_curves
 
-    names = {"carry": "states carried over", "restart": "restarted from zero"}
-    lines: dict[str, Any] = {}
-    for part in [part for part in curves if part != "before"] or ["before"]:
-        parts = ["before"] if part == "before" else ["before", part]
-        line: dict[str, Any] = {key: np.concatenate([curves[p][key] for p in parts]) for key in CURVES}
-        line |= {"step": np.arange(1, len(line["accuracy"]) + 1)}
-        lines[names.get(part, part)] = line | {"mutation": steps if len(parts) > 1 else None}
-    draw_curves(next(iter(lines.values())) if len(lines) == 1 else lines, out / "curves.png")
+    lines = {words: line(curves, part) for part, words in AFTER.items() if part in curves}
+    alone = lines if len(lines) > 1 else next(iter([*lines.values(), line(curves, "before")]))
+    draw_curves(alone, out / "curves.png")
+
+
+def line(curves: Mapping[str, Curves], part: str) -> dict[str, Any]:
+    """What `figures.curves` draws: curves before a mutation, and after it where `part` is one of AFTER."""
+    parts = ["before"] if part == "before" else ["before", part]
+    found: dict[str, Any] = {key: np.concatenate([curves[each][key] for each in parts]) for key in CURVES}
+    found["step"] = np.arange(1, len(found["accuracy"]) + 1)
+    return found | {"mutation": len(curves["before"]["accuracy"]) if len(parts) > 1 else None}
 
 
 def film(

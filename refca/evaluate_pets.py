@@ -18,7 +18,7 @@ from refca.checkpoint import Weights
 from refca.curves_file import read_curves, write_curves
 from refca.data import CLASSES, Photographs, load
 from refca.experiment import PETS, PetsExperiment
-from refca.files import replacing
+from refca.files import write_text
 from refca.pets_evaluation import SLICE, WAYS, Curves, curves, iou_at, summary, unmeasured
 from refca.programs import announce, choose_backend, describe_backend, memory_for, progress_bar, warm_up
 from refca.refused import Refused
@@ -98,8 +98,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
 
 
 def write_values(out: Path, values: dict[str, Any]) -> None:
-    with replacing(out / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    write_text(out / "evaluation.json", json.dumps(values, indent=2) + "\n")
 
 
 def film(

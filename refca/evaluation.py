@@ -3,7 +3,7 @@
 Cells are counted where the backend has them: a device is waited for once in a slice of digits.
 
 Source: the article, experiment 1; `spec/programs.md`: batches of 1,000 test digits, 200 steps, a
-mutation to another test digit, 200 more; `spec/programs.md`.
+mutation to another test digit, 200 more.
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ class Shown(NamedTuple):
     image: Array  # (B, H, W, 1)
     labels: Array  # (B,)
     live: Array  # (B, H, W) boolean
-    live_cells: Array  # the numbers of live cells, of all B·H·W; that of one dead cell if none lives
-    row: Array  # (B, H, W): which of live_cells a live cell is
+    live_cells: (
+        Array  # of all B·H·W the numbers of those that live, or of one if none does: no rows, no index
+    )
+    row: Array  # (B, H, W): which of live_cells a live cell is; 0 for others, which are not counted
 
 
 def digits_of(cell: Cell, backend: Any, digits: Split, chosen: np.ndarray) -> Shown:

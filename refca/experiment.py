@@ -22,7 +22,7 @@ from refca.adam import SCHEDULES
 from refca.cell import NORMS, STRIDES, Cell, digits_cell, segmentation_cell
 from refca.data import NAMES
 from refca.loss import LOSSES
-from refca.pool import REGIMES
+from refca.pool import REGIMES, shares
 from refca.refused import Refused
 
 PETS = "pets"
@@ -119,7 +119,7 @@ class DigitsExperiment(Experiment):
     noise: float = setting(0.02, "standard deviation of the residual noise; 0: none")
     regime: str = setting("mutating", "how the digits of a batch start, see spec/pool.md", REGIMES)
     pool: int = setting(160, "digits whose states are kept between training steps")
-    renewal: int = setting(4, "of a batch one sample in so many starts anew, and one mutates")
+    renewal: int = setting(4, "one sample in so many starts anew, and as many mutate, see spec/pool.md")
     unroll_most: int = setting(0, "unroll is drawn anew from unroll to this, see spec/unroll.md; 0: is not")
     last: int = setting(1, "of an unroll, how many of its last steps count in the loss")
     schedule: str = setting("article", "how the learning rate falls, see spec/adam.md", SCHEDULES)
@@ -130,11 +130,9 @@ class DigitsExperiment(Experiment):
             raise Refused(f"unroll_most must be 0 or at least unroll, {self.unroll}, got {self.unroll_most}")
         if self.last > self.unroll:
             raise Refused(f"last must be at most unroll, {self.unroll}, got {self.last}")
-        if self.renewal < 2:
-            raise Refused(f"renewal must be at least 2, as two parts of a batch are new, got {self.renewal}")
-        if self.batch < self.renewal and self.regime != "naive":
+        if not any(shares(self.regime, self.renewal, self.batch)):
             raise Refused(
-                f"the regime {self.regime} needs a batch of at least {self.renewal}, got {self.batch}"
+                f"batch must be at least renewal, {self.renewal}, for {self.regime} digits, got {self.batch}"
             )
         if self.batch > self.pool:
             raise Refused(f"a batch of {self.batch} does not fit in a pool of {self.pool}")

@@ -33,3 +33,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a file of UTF-8 text, as `replacing` does. Raises OSError as the file system does."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")

@@ -2,8 +2,7 @@
 
 Every choice is a function of (seed, training step), so a resumed run makes the same ones.
 
-Source: the article, experiments 1 and 2, and its training notebook;
-`spec/pool.md`.
+Source: the article, experiments 1 and 2, and its training notebook; `spec/pool.md`.
 """
 
 from __future__ import annotations
@@ -44,23 +43,32 @@ class Choices:
     mutated: int
 
 
-def choose(regime: str, batch: int, pool: int, digits: int, seed: int, i: int, renewal: int = 4) -> Choices:
+def choose(regime: str, renewal: int, batch: int, pool: int, digits: int, seed: int, i: int) -> Choices:
     """The choices of training step i: `batch` of `pool` slots, none twice, and numbers below `digits`.
 
-    regime "naive" starts every sample anew; "mutating" one in `renewal` of them, and mutates as many;
-    "persistent" starts both of these anew. Raises Refused for another regime, a batch larger than the pool or
-    a renewal below 2.
+    Raises Refused as `shares` does, and for a batch larger than the pool.
+    """
+    fresh, mutated = shares(regime, renewal, batch)
+    if batch > pool:
+        raise Refused(f"a batch of {batch} does not fit in a pool of {pool}")
+    rng = generator(BATCH, seed, i)
+    return Choices(rng.permutation(pool)[:batch], rng.integers(0, digits, batch), fresh, mutated)
+
+
+def shares(regime: str, renewal: int, batch: int) -> tuple[int, int]:
+    """How many samples of a batch start anew, and how many mutate.
+
+    regime "naive" starts all anew; "mutating" one in `renewal` of them, and mutates as many; "persistent"
+    starts both of these anew. Raises Refused for another regime, an empty batch, or a renewal below 2.
     """
     if regime not in REGIMES:
         raise Refused(f'unknown regime "{regime}"; known are {", ".join(REGIMES)}')
-    if not 1 <= batch <= pool:
-        raise Refused(f"a batch has at least 1 sample and at most the pool's {pool}, got {batch}")
+    if batch < 1:
+        raise Refused(f"batch must be at least 1, got {batch}")
     if renewal < 2:
         raise Refused(f"renewal must be at least 2, as two parts of a batch are new, got {renewal}")
-    rng = generator(BATCH, seed, i)
     part = batch // renewal
-    fresh, mutated = {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}[regime]
-    return Choices(rng.permutation(pool)[:batch], rng.integers(0, digits, batch), fresh, mutated)
+    return {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}[regime]
 
 
 @dataclass

@@ -65,8 +65,8 @@ def add_model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model",
         type=Path,
-        help="a run directory, weights as .safetensors, .npz or the article's model.json, or the name of "
-        "weights that come with refca",
+        help="a run directory or another folder with a weights.safetensors, weights as .safetensors, .npz or "
+        "the article's model.json, or the name of weights that come with refca",
     )
 
 

@@ -25,7 +25,7 @@ from refca.disturbances import without_lower_half
 from refca.evaluate import default_out
 from refca.evaluation import slice_of
 from refca.experiment import DIGITS, DigitsExperiment, PetsExperiment
-from refca.files import replacing
+from refca.files import replacing, write_text
 from refca.mutate import mutate
 from refca.palette import PALETTES, Palette, get_palette, labels_said
 from refca.programs import (
@@ -35,6 +35,7 @@ from refca.programs import (
     choose_backend,
     describe_backend,
     exit_code,
+    memory_for,
     progress_bar,
     warm_up,
 )
@@ -110,9 +111,15 @@ def run(flags: Namespace) -> int:
     print(f"{dataset}, {min(flags.samples, len(digits)):,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
-    warm_up(backend, experiment.cell, min(slice_of(backend), flags.samples), digits.pixels.shape[-1])
+    at_once = min(slice_of(backend), flags.samples)
     palette = get_palette(flags.palette)
-    with progress_bar(0, unit="digit-steps") as bar:
+    fewer = "measure fewer --samples or --chimeras, or use another --backend"
+    with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
+        warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
+    with (
+        progress_bar(0, unit="digit-steps") as bar,
+        memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer),
+    ):
         of = automaton(experiment.cell, params, backend, flags.seed, bar.update)
         rows = measure_disturbances(of, digits, flags, out, palette)
         found: dict[str, Any] = {"disturbances": [each._asdict() for each in rows]}
@@ -121,7 +128,7 @@ def run(flags: Namespace) -> int:
     setting = {"model": str(flags.model), "dataset": dataset, "samples": min(flags.samples, len(digits))}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": done}
-    write(out / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
+    write_text(out / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
     print(table(rows, found["chimeras"], found["erased"]))
     print(f"see the pictures in {out}")
     return 0
@@ -274,11 +281,6 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nan(each) for each in value]
     return None if isinstance(value, float) and value != value else value
-
-
-def write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
 
 
 def table(rows: Sequence[Row], chimeras: dict[str, dict[str, Any]], erased: dict[str, float]) -> str:

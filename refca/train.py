@@ -20,7 +20,7 @@ from refca.experiment import (
     experiment_names,
     load_experiment,
 )
-from refca.files import replacing
+from refca.files import write_text
 from refca.metrics_file import EVERY, MetricsFile, read_metrics
 from refca.persistence import Colony
 from refca.programs import (
@@ -141,13 +141,12 @@ def train(flags: Namespace) -> int:
         samples = training.load_samples(experiment, flags.data)
         progress = training.begin(experiment, backend, samples)
     weights = sum(x.size for x in progress.params.values())
-    begun = f", of {experiment.start}" if experiment.start else ""
+    begun = f", begun with {experiment.start}" if experiment.start else ""
     print(
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} {experiment.learned} to "
         f"learn from; {weights:,} parameters{begun}; writing to {out}"
     )
-    with replacing(out / "settings.toml") as temporary:
-        temporary.write_text(experiment.toml())
+    write_text(out / "settings.toml", experiment.toml())
     what = f"{len(samples):,} {experiment.learned} and an unrolled batch of {experiment.batch}"
     try:
         half = max(1, experiment.batch // 2)

@@ -78,12 +78,8 @@ def begin_params(experiment: Experiment, backend: Any) -> Params:
     """
     if experiment.start:
         params = load_weights(experiment.start).params
-        try:
-            check_weights(Path(experiment.start), experiment.cell, params)
-        except Refused as error:
-            raise Refused(
-                f"{error}; start with weights of this experiment's cell, or with random ones"
-            ) from error
+        remedy = "; start with weights of this experiment's cell, or with random ones"
+        check_weights(Path(experiment.start), experiment.cell, params, remedy)
     else:
         params = init_params(experiment.cell, experiment.seed)
     return {name: backend.asarray(x) for name, x in params.items()}

@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import FOLDER, read_columns, read_evaluation, read_json
+from kept import FOLDER, MEASURING, flags_of, read_columns, read_evaluation, read_json
 
 from refca.checkpoint import load_weights, shipped_names
-from refca.experiment import Experiment, experiment_names, load_experiment
-from refca.files import replacing
+from refca.experiment import DigitsExperiment, Experiment, experiment_names, load_experiment
+from refca.files import replacing, write_text
 from refca.programs import exit_code
 from refca.refused import Refused
 
 ROWS = 1000  # of training that are kept
 COPIED = ("weights.safetensors", "digits.png")
 ROBUSTNESS = ("*.json", "*.csv", "*.png")
+MEASURED = ("evaluation.json", "long/evaluation.json", "robustness/robustness.json")
 PUBLISHED = "the article's published weights"
 
 
@@ -61,18 +62,23 @@ def keep(flags: Namespace) -> int:
         raise Refused(
             f"{run} has not been measured; do that first: python -m refca.evaluate {run} --mutation both"
         )
-    evaluation = read_evaluation(run)
+    read_evaluation(run)
     name = flags.name or run.resolve().name
     into: Path = flags.into / name
     settings = run / "settings.toml"
     experiment = load_experiment(settings) if settings.exists() else None
-    about = describe(flags, name, experiment, evaluation.values.get("training_steps"))
+    about = describe(flags, name, experiment)
+    for file in MEASURED:
+        if (run / file).exists():
+            check_measured(run / file, experiment, about["training_steps"])
 
     into.mkdir(parents=True, exist_ok=True)
     if experiment is not None:
-        write(into / "settings.toml", experiment.toml())
+        write_text(into / "settings.toml", experiment.toml())
         thin(run / "metrics.csv", into / "metrics.csv")
     keep_evaluation(run, into, name)
+    for part in ("long", "robustness"):  # of other weights, if the run has none
+        shutil.rmtree(into / part, ignore_errors=True)
     if (run / "long" / "evaluation.json").exists():
         read_evaluation(run / "long")
         keep_evaluation(run / "long", into / "long", name)
@@ -83,20 +89,32 @@ def keep(flags: Namespace) -> int:
             copy(path, into / "robustness" / path.name)
     if (into / "robustness" / "robustness.json").exists():
         rename_model(into / "robustness" / "robustness.json", name)
-    write(into / "run.json", json.dumps(about, indent=2) + "\n")
+    write_text(into / "run.json", json.dumps(about, indent=2) + "\n")
     print(f"kept in {into}; rebuild tables and figures with make results")
     return 0
 
 
-def describe(flags: Namespace, name: str, experiment: Experiment | None, done: int | None) -> dict[str, Any]:
+def check_measured(path: Path, experiment: Experiment | None, trained: int | None) -> None:
+    """Raises Refused unless a JSON file is of these weights, on their dataset and with their noise."""
+    values, of = read_json(path), experiment or DigitsExperiment()
+    assert isinstance(of, DigitsExperiment)
+    for name, mine in {"training_steps": trained, "dataset": of.dataset, "noise": of.noise}.items():
+        if values.get(name) != mine:
+            raise Refused(f"{path} has {name} {values.get(name)}, these weights {mine}; measure them again")
+
+
+def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict[str, Any]:
     """run.json: how a model came to be."""
-    measure = f"--mutation {read_json(flags.run / 'evaluation.json')['mutation']}"
+    values = read_json(flags.run / "evaluation.json")
+    measure = flags_of(values, MEASURING)
     if experiment is None:
-        if done is not None:
-            raise Refused(f"{flags.run} measured weights that refca trained; keep the run that they are of")
+        if Path(values["model"]).suffix != ".json":
+            raise Refused(
+                f"{flags.run} is neither of a run nor of the article's model.json; others are not kept"
+            )
         return {
             "trained": PUBLISHED,
-            "commands": [f"python -m refca.evaluate model.json --data DIR {measure} --out runs/{name}"],
+            "commands": [f"python -m refca.evaluate model.json --data DIR{measure} --out runs/{name}"],
             "training_steps": None,
             "seconds": None,
             "machine": None,
@@ -114,15 +132,13 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None, done: i
     if flags.file_times:
         seconds = weights.stat().st_mtime - (flags.run / "settings.toml").stat().st_mtime
     params, _, trained = load_weights(weights)
-    if done is not None and done != trained:
-        raise Refused(f"{flags.run} was measured after {done} training steps, its weights have {trained}")
     source = source_of(experiment)
     setting = f"--experiment {source or f'results/{name}/settings.toml'} --seed {experiment.seed}"
     return {
         "trained": source,
         "commands": [
             f"python -m refca.train {setting} --data DIR --out runs/{name}",
-            f"python -m refca.evaluate runs/{name} --data DIR {measure}",
+            f"python -m refca.evaluate runs/{name} --data DIR{measure}",
         ],
         "training_steps": trained,
         "seconds": None if seconds is None else round(seconds),
@@ -159,7 +175,7 @@ def keep_evaluation(source: Path, into: Path, name: str) -> None:
 
 
 def rename_model(path: Path, name: str) -> None:
-    write(path, json.dumps(read_json(path) | {"model": name}, indent=2) + "\n")
+    write_text(path, json.dumps(read_json(path) | {"model": name}, indent=2) + "\n")
 
 
 def thin(source: Path, into: Path) -> None:
@@ -188,11 +204,6 @@ def copy(source: Path, into: Path) -> None:
     if source.exists():
         with replacing(into) as temporary:
             shutil.copyfile(source, temporary)
-
-
-def write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -14,19 +14,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refca.evaluation import CURVES
+from refca.evaluate_digits import AFTER
+from refca.evaluation import CURVES, Curves
 from refca.experiment import DigitsExperiment, Experiment, load_experiment
 from refca.refused import Refused
 
 FOLDER = Path(__file__).parent
-PREFIXES = {"before": "", "carry": "after_mutation_", "restart": "after_restart_"}  # in evaluation.json
+MEASURING = {"mutation": "carry", "samples": 10_000, "steps": 200, "seed": 0}  # refca.evaluate, on MNIST
+ROBUSTNESS = {"samples": 1000, "steps": 200, "seed": 0}  # refca.robustness
 
 Columns = dict[str, np.ndarray]  # of an evaluation.csv, by name, (T,); NaN where a row has nothing
 
@@ -42,6 +44,19 @@ class Evaluation:
     def steps(self) -> int:
         """Before the mutation, and after it."""
         return int(self.values["steps"])
+
+    @property
+    def samples(self) -> int:
+        return int(self.values["samples"])
+
+    def curves(self) -> dict[str, Curves]:
+        """All curves of each part that was measured."""
+        found = {part: {key: self.curve(part, key) for key in CURVES} for part in ("before", *AFTER)}
+        return {
+            part: {key: curve for key, curve in curves.items() if curve is not None}
+            for part, curves in found.items()
+            if curves["accuracy"] is not None
+        }
 
     def curve(self, part: str, key: str) -> np.ndarray | None:
         """One of CURVES over the steps of "before", "carry" or "restart"; None if that was not measured."""
@@ -146,3 +161,10 @@ def columns_of(rows: list[list[str]]) -> Iterator[tuple[str, np.ndarray]]:
     head, *body = rows
     for name, *values in zip(head, *body, strict=True):
         yield name, np.array([float(value or "nan") for value in values])
+
+
+def flags_of(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The flags of a measurement, from its settings in a JSON file: those that are not the defaults."""
+    return "".join(
+        f" --{name} {values[name]}" for name, default in defaults.items() if values[name] != default
+    )

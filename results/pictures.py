@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from kept import Evaluation, Kept, read_columns
 
-from refca.evaluation import CURVES
+from refca.evaluate_digits import AFTER, draw, line
 from refca.figures import DASHES, LINES, at_the_end, curves, dress, loss_curve, new_figure, save
 
-WORDS = {"carry": "states carried over", "restart": "restarted from zero"}
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
 CLOSE = 80  # per cent, from which on runs that were trained for long differ
 
@@ -24,22 +22,21 @@ Evaluations = Mapping[str, Evaluation]  # by the name that stands in the legend
 
 def of_run(run: Kept) -> None:
     """curves.png of one run, of all kinds of mutation; loss.png; and curves.png of a long evaluation."""
-    measured = run.evaluation
-    parts = {WORDS[part]: line(measured, part) for part in WORDS if has(measured, part)}
-    alone = parts if len(parts) > 1 else next(iter([*parts.values(), line(measured, "before")]))
-    curves(alone, run.folder / "curves.png")
+    draw(run.folder, run.evaluation.curves())
     if (log := run.folder / "metrics.csv").exists():
         columns = read_columns(log)
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         loss_curve(rows, run.folder / "loss.png")
     if run.long is not None:
-        curves(line(run.long, "before"), run.folder / "long" / "curves.png")
+        draw(run.folder / "long", run.long.curves())
 
 
 def over_each_other(evaluations: Evaluations, path: Path) -> None:
     """The article's four panels, a line for each run: with states carried over, if that was measured."""
-    parts = {name: "carry" if has(each, "carry") else "before" for name, each in evaluations.items()}
-    curves({name: line(each, parts[name]) for name, each in evaluations.items()}, path)
+    measured = {name: each.curves() for name, each in evaluations.items()}
+    curves(
+        {name: line(each, "carry" if "carry" in each else "before") for name, each in measured.items()}, path
+    )
 
 
 def after_mutation(evaluations: Evaluations, path: Path) -> None:
@@ -47,7 +44,7 @@ def after_mutation(evaluations: Evaluations, path: Path) -> None:
 
     A model that was measured under one of the two alone is in that column alone.
     """
-    panels(path, [(key, part, WORDS[part]) for key in TITLES for part in WORDS], evaluations, (0, 102))
+    panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations, (0, 102))
 
 
 def beyond(evaluations: Evaluations, path: Path) -> None:
@@ -77,25 +74,10 @@ def panels(
         axes.set_ylim(*limits)
         at_the_end(axes, ends)
         if place > len(places) - 2:
-            axes.set_xlabel("steps after the mutation" if part in WORDS else "step", fontsize=13)
+            axes.set_xlabel("steps after the mutation" if part in AFTER else "step", fontsize=13)
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     handles = {name: handle for pair in found for handle, name in zip(*pair, strict=True)}
     if handles:
         shown, names = list(handles.values()), list(handles)
         figure.legend(shown, names, loc="outside upper left", ncols=3, frameon=False, fontsize=14)
     save(figure, path)
-
-
-def has(evaluation: Evaluation, part: str) -> bool:
-    return evaluation.curve(part, "accuracy") is not None
-
-
-def line(evaluation: Evaluation, part: str) -> dict[str, Any]:
-    """What `figures.curves` draws: the steps before a mutation, and those of one kind after it."""
-    parts = ["before"] if part == "before" else ["before", part]
-    found: dict[str, Any] = {}
-    for key in CURVES:
-        of_parts = [evaluation.curve(each, key) for each in parts]
-        found[key] = np.concatenate([curve for curve in of_parts if curve is not None])
-    found["step"] = np.arange(1, len(found["accuracy"]) + 1)
-    return found | {"mutation": evaluation.steps if len(parts) > 1 else None}

@@ -12,17 +12,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pictures
 import robust
-from kept import FOLDER, Evaluation, Kept, read_all
+from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
+from words import aligned, duration, percent, titled
 
 from refca.checkpoint import load_weights, shipped, shipped_names
+from refca.evaluate_digits import AFTER
 from refca.experiment import DigitsExperiment, Experiment
-from refca.files import replacing
+from refca.files import write_text
 from refca.programs import exit_code
 from refca.refused import Refused
+from refca.train import shown
 
 STEP, LATE = 200, 1000
 DEFAULT = "digits-l2-noise"  # the article's best, which recipes change
@@ -37,6 +39,7 @@ FIGURES = (
     "![After the mutation, states carried over beside restarted](after-mutation.png)",
 )
 BEYOND = "![Accuracy and agreement of L2 + noise and of each recipe, from near](beyond.png)"
+HELD = "![The same for those that were measured for longer](held.png)"
 AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
 article's [repository](https://github.com/distillpub/post--selforg-mnist). The weights of every other row are
@@ -52,10 +55,10 @@ def rebuild(folder: Path) -> int:
     runs = read_all(folder)
     if not runs:
         raise Refused(f"{folder} holds no run; keep one first: python results/keep.py RUN")
-    write(folder / "README.md", page(folder, runs))
+    write_text(folder / "README.md", page(folder, runs))
     above = folder.parent / "README.md"
     if above.exists() and BEGIN in (text := above.read_text("utf-8")):
-        write(above, between_marks(above, text, summary(runs)))
+        write_text(above, between_marks(above, text, summary(runs)))
     draw(folder, runs)
     print(f"rebuilt tables and figures in {folder}, of {len(runs)} run{'s' * (len(runs) != 1)}")
     return 0
@@ -64,7 +67,7 @@ def rebuild(folder: Path) -> int:
 def page(folder: Path, runs: Sequence[Kept]) -> str:
     """README.md: tables, figures, commands, and what notes.md says of differences."""
     notes = folder / "notes.md"
-    beyond, robustness = recipes(runs), robust.section(runs, titled, aligned)
+    beyond, robustness = recipes(runs), robust.section(runs)
     of_article = [tables(runs), *FIGURES] if any(map(faithful, runs)) else []
     sections = [
         "# Results\n\n"
@@ -72,6 +75,7 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
         "`python results/keep.py RUN` adds a run.",
         *of_article,
         f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",
+        HELD if any(run.long for run in compared(runs)) else "",
         f"## Robustness\n\n{robustness}" if robustness else "",
         f"## Every row again\n\n{AGAIN}\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
@@ -97,8 +101,8 @@ def tables(runs: Sequence[Kept]) -> str:
             first += [(f"… {titled(run)}", *cells(run.evaluation, "before")) for run in mine]
     after = [("steps counted from the mutation", *HEAD)]
     for run in filter(faithful, runs):
-        parts = [part for part in pictures.WORDS if run.evaluation.curve(part, "accuracy") is not None]
-        after += [(f"{titled(run)}, {pictures.WORDS[part]}", *cells(run.evaluation, part)) for part in parts]
+        parts = [part for part in AFTER if run.evaluation.curve(part, "accuracy") is not None]
+        after += [(f"{titled(run)}, {AFTER[part]}", *cells(run.evaluation, part)) for part in parts]
     return f"{aligned(first)}\n\nAfter each digit became another:\n\n{aligned(after)}"
 
 
@@ -150,16 +154,13 @@ def changes(run: Kept) -> str:
     return ", ".join(changed) or "nothing"
 
 
-def shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
 def steps_of(experiment: Experiment, done: int) -> str:
-    """Training steps, and those of the weights that a run began with."""
+    """Training steps, and those of the weights that a run began with. Raises Refused for unknown ones."""
     text = f"{done:,}"
     while experiment.start:
         _, before, done_before = load_weights(experiment.start)
-        assert before is not None
+        if before is None:
+            raise Refused(f"{experiment.start}, with which a run began, does not say how it was trained")
         text, experiment = f"{text} after {done_before:,}", before
     return text
 
@@ -171,12 +172,15 @@ def made(runs: Sequence[Kept]) -> str:
     for run in runs:
         steps, again = run.about["training_steps"], list(run.about["commands"])
         if run.long is not None:
-            longer = f"--steps {run.long.steps} --mutation {run.long.values['mutation']}"
-            again.append(f"{again[-1].split(' --mutation')[0]} {longer} --out runs/{run.name}/long")
+            measured = again[-1].split(" --data")[0]
+            flags = flags_of(run.long.values, MEASURING)
+            again.append(f"{measured} --data DIR{flags} --out runs/{run.name}/long")
         if (values := robust.found(run)) is not None:
-            again.append(f"{robustly(again[-1], run)} --samples {values['samples']}")
+            again.append(f"{robustly(again[-1], run)}{flags_of(values, ROBUSTNESS)}")
         machine = run.about["machine"] or "–"
-        counted = f"{run.evaluation.values['samples']:,}"
+        counted = " and ".join(
+            dict.fromkeys(f"{each.samples:,}" for each in (run.evaluation, run.long) if each)
+        )
         taken = duration(run.about["seconds"]) if steps else "–"
         trained = steps_of(run.experiment, steps) if run.experiment and steps else "–"
         rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, shipped_as(run)))
@@ -210,33 +214,10 @@ def model_of(run: Kept) -> str | None:
     return run.about["trained"] if run.about["trained"] in ARTICLE else None
 
 
-def titled(run: Kept) -> str:
-    """A run's name for a table."""
-    return "the article's published weights" if run.experiment is None else run.name
-
-
-def percent(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{100 * value:.1f}"
-
-
 def pair(evaluation: Evaluation, part: str, step: int) -> str:
     """Accuracy / agreement after this many steps; one dash if they were not measured."""
     both = [percent(evaluation.at(part, key, step)) for key in ("accuracy", "agreement")]
     return "–" if "–" in both else " / ".join(both)
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "not measured"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
-
-
-def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """A Markdown table whose first row is its head: its first columns, `words`, are words, others numbers."""
-    head, *body = rows
-    rule = ["---"] * words + ["---:"] * (len(head) - words)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
 
 
 def draw(folder: Path, runs: Sequence[Kept]) -> None:
@@ -244,8 +225,11 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
     if of_article := {titled(run): run.evaluation for run in runs if faithful(run)}:
         pictures.over_each_other(of_article, folder / "curves.png")
         pictures.after_mutation(of_article, folder / "after-mutation.png")
-    if others := {titled(run): run.long or run.evaluation for run in compared(runs)}:
-        pictures.beyond(others, folder / "beyond.png")
+    others = {titled(run): run for run in compared(runs)}
+    if others:
+        pictures.beyond({name: run.evaluation for name, run in others.items()}, folder / "beyond.png")
+    if long := {name: run.long for name, run in others.items() if run.long is not None}:
+        pictures.beyond(long, folder / "held.png")
     for run in runs:
         pictures.of_run(run)
         robust.draw(run)
@@ -257,11 +241,6 @@ def between_marks(path: Path, text: str, tables: str) -> str:
     if END not in after:
         raise Refused(f"{path} has a mark where tables begin and none where they end: {END}")
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after.partition(END)[2]}"
-
-
-def write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

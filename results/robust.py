@@ -5,12 +5,13 @@ Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from kept import Kept, read_columns, read_json
+from words import aligned, percent, titled
 
 from refca import robustness_figures
 from refca.robustness_evaluation import PARTS, Row
@@ -33,9 +34,9 @@ def found(run: Kept) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
-def section(runs: Sequence[Kept], name_of: Callable[[Kept], str], aligned: Callable[..., str]) -> str:
+def section(runs: Sequence[Kept]) -> str:
     """The tables of all runs, and the pictures of the last of them; empty if there is none."""
-    measured = {name_of(run): values for run in runs if (values := found(run)) is not None}
+    measured = {titled(run): values for run in runs if (values := found(run)) is not None}
     if not measured:
         return ""
     numbers = [pairs(values) for values in measured.values()]
@@ -49,7 +50,7 @@ def section(runs: Sequence[Kept], name_of: Callable[[Kept], str], aligned: Calla
     last = [run for run in runs if found(run) is not None][-1]
     folder = last.folder / "robustness"
     pictures = [
-        f"![{words}]({last.name}/robustness/{name}.png)\n\n*{words}: {name_of(last)}.*"
+        f"![{words}]({last.name}/robustness/{name}.png)\n\n*{words}: {titled(last)}.*"
         for name, words in PICTURES
         if (folder / f"{name}.png").exists()
     ]
@@ -76,10 +77,6 @@ def restlessness(values: dict[str, Any]) -> dict[str, str]:
         else f"{percent(of_kind['oscillating'])} / {of_kind['changes_per_100_steps']:.1f}"
         for kind, of_kind in values["chimeras"].items()
     }
-
-
-def percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def draw(run: Kept) -> None:

@@ -23,7 +23,7 @@ from refca.training import begin_params
 
 NEW = ("start", "renewal", "unroll_most", "last", "schedule")
 SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
-RECIPE = ["--unroll-most", "6", "--last", "2", "--schedule", "cosine"]
+RECIPE = ["--unroll-most", "6", "--last", "2", "--schedule", "cosine", "--renewal", "2"]
 
 
 class Asked:
@@ -31,9 +31,11 @@ class Asked:
 
     def __init__(self) -> None:
         self.weights: list[np.ndarray] = []
+        self.states: list[np.ndarray] = []
         self.randomness: list[Any] = []
 
     def loss_and_grads(self, *arguments: Any) -> Any:
+        self.states.append(arguments[4].copy())
         self.weights.append(arguments[6])
         self.randomness.append(arguments[7])
         return reference.loss_and_grads(*arguments)
@@ -45,7 +47,7 @@ class Asked:
 def asked_in(steps: int, **settings: Any) -> tuple[Asked, list[float]]:
     """What the first training steps ask of the backend, and the learning rates that they use."""
     experiment = DigitsExperiment(
-        dataset="optdigits", batch=4, pool=8, steps=100, seed=5, **{"unroll": 3, **settings}
+        dataset="optdigits", batch=4, steps=100, seed=5, **{"pool": 8, "unroll": 3, **settings}
     )
     backend, rates = Asked(), []
     digits = digits_training.load_samples(experiment, None)
@@ -83,6 +85,13 @@ def test_a_recipe_changes_lengths_weights_and_rates_and_no_randomness() -> None:
         assert (weights[-2:] == np.float32(1 / 8)).all()
         assert asked.randomness[i] == Streams(5).fold(i)
         assert rates[i] == learning_rate(1e-3, i, 100, "cosine")
+
+
+@pytest.mark.parametrize("renewal", [2, 4])
+def test_renewal_says_how_much_of_a_batch_begins_anew(renewal: int) -> None:
+    fresh = 4 // renewal
+    for state in asked_in(5, pool=4, renewal=renewal)[0].states[1:]:
+        assert [sample.any() for sample in state] == [False] * fresh + [True] * (4 - fresh)
 
 
 def test_a_recipe_stopped_and_resumed_is_the_same_run(

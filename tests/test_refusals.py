@@ -43,8 +43,11 @@ def params() -> dict[str, np.ndarray]:
         (["--regime", "chaotic"], 'unknown regime "chaotic"; known are naive, persistent, mutating'),
         (["--batch", "9", "--pool", "8"], "a batch of 9 does not fit in a pool of 8"),
         (["--batch", "0"], "batch must be at least 1, got 0"),
-        (["--batch", "3"], "the regime mutating needs a batch of at least 4, got 3"),
-        (["--batch", "7", "--renewal", "8"], "the regime mutating needs a batch of at least 8, got 7"),
+        (["--batch", "3"], "batch must be at least renewal, 4, for mutating digits, got 3"),
+        (
+            ["--batch", "7", "--renewal", "8"],
+            "batch must be at least renewal, 8, for mutating digits, got 7",
+        ),
         (["--renewal", "1"], "renewal must be at least 2, as two parts of a batch are new, got 1"),
         (["--backend", ""], 'unknown backend ""'),
         (
@@ -176,7 +179,7 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
         ({k: v.astype(np.int64) for k, v in params.items()}, "is int64; use float32 or float64"),
         (
             {**params, "update.bias": np.full(19, np.nan, np.float32)},
-            "update.bias holds a number that",
+            "update.bias holds a number that is not finite",
         ),
     ]
     for arrays, words in wrong:

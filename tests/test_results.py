@@ -40,7 +40,13 @@ def made(folder: Path, trained: str | None, steps: int = 200, both: bool = True,
     parts = {"before": 0.9, "carry": 0.8} | ({"restart": 0.7} if both else {})
     curves = {part: {key: np.linspace(0, top, steps) for key in CURVES} for part, top in parts.items()}
     write_csv(folder / "evaluation.csv", curves)
-    values = {"steps": steps, "mutation": "both" if both else "carry", "samples": 10_000}
+    values: dict[str, Any] = {
+        "steps": steps,
+        "mutation": "both" if both else "carry",
+        "samples": 10_000,
+        "seed": 0,
+    }
+    values |= {"model": "runs/made", "dataset": "mnist", "noise": 0.02, "training_steps": 7}
     (folder / "evaluation.json").write_text(json.dumps(values))
     described: dict[str, Any] = {
         "trained": trained,
@@ -76,13 +82,18 @@ def test_a_run_is_kept_without_paths_and_with_its_numbers(measured: Path, tmp_pa
     assert params.keys() == load_weights(measured).params.keys()
 
 
-def test_weights_alone_are_kept_too(tmp_path: Path) -> None:
-    weights, out = tmp_path / "weights.npz", tmp_path / "published"
-    np.savez(weights, **refca.init_params(refca.digits_cell(), 0))
-    few = ["--dataset", "optdigits", "--samples", "5", "--steps", "2", "--out", str(out)]
-    assert evaluate.main([str(weights), *few]) == 0
-    assert keep.main([str(out), "--into", str(tmp_path / "results")]) == 0
+def test_what_was_measured_of_the_articles_model_json_is_kept_too(tmp_path: Path) -> None:
+    out = made(tmp_path / "runs", None, steps=2, both=False, training_steps=None)
+    values = json.loads((out / "evaluation.json").read_text()) | {"model": "model.json", "samples": 5}
+    (out / "evaluation.json").write_text(json.dumps(values | {"training_steps": None}))
+    for folder in ("long", "robustness"):
+        (tmp_path / "results" / "published" / folder).mkdir(parents=True)
+    assert keep.main([str(out), "--into", str(tmp_path / "results"), "--name", "published"]) == 0
     run = read(tmp_path / "results" / "published")
+    assert {path.name for path in run.folder.iterdir()} == {"evaluation.csv", "evaluation.json", "run.json"}
+    assert run.about["commands"] == [
+        "python -m refca.evaluate model.json --data DIR --samples 5 --steps 2 --out runs/published"
+    ]
     assert run.experiment is None
     assert run.about["training_steps"] is None
     assert run.evaluation.curve("restart", "accuracy") is None
@@ -110,35 +121,40 @@ def test_the_time_of_a_run_is_measured_given_or_not_known(measured: Path, tmp_pa
     assert 0 <= seconds["measured"] < 600
 
 
-@pytest.mark.parametrize(
-    "what", ["not measured", "not trained", "other weights", "no run", "cut short", "own start", "alone"]
-)
+UNFIT = ["not measured", "not trained", "other weights", "other noise", "no run", "cut short"]
+
+
+@pytest.mark.parametrize("what", [*UNFIT, "own start", "alone", "published"])
 def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: str) -> None:
     run = made(tmp_path / "run", "digits-l2-noise")
     words = {
         "not measured": "has not been measured; do that first: python -m refca.evaluate",
         "not trained": "is not trained to its end: it has no weights.safetensors",
-        "other weights": "was measured after 7 training steps, its weights have 5",
+        "other weights": "run/evaluation.json has training_steps 7, these weights 5; measure them again",
+        "other noise": "long/evaluation.json has noise 0.5, these weights 0.02; measure them again",
         "no run": "has not been measured",
         "cut short": "is not of",
         "own start": "began with runs/mine, which others do not have; a run is kept that began with",
-        "alone": "measured weights that refca trained; keep the run that they are of",
+        "alone": "is neither of a run nor of the article's model.json; others are not kept",
+        "published": "run/evaluation.json has training_steps 7, these weights None",
     }
     if what == "not measured":
         (run / "evaluation.json").unlink()
-    elif what == "other weights":
+    elif what in ("other weights", "other noise"):
         params = refca.init_params(refca.digits_cell(), 0)
-        save_weights(run / "weights.safetensors", DigitsExperiment(), params, 5)
+        save_weights(run / "weights.safetensors", DigitsExperiment(), params, 5 if "weights" in what else 7)
         values = json.loads((run / "evaluation.json").read_text())
-        (run / "evaluation.json").write_text(json.dumps(values | {"training_steps": 7}))
+        (run / "long").mkdir()
+        (run / "long" / "evaluation.json").write_text(json.dumps(values | {"noise": 0.5}))
     elif what == "no run":
         run = tmp_path / "nothing"
     elif what == "own start":
         (run / "settings.toml").write_text(DigitsExperiment(start="runs/mine").toml())
-    elif what == "alone":
+    elif what in ("alone", "published"):
         (run / "settings.toml").unlink()
         values = json.loads((run / "evaluation.json").read_text())
-        (run / "evaluation.json").write_text(json.dumps(values | {"training_steps": 7}))
+        model = "model.json" if what == "published" else "runs/other"
+        (run / "evaluation.json").write_text(json.dumps(values | {"model": model}))
     elif what == "cut short":
         (run / "evaluation.csv").write_text((run / "evaluation.csv").read_text()[:3000].rsplit("\n", 1)[0])
     into = tmp_path / "results"
@@ -171,7 +187,8 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
 
 def test_figures_are_drawn_with_what_there_is(measured: Path, tmp_path: Path) -> None:
     assert keep.main([str(measured), "--into", str(tmp_path / "some")]) == 0
-    mine = {"short/curves.png", "short/loss.png", "short/digits.png", "short/long/curves.png", "beyond.png"}
+    mine = {"short/curves.png", "short/loss.png", "short/digits.png", "short/long/curves.png"}
+    mine |= {"beyond.png", "held.png"}
     assert drawn_in(tmp_path / "some") == mine  # no run of the article's models is here
     made(tmp_path / "some" / "other", "digits-l2", both=False)
     assert drawn_in(tmp_path / "some") == {"curves.png", "after-mutation.png", "other/curves.png", *mine}
@@ -224,7 +241,7 @@ def test_the_pages_here_are_those_that_rebuild_writes() -> None:
 
 
 def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path) -> None:
-    few = ["--samples", "3", "--steps", "2", "--chimeras", "2", "--dataset", "optdigits-28"]
+    few = ["--samples", "3", "--steps", "2", "--chimeras", "2"]
     assert robustness.main([str(measured), *few]) == 0
     assert keep.main([str(measured), "--into", str(tmp_path), "--name", "robust"]) == 0
     made(tmp_path / "other", None)
@@ -232,7 +249,7 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     assert rebuild.main(tmp_path) == 0
     page = (tmp_path / "README.md").read_text()
     assert "| accuracy / agreement at 2, per cent | robust, 3 digits |" in page
-    assert "| shift +14 | " in page
+    assert "| shift +4 | " in page
     assert "| drawn again | " in page
     assert "](robust/robustness/size.png)" in page
     assert (

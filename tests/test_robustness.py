@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,20 @@ def test_erased_cells_start_from_zero_when_they_are_drawn_again() -> None:
     curves = erase_and_redraw(of, images, np.array([1]), steps=3)
     np.testing.assert_array_equal(curves, np.ones((9, 2)))
     np.testing.assert_array_equal(erase_and_redraw(of, images, np.array([0]), steps=2)[:, 0], 0)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_digits_are_the_same_however_many_are_moved_at_a_time(size: int) -> None:
+    of = copying()
+    of = of._replace(cell=replace(of.cell, fire_rate=0.5))
+    few = of._replace(backend=SimpleNamespace(**vars(reference), sample_slice=size))
+    images, labels = np.concatenate([bar(width=width) for width in (2, 4, 6)]), np.array([1, 0, 1])
+    expected = row(of, "size", "1", images, labels, steps=1)
+    assert 0 < expected.accuracy < 1
+    assert row(few, "size", "1", images, labels, steps=1) == expected
+    np.testing.assert_array_equal(
+        erase_and_redraw(few, images, labels, steps=2), erase_and_redraw(of, images, labels, steps=2)
+    )
 
 
 def test_votes_are_shares_of_live_cells() -> None:

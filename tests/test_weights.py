@@ -49,21 +49,29 @@ def test_weights_are_measured_by_name(model: dict[str, np.ndarray]) -> None:
     assert (values["model"], values["training_steps"], values["noise"]) == ("small-model", 70, 0.0)
 
 
-def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(model: dict[str, np.ndarray]) -> None:
+def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(
+    model: dict[str, np.ndarray], capsys: Capture
+) -> None:
     save_weights(Path("kept/weights.safetensors"), DigitsExperiment(dataset="optdigits"), model, 9)
     Path("kept/evaluation.json").write_text("of before")
     Path("kept/settings.toml").write_text("")
     assert evaluate.main(["kept", "--samples", "3", "--steps", "2"]) == 0
+    found = Path("runs/kept-evaluation/evaluation.json")
+    assert json.loads(found.read_text())["training_steps"] == 9
+    assert evaluate.main(["kept/weights.safetensors", "--samples", "4", "--steps", "2"]) == 0
+    assert json.loads(found.read_text())["samples"] == 4
     assert Path("kept/evaluation.json").read_text() == "of before"
-    assert json.loads(Path("runs/kept-evaluation/evaluation.json").read_text())["training_steps"] == 9
-    assert evaluate.main(["kept/weights.safetensors", "--samples", "3", "--steps", "2"]) == 0
-    assert Path("kept/evaluation.json").read_text() == "of before"
+    flags = ["kept", "--samples", "3", "--steps", "2", "--out", "other"]
+    save_weights(Path("other/weights.safetensors"), DigitsExperiment(), model, 1)
+    assert "other holds another run" in sentence(capsys, lambda: evaluate.main(flags))
 
 
 def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> None:
     other = refca.init_params(refca.digits_cell(), 1)
     Path("small-model").mkdir()
-    with pytest.raises(Refused, match="checkpoint"):  # a folder, and no run is in it
+    with pytest.raises(
+        Refused, match="is no run directory: neither checkpoint"
+    ):  # a folder, and no run is in it
         refca.load_weights("small-model")
     save_weights(Path("small-model/weights.safetensors"), DigitsExperiment(), other, 1)
     assert refca.load_weights("small-model").done == 1

@@ -496,22 +496,24 @@ def writing_mutate(cell: Cell, state: Array, image: Array) -> Array:
     return state
 
 
-def quarter_choose(
-    regime: str, batch: int, pool_: int, digits: int, seed: int, i: int, renewal: int = 4
-) -> Choices:
+def quarter_choose(regime: str, renewal: int, *of: Any) -> Choices:
     """The article's shares, whatever the renewal."""
-    return choose(regime, batch, pool_, digits, seed, i)
+    return choose(regime, 4, *of)
 
 
-def replacing_choose(regime: str, batch: int, pool_: int, digits: int, seed: int, i: int) -> Choices:
+def replacing_choose(
+    regime: str, renewal: int, batch: int, pool_: int, digits: int, seed: int, i: int
+) -> Choices:
     """Slots drawn with replacement."""
-    choices = choose(regime, batch, pool_, digits, seed, i)
+    choices = choose(regime, renewal, batch, pool_, digits, seed, i)
     return replace(choices, slots=numpy.random.default_rng((seed, i)).integers(0, pool_, batch))
 
 
-def fixed_choose(regime: str, batch: int, pool_: int, digits: int, seed: int, i: int) -> Choices:
+def fixed_choose(
+    regime: str, renewal: int, batch: int, pool_: int, digits: int, seed: int, i: int
+) -> Choices:
     """The same choices at every training step."""
-    return choose(regime, batch, pool_, digits, seed, 0)
+    return choose(regime, renewal, batch, pool_, digits, seed, 0)
 
 
 def jointly_normalised(grads: dict) -> dict:

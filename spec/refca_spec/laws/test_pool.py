@@ -30,7 +30,7 @@ def test_pool_c1_slots_are_taken_once_and_digits_exist(
     regime: str, sizes: tuple[int, int, int], seed: int, i: int
 ) -> None:
     batch, pool, digits = sizes
-    choices = choose(regime, batch, pool, digits, seed, i)
+    choices = choose(regime, 4, batch, pool, digits, seed, i)
     assert choices.slots.shape == choices.digits.shape == (batch,)
     assert len(set(choices.slots.tolist())) == batch, f"a slot is taken twice: {choices}"
     assert set(choices.slots.tolist()) <= set(range(pool))
@@ -41,7 +41,7 @@ def test_pool_c1_slots_are_taken_once_and_digits_exist(
 @given(seed=st.integers(0, 2**64 - 1), i=st.integers(0, 10**6))
 def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: int, i: int) -> None:
     def chosen(seed: int, i: int) -> list[int]:
-        choices = choose("mutating", 16, 160, 60000, seed, i)
+        choices = choose("mutating", 4, 16, 160, 60000, seed, i)
         return [*choices.slots.tolist(), *choices.digits.tolist()]
 
     assert chosen(seed, i) == chosen(seed, i)
@@ -54,7 +54,7 @@ def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: in
 def test_pool_c3_each_regime_has_its_shares(batch: int, renewal: int) -> None:
     shares = {}
     for regime in REGIMES:
-        choices = choose(regime, batch, 20, 9, 0, 0, renewal)
+        choices = choose(regime, renewal, batch, 20, 9, 0, 0)
         shares[regime] = choices.fresh, choices.mutated
     part = batch // renewal
     assert shares == {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}
@@ -118,7 +118,7 @@ def test_pool_c6_a_batch_is_put_back_where_it_was_taken(case: Case) -> None:
 )
 def test_pool_c7_what_cannot_be_chosen_is_refused(regime: str, batch: int, renewal: int) -> None:
     with pytest.raises(ValueError, match=r"regime|batch|renewal"):
-        choose(regime, batch, 20, 9, 0, 0, renewal)
+        choose(regime, renewal, batch, 20, 9, 0, 0)
 
 
 def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, Choices]:
