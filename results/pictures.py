@@ -59,7 +59,7 @@ def panels(
     path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations, limits: tuple[float, float]
 ) -> None:
     """A PNG with a panel for each (curve, part, words), two in a row, in per cent."""
-    figure = new_figure(12.5, 0.5 + 3.85 * ((len(places) + 1) // 2))
+    figure = new_figure(12.5, 1.6 + 3.4 * ((len(places) + 1) // 2))
     for place, (key, part, words) in enumerate(places, 1):
         axes = figure.add_subplot((len(places) + 1) // 2, 2, place)
         dress(axes, TITLES[key], f"{words}, %")
