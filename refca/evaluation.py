@@ -109,9 +109,7 @@ class Shown(NamedTuple):
     image: Array  # (B, H, W, 1)
     labels: Array  # (B,)
     live: Array  # (B, H, W) boolean
-    live_cells: (
-        Array  # of all B·H·W the numbers of those that live, or of one if none does: no rows, no index
-    )
+    live_cells: Array  # the numbers of live cells, of all B·H·W; 0 if none lives, for `row` to refer to
     row: Array  # (B, H, W): which of live_cells a live cell is; 0 for others, which are not counted
 
 

@@ -80,7 +80,7 @@ def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
         ends = []
         for i, (name, run) in enumerate(runs.items()):
             values = factor * np.asarray(run[key], float)
-            colour, dash = LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
+            colour, dash = stroke(i)
             axes.plot(run["step"], values, dash, color=colour, linewidth=2, label=name)
             ends.append((values[-1], f"{values[-1]:.1f}" if factor == 100 else f"{values[-1]:#.3g}", colour))
         axes.set_ylim(*((0, 102) if factor == 100 else (0, None)))
@@ -184,6 +184,11 @@ def dress(axes: Axes, title: str, seen: str) -> None:
     axes.tick_params(labelsize=13, colors=GRAY, length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(GRAY)
+
+
+def stroke(i: int) -> tuple[str, str]:
+    """The colour and the dashes of line i of a figure."""
+    return LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
 
 
 def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> None:

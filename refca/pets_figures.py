@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refca.figures import DARK, DASHES, GRAY, LINES, at_the_end, dress, new_figure, save
+from refca.figures import DARK, GRAY, at_the_end, dress, new_figure, save, stroke
 from refca.pets_evaluation import IOUS, MAGNITUDES, WAYS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float],
             mark_changes(axes, [run[way] for run in runs.values()])
             ends = []
             for i, (name, run) in enumerate(runs.items()):
-                colour, dash = LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
+                colour, dash = stroke(i)
                 axes.plot(run[way]["step"], run[way][key], dash, color=colour, linewidth=2, label=name)
                 ends.append((float(run[way][key][-1]), f"{run[way][key][-1]:.2f}", colour))
             axes.set_ylim(0, top)

@@ -116,15 +116,12 @@ def run(flags: Namespace) -> int:
     fewer = "measure fewer --samples or --chimeras, or use another --backend"
     with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
         warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
-    with (
-        progress_bar(0, unit="digit-steps") as bar,
-        memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer),
-    ):
-        of = automaton(experiment.cell, params, backend, flags.seed, bar.update)
-        rows = measure_disturbances(of, digits, flags, out, palette)
-        found: dict[str, Any] = {"disturbances": [each._asdict() for each in rows]}
-        found["chimeras"] = measure_chimeras(of, digits, flags, out, palette)
-        found["erased"] = measure_erasing(of, digits, flags, out, palette)
+        with progress_bar(0, unit="digit-steps") as bar:
+            of = automaton(experiment.cell, params, backend, flags.seed, bar.update)
+            rows = measure_disturbances(of, digits, flags, out, palette)
+            found: dict[str, Any] = {"disturbances": [each._asdict() for each in rows]}
+            found["chimeras"] = measure_chimeras(of, digits, flags, out, palette)
+            found["erased"] = measure_erasing(of, digits, flags, out, palette)
     setting = {"model": str(flags.model), "dataset": dataset, "samples": min(flags.samples, len(digits))}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": done}

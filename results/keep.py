@@ -71,6 +71,9 @@ def keep(flags: Namespace) -> int:
     for file in MEASURED:
         if (run / file).exists():
             check_measured(run / file, experiment, about["training_steps"])
+    long = (run / "long" / "evaluation.json").exists()
+    if long:
+        read_evaluation(run / "long")
 
     into.mkdir(parents=True, exist_ok=True)
     if experiment is not None:
@@ -79,8 +82,7 @@ def keep(flags: Namespace) -> int:
     keep_evaluation(run, into, name)
     for part in ("long", "robustness"):  # of other weights, if the run has none
         shutil.rmtree(into / part, ignore_errors=True)
-    if (run / "long" / "evaluation.json").exists():
-        read_evaluation(run / "long")
+    if long:
         keep_evaluation(run / "long", into / "long", name)
     for file in COPIED:
         copy(run / file, into / file)

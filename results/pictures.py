@@ -12,7 +12,7 @@ import numpy as np
 from kept import Evaluation, Kept, read_columns
 
 from refca.evaluate_digits import AFTER, draw, line
-from refca.figures import DASHES, LINES, at_the_end, curves, dress, loss_curve, new_figure, save
+from refca.figures import at_the_end, curves, dress, loss_curve, new_figure, save, stroke
 
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
 CLOSE = 80  # per cent, from which on runs that were trained for long differ
@@ -66,7 +66,7 @@ def panels(
         ends = []
         for i, (name, evaluation) in enumerate(evaluations.items()):
             curve = evaluation.curve(part, key)
-            colour, dash = LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
+            colour, dash = stroke(i)
             if curve is not None:
                 steps = np.arange(1, len(curve) + 1)
                 axes.plot(steps, 100 * curve, dash, color=colour, linewidth=2, label=name)

@@ -171,12 +171,13 @@ def made(runs: Sequence[Kept]) -> str:
     lines = []
     for run in runs:
         steps, again = run.about["training_steps"], list(run.about["commands"])
+        model = "model.json" if run.experiment is None else f"runs/{run.name}"
         if run.long is not None:
-            measured = again[-1].split(" --data")[0]
-            flags = flags_of(run.long.values, MEASURING)
-            again.append(f"{measured} --data DIR{flags} --out runs/{run.name}/long")
+            flags = f"{flags_of(run.long.values, MEASURING)} --out runs/{run.name}/long"
+            again.append(f"python -m refca.evaluate {model} --data DIR{flags}")
         if (values := robust.found(run)) is not None:
-            again.append(f"{robustly(again[-1], run)}{flags_of(values, ROBUSTNESS)}")
+            flags = f" --out runs/{run.name}/robustness{flags_of(values, ROBUSTNESS)}"
+            again.append(f"python -m refca.robustness {model} --data DIR{flags}")
         machine = run.about["machine"] or "–"
         counted = " and ".join(
             dict.fromkeys(f"{each.samples:,}" for each in (run.evaluation, run.long) if each)
@@ -194,12 +195,6 @@ def shipped_as(run: Kept) -> str:
     mine = weights.read_bytes() if weights.exists() else None
     names = [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
     return ", ".join(f"`{name}`" for name in names) or "–"
-
-
-def robustly(measure: str, run: Kept) -> str:
-    """The line that measures robustness, from one that measures the model."""
-    model = measure.split(" --")[0].replace("refca.evaluate", "refca.robustness")
-    return f"{model} --data DIR --out runs/{run.name}/robustness"
 
 
 def faithful(run: Kept) -> bool:
