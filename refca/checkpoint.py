@@ -26,6 +26,8 @@ from refca.pool import Pool
 from refca.published import read_published
 from refca.refused import Refused
 
+CHECKPOINT_FILE, WEIGHTS_FILE = "checkpoint.safetensors", "weights.safetensors"  # in a run directory
+
 
 @dataclass
 class Progress:
@@ -191,10 +193,9 @@ def load_weights(name: Path | str) -> Weights:
 def file_of(path: Path) -> Path:
     """The file of weights at a path, in a folder, or of this name in the package. Raises Refused for none."""
     if path.is_dir():
-        there = [path / f"{kind}.safetensors" for kind in ("checkpoint", "weights")]
-        for file in filter(Path.is_file, there):
+        for file in filter(Path.is_file, (path / CHECKPOINT_FILE, path / WEIGHTS_FILE)):
             return file
-        raise Refused(f"{path} is no run directory: neither checkpoint nor weights.safetensors is in it")
+        raise Refused(f"{path} is no run directory: neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE} is in it")
     if str(path) in shipped_names() and not path.exists():
         return Path(str(shipped() / f"{path}.safetensors"))
     if not path.is_file():

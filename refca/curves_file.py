@@ -25,12 +25,11 @@ def write_curves(path: Path, measured: dict[str, Curves]) -> None:
                 writer.writerow([way, *("" if value != value else value for value in row)])
 
 
-def read_curves(path: Path) -> dict[str, Curves]:
-    """The curves of each of WAYS. Raises Refused for a file that is missing or holds something else."""
+def read_curves(path: Path, model: Path) -> dict[str, Curves]:
+    """The curves of each of WAYS, of this model. Raises Refused for a file that is missing or holds something
+    else."""
     if not path.is_file():
-        raise Refused(
-            f"{path} does not exist; measure that run first: python -m refca.evaluate {path.parent}"
-        )
+        raise Refused(f"{path} does not exist; measure that run first: python -m refca.evaluate {model}")
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from refca import evaluate_digits, evaluate_pets
-from refca.checkpoint import load_weights
+from refca.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_weights
 from refca.data import CLASSES, NAMES
 from refca.evaluation import MUTATIONS
 from refca.experiment import PetsExperiment
@@ -117,12 +117,12 @@ def run(flags: Namespace) -> int:
     pets = isinstance(weights.experiment, PetsExperiment)
     complete(flags, "photographs" if pets else "digits")
     out = Path(flags.out or default_out(flags.model))
-    taken = any((out / f"{kind}.safetensors").exists() for kind in ("checkpoint", "weights"))
+    taken = any((out / file).exists() for file in (CHECKPOINT_FILE, WEIGHTS_FILE))
     if taken and out.resolve() != folder_of(flags.model).resolve():
         raise Refused(f"{out} holds another run, whose evaluation would be lost; give another --out")
     Streams(flags.seed)  # refuses a seed that is none
     if flags.compare:
-        evaluate_pets.compare([measured(model) for model in (flags.model, *flags.compare)], out)
+        evaluate_pets.compare([(model, measured(model)) for model in (flags.model, *flags.compare)], out)
         return 0
     program = evaluate_pets if pets else evaluate_digits
     program.run(flags, weights, out)
@@ -148,9 +148,9 @@ def default_out(model: Path) -> Path:
     A file that is called weights.safetensors goes by the name of its folder.
     """
     folder = folder_of(model)
-    if model.exists() and (folder / "checkpoint.safetensors").exists():
+    if model.exists() and (folder / CHECKPOINT_FILE).exists():
         return folder
-    by_folder = model.is_dir() or model.name == "weights.safetensors"
+    by_folder = model.is_dir() or model.name == WEIGHTS_FILE
     return Path("runs") / f"{folder.resolve().name if by_folder else model.stem}-evaluation"
 
 

@@ -10,12 +10,12 @@ import json
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refca.checkpoint import Weights
-from refca.data import load
+from refca.data import Split, load
 from refca.evaluation import CURVES, Curves, evaluate, prefixes, slice_of, summary
 from refca.experiment import DIGITS, DigitsExperiment
 from refca.files import replacing, write_text
@@ -27,9 +27,20 @@ FILMED = 24
 AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
 
 
-def run(flags: Namespace, weights: Weights, out: Path) -> None:
-    """Measure, draw, and write everything into `out`."""
-    params, trained, done = weights
+class Measured(NamedTuple):
+    """What is measured: a model, on how many digits of a dataset, and by what."""
+
+    experiment: DigitsExperiment  # what it was trained with; of weights that do not say, the article's
+    digits: Split
+    samples: int
+    backend: Any
+    setting: dict[str, Any]  # this and more, as JSON files have it
+
+
+def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = None) -> Measured:
+    """What is asked for, announced; `samples` are the default, all digits if None. Raises Refused for what
+    cannot be measured."""
+    trained = weights.experiment
     experiment = trained if isinstance(trained, DigitsExperiment) else DigitsExperiment()
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
@@ -37,38 +48,42 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     if dataset not in DIGITS:
         raise Refused(f"weights of digits are measured on {', '.join(DIGITS)}, not on {dataset}")
     digits = load(dataset, flags.data).test
-    samples = len(digits) if flags.samples is None else flags.samples
-    if not 1 <= samples <= len(digits):
-        raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {samples}")
+    count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
+    if not 1 <= count <= len(digits):
+        raise Refused(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {count}")
     name, backend = choose_backend(flags.backend, flags.device)
-    announce(describe_backend(name, backend), flags.model, done, experiment.steps)
-    print(f"{dataset}, {samples:,} test digits; writing to {out}")
+    announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
+    print(f"{dataset}, {count:,} test digits; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
+    setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}
+    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
+    setting |= {"training_steps": weights.done}
+    return Measured(experiment, digits, count, backend, setting)
 
+
+def run(flags: Namespace, weights: Weights, out: Path) -> None:
+    """Measure, draw, and write everything into `out`."""
+    params = weights.params
+    experiment, digits, samples, backend, setting = begin(flags, weights, out)
     at_once = min(samples, slice_of(backend))
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
     with memory_for(f"{at_once} digits at a time", fewer):
         warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
-    with (
-        progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar,
-        memory_for(f"{at_once} digits at a time", fewer),
-    ):
-        curves = evaluate(
-            experiment.cell,
-            params,
-            backend,
-            digits,
-            samples=samples,
-            steps=flags.steps,
-            mutation=flags.mutation,
-            seed=flags.seed,
-            tick=bar.update,
-        )
+        with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
+            curves = evaluate(
+                experiment.cell,
+                params,
+                backend,
+                digits,
+                samples=samples,
+                steps=flags.steps,
+                mutation=flags.mutation,
+                seed=flags.seed,
+                tick=bar.update,
+            )
     values = summary(curves)
-    setting = {"model": str(flags.model), "dataset": dataset, "samples": samples, "mutation": flags.mutation}
-    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
-    setting |= {"training_steps": done}
+    setting |= {"mutation": flags.mutation}
     write_text(out / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
     write_csv(out / "evaluation.csv", curves)
     draw(out, curves)

@@ -60,25 +60,22 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
     with memory_for(f"{at_once} photographs of {size}×{size} at a time", fewer):
         warm_up(backend, cell, at_once, size, "ce" if flags.adversarial else None, label_map=True)
-    with (
-        progress_bar(moved, unit="photograph-steps") as bar,
-        memory_for(f"{at_once} photographs of {size}×{size} at a time", fewer),
-    ):
-        ious = iou_at(
-            cell, params, backend, photographs, samples=samples, at=at, seed=flags.seed, tick=bar.update
-        )
-        measured = curves(
-            cell,
-            params,
-            backend,
-            photographs,
-            samples=curve_samples,
-            steps=flags.steps,
-            every=flags.every,
-            shift=flags.shift,
-            seed=flags.seed,
-            tick=bar.update,
-        )
+        with progress_bar(moved, unit="photograph-steps") as bar:
+            ious = iou_at(
+                cell, params, backend, photographs, samples=samples, at=at, seed=flags.seed, tick=bar.update
+            )
+            measured = curves(
+                cell,
+                params,
+                backend,
+                photographs,
+                samples=curve_samples,
+                steps=flags.steps,
+                every=flags.every,
+                shift=flags.shift,
+                seed=flags.seed,
+                tick=bar.update,
+            )
     if sentence := unmeasured(at, ious, measured):
         print(f"refca: {sentence}", file=sys.stderr)
     values: dict[str, Any] = summary(at, ious)
@@ -151,9 +148,9 @@ def adversarial(
     return values
 
 
-def compare(measured: list[Path], out: Path) -> None:
-    """comparison.png and comparison-magnitudes.png of the runs in these directories."""
-    runs = {path.name: read_curves(path / "evaluation.csv") for path in measured}
+def compare(measured: list[tuple[Path, Path]], out: Path) -> None:
+    """comparison.png and comparison-magnitudes.png of these models, each with where its evaluation is."""
+    runs = {path.name: read_curves(path / "evaluation.csv", model) for model, path in measured}
     if len(runs) < len(measured):
         raise Refused("--compare names each run by its directory, and two of these have the same name")
     draw(runs, out, "comparison")

@@ -23,6 +23,7 @@ from refca.checkpoint import load_weights
 from refca.data import Split, load
 from refca.disturbances import without_lower_half
 from refca.evaluate import default_out
+from refca.evaluate_digits import begin
 from refca.evaluation import slice_of
 from refca.experiment import DIGITS, DigitsExperiment, PetsExperiment
 from refca.files import replacing, write_text
@@ -31,9 +32,6 @@ from refca.palette import PALETTES, Palette, get_palette, labels_said
 from refca.programs import (
     add_common_flags,
     add_model,
-    announce,
-    choose_backend,
-    describe_backend,
     exit_code,
     memory_for,
     progress_bar,
@@ -57,8 +55,10 @@ from refca.robustness_evaluation import (
 )
 from refca.step import alive
 
-SHOWN = 6  # digits in a picture
+SAMPLES = 1000  # digits, unless asked for others
+SHOWN = 6  # of them in a picture
 OTHERS = "optdigits-28"  # digits from another source
+LONGER = 3  # times as many steps for chimeras
 SHOWN_STEPS = (1, 5, 20, 100)  # of each part, while digits are erased
 EXAMPLES = """examples:
   python -m refca.robustness runs/digits-l2-noise-seed0 --data DIR    1,000 digits: some minutes
@@ -83,7 +83,7 @@ def parser() -> ArgumentParser:
     add_model(p)
     p.add_argument("--dataset", choices=DIGITS, help="default: the one trained on; mnist if not known")
     add_common_flags(p)
-    p.add_argument("--samples", metavar="N", type=int, default=1000, help="test digits; default: 1,000")
+    p.add_argument("--samples", metavar="N", type=int, help=f"test digits; default: {SAMPLES:,}, or all")
     p.add_argument("--steps", metavar="N", type=int, default=200, help="from zero; default: 200")
     p.add_argument("--chimeras", metavar="N", type=int, default=100, help="of each kind; default: 100")
     p.add_argument("--seed", metavar="N", type=int, default=0, help="of the randomness; default: 0")
@@ -93,58 +93,63 @@ def parser() -> ArgumentParser:
 
 
 def run(flags: Namespace) -> int:
-    params, trained, done = load_weights(flags.model)
-    if isinstance(trained, PetsExperiment):
+    weights = load_weights(flags.model)
+    if isinstance(weights.experiment, PetsExperiment):
         raise Refused(f"{flags.model} holds weights of photographs; robustness is measured on digits")
-    for name in ("samples", "steps", "chimeras"):
+    for name in ("steps", "chimeras"):
         if getattr(flags, name) < 1:
             raise Refused(f"--{name} must be at least 1, got {getattr(flags, name)}")
-    experiment = trained if isinstance(trained, DigitsExperiment) else DigitsExperiment()
-    if flags.noise is not None:
-        experiment = experiment.with_(noise=flags.noise)
     Streams(flags.seed)  # refuses a seed that is none
-    dataset = flags.dataset or experiment.dataset
-    digits = load(dataset, flags.data).test
-    name, backend = choose_backend(flags.backend, flags.device)
     out = Path(flags.out or default_out(flags.model) / "robustness")
-    announce(describe_backend(name, backend), flags.model, done, experiment.steps)
-    print(f"{dataset}, {min(flags.samples, len(digits)):,} test digits; writing to {out}")
-    out.mkdir(parents=True, exist_ok=True)
+    experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
+    some, others = first(digits, samples), from_elsewhere(experiment, samples)
 
-    at_once = min(slice_of(backend), flags.samples)
+    at_once = min(slice_of(backend), samples)
     palette = get_palette(flags.palette)
     fewer = "measure fewer --samples or --chimeras, or use another --backend"
     with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
         warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
-        with progress_bar(0, unit="digit-steps") as bar:
-            of = automaton(experiment.cell, params, backend, flags.seed, bar.update)
-            rows = measure_disturbances(of, digits, flags, out, palette)
+        with progress_bar(digit_steps(some, others, flags), unit="digit-steps") as bar:
+            of = automaton(experiment.cell, weights.params, backend, flags.seed, bar.update)
+            rows = measure_disturbances(of, some, others, flags.steps, out, palette)
             found: dict[str, Any] = {"disturbances": [each._asdict() for each in rows]}
             found["chimeras"] = measure_chimeras(of, digits, flags, out, palette)
-            found["erased"] = measure_erasing(of, digits, flags, out, palette)
-    setting = {"model": str(flags.model), "dataset": dataset, "samples": min(flags.samples, len(digits))}
-    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
-    setting |= {"training_steps": done}
+            found["erased"] = measure_erasing(of, some, flags.steps, out, palette)
+            bar.total = bar.n  # fewer chimeras may have been found than were asked for
     write_text(out / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
     print(table(rows, found["chimeras"], found["erased"]))
     print(f"see the pictures in {out}")
     return 0
 
 
+def from_elsewhere(experiment: DigitsExperiment, samples: int) -> Split | None:
+    """The first digits of a source that the cells did not learn from; None if they learned from it."""
+    if experiment.dataset.startswith("optdigits"):
+        return None
+    others = load(OTHERS)
+    return first(others.test if samples <= len(others.test) else everything(others), samples)
+
+
+def digit_steps(digits: Split, others: Split | None, flags: Namespace) -> int:
+    """Steps of a digit that are measured and drawn, if as many chimeras are found as are asked for."""
+    times = sum(1 for _ in disturbed(digits.images(slice(1)))) + len(PARTS)
+    moved = times * (len(digits) + min(SHOWN, len(digits)))
+    moved += 0 if others is None else len(others) + min(SHOWN, len(others))
+    return flags.steps * (moved + LONGER * (2 * len(PAIRS) + 1) * flags.chimeras)
+
+
 def measure_disturbances(
-    of: Automaton, digits: Split, flags: Namespace, out: Path, palette: Palette
+    of: Automaton, digits: Split, others: Split | None, steps: int, out: Path, palette: Palette
 ) -> list[Row]:
     """A row for each disturbance and for digits from elsewhere; size.png and the like of a few digits."""
-    images, labels = first_digits(digits, flags.samples)
     rows, columns = [], dict[str, dict[str, figures.Scene]]()
-    for kind, amount, changed in disturbed(images):
-        rows.append(row(of, kind, amount, changed, labels, flags.steps))
-        columns.setdefault(kind, {})[amount] = scene(of, changed[:SHOWN], flags.steps)
-    others = load(OTHERS)
-    elsewhere = others.test if flags.samples <= len(others.test) else everything(others)
-    images, labels = first_digits(elsewhere, flags.samples)
-    rows.append(row(of, "source", OTHERS, images, labels, flags.steps))
-    columns["source"] = over_time(of, [images[:SHOWN]], flags.steps)
+    for kind, amount, changed in disturbed(digits.images(slice(None))):
+        rows.append(row(of, kind, amount, changed, digits.labels, steps))
+        columns.setdefault(kind, {})[amount] = scene(of, changed[:SHOWN], steps)
+    if others is not None:
+        images = others.images(slice(None))
+        rows.append(row(of, "source", OTHERS, images, others.labels, steps))
+        columns["source"] = over_time(of, [images[:SHOWN]], steps)
 
     write_csv(out / "disturbances.csv", Row._fields, rows)
     figures.disturbances(out / "disturbances.png", rows)
@@ -157,8 +162,8 @@ def measure_chimeras(
     of: Automaton, digits: Split, flags: Namespace, out: Path, palette: Palette
 ) -> dict[str, dict[str, Any]]:
     """How cells of each kind of chimera keep changing their minds, and for comparison those of digits."""
-    images, labels = first_digits(digits, len(digits))
-    steps, found, rows = 3 * flags.steps, dict[str, dict[str, Any]](), []
+    images, labels = digits.images(slice(None)), digits.labels
+    steps, found, rows = LONGER * flags.steps, dict[str, dict[str, Any]](), []
     chosen: dict[str, tuple[Votes, int]] = {}
     for above, below in [pair for a, b in PAIRS for pair in ((a, b), (b, a))]:
         kind = f"{above} over {below}"
@@ -181,19 +186,19 @@ def measure_chimeras(
 
 
 def measure_erasing(
-    of: Automaton, digits: Split, flags: Namespace, out: Path, palette: Palette
+    of: Automaton, digits: Split, steps: int, out: Path, palette: Palette
 ) -> dict[str, float]:
     """Accuracy and agreement at the end of each part: whole, lower half erased, drawn again."""
-    images, labels = first_digits(digits, flags.samples)
-    curves = erase_and_redraw(of, images, labels, flags.steps)
+    images = digits.images(slice(None))
+    curves = erase_and_redraw(of, images, digits.labels, steps)
     rows = [(t + 1, *values) for t, values in enumerate(curves.tolist())]
     write_csv(out / "erased.csv", ("step", "accuracy", "agreement"), rows)
     figures.erased_curves(out / "erased-curves.png", curves)
     whole = images[:SHOWN]
-    columns = over_time(of, [whole, without_lower_half(whole), whole], flags.steps)
+    columns = over_time(of, [whole, without_lower_half(whole), whole], steps)
     shown = len(columns) // len(PARTS)
     figures.scenes(out / "erased.png", columns, palette, {shown: "erased", 2 * shown: "drawn again"})
-    ends = {part: curves[(i + 1) * flags.steps - 1] for i, part in enumerate(PARTS)}
+    ends = {part: curves[(i + 1) * steps - 1] for i, part in enumerate(PARTS)}
     found: dict[str, float] = {}
     for part, (accuracy, agreement) in ends.items():
         name = part.replace(" ", "_")
@@ -201,13 +206,13 @@ def measure_erasing(
     return found
 
 
-def first_digits(digits: Split, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of the first of them."""
-    return digits.images(slice(count)), digits.labels[:count]
+def first(digits: Split, count: int) -> Split:
+    """The first of them."""
+    return Split(digits.pixels[:count], digits.labels[:count], digits.white)
 
 
 def everything(dataset: Any) -> Split:
-    """The test digits of a dataset, and after them those to train on, which are as new to the cells."""
+    """The test digits of a dataset, and after them those to train on, new to cells that learned elsewhere."""
     test, train = dataset.test, dataset.train
     pixels = np.concatenate([test.pixels, train.pixels])
     return Split(pixels, np.concatenate([test.labels, train.labels]), test.white)

@@ -5,13 +5,21 @@ Source: the article, experiment 1; `spec/programs.md`.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from refca.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
+from refca.checkpoint import (
+    CHECKPOINT_FILE,
+    WEIGHTS_FILE,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
 from refca.experiment import (
     KINDS,
     Experiment,
@@ -131,7 +139,7 @@ def train(flags: Namespace) -> int:
             )
         if isinstance(progress.kept, Colony) and progress.kept.photo.max() >= len(samples):
             raise Refused(
-                f"{out / 'checkpoint.safetensors'}: its colony has photograph {progress.kept.photo.max()}, "
+                f"{out / CHECKPOINT_FILE}: its colony has photograph {progress.kept.photo.max()}, "
                 f"and there are {len(samples)}, counted from 0"
             )
     else:
@@ -151,33 +159,34 @@ def train(flags: Namespace) -> int:
     try:
         half = max(1, experiment.batch // 2)
         with memory_for(what, f"begin another run with --batch {half}, which needs about half as much"):
-            return run(experiment, backend, samples, progress, out, flags.checkpoint_every, flags.data)
+            return run(experiment, backend, samples, progress, out, flags)
     except OSError as error:
-        cause = f"{error.strerror or error}; once that is mended, go on with {again(out, flags.data)}"
+        then = f"go on with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
+        cause = f"{error.strerror or error}; once that is mended, {then}"
     except Diverged as error:
         cause = f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --rate elsewhere"
     raise Refused(cause)
 
 
-def again(out: Path, data: str | None) -> str:
+def again(out: Path, flags: Namespace) -> str:
     """The command that goes on with a run."""
-    return f"python -m refca.train --out {out} --resume{with_data(data)}"
+    return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
 
 
-def with_data(data: str | None) -> str:
-    """The flag of before, for a command that is to follow."""
-    return f" --data {data}" if data else ""
+def same(flags: Namespace) -> str:
+    """The flags of before that a command to follow needs: where the data is, and on what to compute."""
+    given = {name: getattr(flags, name) for name in ("data", "backend", "device")}
+    return "".join(f" --{name} {shlex.quote(str(x))}" for name, x in given.items() if x is not None)
 
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
     """The directory of a new run. Raises Refused if another run is in it."""
     source = Path(flags.experiment or DEFAULT).stem
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
-    for file in ("checkpoint.safetensors", "weights.safetensors"):
-        if (out / file).exists():
-            raise Refused(
-                f"{out} already holds a run; go on with it: {again(out, flags.data)}; or give another --out"
-            )
+    if (out / CHECKPOINT_FILE).exists():
+        raise Refused(f"{out} already holds a run; go on with it: {again(out, flags)}; or give another --out")
+    if (out / WEIGHTS_FILE).exists():
+        raise Refused(f"{out} holds weights, which would be lost; give another --out")
     return out
 
 
@@ -186,7 +195,7 @@ def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Pat
     if not flags.out:
         raise Refused("--resume needs --out, the directory of the run to go on with")
     out = Path(flags.out)
-    checkpoint = out / "checkpoint.safetensors"
+    checkpoint = out / CHECKPOINT_FILE
     if not checkpoint.exists():
         raise Refused(f"{out} holds no checkpoint to resume from; start the run without --resume")
     experiment, progress = load_checkpoint(checkpoint, backend.asarray)
@@ -207,8 +216,7 @@ def run(
     samples: Any,
     progress: Progress,
     out: Path,
-    checkpoint_every: int,
-    data: str | None,
+    flags: Namespace,
 ) -> int:
     """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
     training, samples, losses = training_of(experiment), samples.on(backend), Losses()
@@ -223,7 +231,7 @@ def run(
             losses.read()
             log.sync()
             try:
-                save_checkpoint(out / "checkpoint.safetensors", experiment, progress, backend.asnumpy)
+                save_checkpoint(out / CHECKPOINT_FILE, experiment, progress, backend.asnumpy)
             except Refused as error:
                 raise Diverged(error) from error
 
@@ -238,22 +246,22 @@ def run(
                 log.add(step=progress.done, loss=loss, **measured)
                 name = training.SHOWN
                 bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
-            if progress.done % checkpoint_every == 0:
+            if progress.done % flags.checkpoint_every == 0:
                 save()
             bar.update()
         save()
     if progress.done < experiment.steps:
         steps = "step" if progress.done == 1 else "steps"
-        print(f"stopped after {progress.done:,} {steps}; go on with {again(out, data)}", file=sys.stderr)
+        print(f"stopped after {progress.done:,} {steps}; go on with {again(out, flags)}", file=sys.stderr)
         return 130
     save_weights(
-        out / "weights.safetensors",
+        out / WEIGHTS_FILE,
         experiment,
         {name: backend.asnumpy(x) for name, x in progress.params.items()},
         progress.done,
     )
     see = f"see {out / 'loss.png'}, and " if draw_loss(out) else ""
-    print(f"done; {see}measure it: python -m refca.evaluate {out}{with_data(data)}")
+    print(f"done; {see}measure it: python -m refca.evaluate {shlex.quote(str(out))}{same(flags)}")
     return 0
 
 

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from kept import FOLDER, MEASURING, flags_of, read_columns, read_evaluation, read_json
 
-from refca.checkpoint import load_weights, shipped_names
+from refca.checkpoint import WEIGHTS_FILE, load_weights, shipped_names
 from refca.experiment import DigitsExperiment, Experiment, experiment_names, load_experiment
 from refca.files import replacing, write_text
 from refca.programs import exit_code
 from refca.refused import Refused
 
 ROWS = 1000  # of training that are kept
-COPIED = ("weights.safetensors", "digits.png")
+COPIED = (WEIGHTS_FILE, "digits.png")
 ROBUSTNESS = ("*.json", "*.csv", "*.png")
 MEASURED = ("evaluation.json", "long/evaluation.json", "robustness/robustness.json")
 PUBLISHED = "the article's published weights"
@@ -127,7 +127,7 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict
             f"{flags.run} began with {experiment.start}, which others do not have; a run is kept that began "
             f"with weights of its own or {known}"
         )
-    weights = flags.run / "weights.safetensors"
+    weights = flags.run / WEIGHTS_FILE
     if not weights.exists():
         raise Refused(f"{flags.run} is not trained to its end: it has no weights.safetensors")
     seconds = flags.seconds

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from refca.evaluate_digits import AFTER
-from refca.evaluation import CURVES, Curves
+from refca.evaluation import CURVES, Curves, prefixes
 from refca.experiment import DigitsExperiment, Experiment, load_experiment
 from refca.refused import Refused
 
 FOLDER = Path(__file__).parent
 MEASURING = {"mutation": "carry", "samples": 10_000, "steps": 200, "seed": 0}  # refca.evaluate, on MNIST
-ROBUSTNESS = {"samples": 1000, "steps": 200, "seed": 0}  # refca.robustness
+ROBUSTNESS = {"samples": 1000, "steps": 200, "seed": 0, "chimeras": 100}  # refca.robustness
 
 Columns = dict[str, np.ndarray]  # of an evaluation.csv, by name, (T,); NaN where a row has nothing
 
@@ -71,12 +71,10 @@ class Evaluation:
         return None if curve is None or step > len(curve) or step < 1 else float(curve[step - 1])
 
     def best(self, part: str, key: str) -> tuple[float, int] | None:
-        """A curve's highest value and the first step that has it; None if there is none."""
-        curve = self.curve(part, key)
-        if curve is None or not np.isfinite(curve).any():
-            return None
-        step = int(np.nanargmax(curve)) + 1
-        return float(curve[step - 1]), step
+        """A curve's highest value and the first step that has it, not rounded; None if there is none."""
+        prefix = prefixes(self.curves()).get(part)
+        top = None if prefix is None else self.values[f"{prefix}top_{key}"]
+        return None if top is None else (top, self.values[f"{prefix}top_{key}_step"])
 
     @property
     def both(self) -> bool:
@@ -125,7 +123,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     try:
         steps, mutation = int(values["steps"]), values["mutation"]
         rows = steps if mutation == "none" else 2 * steps
-        whole = all(len(columns[key]) == rows for key in ("step", *CURVES))
+        whole = "top_accuracy" in values and all(len(columns[key]) == rows for key in ("step", *CURVES))
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{folder} does not hold an evaluation of digits ({error!r})") from error
     if not whole:

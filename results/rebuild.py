@@ -18,7 +18,7 @@ import robust
 from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
 from words import aligned, duration, percent, titled
 
-from refca.checkpoint import load_weights, shipped, shipped_names
+from refca.checkpoint import WEIGHTS_FILE, load_weights, shipped, shipped_names
 from refca.evaluate_digits import AFTER
 from refca.experiment import DigitsExperiment, Experiment
 from refca.files import write_text
@@ -176,7 +176,8 @@ def made(runs: Sequence[Kept]) -> str:
             flags = f"{flags_of(run.long.values, MEASURING)} --out runs/{run.name}/long"
             again.append(f"python -m refca.evaluate {model} --data DIR{flags}")
         if (values := robust.found(run)) is not None:
-            flags = f" --out runs/{run.name}/robustness{flags_of(values, ROBUSTNESS)}"
+            asked = values | {"chimeras": values["chimeras"]["digits"]["count"]}
+            flags = f" --out runs/{run.name}/robustness{flags_of(asked, ROBUSTNESS)}"
             again.append(f"python -m refca.robustness {model} --data DIR{flags}")
         machine = run.about["machine"] or "–"
         counted = " and ".join(
@@ -191,7 +192,7 @@ def made(runs: Sequence[Kept]) -> str:
 
 def shipped_as(run: Kept) -> str:
     """The name under which these weights come with the package; a dash if they do not."""
-    weights = run.folder / "weights.safetensors"
+    weights = run.folder / WEIGHTS_FILE
     mine = weights.read_bytes() if weights.exists() else None
     names = [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
     return ", ".join(f"`{name}`" for name in names) or "–"

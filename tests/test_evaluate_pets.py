@@ -217,7 +217,7 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
     cell, params = copying_cell()
     found = curves(cell, params, reference, random_photographs(), samples=2, steps=3, every=1)
     write_curves(tmp_path / "evaluation.csv", found)
-    read = read_curves(tmp_path / "evaluation.csv")
+    read = read_curves(tmp_path / "evaluation.csv", tmp_path)
     for way, curve in found.items():
         for name in COLUMNS:
             np.testing.assert_array_equal(read[way][name], curve[name])
@@ -227,7 +227,7 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "evaluation.csv").write_text(text)
     with pytest.raises(Refused, match="does not hold curves of photographs"):
-        read_curves(tmp_path / "evaluation.csv")
+        read_curves(tmp_path / "evaluation.csv", tmp_path)
 
 
 # states that are not finite
@@ -397,7 +397,7 @@ def test_runs_that_have_been_measured_are_compared(
     runs = [trained(tmp_path / "first"), trained(tmp_path / "second", resettable=False)]
     given = [str(runs[0]), "--compare", str(runs[1].parent)]
     assert evaluate.main(given) == 2
-    assert "measure that run first: python -m refca.evaluate" in capsys.readouterr().err
+    assert f"measure that run first: python -m refca.evaluate {runs[0]}\n" in capsys.readouterr().err
     for weights in runs:
         assert evaluate.main([str(weights), *FEW, "--samples", "2"]) == 0
     before = (runs[0].parent / "evaluation.json").read_bytes()

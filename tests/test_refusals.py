@@ -146,6 +146,27 @@ def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) 
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_a_directory_with_weights_alone_is_left_alone(out: Path, capsys: Capture) -> None:
+    (out / "checkpoint.safetensors").unlink()
+    weights = (out / "weights.safetensors").read_bytes()
+    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    assert said == f"refca: {out} holds weights, which would be lost; give another --out"
+    assert (out / "weights.safetensors").read_bytes() == weights
+
+
+def test_a_disk_that_refuses_the_first_file_is_no_run_to_go_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "MetricsFile", full)
+        said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run")]))
+    assert "No space left on device; once that is mended, start it again" in said
+    assert train.main([*SHORT, "--out", str(tmp_path / "run")]) == 0
+
+
 def test_a_resumed_run_keeps_its_settings(out: Path, capsys: Capture) -> None:
     said = sentence(capsys, lambda: train.main(["--out", str(out), "--resume", "--steps", "99"]))
     assert "has steps 12, not 99; a resumed run keeps its settings" in said

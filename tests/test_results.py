@@ -18,7 +18,7 @@ import refca
 from refca import checkpoint, evaluate, robustness, train
 from refca.checkpoint import load_weights, save_weights
 from refca.evaluate_digits import write_csv
-from refca.evaluation import CURVES
+from refca.evaluation import CURVES, summary
 from refca.experiment import DigitsExperiment, load_experiment
 
 
@@ -40,7 +40,7 @@ def made(folder: Path, trained: str | None, steps: int = 200, both: bool = True,
     parts = {"before": 0.9, "carry": 0.8} | ({"restart": 0.7} if both else {})
     curves = {part: {key: np.linspace(0, top, steps) for key in CURVES} for part, top in parts.items()}
     write_csv(folder / "evaluation.csv", curves)
-    values: dict[str, Any] = {
+    values: dict[str, Any] = summary(curves) | {
         "steps": steps,
         "mutation": "both" if both else "carry",
         "samples": 10_000,
@@ -253,11 +253,22 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     assert "| drawn again | " in page
     assert "](robust/robustness/size.png)" in page
     assert (
-        "python -m refca.robustness runs/robust --data DIR --out runs/robust/robustness --samples 3" in page
+        "python -m refca.robustness runs/robust --data DIR --out runs/robust/robustness --samples 3 "
+        "--steps 2 --chimeras 2\n" in page
     )
     assert (tmp_path / "robust" / "robustness" / "disturbances.png").exists()
     kept = json.loads((tmp_path / "robust" / "robustness" / "robustness.json").read_text())
     assert kept["model"] == "robust"
+
+
+def test_the_step_of_the_best_value_is_the_one_before_curves_were_rounded(tmp_path: Path) -> None:
+    out = made(tmp_path / "run", "digits-l2-noise", steps=3)
+    values = json.loads((out / "evaluation.json").read_text())
+    assert read(out).evaluation.best("before", "accuracy") == (0.9, 3)
+    assert read(out).evaluation.best("restart", "agreement") == (0.7, 3)
+    values |= {"after_restart_top_agreement": 0.70000001, "after_restart_top_agreement_step": 2}
+    (out / "evaluation.json").write_text(json.dumps(values))
+    assert read(out).evaluation.best("restart", "agreement") == (0.70000001, 2)
 
 
 def test_a_run_whose_weights_come_with_the_package_says_so(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,15 @@ from refusals import Capture, sentence
 import refca
 from refca import reference, robustness
 from refca.cell import param_shapes
-from refca.checkpoint import save_weights
+from refca.checkpoint import load_weights, save_weights
+from refca.data import load
 from refca.disturbances import chimeras, placed, redrawn, resized, with_strokes, without_lower_half
 from refca.experiment import DigitsExperiment, PetsExperiment
+from refca.palette import get_palette
 from refca.refused import Refused
 from refca.robustness_evaluation import automaton, erase_and_redraw, restlessness, row, votes
+
+SMALL = ["--dataset", "optdigits-28"]
 
 
 def bar(height: int = 20, width: int = 4, size: int = 28) -> np.ndarray:
@@ -100,12 +105,22 @@ def test_a_row_counts_cells_and_digits_that_have_any() -> None:
     assert counted == ("size", "1", 2, 80.0, 0.5, 1.0)
 
 
+def hesitating() -> Any:
+    """An automaton whose cells say 0 after their first step, and 1 from the second on."""
+    cell = refca.Cell(1, 3, 2, 2, hidden_layers=0, fire_rate=1.0, alive_above=0.1)
+    params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
+    params["perceive.weight"][1, 1, 0] = 1
+    params["perceive.weight"][1, 1, 3, 0] = -1  # 1 - steps done, rectified
+    params["update.weight"][0, 1] = 1.5
+    params["update.weight"][1, 2] = 1  # counts steps
+    return automaton(cell, params, reference, 0, lambda done: None)
+
+
 def test_erased_cells_start_from_zero_when_they_are_drawn_again() -> None:
-    of = copying()
-    images = bar()
-    curves = erase_and_redraw(of, images, np.array([1]), steps=3)
-    np.testing.assert_array_equal(curves, np.ones((9, 2)))
-    np.testing.assert_array_equal(erase_and_redraw(of, images, np.array([0]), steps=2)[:, 0], 0)
+    whole, erased, again = erase_and_redraw(hesitating(), bar(), np.array([1]), steps=3).reshape(3, 3, 2)
+    np.testing.assert_array_equal(whole, [[0, 1], [1, 1], [1, 1]])
+    np.testing.assert_array_equal(erased, np.ones((3, 2)))  # the upper half goes on
+    np.testing.assert_array_equal(again, [[0.5, 0], [1, 1], [1, 1]])
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -145,14 +160,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "new.safetensors"
     params = refca.init_params(refca.digits_cell(), 0)
     params["update.weight"] += np.random.default_rng(0).normal(0, 0.01, (80, 19)).astype(np.float32)
-    save_weights(path, DigitsExperiment(dataset="optdigits-28"), params, 12)
+    save_weights(path, DigitsExperiment(), params, 12)
     return path
 
 
 def test_the_program_writes_numbers_and_pictures_twice_the_same(
     weights: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    few = ["--samples", "7", "--steps", "2", "--chimeras", "2"]
+    few = [*SMALL, "--samples", "7", "--steps", "2", "--chimeras", "2"]
     for out in (tmp_path / "a", tmp_path / "b"):
         assert robustness.main([str(weights), *few, "--out", str(out)]) == 0
     contents = [
@@ -176,10 +191,46 @@ def test_the_program_writes_numbers_and_pictures_twice_the_same(
     assert "shift +14" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flag", ["--samples", "--steps", "--chimeras"])
-def test_the_program_refuses_less_than_one(weights: Path, capsys: Capture, flag: str) -> None:
-    said = sentence(capsys, lambda: robustness.main([str(weights), flag, "0"]))
-    assert f"{flag} must be at least 1, got 0" in said
+def test_digits_from_another_source_are_not_those_that_were_learned(tmp_path: Path) -> None:
+    params = refca.init_params(refca.digits_cell(), 0)
+    save_weights(tmp_path / "w.safetensors", DigitsExperiment(dataset="optdigits"), params, 1)
+    few = ["--samples", "3", "--steps", "1", "--chimeras", "1", "--out", str(tmp_path / "out")]
+    assert robustness.main([str(tmp_path / "w.safetensors"), *few]) == 0
+    rows = (tmp_path / "out" / "disturbances.csv").read_text()
+    assert "shift" in rows
+    assert "source" not in rows
+    assert not (tmp_path / "out" / "source.png").exists()
+
+
+def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) -> None:
+    done, flags = 0, Namespace(steps=2, chimeras=1)
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+
+    digits = robustness.first(load("optdigits-28").test, 120)
+    of = automaton(refca.digits_cell(), load_weights(weights).params, reference, 0, tick)
+    given = (tmp_path, get_palette("article"))
+    few = robustness.first(digits, 7)
+    robustness.measure_disturbances(of, few, few, flags.steps, *given)
+    robustness.measure_chimeras(of, digits, flags, *given)
+    robustness.measure_erasing(of, few, flags.steps, *given)
+    assert robustness.digit_steps(few, few, flags) == done
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        (["--samples", "0"], "--samples goes from 1 to 297, the test digits of optdigits-28; got 0"),
+        (["--samples", "298"], "--samples goes from 1 to 297, the test digits of optdigits-28; got 298"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--chimeras", "0"], "--chimeras must be at least 1, got 0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_the_program_refuses(weights: Path, capsys: Capture, flag: list[str], words: str) -> None:
+    assert words in sentence(capsys, lambda: robustness.main([str(weights), *SMALL, *flag]))
 
 
 def test_the_program_refuses_weights_of_photographs(tmp_path: Path, capsys: Capture) -> None:

@@ -121,6 +121,21 @@ def test_a_run_ended_by_a_signal_goes_on_as_if_it_had_not_been(
     assert_equal(out, whole)
 
 
+def test_the_commands_to_follow_keep_data_and_backend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a run"
+    given = ["--backend", "reference", "--data", "my data"]
+    few = ["--experiment", "demo", "--steps", "1", "--batch", "4", "--pool", "8", "--unroll", "1"]
+    assert train.main([*few, "--out", str(out), *given]) == 0
+    assert capsys.readouterr().out.endswith(
+        f"measure it: python -m refca.evaluate '{out}' --data 'my data' --backend reference\n"
+    )
+    assert train.main([*few, "--out", str(out), *given]) == 2
+    again = f"python -m refca.train --out '{out}' --resume --data 'my data' --backend reference; or"
+    assert again in capsys.readouterr().err
+
+
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(whole: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert train.main(["--out", str(whole), "--resume"]) == 0
