@@ -46,6 +46,7 @@ from refca.robustness_evaluation import (
     Row,
     Votes,
     automaton,
+    changes_of_mind,
     disturbed,
     erase_and_redraw,
     mixed,
@@ -243,9 +244,9 @@ def over_time(of: Automaton, parts: Sequence[np.ndarray], steps: int) -> dict[st
 
 
 def most_restless(shares: np.ndarray) -> int:
-    """The digit whose cells' leading label changes most often in the second half of the steps."""
-    leading = shares[len(shares) // 2 :].argmax(axis=-1)
-    return int((leading[1:] != leading[:-1]).sum(axis=0).argmax())
+    """The digit whose leading label changes most often; of several, the one with most that cells say anew."""
+    moved = abs(np.diff(shares[len(shares) // 2 :], axis=0)).sum(axis=(0, 2))
+    return int(np.lexsort((moved, changes_of_mind(shares)))[-1])
 
 
 def said_at_last(of_kind: Votes) -> dict[str, float]:

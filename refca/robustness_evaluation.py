@@ -26,6 +26,7 @@ STROKES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # pixels wider
 SHIFTS = (-14, -7, 0, 7, 14)  # pixels to the right and down, from the middle of a grid twice as large
 PAIRS = ((3, 5), (8, 9), (6, 9))  # digits of which chimeras are put together
 CANDIDATES = 4  # digits looked at for each chimera
+LEAD = 0.1  # of the cells, by which a label has to be ahead to take the lead
 PARTS = ("whole", "erased", "drawn again")
 
 Tick = Callable[[int], object]
@@ -181,10 +182,26 @@ def restlessness(shares: np.ndarray) -> dict[str, float]:
     """
     nan = float("nan")
     T, N, _ = shares.shape
-    leading = shares[T // 2 :].argmax(axis=-1)  # (T / 2, N)
-    changes = (leading[1:] != leading[:-1]).sum(axis=0)
+    changes = changes_of_mind(shares)
     return {
         "oscillating": float((changes > 0).mean()) if N else nan,
-        "changes_per_100_steps": float(100 * changes.mean() / max(len(leading) - 1, 1)) if N else nan,
+        "changes_per_100_steps": float(100 * changes.mean() / max(T - T // 2 - 1, 1)) if N else nan,
         "agreeing": float((shares[-1].max(axis=-1) == 1).mean()) if N else nan,
     }
+
+
+def changes_of_mind(shares: np.ndarray) -> np.ndarray:
+    """How often the leading label changes in the second half of the steps, of shares (T, N, L): (N,).
+
+    A label leads until another is said by LEAD more of the cells: in two parts of about one size, a few
+    cells at their border would change it otherwise.
+    """
+    half = shares[len(shares) // 2 :]
+    leading = half[0].argmax(axis=-1)
+    changes = np.zeros(len(leading), int)
+    for now in half[1:]:
+        ahead = now.max(axis=-1) - np.take_along_axis(now, leading[:, None], axis=-1)[:, 0]
+        changed = ahead >= LEAD
+        changes += changed
+        leading = np.where(changed, now.argmax(axis=-1), leading)
+    return changes

@@ -144,14 +144,18 @@ def test_votes_are_shares_of_live_cells() -> None:
 
 
 def test_restlessness_counts_changes_of_the_leading_label_in_the_second_half() -> None:
-    still, restless = np.zeros((8, 3)), np.zeros((8, 3))
+    still, restless, split = np.zeros((8, 3)), np.zeros((8, 3)), np.zeros((8, 3))
     still[:, 2] = 1
     restless[:, 0] = 0.6
     restless[5::2, 0], restless[5::2, 1] = 0.4, 0.6  # after steps 6 and 8
-    found = restlessness(np.stack([still, restless], axis=1))
-    assert found["oscillating"] == 0.5
-    assert found["changes_per_100_steps"] == pytest.approx(100 * (3 / 2) / 3)
-    assert found["agreeing"] == 0.5
+    split[::2], split[1::2] = [0.48, 0.52, 0], [0.52, 0.48, 0]  # leads change, and none is a tenth ahead
+    found = restlessness(np.stack([still, restless, split], axis=1))
+    assert found["oscillating"] == 1 / 3
+    assert found["changes_per_100_steps"] == pytest.approx(100 * (3 / 3) / 3)
+    assert found["agreeing"] == 1 / 3
+    first = np.array([1, 1, 1, 1, 0.52, 0.5, 0.47, 0.44])
+    drifting = np.stack([first, 1 - first], axis=-1)[:, None]
+    assert restlessness(drifting)["changes_per_100_steps"] == pytest.approx(100 * 1 / 3)
     assert np.isnan(restlessness(np.zeros((8, 0, 3)))["oscillating"])
 
 
