@@ -65,7 +65,8 @@ def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
 
     `evaluation` has arrays of one length (T,): "step", "accuracy" and "agreement" in [0, 1],
     "state_magnitude", "update_magnitude" (NaN where there is none), and "mutation", the step after which the
-    digits change, or None. Or it is a mapping from names to such evaluations, drawn over each other.
+    digits change, or None. Or it is a mapping from names to such evaluations, drawn over each other,
+    magnitudes that end more than ten times apart on a logarithmic scale.
     Raises Refused for no evaluation, arrays that are missing or of another length; OSError from the disk.
     """
     runs = {"": evaluation} if "step" in evaluation else dict(evaluation)
@@ -83,7 +84,11 @@ def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
             colour, dash = stroke(i)
             axes.plot(run["step"], values, dash, color=colour, linewidth=2, label=name)
             ends.append((values[-1], f"{values[-1]:.1f}" if factor == 100 else f"{values[-1]:#.3g}", colour))
-        axes.set_ylim(*((0, 102) if factor == 100 else (0, None)))
+        last = [abs(value) for value, _, _ in ends if value]
+        if factor == 1 and last and max(last) > 10 * min(last):
+            log_ticks(axes)
+        else:
+            axes.set_ylim(*((0, 102) if factor == 100 else (0, None)))
         mark_mutations(axes, [run.get("mutation") for run in runs.values()], words=place == 1)
         at_the_end(axes, ends)
         if place > 2:

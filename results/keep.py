@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from kept import FOLDER, MEASURING, flags_of, read_columns, read_evaluation, read_json
+from words import PUBLISHED
 
 from refca.checkpoint import WEIGHTS_FILE, load_weights, shipped_names
 from refca.experiment import DigitsExperiment, Experiment, experiment_names, load_experiment
@@ -31,7 +32,6 @@ ROWS = 1000  # of training that are kept
 COPIED = (WEIGHTS_FILE, "digits.png")
 ROBUSTNESS = ("*.json", "*.csv", "*.png")
 MEASURED = ("evaluation.json", "long/evaluation.json", "robustness/robustness.json")
-PUBLISHED = "the article's published weights"
 
 
 def main(arguments: list[str] | None = None) -> int:

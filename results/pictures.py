@@ -5,17 +5,17 @@ Source: the article's figures of experiments 1 and 2; `spec/programs.md`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from kept import Evaluation, Kept, read_columns
+from words import PUBLISHED
 
 from refca.evaluate_digits import AFTER, draw, line
-from refca.figures import at_the_end, curves, dress, loss_curve, new_figure, save, stroke
+from refca.figures import GRAY, at_the_end, curves, dress, loss_curve, new_figure, save, stroke
 
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
-CLOSE = 80  # per cent, from which on runs that were trained for long differ
 
 Evaluations = Mapping[str, Evaluation]  # by the name that stands in the legend
 
@@ -44,34 +44,32 @@ def after_mutation(evaluations: Evaluations, path: Path) -> None:
 
     A model that was measured under one of the two alone is in that column alone.
     """
-    panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations, (0, 102))
+    panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations)
 
 
 def beyond(evaluations: Evaluations, path: Path) -> None:
     """Accuracy and agreement from zero over all steps that were measured, from near."""
-    found = [each.curve("before", key) for each in evaluations.values() for key in TITLES]
-    lowest = min(float(100 * curve[-1]) for curve in found if curve is not None)
-    limits = (min(CLOSE, lowest - lowest % 10), 100)
-    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, limits)
+    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations)
 
 
-def panels(
-    path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations, limits: tuple[float, float]
-) -> None:
-    """A PNG with a panel for each (curve, part, words), two in a row, in per cent."""
+def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations) -> None:
+    """A PNG with a panel for each (curve, part, words), two in a row, in per cent; from near."""
+    strokes = strokes_of(evaluations)
+    parts = {part for _, part, _ in places}
+    near = {key: limits(evaluations, key, parts) for key, _, _ in places}
     figure = new_figure(12.5, 1.6 + 3.4 * ((len(places) + 1) // 2))
     for place, (key, part, words) in enumerate(places, 1):
         axes = figure.add_subplot((len(places) + 1) // 2, 2, place)
         dress(axes, TITLES[key], f"{words}, %")
         ends = []
-        for i, (name, evaluation) in enumerate(evaluations.items()):
+        for name, evaluation in evaluations.items():
             curve = evaluation.curve(part, key)
-            colour, dash = stroke(i)
+            colour, dash = strokes[name]
             if curve is not None:
                 steps = np.arange(1, len(curve) + 1)
                 axes.plot(steps, 100 * curve, dash, color=colour, linewidth=2, label=name)
                 ends.append((100 * float(curve[-1]), f"{100 * curve[-1]:.1f}", colour))
-        axes.set_ylim(*limits)
+        axes.set_ylim(*near[key])
         at_the_end(axes, ends)
         if place > len(places) - 2:
             axes.set_xlabel("steps after the mutation" if part in AFTER else "step", fontsize=13)
@@ -81,3 +79,17 @@ def panels(
         shown, names = list(handles.values()), list(handles)
         figure.legend(shown, names, loc="outside upper left", ncols=3, frameon=False, fontsize=14)
     save(figure, path)
+
+
+def strokes_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The colour and the dashes of each model: the published weights gray, others as they come."""
+    ours = [name for name in names if name != PUBLISHED]
+    return {PUBLISHED: (GRAY, "--")} | {name: stroke(i) for i, name in enumerate(ours)}
+
+
+def limits(evaluations: Evaluations, key: str, parts: Iterable[str]) -> tuple[float, float]:
+    """Per cent between which curves lie once they have risen, and a little more."""
+    curves = [each.curve(part, key) for each in evaluations.values() for part in parts]
+    found = [100 * curve for curve in curves if curve is not None]
+    lowest, highest = min(curve[-1] for curve in found), max(np.nanmax(curve) for curve in found)
+    return max(0.0, float(lowest - max(2, (highest - lowest) / 2))), min(102.0, float(highest + 0.5))

@@ -44,7 +44,15 @@ AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
 article's [repository](https://github.com/distillpub/post--selforg-mnist). The weights of every other row are
 in its folder here: `python -m refca.evaluate results/NAME --data DIR` measures them without training."""
-HEAD = ("top accuracy", f"at {STEP}", "top agreement", f"at {STEP}")
+HEAD = ("top accuracy", f"accuracy at {STEP}", "top agreement", f"agreement at {STEP}")
+TERMS = """\
+*Accuracy* is the share of live cells that say the right digit, *agreement* the share of digits whose cells
+all say the same, right or wrong: in per cent, on the 10,000 test digits of MNIST. "95.9 at 78" is the highest
+value and its step; a dash: not measured. *The article* is
+[Self-classifying MNIST Digits](https://doi.org/10.23915/distill.00027.002)."""
+PROTOCOLS = """\
+After each digit became another, with steps counted from there. *Carried over*: cells keep their states, as
+the article describes it; *restarted*: they begin again from zero, as its released code does."""
 
 
 def main(folder: Path = FOLDER) -> int:
@@ -73,6 +81,7 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
         "# Results\n\n"
         "`make results` writes this page and its figures from the CSV and JSON files beside it, and\n"
         "`python results/keep.py RUN` adds a run.",
+        TERMS,
         *of_article,
         f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",
         HELD if any(run.long for run in compared(runs)) else "",
@@ -86,24 +95,24 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
 def summary(runs: Sequence[Kept]) -> str:
     """What the project's README.md shows."""
     beyond = recipes(runs)
-    sections = [tables(runs)] if any(map(faithful, runs)) else []
+    sections = [TERMS, *([tables(runs)] if any(map(faithful, runs)) else [])]
     sections += ["Beyond the article, with as many parameters:", beyond] if beyond else []
     return "\n\n".join(sections)
 
 
 def tables(runs: Sequence[Kept]) -> str:
     """The article's table with its models as we trained them, and the same after either kind of mutation."""
-    first: list[tuple[str, ...]] = [("per cent, at step", *HEAD)]
+    first: list[tuple[str, ...]] = [("model", *HEAD)]
     for source, (title, *published) in ARTICLE.items():
         mine = [run for run in runs if model_of(run) == source and faithful(run)]
         if mine:
             first.append((f"**{title}**, the article", *published))
             first += [(f"… {titled(run)}", *cells(run.evaluation, "before")) for run in mine]
-    after = [("steps counted from the mutation", *HEAD)]
+    after = [("model", *HEAD)]
     for run in filter(faithful, runs):
         parts = [part for part in AFTER if run.evaluation.curve(part, "accuracy") is not None]
         after += [(f"{titled(run)}, {AFTER[part]}", *cells(run.evaluation, part)) for part in parts]
-    return f"{aligned(first)}\n\nAfter each digit became another:\n\n{aligned(after)}"
+    return f"{aligned(first)}\n\n{PROTOCOLS}\n\n{aligned(after)}"
 
 
 def cells(evaluation: Evaluation, part: str) -> tuple[str, str, str, str]:
@@ -118,16 +127,14 @@ def cells(evaluation: Evaluation, part: str) -> tuple[str, str, str, str]:
 
 def recipes(runs: Sequence[Kept]) -> str:
     """What each recipe changed of L2 + noise, and what that bought and kept; empty if there is no recipe."""
-    rows = [
-        ("per cent: accuracy / agreement", "changed", f"at {STEP}", f"at {LATE:,}", f"{STEP} after mutation")
-    ]
+    rows = [("accuracy / agreement", "trained", f"at {STEP}", f"at {LATE:,}", f"{STEP} after mutation")]
     for run in compared(runs):
         long = run.long or run.evaluation
         late = pair(long, "before", LATE)
         rows.append(
             (
                 titled(run),
-                changes(run),
+                changes(run, runs),
                 pair(run.evaluation, "before", STEP),
                 late,
                 pair(run.evaluation, "carry", STEP),
@@ -143,15 +150,31 @@ def compared(runs: Sequence[Kept]) -> list[Kept]:
     return [run for run in runs if not faithful(run) or model_of(run) == DEFAULT]
 
 
-def changes(run: Kept) -> str:
-    """The settings in which a run differs from the article's L2 + noise."""
+def changes(run: Kept, runs: Sequence[Kept]) -> str:
+    """In words, the settings in which a run differs from the article's L2 + noise."""
     if run.experiment is None:
-        return "trained by the article's authors"
+        return "by the article's authors"
     default = DigitsExperiment(seed=run.experiment.seed)
     names = [f.name for f in fields(default)]
-    pairs = [(name, getattr(run.experiment, name)) for name in names]
-    changed = [f"{name} {shown(value)}" for name, value in pairs if value != getattr(default, name)]
-    return ", ".join(changed) or "nothing"
+    changed = {
+        name: value for name in names if (value := getattr(run.experiment, name)) != getattr(default, name)
+    }
+    if not changed:
+        return "as the article says"
+    words = [f"{changed.pop('steps', default.steps):,} steps"]
+    if "start" in changed:
+        begun = changed.pop("start")
+        words[0] += f" more, from {next((each.name for each in runs if begun in shipped_as(each)), begun)}"
+    if "unroll_most" in changed:
+        least = changed.pop("unroll", default.unroll)
+        words.append(f"unrolls of {least} to {changed.pop('unroll_most')}")
+    if changed.get("schedule") == "cosine":
+        del changed["schedule"]
+        words.append(f"rate falling from {changed.pop('rate', default.rate):g} to 0")
+    if "renewal" in changed:
+        part = f"1/{changed.pop('renewal')}"
+        words.append(f"{part} of a batch new and {part} mutated")
+    return ", ".join([*words, *(f"{name} {shown(value)}" for name, value in changed.items())])
 
 
 def steps_of(experiment: Experiment, done: int) -> str:
@@ -185,17 +208,17 @@ def made(runs: Sequence[Kept]) -> str:
         )
         taken = duration(run.about["seconds"]) if steps else "–"
         trained = steps_of(run.experiment, steps) if run.experiment and steps else "–"
-        rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, shipped_as(run)))
+        known_as = ", ".join(f"`{name}`" for name in shipped_as(run)) or "–"
+        rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, known_as))
         lines.append("\n".join(again))
     return f"{aligned(rows)}\n\n```\n" + "\n\n".join(lines) + "\n```"
 
 
-def shipped_as(run: Kept) -> str:
-    """The name under which these weights come with the package; a dash if they do not."""
+def shipped_as(run: Kept) -> list[str]:
+    """The names under which these weights come with the package."""
     weights = run.folder / WEIGHTS_FILE
     mine = weights.read_bytes() if weights.exists() else None
-    names = [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
-    return ", ".join(f"`{name}`" for name in names) or "–"
+    return [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
 
 
 def faithful(run: Kept) -> bool:
@@ -228,7 +251,7 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
         pictures.beyond(long, folder / "held.png")
     for run in runs:
         pictures.of_run(run)
-        robust.draw(run)
+    robust.draw(runs, folder / "robustness.png")
 
 
 def between_marks(path: Path, text: str, tables: str) -> str:

@@ -5,17 +5,31 @@ Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import Kept, read_columns, read_json
+from kept import Columns, Kept, read_columns, read_json
+from pictures import strokes_of
 from words import aligned, percent, titled
 
 from refca import robustness_figures
+from refca.figures import DARK, GRAY, dress, new_figure, save
+from refca.robustness import LONGER
 from refca.robustness_evaluation import PARTS, Row
 
+INTRO = """\
+Test digits, changed as the rows say ([how](../spec/programs.md#robustness)). Size: times as large. Drawn: the
+same, with strokes made about as wide as before. Strokes: pixels of ink wider. Shift: pixels to the right and
+down, on a grid twice as large. Source: scikit-learn's digits, enlarged. Then the lower half is erased, and
+drawn again. A cell lives where there is more than 0.1 of ink, so a blurred edge has cells too; the first
+column of numbers says how many a digit has."""
+CHIMERAS = """\
+Chimeras, "3 over 5" the upper half of a 3 on the lower half of a 5: of how many, per cent, the leading digit
+changes in the second half of {steps} steps, and how often in 100 steps. A digit leads until another is said
+by a tenth of the cells more."""
+CURVES = "![Accuracy of all models under each disturbance, and while digits are erased](robustness.png)"
 PICTURES = (
     ("size", "Digits of other sizes"),
     ("drawn", "Of other sizes, drawn with the same pen"),
@@ -23,7 +37,7 @@ PICTURES = (
     ("shift", "Elsewhere on a larger grid"),
     ("source", "Digits from another source"),
     ("erased", "Lower halves are erased and drawn again"),
-    ("chimeras", "Of each kind of chimera the most restless one"),
+    ("chimeras", "Of each kind of chimera the one whose leading digit changes most, if any does"),
     ("chimeras-shares", "What the cells of these chimeras say over time"),
 )
 
@@ -35,17 +49,19 @@ def found(run: Kept) -> dict[str, Any] | None:
 
 
 def section(runs: Sequence[Kept]) -> str:
-    """The tables of all runs, and the pictures of the last of them; empty if there is none."""
+    """The tables of all runs, their curves, and the pictures of the last of them; empty if there is none."""
     measured = {titled(run): values for run in runs if (values := found(run)) is not None}
     if not measured:
         return ""
     numbers = [pairs(values) for values in measured.values()]
     steps = next(iter(measured.values()))["steps"]
     counted = [f"{name}, {values['samples']:,} digits" for name, values in measured.items()]
-    rows = [(f"accuracy / agreement at {steps}, per cent", *counted)]
-    rows += [(what, *(each.get(what, "–") for each in numbers)) for what in numbers[0]]
+    cells = {key(row): f"{row['cells']:.0f}" for row in next(iter(measured.values()))["disturbances"]}
+    rows = [(f"accuracy / agreement at {steps}, per cent", "live cells", *counted)]
+    rows += [(what, cells.get(what, "–"), *(each.get(what, "–") for each in numbers)) for what in numbers[0]]
     restless = [restlessness(values) for values in measured.values()]
-    kinds = [("oscillating, per cent / changes in 100 steps", *measured)]
+    chimeras = CHIMERAS.format(steps=LONGER * steps)
+    kinds = [("oscillating / changes", *measured)]
     kinds += [(kind, *(each.get(kind, "–") for each in restless)) for kind in restless[0]]
     last = [run for run in runs if found(run) is not None][-1]
     folder = last.folder / "robustness"
@@ -54,12 +70,19 @@ def section(runs: Sequence[Kept]) -> str:
         for name, words in PICTURES
         if (folder / f"{name}.png").exists()
     ]
-    return "\n\n".join((aligned(rows), aligned(kinds), *pictures))
+    others = [f"[{titled(run)}]({run.name}/robustness)" for run in runs if found(run) and run is not last]
+    more = [f"The same pictures of {', '.join(others)}."] if others else []
+    return "\n\n".join((INTRO, aligned(rows), CURVES, chimeras, aligned(kinds), *pictures, *more))
+
+
+def key(row: dict[str, Any]) -> str:
+    """What was changed, and how much."""
+    return f"{row['disturbance']} {row['amount']}"
 
 
 def pairs(values: dict[str, Any]) -> dict[str, str]:
     """Accuracy / agreement under each disturbance, and whole, erased and drawn again."""
-    rows = {f"{row['disturbance']} {row['amount']}": row for row in values["disturbances"]}
+    rows = {key(row): row for row in values["disturbances"]}
     of_rows = {what: (row["accuracy"], row["agreement"]) for what, row in rows.items()}
     names = {part: part.replace(" ", "_") for part in PARTS}
     erased = values["erased"]
@@ -79,14 +102,55 @@ def restlessness(values: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def draw(run: Kept) -> None:
-    """The curves of one run, if its robustness was measured."""
-    values = found(run)
-    if values is None:
+def draw(runs: Sequence[Kept], path: Path) -> None:
+    """The curves of each run whose robustness was measured, and of all of them over each other."""
+    measured = {titled(run): run for run in runs if found(run) is not None}
+    if not measured:
         return
-    folder: Path = run.folder / "robustness"
-    rows = [Row._make(np.nan if x is None else x for x in row.values()) for row in values["disturbances"]]
-    robustness_figures.disturbances(folder / "disturbances.png", rows)
-    columns = read_columns(folder / "erased.csv")
-    curves = np.stack([columns["accuracy"], columns["agreement"]], axis=-1)
-    robustness_figures.erased_curves(folder / "erased-curves.png", curves)
+    for run in measured.values():
+        robustness_figures.disturbances(run.folder / "robustness" / "disturbances.png", rows_of(run))
+        columns = erased(run)
+        curves = np.stack([columns["accuracy"], columns["agreement"]], axis=-1)
+        robustness_figures.erased_curves(run.folder / "robustness" / "erased-curves.png", curves)
+    over_each_other(measured, path)
+
+
+def over_each_other(measured: Mapping[str, Kept], path: Path) -> None:
+    """A PNG of accuracy under each disturbance that has more than one amount, and while digits are erased."""
+    figure, strokes = new_figure(15, 9), strokes_of(measured)
+    for place, (kind, (title, unit)) in enumerate(robustness_figures.AXES.items(), 1):
+        axes = figure.add_subplot(2, 3, place)
+        dress(axes, title, "live cells that say the right digit, %")
+        for name, run in measured.items():
+            mine = [row for row in rows_of(run) if row.disturbance == kind]
+            colour, dash = strokes[name]
+            values = [100 * row.accuracy for row in mine]
+            axes.plot([float(row.amount) for row in mine], values, "o" + dash, color=colour, label=name)
+            axes.set_xticks([float(row.amount) for row in mine], [row.amount for row in mine])
+        axes.set_ylim(0, 102)
+        axes.set_xmargin(0.05)
+        axes.set_xlabel(unit, fontsize=13, color=GRAY)
+    axes = figure.add_subplot(2, 3, (5, 6))
+    dress(axes, "Lower half erased, and drawn again", "live cells that say the right digit, %")
+    for name, run in measured.items():
+        columns = erased(run)
+        axes.plot(columns["step"], 100 * columns["accuracy"], strokes[name][1], color=strokes[name][0])
+    for part in range(1, len(PARTS)):
+        at = part * len(columns["step"]) / len(PARTS)
+        axes.axvline(at, color=DARK, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("step", fontsize=13, color=GRAY)
+    shown, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(shown, names, loc="outside upper left", ncols=3, frameon=False, fontsize=14)
+    save(figure, path)
+
+
+def rows_of(run: Kept) -> list[Row]:
+    """The row of each disturbance."""
+    values = read_json(run.folder / "robustness" / "robustness.json")["disturbances"]
+    return [Row._make(np.nan if x is None else x for x in row.values()) for row in values]
+
+
+def erased(run: Kept) -> Columns:
+    """Accuracy and agreement at each step, while digits are erased and drawn again."""
+    return read_columns(run.folder / "robustness" / "erased.csv")

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 from kept import Kept
 
+PUBLISHED = "the article's published weights"
+
 
 def titled(run: Kept) -> str:
     """A run's name for a table."""
-    return "the article's published weights" if run.experiment is None else run.name
+    return PUBLISHED if run.experiment is None else run.name
 
 
 def percent(value: float | None) -> str:

@@ -177,8 +177,8 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
     assert "| digits-l2-seed0, restarted from zero | 70.0 at 200 | 70.0 |" in page
     assert "wide, states carried" not in page  # recipes have a table of their own
     assert "| digits-l2-seed0 | " not in page
-    assert "| the article's published weights | trained by the article's authors | 90.0 / 90.0 | – |" in page
-    assert "| wide | pool 1,024 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
+    assert "| the article's published weights | by the article's authors | 90.0 / 90.0 | – |" in page
+    assert "| wide | 100,000 steps, pool 1,024 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
     assert rebuild.recipes(read_all(tmp_path)) in rebuild.summary(read_all(tmp_path))
     assert "1 h 30 min" in page
     assert "| [wide](wide) | 100,000 | " in page
@@ -248,8 +248,10 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     (tmp_path / "robust" / "robustness" / "disturbances.png").unlink()
     assert rebuild.main(tmp_path) == 0
     page = (tmp_path / "README.md").read_text()
-    assert "| accuracy / agreement at 2, per cent | robust, 3 digits |" in page
+    assert "| accuracy / agreement at 2, per cent | live cells | robust, 3 digits |" in page
     assert "| shift +4 | " in page
+    assert "](robustness.png)" in page
+    assert (tmp_path / "robustness.png").exists()
     assert "| drawn again | " in page
     assert "](robust/robustness/size.png)" in page
     assert (
@@ -280,6 +282,20 @@ def test_a_run_whose_weights_come_with_the_package_says_so(
     for module in (checkpoint, rebuild):
         monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
     assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")
+
+
+def test_a_recipe_is_told_in_words(tmp_path: Path) -> None:
+    made(tmp_path / "article", "digits-l2-noise")
+    weights = checkpoint.shipped() / "digits-l2-noise.safetensors"
+    (tmp_path / "article" / "weights.safetensors").write_bytes(weights.read_bytes())
+    recipe = {"start": "digits-l2-noise", "steps": 500, "unroll": 4, "unroll_most": 9, "schedule": "cosine"}
+    made(tmp_path / "recipe", None, set=recipe | {"rate": 2e-4, "renewal": 8, "batch": 32})
+    runs = read_all(tmp_path)
+    assert [rebuild.changes(run, runs) for run in runs] == [
+        "as the article says",
+        "500 steps more, from article, unrolls of 4 to 9, rate falling from 0.0002 to 0, "
+        "1/8 of a batch new and 1/8 mutated, batch 32",
+    ]
 
 
 def test_training_steps_are_counted_from_the_first_weights(tmp_path: Path) -> None:
