@@ -1,4 +1,4 @@
-"""refca: the executable specification of neural cellular automata.
+"""refca: the executable specification of two neural cellular automata, of digits and of photographs.
 
 Start with `cell.py` and `step.py`: they are the automaton. `reference.py` unrolls and differentiates it.
 The functions `step` and `mutate` are exported under the names of their modules.
