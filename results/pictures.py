@@ -82,9 +82,9 @@ def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluati
 
 
 def strokes_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The colour and the dashes of each model: the published weights gray, others as they come."""
+    """The colour and the dashes of each model: the published weights gray, the last of the others whole."""
     ours = [name for name in names if name != PUBLISHED]
-    return {PUBLISHED: (GRAY, "--")} | {name: stroke(i) for i, name in enumerate(ours)}
+    return {PUBLISHED: (GRAY, "--")} | {name: stroke(i) for i, name in enumerate(reversed(ours))}
 
 
 def limits(evaluations: Evaluations, key: str, parts: Iterable[str]) -> tuple[float, float]:
