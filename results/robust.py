@@ -97,7 +97,7 @@ def restlessness(values: dict[str, Any]) -> dict[str, str]:
     return {
         kind: "–"
         if not of_kind["count"]
-        else f"{percent(of_kind['oscillating'])} / {of_kind['changes_per_100_steps']:.1f}"
+        else f"{percent(of_kind['oscillating'])} / {of_kind['changes_per_100_steps']:.2f}"
         for kind, of_kind in values["chimeras"].items()
     }
 
