@@ -90,6 +90,8 @@ def strokes_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 def limits(evaluations: Evaluations, key: str, parts: Iterable[str]) -> tuple[float, float]:
     """Per cent between which curves lie once they have risen, and a little more."""
     curves = [each.curve(part, key) for each in evaluations.values() for part in parts]
-    found = [100 * curve for curve in curves if curve is not None]
+    found = [100 * curve for curve in curves if curve is not None and np.isfinite(curve[-1])]
+    if not found:
+        return 0, 102
     lowest, highest = min(curve[-1] for curve in found), max(np.nanmax(curve) for curve in found)
     return max(0.0, float(lowest - max(2, (highest - lowest) / 2))), min(102.0, float(highest + 0.5))

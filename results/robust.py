@@ -15,7 +15,7 @@ from pictures import strokes_of
 from words import aligned, percent, titled
 
 from refca import robustness_figures
-from refca.figures import DARK, GRAY, dress, new_figure, save
+from refca.figures import GRAY, dress, mark_mutations, new_figure, save
 from refca.robustness import LONGER
 from refca.robustness_evaluation import PARTS, Row
 
@@ -107,22 +107,23 @@ def draw(runs: Sequence[Kept], path: Path) -> None:
     measured = {titled(run): run for run in runs if found(run) is not None}
     if not measured:
         return
-    for run in measured.values():
-        robustness_figures.disturbances(run.folder / "robustness" / "disturbances.png", rows_of(run))
-        columns = erased(run)
-        curves = np.stack([columns["accuracy"], columns["agreement"]], axis=-1)
+    rows = {name: rows_of(run) for name, run in measured.items()}
+    erased = {name: read_columns(run.folder / "robustness" / "erased.csv") for name, run in measured.items()}
+    for name, run in measured.items():
+        robustness_figures.disturbances(run.folder / "robustness" / "disturbances.png", rows[name])
+        curves = np.stack([erased[name]["accuracy"], erased[name]["agreement"]], axis=-1)
         robustness_figures.erased_curves(run.folder / "robustness" / "erased-curves.png", curves)
-    over_each_other(measured, path)
+    over_each_other(rows, erased, path)
 
 
-def over_each_other(measured: Mapping[str, Kept], path: Path) -> None:
+def over_each_other(rows: Mapping[str, list[Row]], erased: Mapping[str, Columns], path: Path) -> None:
     """A PNG of accuracy under each disturbance that has more than one amount, and while digits are erased."""
-    figure, strokes = new_figure(15, 9), strokes_of(measured)
+    figure, strokes = new_figure(15, 9), strokes_of(rows)
     for place, (kind, (title, unit)) in enumerate(robustness_figures.AXES.items(), 1):
         axes = figure.add_subplot(2, 3, place)
         dress(axes, title, "live cells that say the right digit, %")
-        for name, run in measured.items():
-            mine = [row for row in rows_of(run) if row.disturbance == kind]
+        for name, of_model in rows.items():
+            mine = [row for row in of_model if row.disturbance == kind]
             colour, dash = strokes[name]
             values = [100 * row.accuracy for row in mine]
             axes.plot([float(row.amount) for row in mine], values, "o" + dash, color=colour, label=name)
@@ -132,12 +133,10 @@ def over_each_other(measured: Mapping[str, Kept], path: Path) -> None:
         axes.set_xlabel(unit, fontsize=13, color=GRAY)
     axes = figure.add_subplot(2, 3, (5, 6))
     dress(axes, "Lower half erased, and drawn again", "live cells that say the right digit, %")
-    for name, run in measured.items():
-        columns = erased(run)
+    for name, columns in erased.items():
         axes.plot(columns["step"], 100 * columns["accuracy"], strokes[name][1], color=strokes[name][0])
-    for part in range(1, len(PARTS)):
-        at = part * len(columns["step"]) / len(PARTS)
-        axes.axvline(at, color=DARK, linewidth=1.2, linestyle=(0, (4, 3)))
+    steps = len(columns["step"]) // len(PARTS)
+    mark_mutations(axes, [steps * part for part in range(1, len(PARTS))], words=False)
     axes.set_ylim(0, 102)
     axes.set_xlabel("step", fontsize=13, color=GRAY)
     shown, names = figure.axes[0].get_legend_handles_labels()
@@ -147,10 +146,6 @@ def over_each_other(measured: Mapping[str, Kept], path: Path) -> None:
 
 def rows_of(run: Kept) -> list[Row]:
     """The row of each disturbance."""
-    values = read_json(run.folder / "robustness" / "robustness.json")["disturbances"]
-    return [Row._make(np.nan if x is None else x for x in row.values()) for row in values]
-
-
-def erased(run: Kept) -> Columns:
-    """Accuracy and agreement at each step, while digits are erased and drawn again."""
-    return read_columns(run.folder / "robustness" / "erased.csv")
+    values = found(run)
+    assert values is not None
+    return [Row._make(np.nan if x is None else x for x in row.values()) for row in values["disturbances"]]

@@ -194,6 +194,15 @@ def test_figures_are_drawn_with_what_there_is(measured: Path, tmp_path: Path) ->
     assert drawn_in(tmp_path / "some") == {"curves.png", "after-mutation.png", "other/curves.png", *mine}
 
 
+def test_a_mutation_that_no_one_measured_leaves_its_panels_empty(tmp_path: Path) -> None:
+    made(tmp_path / "run", "digits-l2")
+    values = json.loads((tmp_path / "run" / "evaluation.json").read_text()) | {"mutation": "none"}
+    (tmp_path / "run" / "evaluation.json").write_text(json.dumps(values))
+    rows = (tmp_path / "run" / "evaluation.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "run" / "evaluation.csv").write_text("".join(rows[:201]))
+    assert drawn_in(tmp_path) == {"curves.png", "after-mutation.png", "run/curves.png"}
+
+
 def drawn_in(folder: Path) -> set[str]:
     """The pictures in a folder of results after it is rebuilt, each whole and on its page if it is of all."""
     assert rebuild.main(folder) == 0
