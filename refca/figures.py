@@ -94,10 +94,7 @@ def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
         if place > 2:
             axes.set_xlabel("step", fontsize=13, color=GRAY)
     if any(runs):
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside upper left", ncols=4, frameon=False, fontsize=14, labelcolor=DARK
-        )
+        name_lines(figure, columns=4)
     save(figure, path)
 
 
@@ -194,6 +191,15 @@ def dress(axes: Axes, title: str, seen: str) -> None:
 def stroke(i: int) -> tuple[str, str]:
     """The colour and the dashes of line i of a figure."""
     return LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
+
+
+def name_lines(figure: Figure, columns: int) -> None:
+    """The names of the lines of all panels, each once, in columns over the figure; nothing for none."""
+    found = [axes.get_legend_handles_labels() for axes in figure.axes]
+    lines = {name: line for pair in found for line, name in zip(*pair, strict=True)}
+    if lines:
+        place: dict[str, Any] = {"loc": "outside upper left", "ncols": columns}
+        figure.legend(lines.values(), lines, **place, frameon=False, fontsize=14, labelcolor=DARK)
 
 
 def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> None:

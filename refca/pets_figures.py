@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refca.figures import DARK, GRAY, at_the_end, dress, new_figure, save, stroke
+from refca.figures import GRAY, at_the_end, dress, name_lines, new_figure, save, stroke
 from refca.pets_evaluation import IOUS, MAGNITUDES, WAYS
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float],
             if row == len(WAYS) - 1:
                 axes.set_xlabel("step", fontsize=13, color=GRAY)
     if len(runs) > 1:
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, names, loc="outside upper left", ncols=4, frameon=False, fontsize=14, labelcolor=DARK
-        )
+        name_lines(figure, columns=4)
     save(figure, path)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refca.figures import DARK, GRAY, LINES, at_the_end, dress, new_figure, save, tile_grid
+from refca.figures import DARK, GRAY, LINES, at_the_end, dress, name_lines, new_figure, save, tile_grid
 from refca.palette import Palette, paint
 from refca.robustness_evaluation import PARTS, Row, Votes
 from refca.tiles import enlarge, fitting
@@ -75,8 +75,7 @@ def disturbances(path: Path, rows: Sequence[Row]) -> None:
         axes.set_xmargin(0.05)
         axes.set_xticks(amounts, [row.amount for row in mine])
         axes.set_xlabel(unit, fontsize=13, color=GRAY)
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=2, frameon=False, fontsize=14)
+    name_lines(figure, columns=2)
     save(figure, path)
 
 
@@ -126,6 +125,5 @@ def chimera_shares(path: Path, chosen: Mapping[str, tuple[Votes, int]], palette:
         axes.set_ylim(0, 100)
         if place > len(chosen) - 2:
             axes.set_xlabel("step", fontsize=13, color=GRAY)
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=10, frameon=False, fontsize=13)
+    name_lines(figure, columns=10)
     save(figure, path)

@@ -13,7 +13,7 @@ from kept import Evaluation, Kept, read_columns
 from words import PUBLISHED
 
 from refca.evaluate_digits import AFTER, draw, line
-from refca.figures import GRAY, at_the_end, curves, dress, loss_curve, new_figure, save, stroke
+from refca.figures import GRAY, at_the_end, curves, dress, loss_curve, name_lines, new_figure, save, stroke
 
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
 
@@ -73,11 +73,7 @@ def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluati
         at_the_end(axes, ends)
         if place > len(places) - 2:
             axes.set_xlabel("steps after the mutation" if part in AFTER else "step", fontsize=13)
-    found = [axes.get_legend_handles_labels() for axes in figure.axes]
-    handles = {name: handle for pair in found for handle, name in zip(*pair, strict=True)}
-    if handles:
-        shown, names = list(handles.values()), list(handles)
-        figure.legend(shown, names, loc="outside upper left", ncols=3, frameon=False, fontsize=14)
+    name_lines(figure, columns=3)
     save(figure, path)
 
 

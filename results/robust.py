@@ -15,7 +15,7 @@ from pictures import strokes_of
 from words import aligned, percent, titled
 
 from refca import robustness_figures
-from refca.figures import GRAY, dress, mark_mutations, new_figure, save
+from refca.figures import GRAY, dress, mark_mutations, name_lines, new_figure, save
 from refca.robustness import LONGER
 from refca.robustness_evaluation import PARTS, Row
 
@@ -139,8 +139,7 @@ def over_each_other(rows: Mapping[str, list[Row]], erased: Mapping[str, Columns]
     mark_mutations(axes, [steps * part for part in range(1, len(PARTS))], words=False)
     axes.set_ylim(0, 102)
     axes.set_xlabel("step", fontsize=13, color=GRAY)
-    shown, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(shown, names, loc="outside upper left", ncols=3, frameon=False, fontsize=14)
+    name_lines(figure, columns=3)
     save(figure, path)
 
 
