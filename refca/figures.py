@@ -93,8 +93,7 @@ def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
         at_the_end(axes, ends)
         if place > 2:
             axes.set_xlabel("step", fontsize=13, color=GRAY)
-    if any(runs):
-        name_lines(figure, columns=4)
+    name_lines(figure, columns=4)
     save(figure, path)
 
 
@@ -198,8 +197,15 @@ def name_lines(figure: Figure, columns: int) -> None:
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     lines = {name: line for pair in found for line, name in zip(*pair, strict=True)}
     if lines:
-        place: dict[str, Any] = {"loc": "outside upper left", "ncols": columns}
-        figure.legend(lines.values(), lines, **place, frameon=False, fontsize=14, labelcolor=DARK)
+        figure.legend(
+            lines.values(),
+            lines,
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            fontsize=14,
+            labelcolor=DARK,
+        )
 
 
 def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> None:

@@ -13,7 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refca.figures import DARK, GRAY, LINES, at_the_end, dress, name_lines, new_figure, save, tile_grid
+from refca.figures import (
+    DARK,
+    GRAY,
+    LINES,
+    at_the_end,
+    dress,
+    mark_mutations,
+    name_lines,
+    new_figure,
+    save,
+    tile_grid,
+)
 from refca.palette import Palette, paint
 from refca.robustness_evaluation import PARTS, Row, Votes
 from refca.tiles import enlarge, fitting
@@ -89,12 +100,11 @@ def erased_curves(path: Path, curves: np.ndarray) -> None:
         axes.plot(np.arange(1, len(values) + 1), values, color=colour, linewidth=2, label=name)
         ends.append((float(values[-1]), f"{name} {values[-1]:.1f}", colour))
     axes.set_ylim(0, 112)
-    for i, part in enumerate(PARTS):
-        at = i * len(curves) // len(PARTS)
-        if i:
-            axes.axvline(at, color=DARK, linewidth=1.2, linestyle=(0, (4, 3)))
-        transform = axes.get_xaxis_transform()
-        axes.annotate(part, (at, 0.95), (6, 0), transform, "offset points", fontsize=13, color=DARK)
+    begins = {part: i * len(curves) // len(PARTS) for i, part in enumerate(PARTS)}
+    mark_mutations(axes, list(begins.values())[1:], words=False)
+    for part, step in begins.items():
+        at = axes.get_xaxis_transform()
+        axes.annotate(part, (step, 0.95), (6, 0), at, "offset points", fontsize=13, color=DARK)
     axes.set_xlabel("step", fontsize=13, color=GRAY)
     at_the_end(axes, ends)
     save(figure, path)
