@@ -43,8 +43,8 @@ REALS = (
     "last",  # (B, H, W, D)
     *("states", "state_grad"),  # (counts, B, H, W, D)
     "grad",  # (B, H, W, E+D to 4)
+    "seen_grad",  # (blocks, cap, 9, E+D to 4), of a cell that is not depthwise
     "weight_grad",  # (blocks, weights)
-    "zeros",  # (P4,)
     *("said", "said_grad"),  # (counts, B, pixels, L)
     "weight",  # (counts, B)
 )
@@ -161,7 +161,8 @@ class Packed(NamedTuple):
 
     def back(self, xp: Any) -> dict[str, Array]:
         """Each matrix turned round, for the way back."""
-        arrays = {"perceive_back": self.perceive, "hidden_back": self.hidden, "update_back": self.update}
+        perceive = self.perceive.reshape(-1, self.perceive.shape[-1])  # of all taps at once
+        arrays = {"perceive_back": perceive, "hidden_back": self.hidden, "update_back": self.update}
         return {name: xp.ascontiguousarray(x.swapaxes(-1, -2)) for name, x in arrays.items()}
 
 

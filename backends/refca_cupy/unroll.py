@@ -125,7 +125,7 @@ class Call:
         states = (S, self.B, self.H, self.W, cell.state_channels)
         self.make(states=states, said=shown, said_grad=shown)
         self.make(losses=(min(JUDGES, self.device.spread(S * self.B * u.shown)),))
-        self.share(state_grad=xp.zeros(states, self.dtype), zeros=xp.zeros(P4, self.dtype))
+        self.share(state_grad=xp.zeros(states, self.dtype))
         self.share(grad=xp.zeros((self.B, self.H, self.W, C4), self.dtype), **self.packed.back(xp))
         self.share(weight_grad=xp.zeros((u.blocks, u.weights), self.dtype))
         self.make(felt_grad=(layers, *slots, P4), proposal_grad=(*slots, Q4))
@@ -133,6 +133,8 @@ class Call:
             self.make(sums=(layers, u.blocks, 2, P4))
         if cell.depthwise:
             self.make(mixed_grad=(*slots, P4))
+        else:
+            self.make(seen_grad=(*slots, 9, C4))
 
     def forward(self) -> Array:
         """Make the steps; the last states, (B, H, W, D)."""

@@ -125,8 +125,13 @@ KERNEL backward_phase(int phase, int i, int j) {
 // The sum over blocks of the weights' gradients, in the first block's place.
 KERNEL sum_weights(int, int, int) {
   for (int n = blockIdx.x * blockDim.x + threadIdx.x; n < u.weights; n += gridDim.x * blockDim.x) {
+    const real* from = u.weight_grad + n;
     real sum = 0;
-    for (int block = 0; block < u.blocks; ++block) sum += u.weight_grad[(offset)block * u.weights + n];
+    for (int block = 0; block < u.blocks; block += 8) {
+      real some[8];
+      for (int l = 0; l < 8; ++l) some[l] = block + l < u.blocks ? from[(offset)(block + l) * u.weights] : 0;
+      for (int l = 0; l < 8; ++l) sum += some[l];
+    }
     u.weight_grad[n] = sum;
   }
 }

@@ -77,10 +77,16 @@ PHASE void normalise(Place me, int i, int j) {
   int rows = u.rows[me.block], used = u.used[me.block];
   if (together()) {
     const real* scale = scales(me, i, j);
-    for (int item = threadIdx.x; item < rows * P4; item += blockDim.x) {
-      int p = item % P4;
-      real* x = felt(me, j, used + item / P4) + p;
-      *x = (*x - scale[p]) * scale[P4 + p];
+    for (int item = threadIdx.x; item < (rows + 3) / 4 * (P4 / 4); item += blockDim.x) {
+      int p = item % (P4 / 4) * 4, r = used + item / (P4 / 4) * 4, left = used + rows - r, some = left < 4 ? left : 4;
+      Four mean = load(scale + p), factor = load(scale + P4 + p), x[4];
+      for (int k = 0; k < 4; ++k)
+        if (k < some) x[k] = load(felt(me, j, r + k) + p);
+      for (int k = 0; k < 4; ++k)
+        if (k < some) {
+          for (int l = 0; l < 4; ++l) x[k].x[l] = (x[k].x[l] - mean.x[l]) * factor.x[l];
+          save(felt(me, j, r + k) + p, x[k]);
+        }
     }
     SYNC();
   } else if (NORM == CHANNEL) {
@@ -135,10 +141,17 @@ PHASE void normalise_grad(Place me, int i, int j) {
     }
     SYNC();
     const real* scale = scales(me, i, j) + P4;
-    for (int item = threadIdx.x; item < rows * P4; item += blockDim.x) {
-      int p = item % P4, r = used + item / P4;
-      real* grad = felt_grad(me, j, r) + p;
-      *grad = scale[p] * (*grad - mean[p] - felt(me, j, r)[p] * mean[P4 + p]);
+    for (int item = threadIdx.x; item < (rows + 3) / 4 * (P4 / 4); item += blockDim.x) {
+      int p = item % (P4 / 4) * 4, r = used + item / (P4 / 4) * 4, left = used + rows - r, some = left < 4 ? left : 4;
+      Four factor = load(scale + p), flat = load(mean + p), along = load(mean + P4 + p), grad[4], x[4];
+      for (int k = 0; k < 4; ++k)
+        if (k < some) grad[k] = load(felt_grad(me, j, r + k) + p), x[k] = load(felt(me, j, r + k) + p);
+      for (int k = 0; k < 4; ++k)
+        if (k < some) {
+          for (int l = 0; l < 4; ++l)
+            grad[k].x[l] = factor.x[l] * (grad[k].x[l] - flat.x[l] - x[k].x[l] * along.x[l]);
+          save(felt_grad(me, j, r + k) + p, grad[k]);
+        }
     }
     SYNC();
   } else if (NORM == CHANNEL) {

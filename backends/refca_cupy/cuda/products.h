@@ -87,19 +87,25 @@ DEVICE void product(int rows, int taps, int length, int columns, const real* wei
   SYNC();
 }
 
-// total (taps, length, columns) += Σ_r row(r, tap).T @ grad(r).
-template <bool relu, class Row, class Grad>
+// total (taps, length, columns) += Σ_r row(r, tap).T @ grad(r). A thread makes DEEP×4 of the length by 4 columns.
+template <bool relu, int DEEP, class Row, class Grad>
 DEVICE void add_outer(int rows, int taps, int length, int columns, real* total, Row row, Grad grad) {
-  int across = columns / 4, down = length / 4;
+  int across = columns / 4, down = (length / 4 + DEEP - 1) / DEEP;
   for (int tile = threadIdx.x; tile < taps * down * across; tile += blockDim.x) {
-    int c = tile % across * 4, k = tile / across % down * 4, tap = tile / across / down;
-    Four sums[4] = {};
+    int c = tile % across * 4, k = tile / across % down * DEEP * 4, tap = tile / across / down;
+    Four sums[4 * DEEP] = {};
     for (int r = 0; r < rows; ++r) {
-      Four x = loaded<relu>(row(r, tap) + k), g = load(grad(r) + c);
-      for (int j = 0; j < 4; ++j)
-        for (int l = 0; l < 4; ++l) sums[j].x[l] += x.x[j] * g.x[l];
+      const real* from = row(r, tap) + k;
+      Four g = load(grad(r) + c);
+      for (int d = 0; d < DEEP; ++d) {
+        if (k + 4 * d >= length) break;
+        Four x = loaded<relu>(from + 4 * d);
+        for (int j = 0; j < 4; ++j)
+          for (int l = 0; l < 4; ++l) sums[4 * d + j].x[l] += x.x[j] * g.x[l];
+      }
     }
-    for (int j = 0; j < 4; ++j) {
+    for (int j = 0; j < 4 * DEEP; ++j) {
+      if (k + j >= length) break;
       real* to = total + ((offset)tap * length + k + j) * columns + c;
       Four sum = load(to);
       for (int l = 0; l < 4; ++l) sum.x[l] += sums[j].x[l];

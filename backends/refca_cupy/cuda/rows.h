@@ -47,6 +47,17 @@ PHASE void find_live(int b) {
 DEVICE Range candidates(Place me) { return share(together() ? cells() : u.lives[me.sample], me); }
 DEVICE int candidate(Place me, int k) { return together() ? k : u.live[(offset)me.sample * cells() + k]; }
 
+// The numbers of a pixel, eight fours at a time read before any is written.
+DEVICE void copy_pixel(const real* from, real* to) {
+  for (int c = 0; c < C4; c += 32) {
+    Four x[8];
+    for (int l = 0; l < 8; ++l)
+      if (c + 4 * l < C4) x[l] = load(from + c + 4 * l);
+    for (int l = 0; l < 8; ++l)
+      if (c + 4 * l < C4) save(to + c + 4 * l, x[l]);
+  }
+}
+
 // List the block's rows of step i, from slot `used` on. Where `moves`, cells that do not update keep their state.
 PHASE void list_rows(Place me, int i, int used, bool moves) {
   Range mine = candidates(me);
@@ -66,8 +77,8 @@ PHASE void list_rows(Place me, int i, int used, bool moves) {
       u.updates[slot(me, r)] = updates;
     }
     if (moves && inside && !updates) {
-      offset own = tap_pixel(4) * C4 + E, from = corner(i, b, cell) + own, to = corner(i + 1, b, cell) + own;
-      for (int d = 0; d < D; ++d) u.pixels[to + d] = u.pixels[from + d];
+      offset own = tap_pixel(4) * C4;
+      copy_pixel(u.pixels + corner(i, b, cell) + own, u.pixels + corner(i + 1, b, cell) + own);
     }
     rows += total;
   }

@@ -24,6 +24,8 @@ DEVICE Weights weights_of(int block) {
   return w;
 }
 
+constexpr int DEEP = sizeof(real) == 4 ? 5 : 2;  // fours of what is seen at a tap, for whose weights a thread adds up
+
 // Add up the weights' gradients over the slots in use.
 PHASE void flush(Place me, int rows) {
   Weights w = weights_of(me.block);
@@ -31,10 +33,10 @@ PHASE void flush(Place me, int rows) {
   auto felt_at = [=](int j) { return [=](int r, int tap) { return felt(me, j, r); }; };
   auto proposed = [=](int r) { return proposal_grad(me, r); };
   if (!DEPTHWISE && !u.frozen)
-    add_outer<false>(rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return seen(me, r, tap); }, grad_at(0));
+    add_outer<false, DEEP>(rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return seen(me, r, tap); }, grad_at(0));
   for (int j = 1; j <= N; ++j)
-    add_outer<true>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * P4, felt_at(j - 1), grad_at(j));
-  add_outer<true>(rows, 1, P4, Q4, w.update, felt_at(N), proposed);
+    add_outer<true, 2>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * P4, felt_at(j - 1), grad_at(j));
+  add_outer<true, 1>(rows, 1, P4, Q4, w.update, felt_at(N), proposed);
   if (u.biased) {
     for (int j = 0; j <= N; ++j) add_rows(rows, P4, w.bias + j * P4, grad_at(j));
     add_rows(rows, Q4, w.update_bias, proposed);
@@ -62,6 +64,21 @@ PHASE void begin_step_grad(Place me, int i) {
 // Fire and gate backwards: the gradients of proposals, and of the states before as far as they go straight back.
 PHASE void fire_grad(Place me, int i) {
   int rows = u.rows[me.block], used = u.used[me.block];
+  if (!RESETTABLE) {
+    for (int item = threadIdx.x; item < rows * (Q4 / 4); item += blockDim.x) {
+      int q = item % (Q4 / 4) * 4, r = used + item / (Q4 / 4);
+      bool updates = u.updates[slot(me, r)];
+      real *grad = grad_of(me, u.cell[slot(me, r)]) + E + q, from[4];
+      Four to = {};
+      for (int l = 0; l < 4; ++l) from[l] = updates && q + l < D ? grad[l] : 0;
+      for (int l = 0; l < 4; ++l) to.x[l] = from[l];
+      save(proposal_grad(me, r) + q, to);
+      if (updates && !RESIDUAL)
+        for (int l = 0; l < 4 && q + l < D; ++l) grad[l] = 0;
+    }
+    SYNC();
+    return;
+  }
   for (int r = used + threadIdx.x; r < used + rows; r += blockDim.x) {
     real *to = proposal_grad(me, r), *grad = grad_of(me, u.cell[slot(me, r)]) + E, kept = 1, gate_grad = 0;
     bool updates = u.updates[slot(me, r)];
@@ -116,7 +133,14 @@ PHASE void feel_grad(Place me, int i, int j) {
         });
     SYNC();
     if (together()) add_sums(me, j - 1);
-  } else if (DEPTHWISE && !u.frozen) {
+  } else if (!DEPTHWISE) {
+    if (i > 0 || u.onto_image) {
+      product<false>(
+          rows, 1, P4, 9 * C4, u.perceive_back, [=](int r, int tap) { return felt_grad(me, 0, used + r); },
+          [=](int r, int c, Four sums) { save(u.seen_grad + slot(me, used + r) * 9 * C4 + c, sums); });
+      SYNC();
+    }
+  } else if (!u.frozen) {
     real* filters = weights_of(me.block).filters;
     for (int item = threadIdx.x; item < 9 * P4; item += blockDim.x) {
       int p = item % P4, tap = item / P4;
@@ -128,12 +152,11 @@ PHASE void feel_grad(Place me, int i, int j) {
   }
 }
 
-// The first layer's gradient of the cell that sees `cell` at this tap; zeros if there is none, or it is no row.
-DEVICE const real* seer(Place me, int cell, int tap) {
+// The slot of the cell that sees `cell` at this tap, from which a gradient comes back; -1 if it is no row.
+DEVICE int backward_source(Place me, int cell, int tap) {
   int y = cell / u.w - (tap / 3 - 1), x = cell % u.w - (tap % 3 - 1);
-  if (y < 0 || y >= u.h || x < 0 || x >= u.w) return u.zeros;
-  int s = u.slot_of[(offset)me.sample * cells() + y * u.w + x];
-  return s < 0 ? u.zeros : u.felt_grad + (offset)s * P4;
+  if (y < 0 || y >= u.h || x < 0 || x >= u.w) return -1;
+  return u.slot_of[(offset)me.sample * cells() + y * u.w + x];
 }
 
 // The last phase: each cell gathers from those that saw it.
@@ -149,20 +172,30 @@ PHASE void gather(Place me, int i) {
   };
   if (!DEPTHWISE) {
     if (onward)
-      product<false>(
-          count, 9, P4, C4, u.perceive_back, [=](int k, int tap) { return seer(me, cell(k), tap); }, add);
+      for (int item = threadIdx.x; item < count * (C4 / 4); item += blockDim.x) {
+        int c = item % (C4 / 4) * 4, k = item / (C4 / 4);
+        Four sums = {};
+        for (int tap = 0; tap < 9; ++tap) {
+          int source = backward_source(me, cell(k), tap);
+          if (source >= 0) sums = plus(sums, u.seen_grad + ((offset)source * 9 + tap) * C4 + c);
+        }
+        add(k, c, sums);
+      }
     return;
   }
   real* mixed_grad = u.mixed_grad + (offset)me.block * u.cap * P4;
   for (int item = threadIdx.x; item < count * P4; item += blockDim.x) {
     int p = item % P4, k = item / P4;
     real sum = 0;
-    for (int tap = 0; tap < 9; ++tap) sum += seer(me, cell(k), tap)[p] * u.filters[tap * P4 + p];
+    for (int tap = 0; tap < 9; ++tap) {
+      int source = backward_source(me, cell(k), tap);
+      if (source >= 0) sum += u.felt_grad[(offset)source * P4 + p] * u.filters[tap * P4 + p];
+    }
     mixed_grad[item] = sum;
   }
   SYNC();
   auto row = [=](int k, int tap) { return mixed_grad + (offset)k * P4; };
-  add_outer<false>(
+  add_outer<false, 1>(
       count, 1, C4, P4, weights_of(me.block).perceive,
       [=](int k, int tap) { return u.pixels + corner(i, me.sample, cell(k)) + tap_pixel(4) * C4; },
       [=](int k) { return row(k, 0); });
