@@ -78,7 +78,7 @@ gpu-train-pets:  ## the same on photographs, the paper's million steps; PETS=pet
 	$(GPU_RUN) -m refca.evaluate runs/gpu-$(PETS) --backend $(GPU_BACKEND) --at 40,400
 
 results: $(INSTALLED)  ## every table and figure of results/ from its CSV and JSON files
-	$(RUN) results/rebuild.py
+	$(RUN) tools/results/rebuild.py
 
 lock:  ## choose new versions of everything that is installed (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \

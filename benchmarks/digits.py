@@ -25,9 +25,9 @@ import numpy as np
 from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
-from refca import reference
+from refca.contract import reference
 from refca.data import load
-from refca.step import alive
+from refca.definition.step import alive
 
 STEPS, EVALUATED, EVALUATION_STEPS = 20, 1000, 200
 
@@ -84,9 +84,7 @@ class Refca:
     def unrolled(self, size: int) -> np.ndarray:
         image, _ = self.problem.batch(size)
         state, draws = refca.init_state(self.problem.cell, image), self.problem.draws(size)
-        return self.backend.evolve(
-            self.problem.cell, self.problem.params, image, state, refca.Recorded(*draws), STEPS
-        )
+        return self.backend.evolve(self.problem.cell, self.problem.params, image, state, refca.Recorded(*draws), STEPS)
 
     def training(self, size: int) -> Callable[[], Any]:
         return lambda: self.gradients(size, refca.Streams(1))
@@ -224,9 +222,7 @@ PRODUCTS = ("perceive.weight", "hidden.0.weight", "update.weight")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
     quick = parser.parse_args().quick
     rounds = 3 if quick else 15

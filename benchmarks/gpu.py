@@ -35,9 +35,7 @@ def arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("digits", "pets"))
     parser.add_argument("--settings", default=SETTINGS, help="of photographs, as in pets.py")
-    parser.add_argument(
-        "--small", action="store_true", help="tiny problems, few rounds: to see that it works"
-    )
+    parser.add_argument("--small", action="store_true", help="tiny problems, few rounds: to see that it works")
     parser.add_argument("--minutes", type=float, default=8.5, help="no problem is begun in the last of them")
     parser.add_argument("--budget", type=float, default=90, help="seconds for a contestant to be ready")
     parser.add_argument("--backend", default="cupy", help="refca's")
@@ -52,7 +50,7 @@ def main() -> int:
         return 2
     from gpu_events import compare  # these need what may be missing
 
-    from refca.programs import exit_code
+    from refca.cli import exit_code
 
     return exit_code(lambda: compare(flags))
 

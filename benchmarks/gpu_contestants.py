@@ -17,7 +17,7 @@ from gpu_problems import Digits, Problem, Truth
 from timing import agree
 
 import refca
-from refca.adam import Adam, normalised
+from refca.training.adam import Adam, normalised
 
 GRADIENTS, LEARN, EVOLVE = WORK = ("gradients", "learn", "evolve")
 RATE, UPDATE = 1e-3, 1000  # of Adam's step: a rate, and the number of the update, on which no time depends
@@ -41,9 +41,7 @@ class Refca:
 
     def checked(self, problem: Problem) -> Truth:
         draws = problem.draws
-        given = [
-            None if x is None else self.backend.asarray(x) for x in (draws.fire, draws.noise, draws.reset)
-        ]
+        given = [None if x is None else self.backend.asarray(x) for x in (draws.fire, draws.noise, draws.reset)]
         return self.numbers(self.backend.loss_and_grads(*self.loaded(problem), refca.Recorded(*given)))
 
     def numbers(self, result: Any) -> Truth:
@@ -57,9 +55,7 @@ class Refca:
         if work == EVOLVE:
             self.compare_evolution(problem)
             cell, _, params, image, state, _, _ = arguments
-            return lambda: self.backend.evolve(
-                cell, params, image, state, refca.Streams(next(seeds)), problem.steps
-            )
+            return lambda: self.backend.evolve(cell, params, image, state, refca.Streams(next(seeds)), problem.steps)
         if problem.cell.norm != "batch":
             self.compare_gradients(problem)
 
@@ -74,9 +70,7 @@ class Refca:
 
     def compare_gradients(self, problem: Problem) -> None:
         whole, *halves = (
-            self.numbers(
-                self.backend.loss_and_grads(*self.loaded(problem, part), refca.Streams(0, part.start))
-            )
+            self.numbers(self.backend.loss_and_grads(*self.loaded(problem, part), refca.Streams(0, part.start)))
             for part in parts(problem.size)
         )
         (one, lower, _), (other, upper, _) = halves
@@ -88,9 +82,7 @@ class Refca:
         for part in parts(problem.size):
             cell, _, params, image, state, _, _ = self.loaded(problem, part)
             source, steps = refca.Streams(0, part.start), min(PART, problem.steps)
-            states.append(
-                self.backend.asnumpy(self.backend.evolve(cell, params, image, state, source, steps))
-            )
+            states.append(self.backend.asnumpy(self.backend.evolve(cell, params, image, state, source, steps)))
         np.testing.assert_allclose(states[0], np.concatenate(states[1:]), atol=1e-4)
 
     def wait(self) -> None:
@@ -277,7 +269,7 @@ class Jax:
         def update(params: Any, first: Any, second: Any, *samples: Any) -> Any:
             _, grads = gradients(params, *samples)
             adam = Adam(dict(first), dict(second))
-            return adam.step(params, normalised(grads), UPDATE, RATE), adam.first, adam.second
+            return adam.step(params, normalised(grads), UPDATE, RATE), adam.m, adam.v
 
         zeros = {name: 0 * x for name, x in loaded[0].items()}
         jitted = self.jax.jit(update)

@@ -16,8 +16,8 @@ import numpy as np
 import pets
 
 import refca
-from refca import reference
-from refca.step import alive
+from refca.contract import reference
+from refca.definition.step import alive
 
 Truth = tuple[float, dict[str, np.ndarray], np.ndarray]  # loss, gradients, last state
 

@@ -23,9 +23,7 @@ def step(params: Any, image: jax.Array, state: jax.Array, fires: jax.Array, nois
     return state + x * fires[..., None] * (image > 0.1)
 
 
-def unroll(
-    params: Any, image: jax.Array, state: jax.Array, key: Any, steps: int, draws: Any = None
-) -> jax.Array:
+def unroll(params: Any, image: jax.Array, state: jax.Array, key: Any, steps: int, draws: Any = None) -> jax.Array:
     for t in range(steps):
         if draws is None:
             key, fire, normal = jax.random.split(key, 3)

@@ -25,9 +25,7 @@ def normalise(norm: str, x: jax.Array) -> jax.Array:
 
 def convolve(x: jax.Array, weight: jax.Array, groups: int = 1) -> jax.Array:
     layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(
-        x, weight, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=groups
-    )
+    return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=groups)
 
 
 def step(norm: str, params: Any, image: jax.Array, state: jax.Array, fires: jax.Array, z: Any) -> jax.Array:

@@ -30,7 +30,7 @@ import numpy as np
 from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
-from refca import reference
+from refca.contract import reference
 
 STEPS, SIDE, STATE, HIDDEN, CHECKED = 10, 48, 32, 48, 2
 FIRST_LAYERS = {"full": False, "depthwise": True}
@@ -62,9 +62,7 @@ class Problem:
 
     @cached_property
     def image(self) -> np.ndarray:
-        return (
-            np.random.default_rng(1).uniform(-1, 1, (self.size, self.side, self.side, 3)).astype(np.float32)
-        )
+        return np.random.default_rng(1).uniform(-1, 1, (self.size, self.side, self.side, 3)).astype(np.float32)
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -80,9 +78,7 @@ class Problem:
 
     @cached_property
     def draws(self) -> refca.Recorded:
-        drawn = [
-            refca.Streams(0).at(self.cell, t, self.size, self.side, self.side) for t in range(self.steps)
-        ]
+        drawn = [refca.Streams(0).at(self.cell, t, self.size, self.side, self.side) for t in range(self.steps)]
         return refca.Recorded(
             np.stack([draw.fires for draw in drawn]),
             reset=np.stack([np.asarray(draw.z, np.float32) for draw in drawn]),
@@ -179,9 +175,7 @@ def operations(problem: Problem) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = [f"{first}-{norm}" for norm in BARS for first in FIRST_LAYERS]
     parser.add_argument("settings", nargs="*", metavar="SETTING", help="default: all of them")
     parser.add_argument("--batch", type=int, default=16, help="samples")

@@ -49,7 +49,7 @@ def agree(
     name: str,
     loss: float,
     grads: Mapping[str, np.ndarray],
-    true_loss: float,
+    reference_loss: float,
     true_grads: Mapping[str, np.ndarray],
     within: float = 1e-4,
 ) -> None:
@@ -57,7 +57,7 @@ def agree(
 
     A gradient is if its difference has at most `within` of its norm.
     """
-    np.testing.assert_allclose(loss, true_loss, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(loss, reference_loss, rtol=1e-5, err_msg=name)
     for key, grad in true_grads.items():
         error = np.linalg.norm(grads[key] - grad) / np.linalg.norm(grad)
         assert error <= within, f"{name}: the gradient of {key} is off by {error:.1e}"

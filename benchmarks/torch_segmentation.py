@@ -32,9 +32,7 @@ def draw(state: torch.Tensor) -> Draws:
     return torch.rand(B, 1, H, W, device=state.device) < 0.5, torch.randn_like(state)
 
 
-def step(
-    norm: str, params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws | None
-) -> torch.Tensor:
+def step(norm: str, params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws | None) -> torch.Tensor:
     fires, z = draws or draw(state)
     x = torch.cat([image, state], 1)
     if "perceive.mix" in params:

@@ -6,23 +6,26 @@ The functions `step` and `mutate` are exported under the names of their modules.
 
 from typing import TYPE_CHECKING
 
-from refca.backend import get_backend
-from refca.cell import Cell, digits_cell, init_params, init_state, segmentation_cell
-from refca.loss import cross_entropy, l2
-from refca.metrics import cell_accuracy, iou, total_agreement
-from refca.mutate import mutate
-from refca.randomness import Recorded, Streams
-from refca.step import step
+from refca.contract.registry import get_backend
+from refca.definition.cell import Cell
+from refca.definition.losses import cross_entropy, l2
+from refca.definition.metrics import cell_accuracy, iou, total_agreement
+from refca.definition.params import init_params
+from refca.definition.randomness import Recorded, Streams
+from refca.definition.state import init_state, mutate
+from refca.definition.step import step
+from refca.digits.settings import digits_cell
+from refca.segmentation.settings import segmentation_cell
 
 if TYPE_CHECKING:
-    from refca.checkpoint import load_weights
+    from refca.weights.load import load_weights
 else:
 
     def __getattr__(name: str) -> object:
         """load_weights, which needs settings and files that the automaton does not, when it is first used."""
         if name != "load_weights":
             raise AttributeError(f"module 'refca' has no attribute {name!r}")
-        from refca.checkpoint import load_weights
+        from refca.weights.load import load_weights
 
         return load_weights
 

@@ -1,49 +1,37 @@
 """python -m refca.train: train the cells of one experiment, into a run directory.
 
-Source: the article, experiment 1; `spec/programs.md`.
+Source: the article, experiment 1; the paper, section 3; `spec/programs.md`.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from argparse import ArgumentParser, BooleanOptionalAction, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from refca.checkpoint import (
-    CHECKPOINT_FILE,
-    WEIGHTS_FILE,
-    Progress,
-    load_checkpoint,
-    save_checkpoint,
-    save_weights,
-)
-from refca.experiment import (
-    KINDS,
-    Experiment,
-    Kind,
+from refca.atomic import write_text
+from refca.cli import STOPPED, add_common_flags, choose_backend, describe_backend, exit_code, memory_for
+from refca.errors import Diverged, InvalidInput
+from refca.tasks import (
+    DEFAULT,
     describe_experiment,
     experiment_names,
+    get_task,
     load_experiment,
+    lookup,
+    task_names,
+    task_of,
 )
-from refca.files import write_text
-from refca.metrics_file import EVERY, MetricsFile, read_metrics
-from refca.persistence import Colony
-from refca.programs import (
-    add_common_flags,
-    choose_backend,
-    describe_backend,
-    exit_code,
-    memory_for,
-    progress_bar,
-    stoppable,
-)
-from refca.refused import Refused
-from refca.training import Diverged, Losses, training_of
+from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
+from refca.training.experiment import Experiment
+from refca.training.flags import add_setting_flags, settings, shown
+from refca.training.loop import fit
+from refca.training.metrics_log import read_metrics
+from refca.training.train_state import TrainState
 
-DEFAULT = "digits-l2-noise"
 EXAMPLES = """examples:
   python -m refca.train --experiment demo                     digits that come along, two minutes
   python -m refca.train --data DIR --steps 10000              MNIST, in DIR or DIR/mnist, a short run
@@ -68,53 +56,22 @@ def parser() -> ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    p.add_argument("--experiment", metavar="NAME", help=f"its name, or a .toml file; default: {DEFAULT}")
-    p.add_argument("--list", action="store_true", help="list all experiments, and stop")
+    default = get_task(DEFAULT).default_experiment
+    p.add_argument("--experiment", metavar="NAME", help=f"an experiment by name, or a .toml file; default: {default}")
+    p.add_argument("--list", action="store_true", help="list all experiments and exit")
     add_common_flags(p)
-    p.add_argument("--resume", action="store_true", help="go on with the run in --out, with its settings")
-    p.add_argument(
-        "--checkpoint-every", metavar="N", type=int, default=1000, help="training steps; default: 1000"
-    )
-    shared = p.add_argument_group("settings of every run, to change some of the experiment's")
-    own = {kind: p.add_argument_group(f"settings of runs on {kind.learned}") for kind in KINDS}
-    for name, kinds in settings().items():
-        add_setting(shared if len(kinds) > 1 else own[kinds[0]], name, kinds)
+    p.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
+    p.add_argument("--checkpoint-every", metavar="N", type=int, default=1000, help="training steps; default: 1000")
+    add_setting_flags(p, tasks())
     return p
 
 
-def settings() -> dict[str, list[Kind]]:
-    """Each setting, and the kinds of experiment that have it."""
-    names = dict.fromkeys(f.name for kind in KINDS for f in fields(kind))
-    return {name: [kind for kind in KINDS if name in {f.name for f in fields(kind)}] for name in names}
-
-
-def add_setting(group: Any, name: str, kinds: list[Kind]) -> None:
-    """A flag for a setting; one that is on or off has a --no- flag too."""
-    here = {kind: next(f for f in fields(kind) if f.name == name) for kind in kinds}
-    setting = here[kinds[0]]
-    choices = [str(choice) for f in here.values() for choice in f.metadata["choices"]]
-    defaults = {kind.learned: shown(f.default) for kind, f in here.items()}
-    if len(set(defaults.values())) == 1:
-        default = defaults[kinds[0].learned]
-    else:
-        default = ", ".join(f"{learned} {value}" for learned, value in defaults.items())
-    help = f"{setting.metadata['help']}{': ' if choices else ''}{', '.join(choices)} [{default}]"
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(setting.default, bool):
-        group.add_argument(flag, action=BooleanOptionalAction, help=help)
-    else:
-        group.add_argument(flag, metavar="X", type=type(setting.default), help=help)
-
-
-def shown(value: Any) -> str:
-    """A setting as people read it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value) or "none"
+def tasks() -> list[Any]:
+    return [get_task(name) for name in task_names()]
 
 
 def list_experiments() -> str:
-    """Each experiment's name, and what its file says of it."""
+    """A table of all experiments: name, and the sentence in its file."""
     names = experiment_names()
     width = max(map(len, names))
     return "\n".join(f"{name:{width}}  {describe_experiment(name)}" for name in names)
@@ -122,152 +79,102 @@ def list_experiments() -> str:
 
 def train(flags: Namespace) -> int:
     if flags.checkpoint_every < 1:
-        raise Refused(f"--checkpoint-every must be at least 1, got {flags.checkpoint_every}")
+        raise InvalidInput(f"--checkpoint-every must be at least 1, got {flags.checkpoint_every}")
     if flags.list:
         print(list_experiments())
         return 0
-    changes = {name: getattr(flags, name) for name in settings() if getattr(flags, name) is not None}
+    changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
     name, backend = choose_backend(flags.backend, flags.device)
     if flags.resume:
-        out, experiment, progress = resume(flags, changes, backend)
-        training = training_of(experiment)
+        out, experiment, train_state = resume(flags, changes, backend)
+        training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
-        if samples.fingerprint() != progress.data:
-            raise Refused(
-                f"the run in {out} learned from other {experiment.learned} than those of "
-                f"{experiment.dataset} here"
+        if samples.fingerprint() != train_state.data:
+            raise InvalidInput(
+                f"the run in {out} was trained on other {experiment.samples} than those of {experiment.dataset} here"
             )
-        if isinstance(progress.kept, Colony) and progress.kept.photo.max() >= len(samples):
-            raise Refused(
-                f"{out / CHECKPOINT_FILE}: its colony has photograph {progress.kept.photo.max()}, "
-                f"and there are {len(samples)}, counted from 0"
-            )
+        training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
     else:
-        experiment = load_experiment(flags.experiment or DEFAULT).with_(**changes)
+        experiment = load_experiment(flags.experiment or get_task(DEFAULT).default_experiment)
+        experiment = experiment.with_(**changes)
         out = new_run(flags, experiment)
-        training = training_of(experiment)
+        training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
-        progress = training.begin(experiment, backend, samples)
-    weights = sum(x.size for x in progress.params.values())
-    begun = f", begun with {experiment.start}" if experiment.start else ""
+        train_state = training.begin(experiment, backend, samples)
+    weights = sum(x.size for x in train_state.params.values())
+    initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
     print(
-        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} {experiment.learned} to "
-        f"learn from; {weights:,} parameters{begun}; writing to {out}"
+        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
+        f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
     )
     write_text(out / "settings.toml", experiment.toml())
-    what = f"{len(samples):,} {experiment.learned} and an unrolled batch of {experiment.batch}"
+    what = f"{len(samples):,} {experiment.samples} and an unrolled batch of {experiment.batch}"
     try:
         half = max(1, experiment.batch // 2)
         with memory_for(what, f"begin another run with --batch {half}, which needs about half as much"):
-            return run(experiment, backend, samples, progress, out, flags)
+            finished = fit(training, experiment, backend, samples, train_state, out, flags.checkpoint_every)
     except OSError as error:
-        then = f"go on with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
-        cause = f"{error.strerror or error}; once that is mended, {then}"
+        then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
+        raise InvalidInput(f"{error.strerror or error}; once that is mended, {then}") from error
     except Diverged as error:
-        cause = f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --rate elsewhere"
-    raise Refused(cause)
-
-
-def again(out: Path, flags: Namespace) -> str:
-    """The command that goes on with a run."""
-    return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
-
-
-def same(flags: Namespace) -> str:
-    """The flags of before that a command to follow needs: where the data is, and on what to compute."""
-    given = {name: getattr(flags, name) for name in ("data", "backend", "device")}
-    return "".join(f" --{name} {shlex.quote(str(x))}" for name, x in given.items() if x is not None)
-
-
-def new_run(flags: Namespace, experiment: Experiment) -> Path:
-    """The directory of a new run. Raises Refused if another run is in it."""
-    source = Path(flags.experiment or DEFAULT).stem
-    out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
-    if (out / CHECKPOINT_FILE).exists():
-        raise Refused(f"{out} already holds a run; go on with it: {again(out, flags)}; or give another --out")
-    if (out / WEIGHTS_FILE).exists():
-        raise Refused(f"{out} holds weights, which would be lost; give another --out")
-    return out
-
-
-def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Path, Experiment, Progress]:
-    """A run that was stopped: its directory, settings and progress. Raises Refused if it cannot go on."""
-    if not flags.out:
-        raise Refused("--resume needs --out, the directory of the run to go on with")
-    out = Path(flags.out)
-    checkpoint = out / CHECKPOINT_FILE
-    if not checkpoint.exists():
-        raise Refused(f"{out} holds no checkpoint to resume from; start the run without --resume")
-    experiment, progress = load_checkpoint(checkpoint, backend.asarray)
-    asked = (load_experiment(flags.experiment) if flags.experiment else experiment).with_(**changes)
-    for f in fields(experiment):  # the dataset, first of all, tells the kinds apart
-        mine, theirs = getattr(experiment, f.name), getattr(asked, f.name)
-        if mine != theirs:
-            raise Refused(
-                f"the run in {out} has {f.name} {shown(mine)}, not {shown(theirs)}; a resumed run keeps its "
-                "settings"
-            )
-    return out, experiment, progress
-
-
-def run(
-    experiment: Experiment,
-    backend: Any,
-    samples: Any,
-    progress: Progress,
-    out: Path,
-    flags: Namespace,
-) -> int:
-    """Train to the end, or until asked to stop; either way the checkpoint is that of the last step done."""
-    training, samples, losses = training_of(experiment), samples.on(backend), Losses()
-    training.prepare(experiment, backend, samples)
-    with (
-        MetricsFile(out / "metrics.csv", progress.done, training.COLUMNS) as log,
-        progress_bar(experiment.steps, progress.done) as bar,
-        stoppable() as stop_asked,
-    ):
-
-        def save() -> None:
-            losses.read()
-            log.sync()
-            try:
-                save_checkpoint(out / CHECKPOINT_FILE, experiment, progress, backend.asnumpy)
-            except Refused as error:
-                raise Diverged(error) from error
-
-        save()
-        while progress.done < experiment.steps and not stop_asked():
-            trained = training.train_step(experiment, backend, samples, progress)
-            losses.add(progress.done, trained.loss)
-            if progress.done % EVERY == 0 or progress.done == experiment.steps:
-                losses.read()
-                loss = float("nan") if trained.loss is None else float(trained.loss)
-                measured = training.measure(experiment, backend, progress, trained)
-                log.add(step=progress.done, loss=loss, **measured)
-                name = training.SHOWN
-                bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
-            if progress.done % flags.checkpoint_every == 0:
-                save()
-            bar.update()
-        save()
-    if progress.done < experiment.steps:
-        steps = "step" if progress.done == 1 else "steps"
-        print(f"stopped after {progress.done:,} {steps}; go on with {again(out, flags)}", file=sys.stderr)
-        return 130
-    save_weights(
-        out / WEIGHTS_FILE,
-        experiment,
-        {name: backend.asnumpy(x) for name, x in progress.params.items()},
-        progress.done,
-    )
+        raise InvalidInput(
+            f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --learning-rate in another --out"
+        ) from error
+    if not finished:
+        steps = "step" if train_state.done == 1 else "steps"
+        print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)
+        return STOPPED
     see = f"see {out / 'loss.png'}, and " if draw_loss(out) else ""
     print(f"done; {see}measure it: python -m refca.evaluate {shlex.quote(str(out))}{same(flags)}")
     return 0
 
 
+def again(out: Path, flags: Namespace) -> str:
+    """The command that resumes a run."""
+    return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
+
+
+def same(flags: Namespace) -> str:
+    """The flags that a following command needs again: where the data is, and what to compute on."""
+    given = {name: getattr(flags, name) for name in ("data", "backend", "device")}
+    return "".join(f" --{name} {shlex.quote(str(x))}" for name, x in given.items() if x is not None)
+
+
+def new_run(flags: Namespace, experiment: Experiment) -> Path:
+    """The directory of a new run. Raises InvalidInput if it holds another run."""
+    source = Path(flags.experiment or get_task(DEFAULT).default_experiment).stem
+    out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
+    if (out / CHECKPOINT_FILE).exists():
+        raise InvalidInput(f"{out} already holds a run; resume it with {again(out, flags)}; or give another --out")
+    if (out / WEIGHTS_FILE).exists():
+        raise InvalidInput(f"{out} holds weights, which would be lost; give another --out")
+    return out
+
+
+def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Path, Experiment, TrainState]:
+    """The directory, settings and state of a run that was stopped. Raises InvalidInput if it cannot go on."""
+    if not flags.out:
+        raise InvalidInput("--resume needs --out, the directory of the run to resume")
+    out = Path(flags.out)
+    checkpoint = out / CHECKPOINT_FILE
+    if not checkpoint.exists():
+        raise InvalidInput(f"{out} holds no checkpoint to resume from; start the run without --resume")
+    experiment, train_state = load_checkpoint(checkpoint, lookup, backend.asarray)
+    asked = (load_experiment(flags.experiment) if flags.experiment else experiment).with_(**changes)
+    if asked.task != experiment.task:
+        raise InvalidInput(f"the run in {out} is a {experiment.task} run; {flags.experiment} is for {asked.task}")
+    for f in fields(experiment):
+        mine, theirs = getattr(experiment, f.name), getattr(asked, f.name)
+        if mine != theirs:
+            raise InvalidInput(
+                f"the run in {out} has {f.name} {shown(mine)}, not {shown(theirs)}; a resumed run keeps its settings"
+            )
+    return out, experiment, train_state
+
+
 def draw_loss(out: Path) -> bool:
-    """loss.png, if there is a loss to draw."""
-    from refca.figures import loss_curve
+    """Draw loss.png; return whether there was a loss to draw."""
+    from refca.drawing.plots import loss_curve
 
     rows = read_metrics(out / "metrics.csv")
     if not any(row["loss"] > 0 for row in rows):

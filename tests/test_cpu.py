@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import refca_cpu
 from refca_cpu import blas, kernels, unroll
-from refca_spec.compare import same
+from refca_spec.compare import assert_same
 
 import refca
-from refca import reference
-from refca.cell import NORMS
+from refca.contract import reference
+from refca.definition.cell import NORMS
 
 
 def problem(B: int, seed: int = 0) -> tuple[Any, ...]:
@@ -24,8 +24,7 @@ def problem(B: int, seed: int = 0) -> tuple[Any, ...]:
     rng = np.random.default_rng(seed)
     cell = refca.digits_cell()
     params = {
-        name: (x + rng.normal(0, 0.02, x.shape)).astype(np.float32)
-        for name, x in refca.init_params(cell, 0).items()
+        name: (x + rng.normal(0, 0.02, x.shape)).astype(np.float32) for name, x in refca.init_params(cell, 0).items()
     }
     image = (rng.random((B, 12, 10, 1)) * (rng.random((B, 12, 10, 1)) < 1 / 6)).astype(np.float32)
     state = rng.normal(0, 1, (B, 12, 10, 19)).astype(np.float32)
@@ -47,7 +46,7 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch, B
         results.append((evolved, np.float64(loss), last, *grads.values()))
     for other in results[1:]:
         for got, expected in zip(other, results[0], strict=True):
-            same(got, expected, f"a result of {B} samples", "other threads")
+            assert_same(got, expected, f"a result of {B} samples", "other threads")
 
 
 def test_parts_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +56,7 @@ def test_parts_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.Monk
         monkeypatch.setattr(unroll, "PART", size)
         monkeypatch.setattr(unroll, "TAPED_PART", size)
         monkeypatch.setattr(unroll, "SPAN", span)
-        loss, grads, last = refca_cpu.loss_and_grads(
-            cell, "l2", params, image, state, label, weights, refca.Streams(1)
-        )
+        loss, grads, last = refca_cpu.loss_and_grads(cell, "l2", params, image, state, label, weights, refca.Streams(1))
         assert loss == pytest.approx(expected[0], rel=1e-5)
         evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 25)
         np.testing.assert_allclose(last, expected[2], atol=2e-4)
@@ -109,7 +106,7 @@ def test_the_number_of_threads_changes_no_bit_on_photographs(
         )
         results.append((np.float64(loss), last, *grads.values()))
     for got, expected in zip(*results, strict=True):
-        same(got, expected, f"a result with norm {norm}", "other threads")
+        assert_same(got, expected, f"a result with norm {norm}", "other threads")
 
 
 def test_it_can_be_called_from_several_threads_at_once() -> None:
@@ -126,7 +123,7 @@ def test_it_can_be_called_from_several_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     for got in results:
-        same(got, expected, "the state", "four calls at once")
+        assert_same(got, expected, "the state", "four calls at once")
 
 
 def test_the_library_of_matrix_products_keeps_its_own_number_of_threads() -> None:

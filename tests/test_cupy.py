@@ -25,12 +25,12 @@ from refca_cupy.emulator import Emulator
 from refca_cupy.schedule import Schedule
 from refca_cupy.sources import source
 from refca_cupy.unroll import Backend
-from refca_spec.compare import same
+from refca_spec.compare import assert_same
 
 import refca
-from refca import reference
-from refca.backend import Unavailable
-from refca.cell import NORMS, Cell
+from refca.contract import reference
+from refca.definition.cell import NORMS, Cell
+from refca.errors import Unavailable
 
 
 class On(Backend):
@@ -118,9 +118,7 @@ def test_cells_of_the_two_texts_on_a_gpu_give_the_reference(how: str, dtype: str
 def problem(cell: Cell, B: int, side: int, T: int, dtype: str = "float32") -> tuple[Any, ...]:
     """Everything that `loss_and_grads` takes, with some blank margin, as digits have it."""
     rng = np.random.default_rng(0)
-    params = {
-        name: rng.normal(0, 0.1, x.shape).astype(dtype) for name, x in refca.init_params(cell, 0).items()
-    }
+    params = {name: rng.normal(0, 0.1, x.shape).astype(dtype) for name, x in refca.init_params(cell, 0).items()}
     image = rng.random((B, side, side, cell.image_channels)).astype(dtype)
     image[:, : side // 4] = 0
     state = rng.normal(0, 0.5, (B, side, side, cell.state_channels)).astype(dtype)
@@ -172,16 +170,16 @@ def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(norm
     ways: list[dict[str, Any]] = [{}, {"threads": 3}, {"resident": 1}, {"resident": 16}, {"room": 1}]
     states = [On(**how).loss_and_grads(*arguments)[2] for how in ways]
     for how, state in zip(ways, states, strict=True):
-        same(state, states[0], "the last state", how)
+        assert_same(state, states[0], "the last state", how)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_same_call_gives_the_same_bits(name: str) -> None:
     arguments, backend = problem(CELLS[name], 2, 9, 3), On()
     once, again = backend.loss_and_grads(*arguments), backend.loss_and_grads(*arguments)
-    same(again[0], once[0], "the loss", name)
+    assert_same(again[0], once[0], "the loss", name)
     for key, grad in once[1].items():
-        same(again[1][key], grad, key, name)
+        assert_same(again[1][key], grad, key, name)
 
 
 def test_schedules_of_a_large_gpu() -> None:
@@ -263,7 +261,7 @@ BUILT: dict[str, tuple[Any, ...]] = {
     "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8),
     "photographs, clusters": ("unroll", "float32", refca.segmentation_cell(32, 48), 4),
     "the start of states": ("initial", "float32"),
-    "descent": ("descend", "float32"),
+    "descent": ("adam_step", "float32"),
 }
 
 
@@ -298,10 +296,11 @@ def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> N
 
 def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
     """Where there is one, the backend loads."""
-    code = "import sys, refca.backend as b\ntry: b.get_backend('cupy')\nexcept b.Unavailable as e: print(e)"
+    code = (
+        "from refca.contract.registry import get_backend\nfrom refca.errors import Unavailable\n"
+        "try: get_backend('cupy')\nexcept Unavailable as e: print(e)"
+    )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    ).stdout
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout
     assert said.count("\n") == 1
     assert "--backend cpu" in said

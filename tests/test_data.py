@@ -18,7 +18,7 @@ from refca.data import Split, load
 from refca.data.idx import read_idx
 from refca.data.mnist import MD5, mnist
 from refca.data.optdigits import enlarged
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 NAMES = tuple(MD5)
 real = pytest.mark.skipif(
@@ -35,9 +35,7 @@ def small_files() -> dict[str, bytes]:
     """Five training and three test digits of 4×4, in four files named as MNIST's."""
     rng = np.random.default_rng(0)
     return {
-        name: gzip.compress(
-            idx(rng.integers(0, 256, (n, 4, 4)) if "images" in name else np.arange(n)), mtime=0
-        )
+        name: gzip.compress(idx(rng.integers(0, 256, (n, 4, 4)) if "images" in name else np.arange(n)), mtime=0)
         for name, n in zip(NAMES, (5, 5, 3, 3), strict=True)
     }
 
@@ -80,7 +78,7 @@ def test_a_pixel_of_26_is_alive_and_one_of_25_is_not() -> None:
 
 
 def test_an_unknown_name_is_refused_with_those_known() -> None:
-    with pytest.raises(Refused, match='unknown dataset "minst"; known are mnist, optdigits, optdigits-28'):
+    with pytest.raises(InvalidInput, match='unknown dataset "minst"; known are mnist, optdigits, optdigits-28'):
         load("minst")
 
 
@@ -100,9 +98,7 @@ def test_optdigits_are_in_their_order_with_the_last_297_held_out() -> None:
     together = np.concatenate([digits.train.pixels, digits.test.pixels])
     assert together.dtype == np.uint8
     np.testing.assert_array_equal(together, load_digits().images)
-    np.testing.assert_array_equal(
-        np.concatenate([digits.train.labels, digits.test.labels]), load_digits().target
-    )
+    np.testing.assert_array_equal(np.concatenate([digits.train.labels, digits.test.labels]), load_digits().target)
     assert digits.test.labels.dtype == np.int64
     assert digits.train.images([0]).max() <= 1
 
@@ -165,7 +161,7 @@ GOOD = idx(np.zeros((2, 3, 4)))
 def test_a_damaged_idx_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "some-file"
     path.write_bytes(content)
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(InvalidInput, match=message) as refusal:
         read_idx(path, 3)
     assert str(refusal.value).startswith(str(path))
 
@@ -175,12 +171,12 @@ def test_every_way_to_cut_an_idx_file_short_is_refused(tmp_path: Path) -> None:
     for whole in (GOOD, gzip.compress(GOOD)):
         for length in range(len(whole)):
             path.write_bytes(whole[:length])
-            with pytest.raises(Refused):
+            with pytest.raises(InvalidInput):
                 read_idx(path, 3)
 
 
 def test_an_idx_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(InvalidInput, match="cannot be read"):
         read_idx(tmp_path, 3)
 
 
@@ -197,9 +193,7 @@ def test_mnist_is_found_in_the_folder_or_its_mnist(tmp_path: Path, below: str) -
     assert digits.test.labels.dtype == np.int64
 
 
-def test_mnist_is_found_unzipped_and_through_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mnist_is_found_unzipped_and_through_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {name.removesuffix(".gz"): gzip.decompress(zipped) for name, zipped in small_files().items()}
     monkeypatch.setenv("REFCA_DATA", str(write(tmp_path, files)))
     assert len(load("mnist").train) == 5
@@ -208,7 +202,7 @@ def test_mnist_is_found_unzipped_and_through_the_environment(
 def test_an_absent_file_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
     write(tmp_path, small_files())
     (tmp_path / NAMES[2]).unlink()
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(InvalidInput) as refusal:
         load("mnist", tmp_path)
     message = str(refusal.value)
     assert NAMES[2] in message
@@ -217,7 +211,7 @@ def test_an_absent_file_is_named_with_where_it_was_looked_for(tmp_path: Path) ->
 
 
 def test_a_named_folder_is_never_filled_by_a_download(tmp_path: Path, server: Server) -> None:
-    with pytest.raises(Refused, match="neither in"):
+    with pytest.raises(InvalidInput, match="neither in"):
         mnist(tmp_path / "absent", base_url=server.url, md5=md5s(server.files))
     assert server.asked == []
     assert not (tmp_path / "absent").exists()
@@ -232,18 +226,16 @@ def test_a_named_folder_is_never_filled_by_a_download(tmp_path: Path, server: Se
         (NAMES[2], np.zeros((3, 4)), "has 2 dimensions"),
     ],
 )
-def test_files_that_do_not_fit_are_refused(
-    tmp_path: Path, name: str, array: np.ndarray, message: str
-) -> None:
+def test_files_that_do_not_fit_are_refused(tmp_path: Path, name: str, array: np.ndarray, message: str) -> None:
     write(tmp_path, small_files() | {name: gzip.compress(idx(array))})
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(InvalidInput, match=message) as refusal:
         load("mnist", tmp_path)
     assert name in str(refusal.value)
 
 
 def test_empty_files_are_refused(tmp_path: Path) -> None:
     empty = {name: idx(np.zeros((0, 4, 4) if "images" in name else 0)) for name in NAMES}
-    with pytest.raises(Refused, match="holds no images"):
+    with pytest.raises(InvalidInput, match="holds no images"):
         load("mnist", write(tmp_path, empty))
 
 
@@ -267,7 +259,7 @@ def test_only_what_is_missing_is_downloaded(tmp_path: Path, server: Server) -> N
 def test_content_with_another_hash_is_refused_and_not_kept(tmp_path: Path, server: Server) -> None:
     expected = md5s(server.files)
     server.files[NAMES[1]] += b"!"
-    with pytest.raises(Refused, match="its content is not the original file's") as refusal:
+    with pytest.raises(InvalidInput, match="its content is not the original file's") as refusal:
         mnist(None, base_url=server.url, md5=expected, cache=tmp_path)
     assert server.url + NAMES[1] in str(refusal.value)
     assert "--data or REFCA_DATA" in str(refusal.value)
@@ -277,16 +269,14 @@ def test_content_with_another_hash_is_refused_and_not_kept(tmp_path: Path, serve
 def test_a_file_that_the_server_lacks_is_refused(tmp_path: Path, server: Server) -> None:
     expected = md5s(server.files)
     del server.files[NAMES[0]]
-    with pytest.raises(Refused, match="could not be downloaded: 404"):
+    with pytest.raises(InvalidInput, match="could not be downloaded: 404"):
         mnist(None, base_url=server.url, md5=expected, cache=tmp_path)
     assert everything(tmp_path) == []
 
 
-def test_a_connection_that_breaks_off_leaves_nothing_and_the_next_try_works(
-    tmp_path: Path, server: Server
-) -> None:
+def test_a_connection_that_breaks_off_leaves_nothing_and_the_next_try_works(tmp_path: Path, server: Server) -> None:
     server.cut.add(NAMES[2])
-    with pytest.raises(Refused, match="could not be downloaded") as refusal:
+    with pytest.raises(InvalidInput, match="could not be downloaded") as refusal:
         mnist(None, base_url=server.url, md5=md5s(server.files), cache=tmp_path)
     assert "\n" not in str(refusal.value)
     assert everything(tmp_path) == sorted(NAMES[:2])
@@ -297,7 +287,7 @@ def test_a_connection_that_breaks_off_leaves_nothing_and_the_next_try_works(
 def test_no_server_at_all_is_refused(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as http:
         port = http.server_port  # free again once closed
-    with pytest.raises(Refused, match=r"could not be downloaded: .*refused"):
+    with pytest.raises(InvalidInput, match=r"could not be downloaded: .*refused"):
         mnist(None, base_url=f"http://127.0.0.1:{port}/", cache=tmp_path)
     assert everything(tmp_path) == []
 

@@ -13,18 +13,26 @@ import pytest
 from refusals import Capture, sentence
 
 import refca
-from refca import adam, digits_training, pets_evaluation, pets_training, reference, train
 from refca import evaluate as evaluate_program
-from refca.backend import OURS, fastest
-from refca.checkpoint import load_checkpoint
+from refca import train
+from refca.contract import reference
+from refca.contract.registry import OURS, fastest
 from refca.data import Dataset, Photographs, load
-from refca.evaluation import CURVES, evaluate
-from refca.experiment import DigitsExperiment, PetsExperiment
-from refca.metrics_file import read_metrics
+from refca.definition.params import param_shapes
+from refca.digits import training as digits_training
+from refca.digits.evaluation import CURVES, evaluate
+from refca.digits.settings import DigitsExperiment
+from refca.segmentation import evaluation as pets_evaluation
+from refca.segmentation import training as pets_training
+from refca.segmentation.settings import SegmentationExperiment
+from refca.tasks import lookup
+from refca.training import adam
+from refca.training.checkpoint import load_checkpoint
+from refca.training.metrics_log import read_metrics
 
 DIGITS = ["--experiment", "demo", "--batch", "4", "--pool", "8", "--unroll", "2", "--steps", "23"]
 PETS = ["--experiment", "pets-48-small", "--batch", "3", "--size", "8", "--state", "5", "--hidden", "6"]
-PETS += ["--unroll", "2", "--target", "8", "--steps", "23"]
+PETS += ["--unroll", "2", "--horizon", "8", "--steps", "23"]
 SIZE = 8
 
 
@@ -44,7 +52,7 @@ def photographs(count: int = 7) -> Photographs:
 def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The programs find the device as the backend "device", and tiny photographs."""
     backend = device.device(reference)
-    monkeypatch.setattr("refca.backend.load", lambda name: backend if name == "device" else reference)
+    monkeypatch.setattr("refca.contract.registry.load", lambda name: backend if name == "device" else reference)
     dataset = Dataset("pets", photographs(), photographs(3))
     monkeypatch.setattr(pets_training, "load", lambda name, folder, **_: dataset)
     return backend
@@ -53,28 +61,28 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_training_step_on_digits_waits_for_nothing() -> None:
     backend, digits = device.device(reference), load("optdigits").train
     experiment = DigitsExperiment(dataset="optdigits", unroll=2, batch=4, pool=8)
-    progress = digits_training.begin(experiment, backend, digits)
+    train_state = digits_training.begin(experiment, backend, digits)
     digits = digits.on(backend)
     device.WAITS.clear()
     for _ in range(3):
-        trained = digits_training.train_step(experiment, backend, digits, progress)
+        trained = digits_training.train_step(experiment, backend, digits, train_state)
     assert device.WAITS == []
     assert isinstance(trained.loss, device.DeviceArray)
-    digits_training.measure(experiment, backend, progress, trained)
+    digits_training.measure(experiment, backend, train_state, trained)
     assert device.WAITS  # the device counts
 
 
 def test_a_training_step_on_photographs_waits_for_nothing() -> None:
     backend, samples = device.device(reference), photographs()
-    experiment = PetsExperiment(size=SIZE, state=5, hidden=6, batch=3, unroll=2, target=8)
-    progress = pets_training.begin(experiment, backend, samples)
+    experiment = SegmentationExperiment(size=SIZE, state=5, hidden=6, batch=3, unroll=2, horizon=8)
+    train_state = pets_training.begin(experiment, backend, samples)
     samples = samples.on(backend)
     device.WAITS.clear()
     for _ in range(6):
-        trained = pets_training.train_step(experiment, backend, samples, progress)
+        trained = pets_training.train_step(experiment, backend, samples, train_state)
     assert device.WAITS == []
-    assert progress.updates > 0
-    pets_training.measure(experiment, backend, progress, trained)
+    assert train_state.updates > 0
+    pets_training.measure(experiment, backend, train_state, trained)
     assert device.WAITS
 
 
@@ -87,9 +95,9 @@ def test_a_run_waits_only_where_it_writes(
     training = digits_training if flags is DIGITS else pets_training
     step: Callable[..., Any] = training.train_step
 
-    def stepping(experiment: Any, backend: Any, samples: Any, progress: Any) -> Any:
+    def stepping(experiment: Any, backend: Any, samples: Any, train_state: Any) -> Any:
         waited.append(len(device.WAITS))
-        return step(experiment, backend, samples, progress)
+        return step(experiment, backend, samples, train_state)
 
     with monkeypatch.context() as patched:
         patched.setattr(training, "train_step", stepping)
@@ -97,12 +105,12 @@ def test_a_run_waits_only_where_it_writes(
     assert [done for done in range(1, 23) if waited[done] > waited[done - 1]] == [7, 10, 14, 20, 21]
     assert run(tmp_path / "plain", flags, "reference") == 0
     names = ("device", "plain")
-    mine, theirs = (load_checkpoint(tmp_path / out / "checkpoint.safetensors")[1] for out in names)
-    assert mine.adam.second.keys() == theirs.adam.second.keys()
+    mine, theirs = (load_checkpoint(tmp_path / out / "checkpoint.safetensors", lookup)[1] for out in names)
+    assert mine.adam.v.keys() == theirs.adam.v.keys()
     for ours, others in (
         (mine.params, theirs.params),
-        (mine.adam.second, theirs.adam.second),
-        (vars(mine.kept), vars(theirs.kept)),
+        (mine.adam.v, theirs.adam.v),
+        (vars(mine.buffer), vars(theirs.buffer)),
     ):
         for name, x in others.items():
             np.testing.assert_array_equal(ours[name], x)
@@ -116,10 +124,8 @@ def run(out: Path, flags: list[str], backend: str) -> int:
 
 
 @pytest.mark.parametrize("more", [{}, {"sample_slice": 300}, {"sample_slice": 1000}], ids=str)
-def test_an_evaluation_of_digits_waits_once_in_a_slice(
-    more: dict[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("refca.evaluation.BATCH", 500)
+def test_an_evaluation_of_digits_waits_once_in_a_slice(more: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refca.digits.evaluation.BATCH", 500)
     cell, params = refca.digits_cell(), trained_params()
     digits, samples = load("optdigits").train, 800
     rest: dict[str, Any] = {"samples": samples, "steps": 2, "mutation": "both", "seed": 3}
@@ -139,9 +145,7 @@ def trained_params() -> dict[str, np.ndarray]:
     return {name: (x + rng.normal(0, 0.05, x.shape)).astype(np.float32) for name, x in params.items()}
 
 
-def test_a_device_is_chosen_before_anything_is_computed(
-    tmp_path: Path, on_device: Any, capsys: Capture
-) -> None:
+def test_a_device_is_chosen_before_anything_is_computed(tmp_path: Path, on_device: Any, capsys: Capture) -> None:
     chosen: list[int] = []
     on_device.use_device, on_device.description = chosen.append, lambda: "a device that is not there"
     assert run(tmp_path / "run", [*DIGITS, "--device", "2"], "device") == 0
@@ -185,11 +189,11 @@ def test_a_loss_on_the_device_that_is_not_finite_leaves_the_checkpoint_before_it
     on_device.loss_and_grads = diverging
     said = sentence(capsys, lambda: run(tmp_path / "run", DIGITS, "device"))
     assert "the loss of training step 12 is inf: training diverged" in said  # one call was to prepare
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")[1].done == 7
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors", lookup)[1].done == 7
 
 
 BROKEN = """
-from refca.backend import Unavailable
+from refca.errors import Unavailable
 raise Unavailable("no CUDA device is here; use --backend cpu")
 """
 
@@ -200,7 +204,7 @@ def test_a_backend_that_says_that_it_cannot_work_is_quoted_and_passed_over(
     (tmp_path / "refca_absent.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(OURS, "cupy", "refca_absent")
-    monkeypatch.setattr("refca.backend.entry_points", lambda **_: ())
+    monkeypatch.setattr("refca.contract.registry.entry_points", lambda **_: ())
     flags = [*DIGITS, "--out", str(tmp_path / "run"), "--backend"]
     for name in ("cupy", "refca_absent"):
         said = sentence(capsys, partial(train.main, [*flags, name]))
@@ -212,18 +216,18 @@ def test_a_backend_that_says_that_it_cannot_work_is_quoted_and_passed_over(
 def test_a_backend_s_own_descent_and_start_are_used(tmp_path: Path, on_device: Any) -> None:
     called: list[str] = []
 
-    def descend(*args: Any) -> Any:
-        called.append("descend")
-        return adam.descend(*args)
+    def adam_step(*args: Any) -> Any:
+        called.append("adam_step")
+        return adam.adam_step(*args)
 
     def initial(streams: refca.Streams, *shape: int) -> Any:
         called.append("initial")
         return device.DeviceArray(streams.initial(*shape).astype(np.float32))
 
     assert run(tmp_path / "shared", PETS, "device") == 0
-    on_device.descend, on_device.initial = descend, initial
+    on_device.adam_step, on_device.initial = adam_step, initial
     assert run(tmp_path / "own", PETS, "device") == 0
-    assert set(called) == {"descend", "initial"}
+    assert set(called) == {"adam_step", "initial"}
     for name in ("checkpoint.safetensors", "metrics.csv"):
         assert (tmp_path / "own" / name).read_bytes() == (tmp_path / "shared" / name).read_bytes()
 
@@ -233,7 +237,7 @@ def test_curves_of_photographs_fetch_labels_and_a_few_numbers(settings: dict[str
     cell = refca.segmentation_cell(state=5, hidden=6, **settings)
     params = {
         name: np.random.default_rng(len(name)).normal(0, 0.3, shape).astype(np.float32)
-        for name, shape in refca.cell.param_shapes(cell).items()
+        for name, shape in param_shapes(cell).items()
     }
     rest: dict[str, Any] = {"samples": 3, "steps": 4, "every": 2, "shift": 1}
     got = pets_evaluation.curves(cell, params, device.device(reference), photographs(), **rest)

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import refca
-from refca import evaluate, reference, train
-from refca.cell import param_shapes
+from refca import evaluate, train
+from refca.contract import reference
 from refca.data import Split
-from refca.evaluation import CURVES, mean_ratio, others, summary
-from refca.evaluation import evaluate as measure
+from refca.definition.params import param_shapes
+from refca.digits.evaluation import CURVES, mean_ratio, others, summary
+from refca.digits.evaluation import evaluate as measure
 
 DATA = os.environ.get("REFCA_DATA")
 

@@ -14,32 +14,35 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
-from refca import adversarial, evaluate, evaluate_pets, reference
-from refca.cell import param_shapes
-from refca.checkpoint import save_weights
-from refca.curves_file import read_curves, write_curves
+from refca import evaluate
+from refca.contract import reference
 from refca.data import CLASSES, Dataset, Photographs
-from refca.experiment import DigitsExperiment, PetsExperiment
-from refca.metrics import overlaps, ratio
-from refca.pets_evaluation import (
+from refca.definition.metrics import overlaps, ratio
+from refca.definition.params import param_shapes
+from refca.definition.randomness import Streams
+from refca.definition.step import gate, hidden_layers, neighbourhood
+from refca.definition.strided import encode
+from refca.digits.settings import DigitsExperiment
+from refca.errors import InvalidInput
+from refca.segmentation import adversarial
+from refca.segmentation import report as evaluate_pets
+from refca.segmentation.curves_csv import read_curves, write_curves
+from refca.segmentation.evaluation import (
     COLUMNS,
-    IOUS,
     LEAP,
     MAGNITUDES,
     curves,
     follow,
-    gates,
     iou_at,
     shifted,
     shown,
     summary,
     unmeasured,
 )
-from refca.pets_film import Film, record, replaced_grid
-from refca.randomness import Streams
-from refca.refused import Refused
-from refca.step import gate, look, think
-from refca.strides import encode
+from refca.segmentation.gate import IOUS, gates
+from refca.segmentation.rollout import Rollout, record, replaced_grid
+from refca.segmentation.settings import SegmentationExperiment
+from refca.training.checkpoint import save_weights
 
 FEW = ["--backend", "reference", "--at", "1,3", "--steps", "5", "--every", "2", "--shift", "1"]
 WRITTEN = {"evaluation.json", "evaluation.csv", *evaluate_pets.PICTURES}
@@ -57,9 +60,7 @@ def random_photographs(count: int = 5, side: int = 8) -> Photographs:
 
 def copying_cell() -> tuple[refca.Cell, dict[str, Any]]:
     """A cell whose state is the image that it saw in the last step; its readout is its state."""
-    cell = refca.Cell(
-        3, 3, 6, 3, hidden_layers=0, biases=False, fire_rate=1.0, residual=False, normal_start=True
-    )
+    cell = refca.Cell(3, 3, 6, 3, hidden_layers=0, biases=False, fire_rate=1.0, residual=False, normal_start=True)
     params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
     params["perceive.weight"][1, 1, :3] = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
     params["update.weight"][:] = np.concatenate([np.eye(3), -np.eye(3)])
@@ -89,11 +90,11 @@ def test_overlaps_add_up_to_the_iou_of_everything() -> None:
 
 def test_iou_refuses_what_are_no_two_label_maps() -> None:
     labels = np.array([0, 1, 2])
-    with pytest.raises(Refused, match=r"\(3,\) and true ones \(2,\) differ in shape"):
+    with pytest.raises(InvalidInput, match=r"\(3,\) and true ones \(2,\) differ in shape"):
         refca.iou(labels, labels[:2], 3)
-    with pytest.raises(Refused, match="labels go from 0 to 1, got 0 to 2"):
+    with pytest.raises(InvalidInput, match="labels go from 0 to 1, got 0 to 2"):
         refca.iou(labels, labels % 2, 2)
-    with pytest.raises(Refused, match="got -1 to 1"):
+    with pytest.raises(InvalidInput, match="got -1 to 1"):
         refca.iou(labels % 2, labels - 1, 3)
 
 
@@ -114,8 +115,8 @@ def test_what_is_measured_does_not_depend_on_where_else_one_looks() -> None:
     once: list[int] = []
     often: list[int] = []
     np.testing.assert_array_equal(
-        iou_at(*given, samples=3, at=[4], tick=once.append)[0],
-        iou_at(*given, samples=3, at=[1, 2, 4], tick=often.append)[-1],
+        iou_at(*given, samples=3, at=[4], on_progress=once.append)[0],
+        iou_at(*given, samples=3, at=[1, 2, 4], on_progress=often.append)[-1],
     )
     assert (sum(once), sum(often)) == (12, 12)
     kept = curves(*given, samples=3, steps=4)["kept"]
@@ -185,10 +186,8 @@ def test_gates_are_those_of_the_step(settings: dict[str, Any]) -> None:
     params = random_params(cell)
     image = random_photographs(3).images(slice(3))
     state = refca.init_state(cell, image, Streams(0))
-    hidden = think(cell, params, look(encode(cell, params, image), state))
-    np.testing.assert_allclose(
-        gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5
-    )
+    hidden = hidden_layers(cell, params, neighbourhood(encode(cell, params, image), state))
+    np.testing.assert_allclose(gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5)
 
 
 def test_gates_of_a_cell_with_biases_and_noise() -> None:
@@ -196,10 +195,8 @@ def test_gates_of_a_cell_with_biases_and_noise() -> None:
     params = random_params(cell)
     image = random_photographs(1).images(slice(1))
     state = refca.init_state(cell, image, Streams(0))
-    hidden = think(cell, params, look(image, state))
-    np.testing.assert_allclose(
-        gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5
-    )
+    hidden = hidden_layers(cell, params, neighbourhood(image, state))
+    np.testing.assert_allclose(gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5)
 
 
 def test_nothing_is_null() -> None:
@@ -226,7 +223,7 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "step,accuracy\n1,0.5\n", "photographs,step\nkept,1\n"])
 def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "evaluation.csv").write_text(text)
-    with pytest.raises(Refused, match="does not hold curves of photographs"):
+    with pytest.raises(InvalidInput, match="does not hold curves of photographs"):
         read_curves(tmp_path / "evaluation.csv", tmp_path)
 
 
@@ -235,9 +232,7 @@ def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
 
 def exploding() -> tuple[refca.Cell, dict[str, Any]]:
     """A cell that multiplies its state by about 1e10 in every step, beyond float32 in the fourth."""
-    cell = refca.Cell(
-        3, 3, 6, 3, hidden_layers=0, biases=False, fire_rate=1.0, residual=False, normal_start=True
-    )
+    cell = refca.Cell(3, 3, 6, 3, hidden_layers=0, biases=False, fire_rate=1.0, residual=False, normal_start=True)
     params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
     params["perceive.weight"][1, 1, 3:] = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
     params["update.weight"][:] = 1e10 * np.concatenate([np.eye(3), -np.eye(3)])
@@ -318,7 +313,7 @@ RUN = {"weights.safetensors", "checkpoint.safetensors"}
 def trained(out: Path, **settings: Any) -> Path:
     """A run directory with weights in it, random ones; its checkpoint is not read."""
     out.mkdir()
-    experiment = PetsExperiment(size=16, state=4, hidden=4, **settings)
+    experiment = SegmentationExperiment(size=16, state=4, hidden=4, **settings)
     save_weights(out / "weights.safetensors", experiment, random_params(experiment.cell), 7)
     (out / "checkpoint.safetensors").touch()
     return out / "weights.safetensors"
@@ -355,7 +350,7 @@ def test_it_says_where_states_stopped_being_finite(
 ) -> None:
     monkeypatch.setattr(adversarial, "ITERATIONS", 1)
     weights = trained(tmp_path / "run", resettable=False, residual=False, norm="none")
-    experiment = PetsExperiment(size=16, state=4, hidden=4, resettable=False, residual=False, norm="none")
+    experiment = SegmentationExperiment(size=16, state=4, hidden=4, resettable=False, residual=False, norm="none")
     params = {name: 1e12 * x for name, x in random_params(experiment.cell).items()}
     save_weights(weights, experiment, params, 7)
     with np.errstate(all="ignore"):
@@ -391,9 +386,7 @@ def test_an_adversarial_image_is_made_if_asked_for(
     assert "IoU after a corner has changed" in capsys.readouterr().out
 
 
-def test_runs_that_have_been_measured_are_compared(
-    tmp_path: Path, data: Photographs, capsys: Capture
-) -> None:
+def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photographs, capsys: Capture) -> None:
     runs = [trained(tmp_path / "first"), trained(tmp_path / "second", resettable=False)]
     given = [str(runs[0]), "--compare", str(runs[1].parent)]
     assert evaluate.main(given) == 2
@@ -484,7 +477,7 @@ def test_a_film_keeps_the_steps_that_are_drawn() -> None:
 
 def test_photographs_shown_for_fewer_steps_than_are_drawn(tmp_path: Path) -> None:
     T, B, S = 8, 2, 8
-    film = Film(
+    film = Rollout(
         step=np.arange(T),
         said=np.zeros((T, B, S, S), int),
         which=np.array([0, 0, 0, 0, 1, 1, 1, 2]),

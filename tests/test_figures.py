@@ -11,29 +11,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refca.animation import write_animation
-from refca.figures import apart, curves, digit_grid, loss_curve, running_median
-from refca.files import replacing
-from refca.palette import (
+from refca.atomic import atomic_write
+from refca.digits.figures import curves, digit_grid
+from refca.drawing.animation import write_animation
+from refca.drawing.palette import (
     ARTICLE,
     COLORBLIND,
     PALETTES,
-    SEGMENTATION,
     SIGNED,
     Palette,
     get_palette,
     in_colour,
     in_few_colours,
-    labels_said,
     lay_over,
     paint,
+    predicted_labels,
     signed,
 )
-from refca.pets_evaluation import COLUMNS, WAYS
-from refca.pets_figures import iou_curves, magnitude_curves
-from refca.pets_film import Film
-from refca.pets_film import write_animation as write_photographs
-from refca.refused import Refused
+from refca.drawing.plots import apart, loss_curve, running_median
+from refca.errors import InvalidInput
+from refca.segmentation.evaluation import COLUMNS, WAYS
+from refca.segmentation.figures import SEGMENTATION, iou_curves, magnitude_curves
+from refca.segmentation.rollout import Rollout
+from refca.segmentation.rollout import write_animation as write_photographs
 
 Frames = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -81,7 +81,7 @@ def evaluation(T: int = 50, mutation: int | None = 25) -> dict[str, Any]:
 
 def test_replacing_puts_the_whole_file_in_place(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("whole")
         assert (temporary.parent, temporary.suffix) == (path.parent, ".txt")
         assert not path.exists()
@@ -98,7 +98,7 @@ def test_replacing_leaves_the_old_file_if_the_block_fails(tmp_path: Path, error:
     path.write_text("old")
 
     def half() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("ha")
             raise error
 
@@ -117,7 +117,7 @@ def test_the_articles_colours() -> None:
     assert (ARTICLE.undecided, ARTICLE.background) == ((0, 0, 0), (255, 255, 255))
     assert {len(set(palette.labels)) for palette in PALETTES.values()} == {10}
     assert get_palette("colorblind") is COLORBLIND
-    with pytest.raises(Refused, match='unknown palette "pastel"; known are article, colorblind'):
+    with pytest.raises(InvalidInput, match='unknown palette "pastel"; known are article, colorblind'):
         get_palette("pastel")
 
 
@@ -216,7 +216,7 @@ def test_paint_refuses_shapes_that_differ() -> None:
 
 def test_a_cell_says_nothing_while_all_its_numbers_are_below_a_hundredth() -> None:
     readout = np.array([[[[0.0, 0.009, -5], [0.01, 0, 0.01], [-1, -1, 2]]]])
-    assert labels_said(readout).tolist() == [[[-1, 0, 2]]]
+    assert predicted_labels(readout).tolist() == [[[-1, 0, 2]]]
 
 
 # animations
@@ -280,13 +280,13 @@ def test_an_animation_of_24_digits_is_small(tmp_path: Path) -> None:
     assert (tmp_path / "a.gif").stat().st_size < 3_000_000
 
 
-def film(T: int = 4, B: int = 2, side: int = 12) -> Film:
+def film(T: int = 4, B: int = 2, side: int = 12) -> Rollout:
     """Noise in every colour, and new noise in frame 3; labels that change in every frame."""
     rng = np.random.default_rng(0)
     image = rng.uniform(-1, 1, (2, B, side, side, 3))
     said = rng.integers(0, 3, (T, B, side, side))
     state = rng.normal(size=(T, side, side, 2))
-    return Film(np.arange(T), said, np.arange(T) // 3, image, said[:2], None, state)
+    return Rollout(np.arange(T), said, np.arange(T) // 3, image, said[:2], None, state)
 
 
 def test_an_animation_of_photographs_fits_a_gif_whatever_their_colours(tmp_path: Path) -> None:
@@ -300,9 +300,9 @@ def test_an_animation_of_photographs_fits_a_gif_whatever_their_colours(tmp_path:
 
 def test_animations_that_cannot_be_are_refused(tmp_path: Path) -> None:
     labels, live, image = frames()
-    with pytest.raises(Refused, match=r"a\.mp4: an animation is written to a name that ends in \.gif"):
+    with pytest.raises(InvalidInput, match=r"a\.mp4: an animation is written to a name that ends in \.gif"):
         write_animation(tmp_path / "a.mp4", labels, live, image)
-    with pytest.raises(Refused, match="at least one digit"):
+    with pytest.raises(InvalidInput, match="at least one digit"):
         write_animation(tmp_path / "a.gif", labels[:0], live[:0], image[:0])
     with pytest.raises(ValueError, match="shapes differ"):
         write_animation(tmp_path / "a.gif", labels, live[:2], image)
@@ -334,7 +334,7 @@ def test_a_line_divides_a_grid_where_the_digits_change(tmp_path: Path) -> None:
 
 
 def test_a_grid_needs_a_head_for_each_column(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="needs labels"):
+    with pytest.raises(InvalidInput, match="needs labels"):
         digit_grid(tmp_path / "grid.png", *frames(T=4), steps=[1, 2, 3])
     assert os.listdir(tmp_path) == []
 
@@ -399,9 +399,9 @@ def test_curves_are_drawn_large_enough_to_read(tmp_path: Path, drawn: dict[str, 
 )
 def test_curves_refuse_arrays_that_do_not_fit(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     run = {key: value for key, value in (evaluation() | change).items() if value is not None}
-    with pytest.raises(Refused, match=f"the evaluation mine has {message}"):
+    with pytest.raises(InvalidInput, match=f"the evaluation mine has {message}"):
         curves({"mine": run}, tmp_path / "curves.png")
-    with pytest.raises(Refused, match="no evaluation"):
+    with pytest.raises(InvalidInput, match="no evaluation"):
         curves({}, tmp_path / "curves.png")
     assert os.listdir(tmp_path) == []
 
@@ -420,7 +420,7 @@ def test_a_loss_curve_is_drawn_of_numbers_or_their_text(tmp_path: Path) -> None:
 
 def test_a_loss_curve_of_one_point_or_none(tmp_path: Path) -> None:
     loss_curve([{"step": 0, "loss": 3.0}], tmp_path / "one.png")
-    with pytest.raises(Refused, match="no loss to draw"):
+    with pytest.raises(InvalidInput, match="no loss to draw"):
         loss_curve([{"step": 0, "loss": "nan"}], tmp_path / "none.png")
     assert os.listdir(tmp_path) == ["one.png"]
 
@@ -447,9 +447,7 @@ DRAWN: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_a_picture_is_whole_or_the_old_one_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_picture_is_whole_or_the_old_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (tmp_path / name).write_bytes(b"the old one")
 
     def full(descriptor: int) -> None:

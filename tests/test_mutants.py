@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from refca_spec.mutants import BACKENDS, DEFINITION, Mutant, MutantBackend, in_force
 
-from refca import reference
+from refca.contract import reference
 
 ALL = BACKENDS | DEFINITION
 
@@ -20,9 +20,7 @@ def law(mutant: Mutant, backend: Any) -> Callable[[], None]:
     function = getattr(importlib.import_module(f"refca_spec.laws.test_{mutant.chapter}"), mutant.law)
     arguments = dict(mutant.arguments)
     wanted = inspect.signature(function).parameters
-    arguments |= {
-        name: value for name, value in (("backend", backend), ("dtype", "float32")) if name in wanted
-    }
+    arguments |= {name: value for name, value in (("backend", backend), ("dtype", "float32")) if name in wanted}
     return lambda: function(**arguments)
 
 

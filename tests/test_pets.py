@@ -23,7 +23,7 @@ from refca.data.pets_archives import read_archives
 from refca.data.pets_pack import read_arrays, read_pack, read_split, write_pack
 from refca.data.photographs import in_order
 from refca.data.pictures import opened
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 real = pytest.mark.skipif(
     "REFCA_DATA" not in os.environ, reason="the real photographs are looked for only if REFCA_DATA is set"
@@ -219,11 +219,11 @@ def test_only_the_splits_asked_for_are_read(tmp_path: Path) -> None:
     for size in (48, 96):
         dataset = load("pets", tmp_path, size=size, splits=("test",))
         assert len(dataset.test) == 3
-        with pytest.raises(Refused, match="these photographs were not asked for"):
+        with pytest.raises(InvalidInput, match="these photographs were not asked for"):
             _ = dataset.train
-    with pytest.raises(Refused, match="the label 7 in train_trimaps"):
+    with pytest.raises(InvalidInput, match="the label 7 in train_trimaps"):
         load("pets", tmp_path, splits=("train",))
-    with pytest.raises(Refused, match="these photographs were not asked for"):
+    with pytest.raises(InvalidInput, match="these photographs were not asked for"):
         _ = load("pets", save(tmp_path / "b" / "pets_96.npz", packed()), splits=("train",)).test
 
 
@@ -239,7 +239,7 @@ def test_a_sample_of_384_has_photographs_to_test_on_only(tmp_path: Path) -> None
     save(tmp_path / "pets_384_sample.npz", packed(384, ("test",)))
     dataset = load("pets", tmp_path, size=384)
     assert dataset.test.pixels.shape == (3, 384, 384, 3)
-    with pytest.raises(Refused, match=f"{tmp_path} has only test photographs of 384×384; to train on that"):
+    with pytest.raises(InvalidInput, match=f"{tmp_path} has only test photographs of 384×384; to train on that"):
         _ = dataset.train
     assert "Photographs" in repr(dataset)
 
@@ -288,7 +288,7 @@ def test_a_pack_with_something_wrong_is_refused_by_name(
     arrays = {name: array.copy() for name, array in jpegs(packed()).items()}
     change(arrays)
     save(tmp_path / "pets_96.npz", arrays)
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(InvalidInput, match=message) as refusal:
         load("pets", tmp_path)
     assert str(tmp_path / "pets_96.npz") in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -298,7 +298,7 @@ def test_jpeg_files_of_another_size_are_refused(tmp_path: Path) -> None:
     arrays = jpegs(packed(32))
     arrays |= {name: array for name, array in packed().items() if name.endswith("trimaps")}
     save(tmp_path / "pets_96.npz", arrays)
-    with pytest.raises(Refused, match=r"Bombay_0 in .* has 32×32 pixels; needed are 96×96"):
+    with pytest.raises(InvalidInput, match=r"Bombay_0 in .* has 32×32 pixels; needed are 96×96"):
         load("pets", tmp_path)
 
 
@@ -314,7 +314,7 @@ def test_every_way_to_damage_a_pack_is_refused_or_changes_nothing(tmp_path: Path
         path.write_bytes(content)
         try:
             again = read_pack(path, 8)
-        except Refused:
+        except InvalidInput:
             refused += 1
         else:
             assert all(again[split].fingerprint() == splits[split].fingerprint() for split in splits)
@@ -329,9 +329,9 @@ def test_other_files_are_not_packs(tmp_path: Path) -> None:
         "pickle.npz": b"\x80\x04]\x94.",
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(Refused, match="is damaged: File is not a zip file; delete it and get it again"):
+        with pytest.raises(InvalidInput, match="is damaged: File is not a zip file; delete it and get it again"):
             read_pack(tmp_path / name, 96)
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(InvalidInput, match="cannot be read"):
         read_pack(tmp_path, 96)
 
 
@@ -344,7 +344,7 @@ def test_pictures_cut_or_changed_anywhere_are_decoded_or_refused() -> None:
             changed = bytearray(whole)
             changed[length] ^= int(rng.integers(1, 256))
             for content in (whole[:length], bytes(changed)):
-                with warnings.catch_warnings(action="ignore"), suppress(Refused):
+                with warnings.catch_warnings(action="ignore"), suppress(InvalidInput):
                     opened(content, "it").convert("RGB")
 
 
@@ -398,9 +398,7 @@ def test_original_archives_in_a_folder_are_packed_once_in_the_cache(
     assert everything(folder) == sorted(archives)
 
 
-def test_other_archives_in_a_folder_are_not_mistaken_for_the_original(
-    tmp_path: Path, archives: Files
-) -> None:
+def test_other_archives_in_a_folder_are_not_mistaken_for_the_original(tmp_path: Path, archives: Files) -> None:
     folder, cache = write(tmp_path / "data", archives), tmp_path / "cache"
     save(cache / "pets" / "pets_96.npz", packed())
     assert pets(folder, cache=cache).train.fingerprint() == load("pets", folder).train.fingerprint()
@@ -434,16 +432,12 @@ Change = Callable[[Files, Files], object]
             "lists pug_1 but has no annotations/trimaps/",
         ),
         (
-            lambda i, a: a.update(
-                {"annotations/trimaps/pug_1.png": encoded(np.full((9, 9), 4, np.uint8), "PNG")}
-            ),
+            lambda i, a: a.update({"annotations/trimaps/pug_1.png": encoded(np.full((9, 9), 4, np.uint8), "PNG")}),
             1,
             "pug_1.png in .* the label 4; labels are 1 pet, 2 background, 3 boundary",
         ),
         (
-            lambda i, a: a.update(
-                {"annotations/trimaps/pug_1.png": encoded(np.zeros((9, 9), np.uint8), "PNG")}
-            ),
+            lambda i, a: a.update({"annotations/trimaps/pug_1.png": encoded(np.zeros((9, 9), np.uint8), "PNG")}),
             1,
             "the label 0; labels are 1 pet",
         ),
@@ -460,7 +454,7 @@ def test_archives_with_something_wrong_are_refused_by_name(
     images, annotations = official()
     change(images, annotations)
     write(tmp_path, {name: archive(files) for name, files in zip(MD5, (images, annotations), strict=True)})
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(InvalidInput, match=message) as refusal:
         load("pets", tmp_path)
     assert str(tmp_path / list(MD5)[name]) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -470,11 +464,11 @@ def test_archives_cut_short_or_of_something_else_are_refused(tmp_path: Path, arc
     for name, content in archives.items():
         for cut in (0, 1, 11, 300, len(content) // 2):
             write(tmp_path, {**archives, name: content[:cut]})
-            with pytest.raises(Refused, match=r"is damaged|lacks|has no|cannot be read") as refusal:
+            with pytest.raises(InvalidInput, match=r"is damaged|lacks|has no|cannot be read") as refusal:
                 read_archives(tmp_path / "images.tar.gz", tmp_path / "annotations.tar.gz", 8)
             assert str(tmp_path / name) in str(refusal.value)
         write(tmp_path, {**archives, name: b"<html>not found</html>"})
-        with pytest.raises(Refused, match="is damaged"):
+        with pytest.raises(InvalidInput, match="is damaged"):
             read_archives(tmp_path / "images.tar.gz", tmp_path / "annotations.tar.gz", 8)
 
 
@@ -484,7 +478,7 @@ def test_archives_cut_short_or_of_something_else_are_refused(tmp_path: Path, arc
 @pytest.mark.parametrize("size", [48, 96, 384])
 def test_absent_photographs_are_refused_with_where_they_were_looked_for(tmp_path: Path, size: int) -> None:
     (tmp_path / "images.tar.gz").write_bytes(b"")
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(InvalidInput) as refusal:
         load("pets", tmp_path, size=size)
     message = str(refusal.value)
     assert f"neither pets_{max(size, 96)}.npz nor both images.tar.gz and annotations.tar.gz are in" in message
@@ -493,7 +487,7 @@ def test_absent_photographs_are_refused_with_where_they_were_looked_for(tmp_path
 
 @pytest.mark.parametrize("size", [0, 47, 192, -48])
 def test_sizes_that_are_not_offered_are_refused(tmp_path: Path, size: int) -> None:
-    with pytest.raises(Refused, match=f"pets come at the sizes 48, 96, 384, got {size}"):
+    with pytest.raises(InvalidInput, match=f"pets come at the sizes 48, 96, 384, got {size}"):
         load("pets", tmp_path, size=size)
 
 
@@ -517,11 +511,9 @@ def test_another_size_needs_no_second_download(tmp_path: Path, server: Server, a
     assert everything(tmp_path) == sorted([*MD5, "pets_96.npz", "pets_384.npz"])
 
 
-def test_an_archive_with_another_hash_is_refused_and_not_kept(
-    tmp_path: Path, server: Server, archives: Files
-) -> None:
+def test_an_archive_with_another_hash_is_refused_and_not_kept(tmp_path: Path, server: Server, archives: Files) -> None:
     server.files["annotations.tar.gz"] += b"!"
-    with pytest.raises(Refused, match="its content is not the original file's") as refusal:
+    with pytest.raises(InvalidInput, match="its content is not the original file's") as refusal:
         pets(None, base_url=server.url, md5=md5s(archives), cache=tmp_path)
     assert server.url + "annotations.tar.gz" in str(refusal.value)
     assert "pets_96.npz, into a folder and name it with --data or REFCA_DATA" in str(refusal.value)
@@ -532,7 +524,7 @@ def test_a_connection_that_breaks_off_leaves_nothing_and_the_next_try_works(
     tmp_path: Path, server: Server, archives: Files
 ) -> None:
     server.cut.add("images.tar.gz")
-    with pytest.raises(Refused, match="could not be downloaded"):
+    with pytest.raises(InvalidInput, match="could not be downloaded"):
         pets(None, base_url=server.url, md5=md5s(archives), cache=tmp_path)
     assert everything(tmp_path) == []
     server.cut.clear()
@@ -540,7 +532,7 @@ def test_a_connection_that_breaks_off_leaves_nothing_and_the_next_try_works(
 
 
 def test_a_named_folder_is_never_filled_by_a_download(tmp_path: Path, server: Server) -> None:
-    with pytest.raises(Refused, match="neither"):
+    with pytest.raises(InvalidInput, match="neither"):
         pets(tmp_path / "absent", base_url=server.url, cache=tmp_path / "cache")
     assert server.asked == []
     assert everything(tmp_path) == []

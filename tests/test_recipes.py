@@ -12,18 +12,21 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from refca import digits_training, init_params, reference, train
-from refca.adam import Adam, learning_rate
-from refca.checkpoint import load_checkpoint, load_weights
-from refca.experiment import DigitsExperiment, load_experiment
-from refca.randomness import Streams
-from refca.refused import Refused
+from refca import init_params, train
+from refca.contract import reference
+from refca.definition.randomness import Streams
+from refca.digits import training as digits_training
+from refca.digits.settings import DigitsExperiment
+from refca.errors import InvalidInput
+from refca.tasks import load_experiment, lookup
 from refca.train import main
-from refca.training import begin_params
+from refca.training.adam import Adam, learning_rate_at
+from refca.training.checkpoint import load_checkpoint
+from refca.weights.load import initial_params, load_weights
 
-NEW = ("start", "renewal", "unroll_most", "last", "schedule")
+NEW = ("init_from", "fresh_fraction", "unroll_max", "loss_steps", "schedule")
 SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
-RECIPE = ["--unroll-most", "6", "--last", "2", "--schedule", "cosine", "--renewal", "2"]
+RECIPE = ["--unroll-max", "6", "--loss-steps", "2", "--schedule", "cosine", "--fresh-fraction", "2"]
 
 
 class Asked:
@@ -51,16 +54,16 @@ def asked_in(steps: int, **settings: Any) -> tuple[Asked, list[float]]:
     )
     backend, rates = Asked(), []
     digits = digits_training.load_samples(experiment, None)
-    progress = digits_training.begin(experiment, backend, digits)
-    step = progress.adam.step
+    train_state = digits_training.begin(experiment, backend, digits)
+    step = train_state.adam.step
 
     def noted(params: Any, grads: Any, i: int, rate: float, **how: Any) -> Any:
         rates.append(rate)
         return step(params, grads, i, rate, **how)
 
-    progress.adam = SimpleNamespace(step=noted)  # type: ignore[assignment]
+    train_state.adam = SimpleNamespace(step=noted)  # type: ignore[assignment]
     for _ in range(steps):
-        digits_training.train_step(experiment, backend, digits, progress)
+        digits_training.train_step(experiment, backend, digits, train_state)
     return backend, rates
 
 
@@ -72,11 +75,11 @@ def test_by_default_training_asks_what_the_article_asks() -> None:
         np.testing.assert_array_equal(weights, expected)
         assert weights.dtype == np.float32
         assert asked.randomness[i] == Streams(5).fold(i)
-        assert rates[i] == learning_rate(1e-3, i, 100)
+        assert rates[i] == learning_rate_at(1e-3, i, 100)
 
 
 def test_a_recipe_changes_lengths_weights_and_rates_and_no_randomness() -> None:
-    asked, rates = asked_in(12, unroll_most=6, last=2, schedule="cosine")
+    asked, rates = asked_in(12, unroll_max=6, loss_steps=2, schedule="cosine")
     lengths = [len(weights) for weights in asked.weights]
     assert set(lengths) <= {3, 4, 5, 6}
     assert len(set(lengths)) > 1
@@ -84,19 +87,17 @@ def test_a_recipe_changes_lengths_weights_and_rates_and_no_randomness() -> None:
         assert (weights[:-2] == 0).all()
         assert (weights[-2:] == np.float32(1 / 8)).all()
         assert asked.randomness[i] == Streams(5).fold(i)
-        assert rates[i] == learning_rate(1e-3, i, 100, "cosine")
+        assert rates[i] == learning_rate_at(1e-3, i, 100, "cosine")
 
 
-@pytest.mark.parametrize("renewal", [2, 4])
-def test_renewal_says_how_much_of_a_batch_begins_anew(renewal: int) -> None:
-    fresh = 4 // renewal
-    for state in asked_in(5, pool=4, renewal=renewal)[0].states[1:]:
+@pytest.mark.parametrize("fresh_fraction", [0.5, 0.25])
+def test_renewal_says_how_much_of_a_batch_begins_anew(fresh_fraction: float) -> None:
+    fresh = int(4 * fresh_fraction)
+    for state in asked_in(5, pool=4, fresh_fraction=fresh_fraction)[0].states[1:]:
         assert [sample.any() for sample in state] == [False] * fresh + [True] * (4 - fresh)
 
 
-def test_a_recipe_stopped_and_resumed_is_the_same_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recipe_stopped_and_resumed_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "whole")]) == 0
     done = iter([False] * 7 + [True])
     with monkeypatch.context() as patched:
@@ -109,22 +110,22 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(
 
 
 def test_a_run_begins_with_the_weights_that_start_names() -> None:
-    experiment = DigitsExperiment(dataset="optdigits", start="digits-l2-noise", pool=16)
+    experiment = DigitsExperiment(dataset="optdigits", init_from="digits-l2-noise", pool=16)
     digits = digits_training.load_samples(experiment, None)
-    progress = digits_training.begin(experiment, reference, digits)
+    train_state = digits_training.begin(experiment, reference, digits)
     ours, random = load_weights("digits-l2-noise").params, init_params(experiment.cell, experiment.seed)
-    assert (progress.done, progress.adam) == (0, Adam())
-    for name, x in progress.params.items():
+    assert (train_state.done, train_state.adam) == (0, Adam())
+    for name, x in train_state.params.items():
         np.testing.assert_array_equal(x, ours[name])
-    progress = digits_training.begin(experiment.with_(start=""), reference, digits)
-    for name, x in progress.params.items():
+    train_state = digits_training.begin(experiment.with_(init_from=""), reference, digits)
+    for name, x in train_state.params.items():
         np.testing.assert_array_equal(x, random[name])
 
 
 def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
-    experiment = load_experiment("pets-48-small").with_(start="digits-l2-noise")
-    with pytest.raises(Refused, match=r"^digits-l2-noise: the parameter .*; start with weights of this"):
-        begin_params(experiment, reference)
+    experiment = load_experiment("pets-48-small").with_(init_from="digits-l2-noise")
+    with pytest.raises(InvalidInput, match=r"^digits-l2-noise: the parameter .*; start with weights of this"):
+        initial_params(experiment, reference)
 
 
 class Stopping:
@@ -148,7 +149,7 @@ def test_settings_weights_and_checkpoints_without_the_new_settings_are_the_artic
     assert load_experiment(out / "settings.toml") == wanted
     for file in ("checkpoint.safetensors", "weights.safetensors"):
         forget(out / file)
-    assert load_checkpoint(out / "checkpoint.safetensors")[0] == wanted
+    assert load_checkpoint(out / "checkpoint.safetensors", lookup)[0] == wanted
     assert load_weights(out / "weights.safetensors").experiment == wanted
     assert main(["--out", str(out), "--resume"]) == 0
 

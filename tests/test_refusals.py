@@ -12,10 +12,13 @@ import pytest
 from refusals import Capture, sentence
 
 import refca
-from refca import evaluate, programs, train
-from refca.adam import Adam
-from refca.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from refca.pool import Pool
+from refca import cli as programs
+from refca import evaluate, train
+from refca.digits.pool import Pool
+from refca.tasks import lookup
+from refca.training.adam import Adam
+from refca.training.checkpoint import load_checkpoint, save_checkpoint
+from refca.weights.load import load_weights
 
 SHORT = ["--experiment", "demo", "--steps", "12", "--batch", "4", "--pool", "8", "--unroll", "2"]
 
@@ -43,27 +46,30 @@ def params() -> dict[str, np.ndarray]:
         (["--regime", "chaotic"], 'unknown regime "chaotic"; known are naive, persistent, mutating'),
         (["--batch", "9", "--pool", "8"], "a batch of 9 does not fit in a pool of 8"),
         (["--batch", "0"], "batch must be at least 1, got 0"),
-        (["--batch", "3"], "batch must be at least renewal, 4, for mutating digits, got 3"),
+        (["--batch", "3"], "batch * fresh_fraction must be at least 1 for mutating digits, got 3 * 0.25"),
         (
-            ["--batch", "7", "--renewal", "8"],
-            "batch must be at least renewal, 8, for mutating digits, got 7",
+            ["--batch", "7", "--fresh-fraction", "0.125"],
+            "batch * fresh_fraction must be at least 1 for mutating digits, got 7 * 0.125",
         ),
-        (["--renewal", "1"], "renewal must be at least 2, as two parts of a batch are new, got 1"),
+        (
+            ["--fresh-fraction", "0.6"],
+            "fresh_fraction must be from 0 to 0.5, as two such parts of a batch are new, got 0.6",
+        ),
         (["--backend", ""], 'unknown backend ""'),
         (
             ["--backend", "cpu", "--device", "1"],
             "the backend cpu has no devices to choose from; leave --device 1",
         ),
         (["--backend", ".dots"], 'unknown backend ".dots"'),
-        (["--rate", "nan"], "rate must be a positive number, got nan"),
+        (["--learning-rate", "nan"], "learning_rate must be a positive number, got nan"),
         (["--noise", "-1"], "noise must be a finite number that is not negative, got -1.0"),
         (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
-        (["--unroll-most", "1"], "unroll_most must be 0 or at least unroll, 2, got 1"),
-        (["--unroll-most", "-1"], "unroll_most must be 0 or at least unroll, 2, got -1"),
-        (["--last", "0"], "last must be at least 1, got 0"),
-        (["--last", "3"], "last must be at most unroll, 2, got 3"),
+        (["--unroll-max", "1"], "unroll_max must be 0 or at least unroll, 2, got 1"),
+        (["--unroll-max", "-1"], "unroll_max must be 0 or at least unroll, 2, got -1"),
+        (["--loss-steps", "0"], "loss_steps must be at least 1, got 0"),
+        (["--loss-steps", "3"], "loss_steps must be at most unroll, 2, got 3"),
         (["--schedule", "linear"], 'unknown schedule "linear"; known are article, cosine'),
-        (["--start", "nowhere"], "nowhere does not exist; name a run directory, or weights"),
+        (["--init-from", "nowhere"], "nowhere does not exist; name a run directory, or weights"),
         (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
         (
             ["--dataset", "mnist", "--data", "nowhere"],
@@ -82,8 +88,8 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--unroll", "7"], "target must be a multiple of unroll, 7, got 40"),
-        (["--no-persistence"], "without persistence unroll must be target, 40, got 10"),
+        (["--unroll", "7"], "horizon must be a multiple of unroll, 7, got 40"),
+        (["--no-persistence"], "without persistence unroll must equal horizon, 40, got 10"),
         (["--keep-image", "0"], "keep_image must be above 0 and at most 1, got 0.0"),
         (["--keep-state", "1.5"], "keep_state must be above 0 and at most 1, got 1.5"),
         (["--keep-state", "nan"], "keep_state must be above 0 and at most 1, got nan"),
@@ -103,9 +109,7 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_training_on_photographs_refuses(
-    tmp_path: Path, capsys: Capture, flags: list[str], words: str
-) -> None:
+def test_training_on_photographs_refuses(tmp_path: Path, capsys: Capture, flags: list[str], words: str) -> None:
     out = tmp_path / "run"
     pets = ["--experiment", "pets-48-small", "--out", str(out)]
     assert words in sentence(capsys, lambda: train.main([*pets, *flags]))
@@ -128,9 +132,7 @@ def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture
         ("steps = true", "steps must be int, got True"),
     ],
 )
-def test_an_experiment_file_is_refused_by_name(
-    tmp_path: Path, capsys: Capture, text: str, words: str
-) -> None:
+def test_an_experiment_file_is_refused_by_name(tmp_path: Path, capsys: Capture, text: str, words: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
     flags = ["--experiment", str(tmp_path / "settings.toml"), "--out", str(tmp_path / "run")]
     assert words in sentence(capsys, lambda: train.main(flags))
@@ -139,10 +141,7 @@ def test_an_experiment_file_is_refused_by_name(
 def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) -> None:
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
-    assert (
-        f"{out} already holds a run; go on with it: python -m refca.train --out {out} --resume; or give"
-        in said
-    )
+    assert f"{out} already holds a run; go on with it: python -m refca.train --out {out} --resume; or give" in said
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -260,33 +259,33 @@ def test_training_that_diverges_keeps_a_checkpoint_that_is_finite(
     tmp_path: Path, capsys: Capture, rate: str, steps: str
 ) -> None:
     out = tmp_path / "run"
-    flags = [*SHORT, "--out", str(out), "--rate", rate, "--steps", steps, "--checkpoint-every", "1"]
+    flags = [*SHORT, "--out", str(out), "--learning-rate", rate, "--steps", steps, "--checkpoint-every", "1"]
     with np.errstate(all="ignore"):
         code = train.main(flags)
     if code:  # it may survive a few steps
         assert code == 2
         said = capsys.readouterr().err
-        assert f"training diverged; {out} keeps the last checkpoint; try a lower --rate" in said
+        assert f"training diverged; {out} keeps the last checkpoint; try a lower --learning-rate" in said
         assert not (out / "weights.safetensors").exists()
     load_weights(out)  # finite, or it would be refused
 
 
 def test_a_rate_that_is_far_too_high_diverges(tmp_path: Path, capsys: Capture) -> None:
-    flags = [*SHORT, "--out", str(tmp_path / "run"), "--rate", "1e30"]
+    flags = [*SHORT, "--out", str(tmp_path / "run"), "--learning-rate", "1e30"]
     with np.errstate(all="ignore"):
         assert "training diverged" in sentence(capsys, lambda: train.main(flags))
 
 
 def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsys: Capture) -> None:
-    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    experiment, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
     resumed = ["--out", str(out), "--resume"]
-    short = Pool(*(x[:5] for x in vars(progress.kept).values()))
+    short = Pool(*(x[:5] for x in vars(train_state.buffer).values()))
     for wrong, words in (
-        (replace(progress, adam=Adam()), "Adam's moments are not those of the parameters"),
-        (replace(progress, kept=short), "its pool is not one of 8 digits and their states"),
-        (replace(progress, done=13), "says that 13 of 12 steps are done"),
-        (replace(progress, updates=13), "says that 12 of 12 steps are done, with 13 updates"),
-        (replace(progress, data="others"), "learned from other digits than those of optdigits here"),
+        (replace(train_state, adam=Adam()), "Adam's moments are not those of the parameters"),
+        (replace(train_state, buffer=short), "its pool is not one of 8 digits and their states"),
+        (replace(train_state, done=13), "says that 13 of 12 steps are done"),
+        (replace(train_state, updates=13), "says that 12 of 12 steps are done, with 13 updates"),
+        (replace(train_state, data="others"), "learned from other digits than those of optdigits here"),
     ):
         save_checkpoint(out / "checkpoint.safetensors", experiment, wrong)
         assert words in sentence(capsys, lambda: train.main(resumed))

@@ -15,11 +15,14 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
-from refca import checkpoint, evaluate, robustness, train
-from refca.checkpoint import load_weights, save_weights
-from refca.evaluate_digits import write_csv
-from refca.evaluation import CURVES, summary
-from refca.experiment import DigitsExperiment, load_experiment
+from refca import evaluate, robustness, train
+from refca.digits.evaluation import CURVES, summary
+from refca.digits.report import write_csv
+from refca.digits.settings import DigitsExperiment
+from refca.tasks import load_experiment
+from refca.training.checkpoint import save_weights
+from refca.weights import load
+from refca.weights.load import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
     elif what == "no run":
         run = tmp_path / "nothing"
     elif what == "own start":
-        (run / "settings.toml").write_text(DigitsExperiment(start="runs/mine").toml())
+        (run / "settings.toml").write_text(DigitsExperiment(init_from="runs/mine").toml())
     elif what in ("alone", "published"):
         (run / "settings.toml").unlink()
         values = json.loads((run / "evaluation.json").read_text())
@@ -288,17 +291,17 @@ def test_a_run_whose_weights_come_with_the_package_says_so(
     assert keep.main([str(measured), "--into", str(tmp_path / "results")]) == 0
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "small.safetensors").write_bytes((measured / "weights.safetensors").read_bytes())
-    for module in (checkpoint, rebuild):
+    for module in (load, rebuild):
         monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
     assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")
 
 
 def test_a_recipe_is_told_in_words(tmp_path: Path) -> None:
     made(tmp_path / "article", "digits-l2-noise")
-    weights = checkpoint.shipped() / "digits-l2-noise.safetensors"
+    weights = load.shipped() / "digits-l2-noise.safetensors"
     (tmp_path / "article" / "weights.safetensors").write_bytes(weights.read_bytes())
-    recipe = {"start": "digits-l2-noise", "steps": 500, "unroll": 4, "unroll_most": 9, "schedule": "cosine"}
-    made(tmp_path / "recipe", None, set=recipe | {"rate": 2e-4, "renewal": 8, "batch": 32})
+    recipe = {"init_from": "digits-l2-noise", "steps": 500, "unroll": 4, "unroll_max": 9, "schedule": "cosine"}
+    made(tmp_path / "recipe", None, set=recipe | {"learning_rate": 2e-4, "fresh_fraction": 0.125, "batch": 32})
     runs = read_all(tmp_path)
     assert [rebuild.changes(run, runs) for run in runs] == [
         "as the article says",
@@ -311,7 +314,7 @@ def test_training_steps_are_counted_from_the_first_weights(tmp_path: Path) -> No
     experiment, params = DigitsExperiment(), refca.init_params(refca.digits_cell(), 0)
     for name, done in (("first", 7000), ("second", 50)):
         save_weights(tmp_path / f"{name}.safetensors", experiment, params, done)
-        experiment = experiment.with_(start=str(tmp_path / f"{name}.safetensors"))
+        experiment = experiment.with_(init_from=str(tmp_path / f"{name}.safetensors"))
     assert rebuild.steps_of(experiment, 3) == "3 after 50 after 7,000"
     assert rebuild.steps_of(DigitsExperiment(), 3) == "3"
 

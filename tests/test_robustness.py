@@ -16,15 +16,26 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
-from refca import reference, robustness
-from refca.cell import param_shapes
-from refca.checkpoint import load_weights, save_weights
+from refca import robustness as robustness_program
+from refca.contract import reference
 from refca.data import load
-from refca.disturbances import chimeras, placed, redrawn, resized, with_strokes, without_lower_half
-from refca.experiment import DigitsExperiment, PetsExperiment
-from refca.palette import get_palette
-from refca.refused import Refused
-from refca.robustness_evaluation import automaton, erase_and_redraw, restlessness, row, votes
+from refca.definition.params import param_shapes
+from refca.digits import robustness_report as robustness
+from refca.digits.perturbations import (
+    chimeras,
+    dilate_or_erode,
+    placed,
+    rescale_same_stroke,
+    resized,
+    without_lower_half,
+)
+from refca.digits.robustness import automaton, erase_and_redraw, label_shares, oscillation, row
+from refca.digits.settings import DigitsExperiment
+from refca.drawing.palette import get_palette
+from refca.errors import InvalidInput
+from refca.segmentation.settings import SegmentationExperiment
+from refca.training.checkpoint import save_weights
+from refca.weights.load import load_weights
 
 SMALL = ["--dataset", "optdigits-28"]
 
@@ -59,7 +70,7 @@ def test_digits_of_another_size_have_as_much_more_ink_on_a_grid_that_fits(factor
 
 @pytest.mark.parametrize("more", [-1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 def test_strokes_become_as_much_wider(more: float) -> None:
-    changed = with_strokes(bar(), more)
+    changed = dilate_or_erode(bar(), more)
     np.testing.assert_allclose(changed[0, 14].sum(), 4 + more, atol=1e-6)
     np.testing.assert_allclose(changed[0, :, 14].sum(), 20 + more, atol=1e-6)
     assert changed.dtype == np.float32
@@ -67,7 +78,7 @@ def test_strokes_become_as_much_wider(more: float) -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1.5, 2.0])
 def test_digits_redrawn_are_larger_and_their_strokes_as_wide(factor: float) -> None:
-    drawn = redrawn(bar(width=3), factor)[0, ..., 0]
+    drawn = rescale_same_stroke(bar(width=3), factor)[0, ..., 0]
     assert drawn[len(drawn) // 2].sum() == pytest.approx(3, abs=0.1)
     tall = np.flatnonzero(drawn.any(axis=1))
     assert abs(np.ptp(tall) + 1 - 20 * factor) <= 4  # a pen that is round, and less of it than before
@@ -78,9 +89,9 @@ def test_digits_are_placed_where_asked_or_not_at_all() -> None:
     np.testing.assert_array_equal(there[:, 12:, 3:31], bar())
     assert there.sum() == bar().sum()
     for top, left in ((13, 0), (0, -1)):
-        with pytest.raises(Refused, match="do not fit in a grid of 40×40"):
+        with pytest.raises(InvalidInput, match="do not fit in a grid of 40×40"):
             placed(bar(), 40, top, left)
-    with pytest.raises(Refused, match=r"are not 0\.01 times as large"):
+    with pytest.raises(InvalidInput, match=r"are not 0\.01 times as large"):
         resized(bar(), 0.01)
 
 
@@ -138,7 +149,7 @@ def test_digits_are_the_same_however_many_are_moved_at_a_time(size: int) -> None
 
 
 def test_votes_are_shares_of_live_cells() -> None:
-    counted = votes(copying(), bar(), steps=4)
+    counted = label_shares(copying(), bar(), steps=4)
     np.testing.assert_array_equal(counted.shares, np.broadcast_to([0.0, 1.0], (4, 1, 2)))
     assert (counted.labels[:, bar()[..., 0] > 0] == 1).all()
 
@@ -149,14 +160,14 @@ def test_restlessness_counts_changes_of_the_leading_label_in_the_second_half() -
     restless[:, 0] = 0.6
     restless[5::2, 0], restless[5::2, 1] = 0.4, 0.6  # after steps 6 and 8
     split[::2], split[1::2] = [0.48, 0.52, 0], [0.52, 0.48, 0]  # leads change, and none is a tenth ahead
-    found = restlessness(np.stack([still, restless, split], axis=1))
+    found = oscillation(np.stack([still, restless, split], axis=1))
     assert found["oscillating"] == 1 / 3
     assert found["changes_per_100_steps"] == pytest.approx(100 * (3 / 3) / 3)
     assert found["agreeing"] == 1 / 3
     first = np.array([1, 1, 1, 1, 0.52, 0.5, 0.47, 0.44])
     drifting = np.stack([first, 1 - first], axis=-1)[:, None]
-    assert restlessness(drifting)["changes_per_100_steps"] == pytest.approx(100 * 1 / 3)
-    assert np.isnan(restlessness(np.zeros((8, 0, 3)))["oscillating"])
+    assert oscillation(drifting)["changes_per_100_steps"] == pytest.approx(100 * 1 / 3)
+    assert np.isnan(oscillation(np.zeros((8, 0, 3)))["oscillating"])
 
 
 @pytest.fixture(scope="module")
@@ -168,15 +179,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_program_writes_numbers_and_pictures_twice_the_same(
-    weights: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_the_program_writes_numbers_and_pictures_twice_the_same(weights: Path, tmp_path: Path, capsys: Capture) -> None:
     few = [*SMALL, "--samples", "7", "--steps", "2", "--chimeras", "2"]
     for out in (tmp_path / "a", tmp_path / "b"):
-        assert robustness.main([str(weights), *few, "--out", str(out)]) == 0
-    contents = [
-        {path.name: path.read_bytes() for path in sorted(out.iterdir())} for out in tmp_path.iterdir()
-    ]
+        assert robustness_program.main([str(weights), *few, "--out", str(out)]) == 0
+    contents = [{path.name: path.read_bytes() for path in sorted(out.iterdir())} for out in tmp_path.iterdir()]
     assert contents[0] == contents[1]
     tables = {"disturbances.csv": 24, "erased.csv": 6}
     for name, length in tables.items():
@@ -199,7 +206,7 @@ def test_digits_from_another_source_are_not_those_that_were_learned(tmp_path: Pa
     params = refca.init_params(refca.digits_cell(), 0)
     save_weights(tmp_path / "w.safetensors", DigitsExperiment(dataset="optdigits"), params, 1)
     few = ["--samples", "3", "--steps", "1", "--chimeras", "1", "--out", str(tmp_path / "out")]
-    assert robustness.main([str(tmp_path / "w.safetensors"), *few]) == 0
+    assert robustness_program.main([str(tmp_path / "w.safetensors"), *few]) == 0
     rows = (tmp_path / "out" / "disturbances.csv").read_text()
     assert "shift" in rows
     assert "source" not in rows
@@ -209,15 +216,15 @@ def test_digits_from_another_source_are_not_those_that_were_learned(tmp_path: Pa
 def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) -> None:
     done, flags = 0, Namespace(steps=2, chimeras=1)
 
-    def tick(count: int) -> None:
+    def on_progress(count: int) -> None:
         nonlocal done
         done += count
 
     digits = robustness.first(load("optdigits-28").test, 120)
-    of = automaton(refca.digits_cell(), load_weights(weights).params, reference, 0, tick)
+    of = automaton(refca.digits_cell(), load_weights(weights).params, reference, 0, on_progress)
     given = (tmp_path, get_palette("article"))
     few = robustness.first(digits, 7)
-    robustness.measure_disturbances(of, few, few, flags.steps, *given)
+    robustness.measure_perturbations(of, few, few, flags.steps, *given)
     robustness.measure_chimeras(of, digits, flags, *given)
     robustness.measure_erasing(of, few, flags.steps, *given)
     assert robustness.digit_steps(few, few, flags) == done
@@ -234,11 +241,11 @@ def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) ->
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_the_program_refuses(weights: Path, capsys: Capture, flag: list[str], words: str) -> None:
-    assert words in sentence(capsys, lambda: robustness.main([str(weights), *SMALL, *flag]))
+    assert words in sentence(capsys, lambda: robustness_program.main([str(weights), *SMALL, *flag]))
 
 
 def test_the_program_refuses_weights_of_photographs(tmp_path: Path, capsys: Capture) -> None:
-    pets = PetsExperiment()
+    pets = SegmentationExperiment()
     save_weights(tmp_path / "w.safetensors", pets, refca.init_params(pets.cell, 0), 1)
-    said = sentence(capsys, lambda: robustness.main([str(tmp_path / "w.safetensors")]))
+    said = sentence(capsys, lambda: robustness_program.main([str(tmp_path / "w.safetensors")]))
     assert "holds weights of photographs" in said

@@ -16,10 +16,12 @@ import pytest
 
 import refca
 from refca import train
-from refca.checkpoint import load_checkpoint, load_weights
 from refca.data import load
-from refca.experiment import DigitsExperiment
-from refca.metrics_file import read_metrics
+from refca.digits.settings import DigitsExperiment
+from refca.tasks import lookup
+from refca.training.checkpoint import load_checkpoint
+from refca.training.metrics_log import read_metrics
+from refca.weights.load import load_weights
 
 STEPS = 60
 FLAGS = ["--experiment", "demo", "--steps", str(STEPS), "--batch", "8", "--pool", "20", "--unroll", "4"]
@@ -53,10 +55,10 @@ def test_a_run_leaves_its_settings_metrics_weights_and_loss(whole: Path) -> None
         "loss.png",
     }
     assert [row["step"] for row in read_metrics(whole / "metrics.csv")] == list(range(10, STEPS + 1, 10))
-    experiment, progress = load_checkpoint(whole / "checkpoint.safetensors")
-    assert (experiment.steps, experiment.dataset, progress.done) == (STEPS, "optdigits", STEPS)
+    experiment, train_state = load_checkpoint(whole / "checkpoint.safetensors", lookup)
+    assert (experiment.steps, experiment.dataset, train_state.done) == (STEPS, "optdigits", STEPS)
     for name, x in load_weights(whole).params.items():
-        np.testing.assert_array_equal(x, progress.params[name])
+        np.testing.assert_array_equal(x, train_state.params[name])
         assert x.dtype == np.float32
 
 
@@ -93,9 +95,7 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
     assert_equal(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_a_run_ended_by_a_signal_goes_on_as_if_it_had_not_been(
     whole: Path, tmp_path: Path, number: int, code: int
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_run_ended_by_a_signal_goes_on_as_if_it_had_not_been(
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     # not a batch more than the run needs, slowed down so that the signal comes before the end
     slowed = (
-        "import sys, time, refca.train as t, refca.digits_training as d\n"
+        "import sys, time, refca.train as t, refca.digits.training as d\n"
         "fast = d.train_step\n"
         "d.train_step = lambda *a: (time.sleep(0.05), fast(*a))[1]\n"
         "sys.exit(t.main(sys.argv[1:]))\n"
@@ -116,14 +116,12 @@ def test_a_run_ended_by_a_signal_goes_on_as_if_it_had_not_been(
         time.sleep(0.02)
     process.send_signal(number)
     assert process.wait(timeout=60) == code
-    assert load_checkpoint(out / "checkpoint.safetensors")[1].done < STEPS
+    assert load_checkpoint(out / "checkpoint.safetensors", lookup)[1].done < STEPS
     assert train.main(["--out", str(out), "--resume", "--checkpoint-every", "7"]) == 0
     assert_equal(out, whole)
 
 
-def test_the_commands_to_follow_keep_data_and_backend(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_commands_to_follow_keep_data_and_backend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a run"
     given = ["--backend", "reference", "--data", "my data"]
     few = ["--experiment", "demo", "--steps", "1", "--batch", "4", "--pool", "8", "--unroll", "1"]
@@ -173,7 +171,7 @@ def test_every_kind_of_training_learns(tmp_path: Path, setting: list[str]) -> No
     losses = []
     for steps in ("1", "400"):
         out = tmp_path / steps
-        flags = ["--experiment", "demo", "--rate", "0.003", "--steps", steps, "--out", str(out)]
+        flags = ["--experiment", "demo", "--learning-rate", "0.003", "--steps", steps, "--out", str(out)]
         assert train.main([*flags, *setting]) == 0
         losses.append(loss_on_new_digits(out))
     assert losses[1] < losses[0]

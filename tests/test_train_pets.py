@@ -10,26 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from refca import pets_training, reference, train
-from refca.cell import init_params
-from refca.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from refca import train
+from refca.contract import reference
 from refca.data import Dataset, Photographs
-from refca.experiment import (
-    DigitsExperiment,
-    PetsExperiment,
-    describe_experiment,
-    experiment_names,
-    load_experiment,
-)
-from refca.metrics_file import read_metrics
-from refca.persistence import Colony
-from refca.step import gate, look, think
-from refca.strides import encode
+from refca.definition.params import init_params
+from refca.definition.step import gate, hidden_layers, neighbourhood
+from refca.definition.strided import encode
+from refca.digits.settings import DigitsExperiment
+from refca.segmentation import training as pets_training
+from refca.segmentation.persistence import PersistentBatch
+from refca.segmentation.settings import SegmentationExperiment
+from refca.tasks import describe_experiment, experiment_names, load_experiment, lookup
+from refca.training.checkpoint import load_checkpoint, save_checkpoint
+from refca.training.metrics_log import read_metrics
+from refca.weights.load import load_weights
 
 Capture = pytest.CaptureFixture[str]
 SIZE, STEPS = 8, 42
 FLAGS = ["--experiment", "pets-48-small", "--backend", "reference", "--steps", str(STEPS), "--batch", "3"]
-FLAGS += ["--size", str(SIZE), "--state", "5", "--hidden", "6", "--unroll", "2", "--target", "8"]
+FLAGS += ["--size", str(SIZE), "--state", "5", "--hidden", "6", "--unroll", "2", "--horizon", "8"]
 
 
 def flags(out: Path, *more: str) -> list[str]:
@@ -65,7 +64,7 @@ def run(out: Path, *more: str) -> Path:
 
 
 def assert_equal(out: Path, whole: Path) -> None:
-    """Parameters, moments, colony and metrics are the same, bit for bit."""
+    """Parameters, moments, batch and metrics are the same, bit for bit."""
     for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml", "loss.png"):
         assert (out / file).read_bytes() == (whole / file).read_bytes(), file
 
@@ -77,13 +76,13 @@ def test_a_run_leaves_its_log_and_weights_that_know_their_cell(whole: Path) -> N
     for row in rows:
         assert list(row) == names
         assert all(0 <= row[name] <= 1 for name in names[2:] if np.isfinite(row[name]))
-    experiment, progress = load_checkpoint(whole / "checkpoint.safetensors")
+    experiment, train_state = load_checkpoint(whole / "checkpoint.safetensors", lookup)
     params, trained, done = load_weights(whole / "weights.safetensors")
-    assert isinstance(trained, PetsExperiment)
+    assert isinstance(trained, SegmentationExperiment)
     assert trained == experiment == load_experiment(whole / "settings.toml")
     assert (trained.cell.depthwise, trained.cell.state_channels, done) == (True, 5, STEPS)
     for name, x in params.items():
-        np.testing.assert_array_equal(x, progress.params[name])
+        np.testing.assert_array_equal(x, train_state.params[name])
 
 
 def test_the_same_settings_give_the_same_run_and_another_seed_another(whole: Path, tmp_path: Path) -> None:
@@ -106,9 +105,7 @@ def stopped_and_resumed(out: Path, steps: int, backend: str = "reference") -> Pa
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 33])
-def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
-    whole: Path, tmp_path: Path, steps: int
-) -> None:
+def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(whole: Path, tmp_path: Path, steps: int) -> None:
     assert_equal(stopped_and_resumed(tmp_path / "run", steps), whole)
 
 
@@ -118,11 +115,11 @@ def test_a_run_on_the_cpu_backend_goes_on_as_if_it_had_not_been_stopped(tmp_path
 
 
 def test_an_unroll_of_which_no_step_counts_makes_no_update(tmp_path: Path) -> None:
-    out = run(tmp_path / "run", "--target", "12", "--steps", "2")
-    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    out = run(tmp_path / "run", "--horizon", "12", "--steps", "2")
+    experiment, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
     for name, x in init_params(experiment.cell, 0).items():
-        np.testing.assert_array_equal(x, progress.params[name])
-    assert (progress.done, progress.updates, progress.adam.first) == (2, 0, {})
+        np.testing.assert_array_equal(x, train_state.params[name])
+    assert (train_state.done, train_state.updates, train_state.adam.m) == (2, 0, {})
     assert (out / "metrics.csv").read_text().splitlines()[1].startswith("2,,,,,0.5")
     assert not (out / "loss.png").exists()
 
@@ -130,46 +127,46 @@ def test_an_unroll_of_which_no_step_counts_makes_no_update(tmp_path: Path) -> No
 def test_adam_corrects_its_bias_for_the_updates_made(tmp_path: Path) -> None:
     """The first update, here in the third training step, has nearly the size of the rate."""
     always = ["--keep-image", "1", "--keep-state", "1"]
-    out = run(tmp_path / "run", "--target", "12", "--steps", "3", "--rate", "0.01", *always)
-    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
-    assert (progress.done, progress.updates) == (3, 1)
-    moved = progress.params["readout.weight"] - init_params(experiment.cell, 0)["readout.weight"]
+    out = run(tmp_path / "run", "--horizon", "12", "--steps", "3", "--learning-rate", "0.01", *always)
+    experiment, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
+    assert (train_state.done, train_state.updates) == (3, 1)
+    moved = train_state.params["readout.weight"] - init_params(experiment.cell, 0)["readout.weight"]
     np.testing.assert_allclose(np.abs(moved), 0.01, rtol=1e-2)
 
 
 def test_without_persistence_every_unroll_starts_anew(tmp_path: Path) -> None:
     out = run(tmp_path / "run", "--no-persistence", "--unroll", "8", "--steps", "5")
-    _, progress = load_checkpoint(out / "checkpoint.safetensors")
-    assert isinstance(progress.kept, Colony)
-    assert (progress.updates, progress.kept.age.tolist()) == (5, [8, 8, 8])
+    _, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
+    assert isinstance(train_state.buffer, PersistentBatch)
+    assert (train_state.updates, train_state.buffer.age.tolist()) == (5, [8, 8, 8])
 
 
 def test_what_is_always_kept_is_never_renewed(tmp_path: Path) -> None:
     out = run(tmp_path / "run", "--keep-image", "1", "--keep-state", "1", "--steps", "9")
-    _, progress = load_checkpoint(out / "checkpoint.safetensors")
-    assert isinstance(progress.kept, Colony)
-    assert progress.kept.age.tolist() == [18, 18, 18]
+    _, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
+    assert isinstance(train_state.buffer, PersistentBatch)
+    assert train_state.buffer.age.tolist() == [18, 18, 18]
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_the_gate_in_the_log_is_that_of_the_whole_batch(norm: str) -> None:
-    experiment = PetsExperiment(size=SIZE, norm=norm, state=5, hidden=6, batch=6)
+    experiment = SegmentationExperiment(size=SIZE, norm=norm, state=5, hidden=6, batch=6)
     samples = photographs(7)
-    progress = pets_training.begin(experiment, reference, samples)
-    progress.params |= {"gate.weight": progress.params["update.weight"][:, :1]}
-    trained = pets_training.train_step(experiment, reference, samples, progress)
-    cell, params = experiment.cell, progress.params
-    hidden = think(cell, params, look(encode(cell, params, trained.image), trained.state))
-    measured = pets_training.measure(experiment, reference, progress, trained)
+    train_state = pets_training.begin(experiment, reference, samples)
+    train_state.params |= {"gate.weight": train_state.params["update.weight"][:, :1]}
+    trained = pets_training.train_step(experiment, reference, samples, train_state)
+    cell, params = experiment.cell, train_state.params
+    hidden = hidden_layers(cell, params, neighbourhood(encode(cell, params, trained.image), trained.state))
+    measured = pets_training.measure(experiment, reference, train_state, trained)
     assert measured["gate"] == pytest.approx(float(gate(params, hidden).mean()), rel=1e-5)
 
 
 def test_frozen_filters_stay_and_a_cell_without_a_gate_has_none(tmp_path: Path) -> None:
     out = run(tmp_path / "run", "--frozen-filters", "--no-resettable")
-    experiment, progress = load_checkpoint(out / "checkpoint.safetensors")
+    experiment, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
     began = init_params(experiment.cell, 0)
-    np.testing.assert_array_equal(progress.params["perceive.depthwise"], began["perceive.depthwise"])
-    assert not np.array_equal(progress.params["perceive.mix"], began["perceive.mix"])
+    np.testing.assert_array_equal(train_state.params["perceive.depthwise"], began["perceive.depthwise"])
+    assert not np.array_equal(train_state.params["perceive.mix"], began["perceive.mix"])
     assert all(np.isnan(row["gate"]) for row in read_metrics(out / "metrics.csv"))
 
 
@@ -186,7 +183,7 @@ def test_frozen_filters_stay_and_a_cell_without_a_gate_has_none(tmp_path: Path) 
     ids=" ".join,
 )
 def test_every_kind_of_training_learns(tmp_path: Path, setting: list[str]) -> None:
-    out = run(tmp_path / "run", "--steps", "200", "--rate", "0.02", *setting)
+    out = run(tmp_path / "run", "--steps", "200", "--learning-rate", "0.02", *setting)
     losses = [row["loss"] for row in read_metrics(out / "metrics.csv")]
     assert np.nanmean(losses[-5:]) < 0.9 * np.log(3)
 
@@ -194,7 +191,7 @@ def test_every_kind_of_training_learns(tmp_path: Path, setting: list[str]) -> No
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_has_a_line_on_what_it_is_and_a_cell(name: str) -> None:
     experiment = load_experiment(name)
-    assert type(experiment) is (PetsExperiment if name.startswith("pets-") else DigitsExperiment)
+    assert type(experiment) is (SegmentationExperiment if name.startswith("pets-") else DigitsExperiment)
     assert len(describe_experiment(name)) > 20
     assert init_params(experiment.cell, experiment.seed)
 
@@ -206,7 +203,7 @@ def test_table_1_is_there_with_the_paper_s_numbers_of_parameters() -> None:
             for norm in ("none", "batch", "instance"):
                 experiment = load_experiment(f"pets-{convolution}-{state}-{norm}")
                 assert sum(x.size for x in init_params(experiment.cell, 0).values()) == count
-    assert load_experiment("pets-full-32-instance") == PetsExperiment()
+    assert load_experiment("pets-full-32-instance") == SegmentationExperiment()
 
 
 def test_a_file_of_settings_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -222,30 +219,28 @@ def test_the_list_names_every_experiment(capsys: Capture) -> None:
     assert listed == experiment_names()
 
 
-def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(
-    whole: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    experiment, progress = load_checkpoint(whole / "checkpoint.safetensors")
-    colony = progress.kept
-    assert isinstance(colony, Colony)
+def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(whole: Path, tmp_path: Path, capsys: Capture) -> None:
+    experiment, train_state = load_checkpoint(whole / "checkpoint.safetensors", lookup)
+    batch = train_state.buffer
+    assert isinstance(batch, PersistentBatch)
     resumed = ["--out", str(tmp_path), "--resume", "--backend", "reference"]
     for wrong, words in (
         (
-            replace(progress, kept=replace(colony, age=colony.age[:2])),
-            "its colony is not one of 3 photographs",
+            replace(train_state, buffer=replace(batch, age=batch.age[:2])),
+            "its batch does not hold 3 photographs",
         ),
-        (replace(progress, kept=replace(colony, state=colony.state[:, 1:])), "its colony is not one of 3"),
+        (replace(train_state, buffer=replace(batch, state=batch.state[:, 1:])), "its batch does not hold 3"),
         (
-            replace(progress, kept=replace(colony, state=colony.state.astype(np.float64))),
-            "its colony is not one of 3 photographs, float32 states and ages",
+            replace(train_state, buffer=replace(batch, state=batch.state.astype(np.float64))),
+            "its batch does not hold 3 photographs, float32 states and ages",
         ),
-        (replace(progress, kept=replace(colony, photo=-1 - colony.photo)), "its colony is not one of 3"),
+        (replace(train_state, buffer=replace(batch, photo=-1 - batch.photo)), "its batch does not hold 3"),
         (
-            replace(progress, kept=replace(colony, photo=np.array([0, 7, 6]))),
-            "its colony has photograph 7, and there are 7, counted from 0",
+            replace(train_state, buffer=replace(batch, photo=np.array([0, 7, 6]))),
+            "its batch has photograph 7, and there are 7, counted from 0",
         ),
-        (replace(progress, updates=0), "Adam's moments are not those of the parameters"),
-        (replace(progress, data="others"), "learned from other photographs than those of pets here"),
+        (replace(train_state, updates=0), "Adam's moments do not have the shapes of the parameters"),
+        (replace(train_state, data="others"), "was trained on other photographs than those of pets here"),
     ):
         save_checkpoint(tmp_path / "checkpoint.safetensors", experiment, wrong)
         assert train.main(resumed) == 2

@@ -14,13 +14,23 @@ import pytest
 from refusals import Capture, sentence
 
 import refca
-from refca import checkpoint, evaluate
-from refca.checkpoint import save_weights, shipped, shipped_names
-from refca.experiment import DigitsExperiment
-from refca.refused import Refused
+from refca import evaluate
+from refca.digits.settings import DigitsExperiment
+from refca.errors import InvalidInput
+from refca.training import checkpoint
+from refca.training.checkpoint import save_weights
+from refca.weights.load import shipped, shipped_names
 
 RESULTS = Path(__file__).parents[1] / "results"
-LIGHT = ("refca.checkpoint", "refca.experiment", "refca.data", "safetensors", "matplotlib", "numba", "PIL")
+LIGHT = (
+    "refca.training.checkpoint",
+    "refca.training.experiment",
+    "refca.data",
+    "safetensors",
+    "matplotlib",
+    "numba",
+    "PIL",
+)
 
 
 @pytest.fixture
@@ -49,9 +59,7 @@ def test_weights_are_measured_by_name(model: dict[str, np.ndarray]) -> None:
     assert (values["model"], values["training_steps"], values["noise"]) == ("small-model", 70, 0.0)
 
 
-def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(
-    model: dict[str, np.ndarray], capsys: Capture
-) -> None:
+def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(model: dict[str, np.ndarray], capsys: Capture) -> None:
     save_weights(Path("kept/weights.safetensors"), DigitsExperiment(dataset="optdigits"), model, 9)
     Path("kept/evaluation.json").write_text("of before")
     Path("kept/settings.toml").write_text("")
@@ -69,9 +77,7 @@ def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(
 def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> None:
     other = refca.init_params(refca.digits_cell(), 1)
     Path("small-model").mkdir()
-    with pytest.raises(
-        Refused, match="is no run directory: neither checkpoint"
-    ):  # a folder, and no run is in it
+    with pytest.raises(InvalidInput, match="is no run directory: neither checkpoint"):  # a folder, and no run is in it
         refca.load_weights("small-model")
     save_weights(Path("small-model/weights.safetensors"), DigitsExperiment(), other, 1)
     assert refca.load_weights("small-model").done == 1
@@ -80,10 +86,8 @@ def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> 
     np.testing.assert_array_equal(got, other["perceive.weight"])
 
 
-def test_an_unknown_name_is_refused_with_those_that_are_known(
-    model: dict[str, np.ndarray], capsys: Capture
-) -> None:
-    with pytest.raises(Refused, match=r"small-modle does not exist; .*; or one of small-model$"):
+def test_an_unknown_name_is_refused_with_those_that_are_known(model: dict[str, np.ndarray], capsys: Capture) -> None:
+    with pytest.raises(InvalidInput, match=r"small-modle does not exist; .*; or one of small-model$"):
         refca.load_weights("small-modle")
     assert "or one of small-model" in sentence(capsys, lambda: evaluate.main(["small-modle"]))
 
@@ -122,9 +126,7 @@ def graph(params: dict[str, np.ndarray]) -> dict[str, Any]:
             content = b64encode(x.astype("<f4").tobytes()).decode()
             tensor = {"dtype": "DT_FLOAT", "tensorShape": shape, "tensorContent": content}
             variable = f"{name}/{operation}/ReadVariableOp"
-            nodes.append(
-                {"name": f"{variable}/resource", "op": "Const", "attr": {"value": {"tensor": tensor}}}
-            )
+            nodes.append({"name": f"{variable}/resource", "op": "Const", "attr": {"value": {"tensor": tensor}}})
             nodes.append({"name": variable, "op": "Identity", "input": [f"{variable}/resource"]})
     return {"format": "graph-model", "modelTopology": {"node": nodes}, "weightsManifest": []}
 
@@ -156,9 +158,7 @@ def test_what_is_not_the_articles_model_json_is_refused(tmp_path: Path, what: st
         tensor = node["attr"]["value"]["tensor"]
         tensor["tensorContent"] = tensor["tensorContent"][:80]
     elif what == "a layer too many":
-        found["modelTopology"]["node"].append(
-            node | {"name": "sequential/conv2d_9/Conv2D/ReadVariableOp/resource"}
-        )
+        found["modelTopology"]["node"].append(node | {"name": "sequential/conv2d_9/Conv2D/ReadVariableOp/resource"})
     path.write_text(json.dumps([] if what == "a list" else found)[: -1 if what == "not json" else None])
-    with pytest.raises(Refused, match=r"model.json is not the article's model.json"):
+    with pytest.raises(InvalidInput, match=r"model.json is not the article's model.json"):
         refca.load_weights(path)

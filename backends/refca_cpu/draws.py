@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from refca.philox import MULTIPLIER, ROUNDS, WEYL
-from refca.randomness import BLOCK, FIRE
+from refca.definition.philox import MULTIPLIER, ROUNDS, WEYL
+from refca.definition.randomness import BLOCK, FIRE
 
 WORD, HALF, EIGHT = np.uint64(2**32 - 1), np.uint64(32), np.uint64(8)
 M0, M1 = np.uint64(MULTIPLIER[0]), np.uint64(MULTIPLIER[1])

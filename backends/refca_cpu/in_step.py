@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.cell import Array
+from refca.definition.cell import Array
 from refca_cpu import kernels
 from refca_cpu.layers import combine_moments
 from refca_cpu.layout import Packed, Part

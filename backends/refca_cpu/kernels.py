@@ -1,6 +1,6 @@
 """One step of a part, a few samples, in phases, and the same backwards; and whole unrolls of them.
 
-The paragraphs are those of `refca/step.py`: look, think, propose, gate, fire; on the way back in reverse.
+The paragraphs are those of `refca/definition/step.py`: look, think, propose, gate, fire; on the way back in reverse.
 A phase ends where a cell's norm needs statistics of all rows of a layer: of the part, or of all parts where
 the norm is over the batch, which then wait for each other between phases. Every function is free of Python's
 lock, so that threads work on different parts.
@@ -28,8 +28,8 @@ from refca_cpu.layers import (
     depthwise,
     depthwise_grad,
     flat,
-    look,
     look_grad,
+    neighbourhood,
     normalise,
     normalise_channels,
     normalise_channels_grad,
@@ -92,7 +92,7 @@ def first_sums(part: Any, params: Any, i: Any) -> None:
         if part.form.depthwise:
             depthwise(part.mixed, part.row, corner[a:b], params.filters, sums)
         else:
-            look(part.pixels, part.row, corner[a:b], part.seen)
+            neighbourhood(part.pixels, part.row, corner[a:b], part.seen)
             multiply(part.seen[: b - a], params.perceive, sums, 0)
         end_sums(part, params, 0, sums, a)
 
@@ -172,9 +172,7 @@ def finish(part: Any, params: Any, i: Any, moments: Any, count: Any) -> None:
             fire(part, params, a, b)
     slot = part.counted.slot[i]
     if slot >= 0:
-        leave(
-            part.counted.states[slot], part.pixels.shape[1] - len(params.update_bias), part.pixels, part.row
-        )
+        leave(part.counted.states[slot], part.pixels.shape[1] - len(params.update_bias), part.pixels, part.row)
 
 
 @njit(nogil=True, cache=True)
@@ -353,12 +351,10 @@ def first_sums_grad(part: Any, params: Any, grads: Any, i: Any, sums: Any, count
         if part.form.biases:
             add_rows(grads.biases[0], grad)
         if part.form.depthwise:
-            depthwise_grad(
-                part.mixed, part.mixed_grad, part.row, corner[a:b], params.filters, grads.filters, grad
-            )
+            depthwise_grad(part.mixed, part.mixed_grad, part.row, corner[a:b], params.filters, grads.filters, grad)
             continue
         if not part.form.frozen:
-            look(part.pixels, part.row, corner[a:b], part.seen)
+            neighbourhood(part.pixels, part.row, corner[a:b], part.seen)
             add_product(part.seen[: b - a], grad, grads.perceive)
         if onward:
             multiply_back(grad, params.perceive, part.seen[: b - a], 0)
@@ -396,9 +392,9 @@ def leave(array: Any, first: Any, pixels: Any, row: Any) -> None:
     for i in range(b):
         for y in range(H):
             for x in range(W):
-                start = np.uintp(((i * (H + 2) + y + 1) * row + x + 1) * C + first)
+                first_step = np.uintp(((i * (H + 2) + y + 1) * row + x + 1) * C + first)
                 for c in range(run):
-                    target[end + np.uintp(c)] = source[start + np.uintp(c)]
+                    target[end + np.uintp(c)] = source[first_step + np.uintp(c)]
                 end += run
 
 
@@ -411,7 +407,7 @@ def add_grid(pixels: Any, first: Any, row: Any, array: Any) -> None:
     for i in range(b):
         for y in range(H):
             for x in range(W):
-                start = np.uintp(((i * (H + 2) + y + 1) * row + x + 1) * C + first)
+                first_step = np.uintp(((i * (H + 2) + y + 1) * row + x + 1) * C + first)
                 for c in range(run):
-                    target[start + np.uintp(c)] += source[end + np.uintp(c)]
+                    target[first_step + np.uintp(c)] += source[end + np.uintp(c)]
                 end += run

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from refca.step import EPSILON
+from refca.definition.step import EPSILON
 
 
 @njit(forceinline=True)
@@ -25,15 +25,15 @@ def flat(x: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def look(pixels: Any, row: Any, corner: Any, seen: Any) -> None:
+def neighbourhood(pixels: Any, row: Any, corner: Any, seen: Any) -> None:
     """seen (R, 9·C): the neighbourhoods of the cells, three runs of 3·C numbers each."""
     run, source, target = np.uintp(3 * pixels.shape[1]), pixels.reshape(-1), seen.reshape(-1)
     end = np.uintp(0)
     for k in range(len(corner)):
         for dy in range(3):
-            start = np.uintp((corner[k] + dy * row) * pixels.shape[1])
+            first_step = np.uintp((corner[k] + dy * row) * pixels.shape[1])
             for c in range(run):
-                target[end + np.uintp(c)] = source[start + np.uintp(c)]
+                target[end + np.uintp(c)] = source[first_step + np.uintp(c)]
             end += run
 
 
@@ -44,9 +44,9 @@ def look_grad(pixels_grad: Any, row: Any, corner: Any, seen_grad: Any) -> None:
     end = np.uintp(0)
     for k in range(len(corner)):
         for dy in range(3):
-            start = np.uintp((corner[k] + dy * row) * pixels_grad.shape[1])
+            first_step = np.uintp((corner[k] + dy * row) * pixels_grad.shape[1])
             for c in range(run):
-                target[start + np.uintp(c)] += source[end + np.uintp(c)]
+                target[first_step + np.uintp(c)] += source[end + np.uintp(c)]
             end += run
 
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.cell import Array, Cell, Params, param_shapes
-from refca.step import alive
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.params import param_shapes
+from refca.definition.step import alive
 from refca_cpu import kernels
 from refca_cpu.room import Room
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from refca.cell import Array, Cell, Params
-from refca.step import alive
-from refca.strides_grad import decoded, decoded_grad
+from refca.contract.strided_vjp import decoded, decoded_grad
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.step import alive
 from refca_cpu.gemm import add_product, multiply, multiply_back
 
 
@@ -21,7 +21,7 @@ def loss_of(
 ) -> tuple[float, Array, Params]:
     """The weighted loss of states (S, b, H, W, D), its gradient with respect to them, and to the readout.
 
-    image (b, sH, sW, K), target (b,) or (b, sH, sW), weights (S, b), as in `refca.reference`.
+    image (b, sH, sW, K), target (b,) or (b, sH, sW), weights (S, b), as in `refca.contract.reference`.
     """
     b, rows, columns, _ = image.shape
     if target.ndim == 1:
@@ -34,10 +34,10 @@ def loss_of(
     squared = loss == "l2"
     grads: Params = {}
     if cell.stride > 1:
-        levels = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
-        said_grad = np.empty_like(levels[-1])
-        value = count(flat(levels[-1]), labels, weight, squared, flat(said_grad))
-        grads, states_grad = decoded_grad(cell, params, levels, said_grad)
+        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
+        said_grad = np.empty_like(activations[-1])
+        value = count(flat(activations[-1]), labels, weight, squared, flat(said_grad))
+        grads, states_grad = decoded_grad(cell, params, activations, said_grad)
         return value, states_grad.reshape(states.shape), grads
     if cell.linear_readout:
         readout, each = params["readout.weight"], flat(states)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.cell import Array
+from refca.definition.cell import Array
 
 
 class Room:

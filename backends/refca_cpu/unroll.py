@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from refca.cell import Array, Cell, Params, frozen
-from refca.check import check_targets, check_unroll
-from refca.randomness import Randomness
-from refca.refused import Refused
-from refca.step import alive
-from refca.strides_grad import encoded, encoded_grad
+from refca.contract.checks import check_targets, check_unroll
+from refca.contract.strided_vjp import encoded, encoded_grad
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.params import frozen
+from refca.definition.randomness import Randomness
+from refca.definition.step import alive
+from refca.errors import InvalidInput
 from refca_cpu import blas, in_step, kernels
 from refca_cpu.layout import Counted, Form, Live, Packed, Part
 from refca_cpu.readout import loss_of
@@ -42,7 +43,7 @@ class Batch:
 
     cell: Cell
     form: Form
-    levels: list[Array]  # the image, and what each layer of the encoder makes of it
+    activations: list[Array]  # the image, and what each layer of the encoder makes of it
     state: Array  # (B, H, W, D)
     source: Source
     own: threading.local = field(default_factory=threading.local)  # each thread's memory to work in
@@ -55,17 +56,17 @@ class Batch:
         image: Array,
         state: Array,
         randomness: Randomness,
-        start: int,
+        first_step: int,
         steps: int,
         keep: bool,
     ) -> Batch:
-        source = source_of(cell, randomness, state.shape[:3], start, steps)
+        source = source_of(cell, randomness, state.shape[:3], first_step, steps)
         return cls(cell, Form.of(cell, state.dtype, keep), encoded(cell, params, image), state, source)
 
     @property
     def environment(self) -> Array:
         """(B, H, W, E)."""
-        return self.levels[-1]
+        return self.activations[-1]
 
     def split(self, most: int) -> list[Array]:
         """The samples of each part, at most `most` of 28×28; fewer of a larger grid."""
@@ -116,15 +117,15 @@ def evolve(
     randomness: Randomness,
     steps: int,
     *,
-    start: int = 0,
+    first_step: int = 0,
 ) -> Array:
     """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array."""
-    check_unroll(cell, params, image, state, steps, start)
-    batch = Batch.of(cell, params, image, state, randomness, start, steps, keep=False)
+    check_unroll(cell, params, image, state, steps, first_step)
+    batch = Batch.of(cell, params, image, state, randomness, first_step, steps, keep=False)
     packed, split, last = Packed.of(cell, params), batch.split(PART), np.array(state)
     spans = [
-        (first, np.zeros(min(SPAN, start + steps - first), bool))
-        for first in range(start, start + steps, SPAN)
+        (first, np.zeros(min(SPAN, first_step + steps - first), bool))
+        for first in range(first_step, first_step + steps, SPAN)
     ]
 
     def move(samples: Array) -> None:
@@ -160,22 +161,22 @@ def loss_and_grads(
     weights: Array,
     randomness: Randomness,
     *,
-    start: int = 0,
+    first_step: int = 0,
     image_grad: bool = False,
 ) -> tuple[float, Params, Array]:
     """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
 
-    The arguments are those of `refca.reference.loss_and_grads`.
+    The arguments are those of `refca.contract.reference.loss_and_grads`.
     """
-    check_unroll(cell, params, image, state, len(weights), start)
+    check_unroll(cell, params, image, state, len(weights), first_step)
     check_targets(cell, loss, image, target, weights)
-    batch = Batch.of(cell, params, image, state, randomness, start, len(weights), keep=True)
+    batch = Batch.of(cell, params, image, state, randomness, first_step, len(weights), keep=True)
     packed, split, counts = Packed.of(cell, params), batch.split(TAPED_PART), weights.any(axis=1)
     last, environment_grad = np.empty_like(state), np.zeros_like(batch.environment)
     whole = image_grad or cell.stride > 1
 
     def learn(samples: Array) -> tuple[float, Params, Packed]:
-        part, grads = batch.part(samples, start, counts), Packed.zeros(cell, state.dtype)
+        part, grads = batch.part(samples, first_step, counts), Packed.zeros(cell, state.dtype)
         kernels.forward(part, packed)
         value, of_readout = judge(samples, part)
         kernels.backward(part, packed, grads, whole)
@@ -186,9 +187,7 @@ def loss_and_grads(
         """The loss of a part at its last step, and the readout's gradients; the states' go into the part."""
         last[samples] = batch.states(part)
         states, asked = part.counted.states, weights[counts][:, samples]
-        value, states[...], of_readout = loss_of(
-            cell, loss, params, image[samples], target[samples], asked, states
-        )
+        value, states[...], of_readout = loss_of(cell, loss, params, image[samples], target[samples], asked, states)
         return value, of_readout
 
     def keep(samples: Array, part: Part) -> None:
@@ -197,7 +196,7 @@ def loss_and_grads(
 
     with workers(len(split)) as over:
         if cell.norm == "batch" and split:
-            parts = over(batch.part, split, repeat(start), repeat(counts))
+            parts = over(batch.part, split, repeat(first_step), repeat(counts))
             in_step.forward(parts, packed, over)
             judged = over(judge, split, parts)
             of_steps = [Packed.zeros(cell, state.dtype) for _ in parts]
@@ -208,7 +207,7 @@ def loss_and_grads(
             done = over(learn, split)
     value, grads = total(cell, params, done)
     if whole:
-        of_layers, of_image = encoded_grad(cell, params, batch.levels, environment_grad, image_grad)
+        of_layers, of_image = encoded_grad(cell, params, batch.activations, environment_grad, image_grad)
         grads |= of_layers | ({"image": of_image} if image_grad else {})
     return value, grads | {name: np.zeros_like(params[name]) for name in frozen(cell)}, last
 
@@ -254,5 +253,5 @@ def threads() -> int:
     if setting is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not (setting.isdecimal() and int(setting)):
-        raise Refused(f'REFCA_THREADS is a number of threads from 1 on, got "{setting}"')
+        raise InvalidInput(f'REFCA_THREADS is a number of threads from 1 on, got "{setting}"')
     return int(setting)

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from refca.cell import Array, Cell
-from refca.randomness import NOISE, RESET, Draw, Randomness, Streams
+from refca.definition.cell import Array, Cell
+from refca.definition.randomness import NOISE, RESET, Draw, Randomness, Streams
 from refca_cpu import draws
 from refca_cpu.layout import Live, Updates
 from refca_cpu.room import Room
@@ -15,11 +15,11 @@ from refca_cpu.room import Room
 Source: TypeAlias = Streams | dict[int, Draw]
 
 
-def source_of(cell: Cell, randomness: Randomness, shape: Any, start: int, steps: int) -> Source:
+def source_of(cell: Cell, randomness: Randomness, shape: Any, first_step: int, steps: int) -> Source:
     """Streams themselves, for they can be drawn cell by cell; of anything else, all its draws."""
     if type(randomness) is Streams:
         return randomness
-    return {t: randomness.at(cell, t, *shape) for t in range(start, start + steps)}
+    return {t: randomness.at(cell, t, *shape) for t in range(first_step, first_step + steps)}
 
 
 def draw_updates(

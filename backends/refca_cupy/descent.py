@@ -1,6 +1,6 @@
 """Adam on a device, in one launch: the contract's `descend`.
 
-Source: `spec/adam.md`; `refca/adam.py` is the definition.
+Source: `spec/adam.md`; `refca/training/adam.py` is the definition.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from refca.adam import BETA_1, BETA_2, EPSILON, NORM_EPSILON
-from refca.cell import Array, Params
+from refca.definition.cell import Array, Params
+from refca.training.adam import BETA_1, BETA_2, EPSILON, NORM_EPSILON
 
 MOST = 32  # tensors of a launch
 ARRAYS = ("param", "grad", "first", "second", "moved")
@@ -42,7 +42,7 @@ DESCENT = "\n".join(
 )
 
 
-def descend(
+def adam_step(
     device: Any,
     params: Params,
     grads: Params,
@@ -52,7 +52,7 @@ def descend(
     rate: float,
     normalise: bool,
 ) -> Params:
-    """The parameters after update i, new arrays; the moments move too. As `refca.adam.descend`."""
+    """The parameters after update i, new arrays; the moments move too. As `refca.training.adam.descend`."""
     rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
     xp, names = device.xp, list(params)
     moved: Params = {}

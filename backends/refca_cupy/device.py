@@ -9,7 +9,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from refca.cell import Array, Cell
+from refca.definition.cell import Array, Cell
 from refca_cupy.sources import THREADS, source
 
 LEAST_WIDTH = 16  # hidden units of a cell that is worth a module of its own, which takes seconds to build
@@ -66,9 +66,7 @@ class Gpu:
         """Blocks for so many items, each on its own."""
         return min(4 * self.resident, -(-items // THREADS))
 
-    def module(
-        self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True
-    ) -> Module:
+    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:
         """Kernels, for this cell, or if it is small or none, for any."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
         text = source("cuda", name, dtype, own, team, whole)

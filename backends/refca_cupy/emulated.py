@@ -11,11 +11,11 @@ import numpy as xp
 from refca_cupy.emulator import Emulator, compiler_of_the_system
 from refca_cupy.unroll import Backend
 
-__all__ = ["asarray", "asnumpy", "descend", "description", "evolve", "initial", "loss_and_grads", "xp"]
+__all__ = ["adam_step", "asarray", "asnumpy", "description", "evolve", "initial", "loss_and_grads", "xp"]
 
 BACKEND = Backend(Emulator())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
-descend, initial = BACKEND.descend, BACKEND.initial
+adam_step, initial = BACKEND.adam_step, BACKEND.initial
 compiler_of_the_system()  # raises Unavailable where there is none
 
 

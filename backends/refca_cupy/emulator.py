@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from refca.backend import Unavailable
-from refca.cell import Array, Cell
+from refca.atomic import atomic_write
 from refca.data.download import user_cache
-from refca.files import replacing
+from refca.definition.cell import Array, Cell
+from refca.errors import Unavailable
 from refca_cupy.sources import source
 
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
@@ -70,9 +70,7 @@ class Emulator:
         """Blocks for so many items, each on its own."""
         return min(3, -(-items // self.threads))
 
-    def module(
-        self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True
-    ) -> Library:
+    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Library:
         """Kernels, for any cell or for this one."""
         text = source("emulator", name, dtype, cell if self.fixed else None, whole=whole)
         text = self.edit(text) if name == "unroll" else text
@@ -104,7 +102,7 @@ def built(text: str) -> Path:
     name = hashlib.sha256("\0".join((text, compiler, *FLAGS)).encode()).hexdigest()[:16]
     library = folder() / f"kernels-{name}.so"
     if not library.exists():
-        with tempfile.TemporaryDirectory() as scratch, replacing(library) as temporary:
+        with tempfile.TemporaryDirectory() as scratch, atomic_write(library) as temporary:
             path = Path(scratch) / "kernels.cpp"
             path.write_text(text, "utf-8")
             command = [compiler, *FLAGS, str(path), "-o", str(temporary)]
@@ -119,9 +117,7 @@ def compiler_of_the_system() -> str:
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
         if name and shutil.which(name):
             return name
-    raise Unavailable(
-        "the kernels cannot be tried on a processor without a C++ compiler; install one, as g++"
-    )
+    raise Unavailable("the kernels cannot be tried on a processor without a C++ compiler; install one, as g++")
 
 
 def folder() -> Path:

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from refca.backend import Unavailable
-from refca.cell import Array
-from refca.refused import Refused
+from refca.definition.cell import Array
+from refca.errors import InvalidInput, Unavailable
 
 INSTEAD = "or use --backend cpu"
 try:
@@ -32,9 +31,9 @@ from refca_cupy.device import Gpu  # noqa: E402
 from refca_cupy.unroll import Backend  # noqa: E402
 
 __all__ = [
+    "adam_step",
     "asarray",
     "asnumpy",
-    "descend",
     "description",
     "evolve",
     "initial",
@@ -47,7 +46,7 @@ __all__ = [
 sample_slice = 1000
 BACKEND = Backend(Gpu())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
-descend, initial = BACKEND.descend, BACKEND.initial
+adam_step, initial = BACKEND.adam_step, BACKEND.initial
 
 
 def asarray(x: Any) -> Array:
@@ -62,9 +61,9 @@ def asnumpy(x: Array) -> np.ndarray:
 
 
 def use_device(n: int) -> None:
-    """Compute on GPU n from now on, counted from 0. Raises Refused if there is none of this number."""
+    """Compute on GPU n from now on, counted from 0. Raises InvalidInput if there is none of this number."""
     if not 0 <= n < DEVICES:
-        raise Refused(f"there is no GPU {n} here; they are counted from 0 to {DEVICES - 1}")
+        raise InvalidInput(f"there is no GPU {n} here; they are counted from 0 to {DEVICES - 1}")
     cupy.cuda.Device(n).use()
     BACKEND.device = Gpu()
 

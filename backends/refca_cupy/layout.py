@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 from typing import Any, NamedTuple
 
-from refca.cell import Array, Cell, Params, param_shapes
-from refca.step import EPSILON
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.params import param_shapes
+from refca.definition.step import EPSILON
 
 NORMS = {"none": 0, "channel": 1, "instance": 2, "batch": 3}
 INTEGERS = (
@@ -25,7 +26,7 @@ INTEGERS = (
     *("labels", "shown", "mapped"),  # L; pixels of a readout; whether the target is a label map
     "weights",  # numbers of a packed set of parameters
 )
-WORDS = ("key0", "key1", "first_sample", "start")
+WORDS = ("key0", "key1", "first_sample", "first_step")
 REALS = (
     "environment",  # (B, H, W, E)
     "state",  # (B, H, W, D)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from refca.cell import Cell
+from refca.definition.cell import Cell
 
 
 class Schedule(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from refca.cell import Cell
+from refca.definition.cell import Cell
 from refca_cupy.descent import DESCENT
 from refca_cupy.layout import FIXED, declaration, settings
 
@@ -28,9 +28,7 @@ NUMBERS = {"float32": "float", "float64": "double"}
 
 
 @cache
-def source(
-    machine: str, module: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True
-) -> str:
+def source(machine: str, module: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> str:
     """The source of a module for machine "cuda" or "emulator", in one dtype; with a cell's settings built in.
 
     Blocks of a team of more than one are a cluster. A launch makes all steps, or if not `whole` at most one.

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.cell import Array, Cell, Params
-from refca.check import check_targets, check_unroll
-from refca.randomness import Draw, Randomness, Streams
-from refca.strides_grad import decoded, decoded_grad, encoded, encoded_grad
-from refca_cupy.descent import descend
+from refca.contract.checks import check_targets, check_unroll
+from refca.contract.strided_vjp import decoded, decoded_grad, encoded, encoded_grad
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.randomness import Draw, Randomness, Streams
+from refca_cupy.descent import adam_step
 from refca_cupy.layout import GROUPS, OTHERS, REALS, Packed, Unroll, fours, settings, sizes
 from refca_cupy.schedule import Schedule
 
@@ -36,20 +36,18 @@ class Call:
         environment: Array,
         state: Array,
         draws: Randomness,
-        start: int,
+        first_step: int,
         steps: int,
         taped: bool = False,
     ) -> None:
         self.device, self.xp, self.cell, self.dtype = device, device.xp, cell, state.dtype
         self.B, self.H, self.W, _ = environment.shape
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
-        self.module = device.module(
-            "unroll", str(state.dtype), cell, self.schedule.cluster, self.schedule.whole
-        )
+        self.module = device.module("unroll", str(state.dtype), cell, self.schedule.cluster, self.schedule.whole)
         self.packed = Packed.of(cell, params, self.xp)
         self.arrays: dict[str, Array] = {}
         team, blocks, cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
-        self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, start=start)
+        self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, first_step=first_step)
         u.team, u.blocks, u.cap, u.weights = team, blocks, cap, sum(sizes(cell))
         u.grids, u.scaled = (steps + 1, steps) if taped else (2, 1)
         u.sigma, u.alive_above = cell.noise, np.float32(cell.alive_above or 0)
@@ -87,7 +85,7 @@ class Call:
             u.key0, u.key1 = draws.key
             u.first_sample, u.fire_below = draws.first_sample, round(cell.fire_rate * 2**32)
             return
-        drawn = [draws.at(cell, t, self.B, self.H, self.W) for t in range(u.start, u.start + u.steps)]
+        drawn = [draws.at(cell, t, self.B, self.H, self.W) for t in range(u.first_step, u.first_step + u.steps)]
         self.share(fire=xp.stack([xp.asarray(draw.fires) for draw in drawn]))
         if cell.noise:
             self.share(noise=xp.stack([xp.asarray(draw.noise, self.dtype) for draw in drawn]))
@@ -207,17 +205,17 @@ class Backend:
         randomness: Randomness,
         steps: int,
         *,
-        start: int = 0,
+        first_step: int = 0,
     ) -> Array:
         """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array."""
-        check_unroll(cell, params, image, state, steps, start)
+        check_unroll(cell, params, image, state, steps, first_step)
         if not state.size or not steps:
             return state.copy()
         environment = encoded(cell, params, image)[-1]
         last = []
         for part in self.slices(cell, state, 1):
             draws = sliced(randomness, state.shape[:3], part)
-            given = environment[part], state[part], draws, start, steps
+            given = environment[part], state[part], draws, first_step, steps
             last.append(Call(self.device, cell, params, *given).forward())
         return joined(last, self.xp)
 
@@ -232,14 +230,14 @@ class Backend:
         weights: Array,
         randomness: Randomness,
         *,
-        start: int = 0,
+        first_step: int = 0,
         image_grad: bool = False,
     ) -> tuple[Any, Params, Array]:
         """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
 
-        The arguments are those of `refca.reference.loss_and_grads`.
+        The arguments are those of `refca.contract.reference.loss_and_grads`.
         """
-        check_unroll(cell, params, image, state, len(weights), start)
+        check_unroll(cell, params, image, state, len(weights), first_step)
         check_targets(cell, loss, image, target, weights)
         xp, T = self.xp, len(weights)
         asked = self.device.asnumpy(weights)
@@ -247,12 +245,12 @@ class Backend:
         if not state.size or not len(counted):
             nothing = {name: xp.zeros_like(x) for name, x in params.items()}
             nothing |= {"image": xp.zeros_like(image)} if image_grad else {}
-            return 0.0, nothing, self.evolve(cell, params, image, state, randomness, T, start=start)
+            return 0.0, nothing, self.evolve(cell, params, image, state, randomness, T, first_step=first_step)
         done: Learned | None = None
         for part in self.slices(cell, state, T):
             given = image[part], state[part], target[part], asked[counted][:, part]
             draws = sliced(randomness, state.shape[:3], part)
-            learned = self.learn(cell, loss, params, *given, draws, start, T, counted, image_grad)
+            learned = self.learn(cell, loss, params, *given, draws, first_step, T, counted, image_grad)
             done = learned if done is None else done.and_also(learned, xp)
         assert done is not None
         grads = {name: xp.ascontiguousarray(done.grads[name]).reshape(x.shape) for name, x in params.items()}
@@ -270,25 +268,25 @@ class Backend:
         target: Array,
         weights: Array,
         draws: Randomness,
-        start: int,
+        first_step: int,
         steps: int,
         counted: np.ndarray,
         image_grad: bool,
     ) -> Learned:
         """A slice of a batch. What it needed is free again when it returns."""
-        levels, whole = encoded(cell, params, image), image_grad or cell.stride > 1
-        call = Call(self.device, cell, params, levels[-1], state, draws, start, steps, taped=True)
+        activations, whole = encoded(cell, params, image), image_grad or cell.stride > 1
+        call = Call(self.device, cell, params, activations[-1], state, draws, first_step, steps, taped=True)
         call.share_grads(counted, target, weights, whole)
         last = call.forward()
         value, grads = judged(call, loss, params)
         of_steps, grad = call.backward()
         grads |= of_steps
         if whole:
-            of_layers, grad = encoded_grad(cell, params, levels, grad, image_grad)
+            of_layers, grad = encoded_grad(cell, params, activations, grad, image_grad)
             grads |= of_layers
         return Learned(value, grads, last, grad if image_grad else None)
 
-    def descend(
+    def adam_step(
         self,
         params: Params,
         grads: Params,
@@ -298,8 +296,8 @@ class Backend:
         rate: float,
         normalise: bool,
     ) -> Params:
-        """The parameters after update i, new arrays; the moments move too. As `refca.adam.descend`."""
-        return descend(self.device, params, grads, first, second, i, rate, normalise)
+        """The parameters after update i, new arrays; the moments move too. As `refca.training.adam.descend`."""
+        return adam_step(self.device, params, grads, first, second, i, rate, normalise)
 
     def initial(self, streams: Streams, B: int, H: int, W: int, D: int) -> Array:
         """The state that streams begin with, (B, H, W, D) float32."""
@@ -333,9 +331,9 @@ def judged(call: Call, loss: str, params: Params) -> tuple[Array, Params]:
     """The loss at the counted states, and the readout's gradients; that of the states goes to the call."""
     cell, states, state_grad = call.cell, call.arrays["states"], call.arrays["state_grad"]
     if cell.stride > 1:
-        levels = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
-        value, grad = call.judge(loss, levels[-1])
-        of_readout, grad = decoded_grad(cell, params, levels, grad.reshape(levels[-1].shape))
+        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
+        value, grad = call.judge(loss, activations[-1])
+        of_readout, grad = decoded_grad(cell, params, activations, grad.reshape(activations[-1].shape))
         state_grad[...] = grad.reshape(states.shape)
         return value, of_readout
     if cell.linear_readout:

@@ -17,11 +17,13 @@ from typing import Any, Literal, overload
 
 from refca.data.dataset import Dataset, Split
 from refca.data.photographs import CLASSES, Photographs
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
-__all__ = ["CLASSES", "NAMES", "Dataset", "Photographs", "Split", "load"]
+__all__ = ["CLASSES", "DIGITS", "NAMES", "PHOTOGRAPHS", "Dataset", "Photographs", "Split", "load"]
 
-NAMES = ("mnist", "optdigits", "optdigits-28", "pets")
+DIGITS = ("mnist", "optdigits", "optdigits-28")
+PHOTOGRAPHS = ("pets",)
+NAMES = (*DIGITS, *PHOTOGRAPHS)
 
 
 @overload
@@ -48,11 +50,11 @@ def load(
     `folder` is where its files are; None: the environment's REFCA_DATA; without that, the user's cache
     folder, into which missing files are downloaded. The optdigits need no files. `size` is the side of the
     photographs in pixels, 48, 96 or 384, and `splits` what is read of them; digits are read whole.
-    Raises Refused for an unknown name or size, and for files that are missing, damaged or cannot be
+    Raises InvalidInput for an unknown name or size, and for files that are missing, damaged or cannot be
     downloaded.
     """
     if name not in NAMES:
-        raise Refused(f'unknown dataset "{name}"; known are {", ".join(NAMES)}')
+        raise InvalidInput(f'unknown dataset "{name}"; known are {", ".join(NAMES)}')
     given = folder or os.environ.get("REFCA_DATA")
     if name == "mnist":
         from refca.data.mnist import mnist

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 Samples = TypeVar("Samples")  # Split, or Photographs
 
@@ -57,14 +57,14 @@ class Dataset(Generic[Samples]):
 
     @property
     def train(self) -> Samples:
-        """The samples to train on. Raises Refused, with the reason, if there are none."""
+        """The samples to train on. Raises InvalidInput, with the reason, if there are none."""
         if isinstance(self.training, str):
-            raise Refused(self.training)
+            raise InvalidInput(self.training)
         return self.training
 
     @property
     def test(self) -> Samples:
-        """The samples held out. Raises Refused, with the reason, if there are none."""
+        """The samples held out. Raises InvalidInput, with the reason, if there are none."""
         if isinstance(self.held_out, str):
-            raise Refused(self.held_out)
+            raise InvalidInput(self.held_out)
         return self.held_out

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 TIMEOUT = 30  # seconds without an answer from the server
 
@@ -27,7 +27,7 @@ def find(names: Iterable[str], folders: Iterable[Path]) -> Path | None:
 def download(url: str, md5: str, path: Path, *, instead: str) -> Path:
     """The file from a URL, written to `path` once it is whole and its hash is right.
 
-    Raises Refused for everything that can go wrong, naming the URL and `instead`, the files that a user
+    Raises InvalidInput for everything that can go wrong, naming the URL and `instead`, the files that a user
     without a network puts into a folder.
     """
     import pooch
@@ -37,7 +37,7 @@ def download(url: str, md5: str, path: Path, *, instead: str) -> Path:
         pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=get)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
         cause = "its content is not the original file's" if isinstance(error, ValueError) else brief(error)
-        raise Refused(
+        raise InvalidInput(
             f"{url} could not be downloaded: {cause}; try again, or put {instead} into a folder "
             "and name it with --data or REFCA_DATA"
         ) from error

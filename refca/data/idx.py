@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 UNSIGNED_BYTE = 8
 GZIP = b"\x1f\x8b"
@@ -22,22 +22,20 @@ GZIP = b"\x1f\x8b"
 def read_idx(path: Path, ndim: int) -> np.ndarray:
     """The uint8 array of `ndim` dimensions in an IDX file, gzipped or not (told by its content).
 
-    Raises Refused, naming the file, if it cannot be read, is cut short or damaged, or holds something else.
+    Raises InvalidInput, naming the file, if it cannot be read, is cut short or damaged, or holds something else.
     """
     content = contents(path)
     if len(content) < 4 or content[:2] != b"\0\0":
-        raise Refused(
-            f"{path} is not an IDX file: it begins with the bytes {content[:4].hex(' ') or '(none)'}"
-        )
+        raise InvalidInput(f"{path} is not an IDX file: it begins with the bytes {content[:4].hex(' ') or '(none)'}")
     if content[2] != UNSIGNED_BYTE:
-        raise Refused(f"{path} holds numbers of IDX type 0x{content[2]:02x}; needed are unsigned bytes, 0x08")
+        raise InvalidInput(f"{path} holds numbers of IDX type 0x{content[2]:02x}; needed are unsigned bytes, 0x08")
     if content[3] != ndim:
-        raise Refused(f"{path} has {content[3]} dimensions; needed are {ndim}")
+        raise InvalidInput(f"{path} has {content[3]} dimensions; needed are {ndim}")
     start = 4 + 4 * ndim
     shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(4 * ndim, b"\0"), ">u4"))
     size = math.prod(shape)
     if len(content) != start + size:
-        raise Refused(
+        raise InvalidInput(
             f"{path} is damaged: {' × '.join(map(str, shape))} bytes are announced and "
             f"{max(0, len(content) - start)} are there; delete it and get it again"
         )
@@ -45,13 +43,11 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
 
 
 def contents(path: Path) -> bytes:
-    """The bytes of a file, unzipped if it is gzipped. Raises Refused, naming the file."""
+    """The bytes of a file, unzipped if it is gzipped. Raises InvalidInput, naming the file."""
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if content.startswith(GZIP) else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Refused(
-            f"{path} is damaged: it cannot be unzipped ({error}); delete it and get it again"
-        ) from error
+        raise InvalidInput(f"{path} is damaged: it cannot be unzipped ({error}); delete it and get it again") from error
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ import numpy as np
 from refca.data.dataset import Dataset, Split
 from refca.data.download import download, find, user_cache
 from refca.data.idx import read_idx
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 BASE_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MD5 = {  # of the original files, as they were published
@@ -36,13 +36,13 @@ def mnist(
 
     The files may be gzipped or not. `cache` is the user's cache folder unless given; `base_url` ends in a
     slash, and `md5` holds the hash of each file there.
-    Raises Refused for files that are missing, damaged, do not fit each other or cannot be downloaded.
+    Raises InvalidInput for files that are missing, damaged, do not fit each other or cannot be downloaded.
     """
     paths = found(folder, md5) if folder else cached(cache or user_cache(), base_url, md5)
     train_pixels, train_labels, test_pixels, test_labels = paths
     train, test = split(train_pixels, train_labels), split(test_pixels, test_labels)
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
-        raise Refused(
+        raise InvalidInput(
             f"{train_pixels} holds images of {train.pixels.shape[1:]}, {test_pixels} of "
             f"{test.pixels.shape[1:]}; they are not of one dataset"
         )
@@ -50,26 +50,26 @@ def mnist(
 
 
 def split(pixels_path: Path, labels_path: Path) -> Split:
-    """The digits of a file of images and a file of labels. Raises Refused unless the two fit."""
+    """The digits of a file of images and a file of labels. Raises InvalidInput unless the two fit."""
     pixels, labels = read_idx(pixels_path, 3), read_idx(labels_path, 1)
     if len(pixels) != len(labels):
-        raise Refused(
+        raise InvalidInput(
             f"{pixels_path} holds {len(pixels)} images and {labels_path} {len(labels)} labels; "
             "get both again from one place"
         )
     if not pixels.size:
-        raise Refused(f"{pixels_path} holds no images")
+        raise InvalidInput(f"{pixels_path} holds no images")
     if labels.max() > 9:
-        raise Refused(f"{labels_path} holds the label {labels.max()}; the labels of digits go from 0 to 9")
+        raise InvalidInput(f"{labels_path} holds the label {labels.max()}; the labels of digits go from 0 to 9")
     return Split(pixels, labels.astype(np.int64), WHITE)
 
 
 def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
-    """Where each file is in a folder that the user named. Raises Refused, saying where it looked."""
+    """Where each file is in a folder that the user named. Raises InvalidInput, saying where it looked."""
     paths = [find(spellings(name), (folder, folder / "mnist")) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
-        raise Refused(
+        raise InvalidInput(
             f"MNIST's {', '.join(missing)} (or without .gz) are neither in {folder} nor in "
             f"{folder / 'mnist'}; put them there, or name no folder to have them downloaded"
         )
@@ -80,8 +80,7 @@ def cached(cache: Path, base_url: str, md5: Mapping[str, str]) -> list[Path]:
     """Where each file is in the cache folder, after downloading those that were not."""
     folder, instead = cache / "mnist", "MNIST's four files"
     return [
-        find(spellings(name), [folder])
-        or download(base_url + name, md5[name], folder / name, instead=instead)
+        find(spellings(name), [folder]) or download(base_url + name, md5[name], folder / name, instead=instead)
         for name in md5
     ]
 

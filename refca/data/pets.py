@@ -19,7 +19,7 @@ from refca.data.download import download, find, user_cache
 from refca.data.pets_archives import read_archives
 from refca.data.pets_pack import SPLITS, read_pack, write_pack
 from refca.data.photographs import Photographs
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 SIZES = (48, 96, 384)
 BASE_URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
@@ -45,16 +45,13 @@ def pets(
     missing archives are downloaded if no folder is named, and what was made of the official archives is
     packed. Of a pack only `splits` are read. `base_url` ends in a slash, and `md5` holds the hash of each
     archive there.
-    Raises Refused for other sizes, and for files that are missing, damaged or cannot be downloaded.
+    Raises InvalidInput for other sizes, and for files that are missing, damaged or cannot be downloaded.
     """
     if size not in SIZES:
-        raise Refused(f"pets come at the sizes {', '.join(map(str, SIZES))}, got {size}")
+        raise InvalidInput(f"pets come at the sizes {', '.join(map(str, SIZES))}, got {size}")
     side = 96 if size == 48 else size
     cache = (cache or user_cache()) / "pets"
-    if folder:
-        found = named(folder, side, splits, md5, cache)
-    else:
-        found = downloaded(side, splits, base_url, md5, cache)
+    found = named(folder, side, splits, md5, cache) if folder else downloaded(side, splits, base_url, md5, cache)
     if size != side:
         found = {split: halved(photographs) for split, photographs in found.items()}
     why = (
@@ -80,7 +77,7 @@ def named(
     if side == 384 and (sample := find(["pets_384_sample.npz"], folders)):
         return read_pack(sample, side, {"test"} & set(splits))
     looked = ", ".join(map(str, folders))
-    raise Refused(
+    raise InvalidInput(
         f"neither pets_{side}.npz nor both {ARCHIVES} are in one of {looked}; put them there, "
         "or name no folder to have them downloaded"
     )
@@ -100,9 +97,7 @@ def downloaded(
     return unpacked(list(paths.values()), side, splits, cache)
 
 
-def unpacked(
-    archives: list[Path], side: int, splits: Collection[str], cache: Path | None
-) -> dict[str, Photographs]:
+def unpacked(archives: list[Path], side: int, splits: Collection[str], cache: Path | None) -> dict[str, Photographs]:
     """These splits of the two archives; of original ones from their pack in the cache, made if there is none.
 
     A cache that cannot be written is done without.
@@ -127,9 +122,9 @@ def halved(photographs: Photographs) -> Photographs:
 
 
 def md5_of(path: Path) -> str:
-    """The MD5 of a file. Raises Refused if it cannot be read."""
+    """The MD5 of a file. Raises InvalidInput if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error

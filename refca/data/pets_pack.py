@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from refca.atomic import atomic_write
 from refca.data.photographs import CLASSES, Photographs, in_order
 from refca.data.pictures import opened
-from refca.files import replacing
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 SPLITS = ("train", "test")
 
@@ -28,7 +28,7 @@ SPLITS = ("train", "test")
 def read_pack(path: Path, size: int, splits: Iterable[str] = SPLITS) -> dict[str, Photographs]:
     """These splits of a pack whose photographs are size×size, each in the order of `in_order`.
 
-    Raises Refused, naming the file, if it cannot be read, is damaged, or holds something else.
+    Raises InvalidInput, naming the file, if it cannot be read, is damaged, or holds something else.
     """
     return {split: read_split(path, read_arrays(path, split), split, size) for split in splits}
 
@@ -40,31 +40,31 @@ def write_pack(path: Path, splits: Mapping[str, Photographs]) -> None:
         arrays[f"{split}_images"] = photographs.pixels
         arrays[f"{split}_trimaps"] = photographs.trimaps
         arrays[f"{split}_names"] = np.array([name.encode() for name in photographs.names])
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path, split: str) -> dict[str, np.ndarray]:
-    """The arrays of an npz file that belong to a split. Raises Refused."""
+    """The arrays of an npz file that belong to a split. Raises InvalidInput."""
     try:
         with zipfile.ZipFile(path) as file:  # np.load would take other files too
             names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names if name.startswith(f"{split}_")}
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError) as error:
-        raise Refused(f"{path} is damaged: {error}; delete it and get it again") from error
+        raise InvalidInput(f"{path} is damaged: {error}; delete it and get it again") from error
 
 
 def read_split(path: Path, arrays: Mapping[str, np.ndarray], split: str, size: int) -> Photographs:
-    """One split of a pack. Raises Refused unless its arrays are as they should be and fit each other."""
+    """One split of a pack. Raises InvalidInput unless its arrays are as they should be and fit each other."""
     names = read_names(path, arrays, split)
     N = len(names)
     trimaps = checked(path, arrays, f"{split}_trimaps", (N, size, size))
     if trimaps.max() >= len(CLASSES):
         known = ", ".join(f"{i} {name}" for i, name in enumerate(CLASSES))
-        raise Refused(f"{path} holds the label {trimaps.max()} in {split}_trimaps; labels are {known}")
+        raise InvalidInput(f"{path} holds the label {trimaps.max()} in {split}_trimaps; labels are {known}")
     if f"{split}_images_jpeg" in arrays:
         pixels = decoded(path, arrays, split, names, size)
     else:
@@ -78,44 +78,34 @@ def read_split(path: Path, arrays: Mapping[str, np.ndarray], split: str, size: i
 
 
 def read_names(path: Path, arrays: Mapping[str, np.ndarray], split: str) -> list[str]:
-    """The names of a split in a pack. Raises Refused if there are none, or one comes twice."""
+    """The names of a split in a pack. Raises InvalidInput if there are none, or one comes twice."""
     coded = arrays.get(f"{split}_names", np.empty(0))
     if coded.ndim != 1 or coded.dtype.kind != "S" or not len(coded):
-        raise Refused(
-            f"{path} is not a pack with {split} photographs: it has no names of them, {split}_names"
-        )
+        raise InvalidInput(f"{path} is not a pack with {split} photographs: it has no names of them, {split}_names")
     names = [name.decode("ascii", "replace") for name in coded.tolist()]
     if len(set(names)) < len(names):
-        raise Refused(f"{path} names {len(names)} {split} photographs, of which {len(set(names))} differ")
+        raise InvalidInput(f"{path} names {len(names)} {split} photographs, of which {len(set(names))} differ")
     return names
 
 
 def checked(
     path: Path, arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
-    """This array of a pack. Raises Refused unless it is there, of bytes, and of this shape; None: (n,)."""
+    """This array of a pack. Raises InvalidInput unless it is there, of bytes, and of this shape; None: (n,)."""
     array = arrays.get(name)
     if array is None:
-        raise Refused(f"{path} is not a whole pack of photographs: it has no {name}")
+        raise InvalidInput(f"{path} is not a whole pack of photographs: it has no {name}")
     if array.dtype != np.uint8 or array.shape != (shape or (array.size,)):
-        raise Refused(
-            f"{path} has {name} {array.dtype} {array.shape}; needed are uint8 {shape or '(bytes,)'}"
-        )
+        raise InvalidInput(f"{path} has {name} {array.dtype} {array.shape}; needed are uint8 {shape or '(bytes,)'}")
     return array
 
 
-def decoded(
-    path: Path, arrays: Mapping[str, np.ndarray], split: str, names: list[str], size: int
-) -> np.ndarray:
-    """The pixels of the JPEG files of a split, (N, size, size, 3) uint8. Raises Refused."""
+def decoded(path: Path, arrays: Mapping[str, np.ndarray], split: str, names: list[str], size: int) -> np.ndarray:
+    """The pixels of the JPEG files of a split, (N, size, size, 3) uint8. Raises InvalidInput."""
     jpeg = checked(path, arrays, f"{split}_images_jpeg")
     ends = arrays.get(f"{split}_images_offsets", np.empty(0))
-    if (
-        ends.shape != (len(names) + 1,)
-        or ends.dtype.kind not in "iu"
-        or (ends[0], ends[-1]) != (0, len(jpeg))
-    ):
-        raise Refused(
+    if ends.shape != (len(names) + 1,) or ends.dtype.kind not in "iu" or (ends[0], ends[-1]) != (0, len(jpeg)):
+        raise InvalidInput(
             f"{path} has {split}_images_offsets {ends.dtype} {ends.shape} that do not cut {len(jpeg)} bytes "
             f"into {len(names)} JPEG files"
         )
@@ -124,6 +114,6 @@ def decoded(
         what = f"{names[i]} in {path}"
         picture = opened(jpeg[begin:end].tobytes(), what).convert("RGB")
         if picture.size != (size, size):
-            raise Refused(f"{what} has {picture.width}×{picture.height} pixels; needed are {size}×{size}")
+            raise InvalidInput(f"{what} has {picture.width}×{picture.height} pixels; needed are {size}×{size}")
         pixels[i] = np.asarray(picture)
     return pixels

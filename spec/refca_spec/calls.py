@@ -1,6 +1,6 @@
 """Calls of a backend on a case: arrays go in through its `asarray` and come out through its `asnumpy`.
 
-The same call on `refca.reference` in float64 is what the results are compared with.
+The same call on `refca.contract.reference` in float64 is what the results are compared with.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca import reference
-from refca.cell import Array, Params
-from refca.loss import LOSSES
-from refca.randomness import Randomness, Recorded
-from refca.step import alive, look, normalise, perceive, readout, step
-from refca.strides import encode
+from refca.contract import reference
+from refca.definition.cell import Array, Params
+from refca.definition.losses import LOSSES
+from refca.definition.randomness import Randomness, Recorded
+from refca.definition.step import alive, neighbourhood, normalise, perceive, readout, step
+from refca.definition.strided import encode
 from refca_spec.strategies import Case
 
 
@@ -26,7 +26,7 @@ class Result(NamedTuple):
     state: Array
 
 
-def move(backend: Any, x: Array, dtype: str) -> Array:
+def to_backend(backend: Any, x: Array, dtype: str) -> Array:
     """A NumPy array as one of the backend's, real numbers in `dtype`."""
     x = np.asarray(x)
     return backend.asarray(x.astype(dtype) if x.dtype.kind == "f" else x)
@@ -37,15 +37,15 @@ def inputs(backend: Any, dtype: str, case: Case, **instead: Any) -> tuple[Params
     params, image, state = (
         instead[name] if name in instead else getattr(case, name) for name in ("params", "image", "state")
     )
-    moved = {name: move(backend, param, dtype) for name, param in params.items()}
-    return moved, move(backend, image, dtype), move(backend, state, dtype)
+    moved = {name: to_backend(backend, param, dtype) for name, param in params.items()}
+    return moved, to_backend(backend, image, dtype), to_backend(backend, state, dtype)
 
 
 def randomness(backend: Any, dtype: str, source: Randomness) -> Randomness:
     """A source that the backend can read: recorded arrays become its own, streams stay as they are."""
     if not isinstance(source, Recorded):
         return source
-    noise, reset = (None if x is None else move(backend, x, dtype) for x in (source.noise, source.reset))
+    noise, reset = (None if x is None else to_backend(backend, x, dtype) for x in (source.noise, source.reset))
     return Recorded(backend.asarray(source.fire), noise, reset)
 
 
@@ -55,14 +55,14 @@ def evolve(
     case: Case,
     source: Randomness | None = None,
     steps: int | None = None,
-    start: int = 0,
+    first_step: int = 0,
     **instead: Any,
 ) -> Array:
     """The state after `steps` steps, by default all T of the case from its recorded randomness."""
     params, image, state = inputs(backend, dtype, case, **instead)
     draws = randomness(backend, dtype, source or case.recorded)
     steps = case.T if steps is None else steps
-    return backend.asnumpy(backend.evolve(case.cell, params, image, state, draws, steps, start=start))
+    return backend.asnumpy(backend.evolve(case.cell, params, image, state, draws, steps, first_step=first_step))
 
 
 def loss_and_grads(
@@ -72,33 +72,42 @@ def loss_and_grads(
     loss: str = "l2",
     kind: str = "labels",
     source: Randomness | None = None,
-    start: int = 0,
+    first_step: int = 0,
     image_grad: bool = False,
     **instead: Any,
 ) -> Result:
     """The loss, gradients and last state of the case's T steps; `target` and `weights` may be given."""
     params, image, state = inputs(backend, dtype, case, **instead)
     target = backend.asarray(instead.get("target", case.target(kind)))
-    weights = move(backend, instead.get("weights", case.weights), dtype)
+    weights = to_backend(backend, instead.get("weights", case.weights), dtype)
     draws = randomness(backend, dtype, source or case.recorded)
     value, grads, last = backend.loss_and_grads(
-        case.cell, loss, params, image, state, target, weights, draws, start=start, image_grad=image_grad
+        case.cell,
+        loss,
+        params,
+        image,
+        state,
+        target,
+        weights,
+        draws,
+        first_step=first_step,
+        image_grad=image_grad,
     )
     named = {name: backend.asnumpy(grad) for name, grad in grads.items()}
     return Result(float(value), named, backend.asnumpy(last))
 
 
-def true_state(case: Case, **arguments: Any) -> Array:
+def reference_state(case: Case, **arguments: Any) -> Array:
     """`evolve` of the reference, in float64."""
     return evolve(reference, "float64", case, **arguments)
 
 
-def true_loss_and_grads(case: Case, **arguments: Any) -> Result:
+def reference_loss_and_grads(case: Case, **arguments: Any) -> Result:
     """`loss_and_grads` of the reference, in float64."""
     return loss_and_grads(reference, "float64", case, **arguments)
 
 
-def true_loss(case: Case, loss: str = "l2", kind: str = "labels", **instead: Any) -> float:
+def reference_loss(case: Case, loss: str = "l2", kind: str = "labels", **instead: Any) -> float:
     """The loss alone, in float64: steps and readouts one by one, from the case's recorded randomness."""
     cell, weights = case.cell, case.weights
     params, image = (instead.get(name, getattr(case, name)) for name in ("params", "image"))
@@ -110,7 +119,7 @@ def true_loss(case: Case, loss: str = "l2", kind: str = "labels", **instead: Any
     return total
 
 
-def kink(case: Case, source: Randomness | None = None, start: int = 0, **instead: Any) -> float:
+def min_relu_margin(case: Case, source: Randomness | None = None, first_step: int = 0, **instead: Any) -> float:
     """The smallest magnitude of what goes into a relu in any cell, at any step of the case.
 
     Where it is below the rounding error, one dtype may pass a gradient that another stops. Zeros that are
@@ -120,8 +129,8 @@ def kink(case: Case, source: Randomness | None = None, start: int = 0, **instead
     environment, state = encode(cell, params, case.image), instead.get("state", case.state)
     alone = (cell.hidden_width if cell.norm == "channel" else case.normalised) == 1 and cell.norm != "none"
     least = np.inf
-    for t in range(start, start + case.T):
-        sums = perceive(cell, params, look(environment, state))
+    for t in range(first_step, first_step + case.T):
+        sums = perceive(cell, params, neighbourhood(environment, state))
         for i in range(cell.hidden_layers + 1):
             total = normalise(cell, sums)
             certain = (total == 0) & ((sums == 0) | alone)

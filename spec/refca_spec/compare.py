@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refca.cell import Array, Cell
+from refca.definition.cell import Array, Cell
 
 C = 16
 
@@ -21,7 +21,7 @@ def longest_sum(cell: Cell, cells: int = 0) -> int:
     return max(9 * (cell.environment_channels + cell.state_channels), cell.hidden_width, cells)
 
 
-def close(
+def assert_close(
     got: Array, ref: Array, n: int, what: str, call: object, steps: int = 1, dtype: str | None = None
 ) -> None:
     """Raises AssertionError unless `got` is `ref` by the rule; `call` is what to repeat.
@@ -31,20 +31,20 @@ def close(
     """
     got, ref = np.asarray(got), np.asarray(ref)
     assert ref.dtype == np.float64, f"{what} is compared with a reference in {ref.dtype}, not in float64."
-    same_shape(got, ref, what, call)
+    assert_same_shape(got, ref, what, call)
     bound = steps * C * np.finfo(dtype or got.dtype).eps * np.sqrt(n) * (1 + np.abs(ref))
     report(got, ref, ~(np.abs(got - ref) <= bound), what, call, bound)
 
 
-def same(got: Array, ref: Array, what: str, call: object) -> None:
+def assert_same(got: Array, ref: Array, what: str, call: object) -> None:
     """Raises AssertionError unless two NumPy arrays have the same dtype, shape and values, NaN like NaN."""
     got, ref = np.asarray(got), np.asarray(ref)
     assert got.dtype == ref.dtype, f"{what} is {got.dtype}; expected {ref.dtype}. The call: {call}"
-    same_shape(got, ref, what, call)
+    assert_same_shape(got, ref, what, call)
     report(got, ref, ~((got == ref) | ((got != got) & (ref != ref))), what, call)
 
 
-def same_shape(got: Array, ref: Array, what: str, call: object) -> None:
+def assert_same_shape(got: Array, ref: Array, what: str, call: object) -> None:
     """Raises AssertionError unless two NumPy arrays have the same shape."""
     assert got.shape == ref.shape, f"{what} has shape {got.shape}; expected {ref.shape}. The call: {call}"
 

@@ -20,20 +20,20 @@ from unittest.mock import patch
 import autograd.numpy as np
 import numpy
 
-from refca import reference
-from refca.adam import descend, learning_rate
-from refca.cell import Array, Cell, encoders, init_state, param_shapes
-from refca.loss import over_cells
-from refca.metrics import cell_accuracy, iou, total_agreement
-from refca.persistence import Colony, Renewal, counted, decide, keep_probability, renew
-from refca.pool import Choices, choose
-from refca.randomness import NOISE, Draw, Recorded, Streams
-from refca.reference import evolve, loss_and_grads
-from refca.step import (
+from refca.contract import reference
+from refca.contract.reference import evolve, loss_and_grads
+from refca.definition.cell import Array, Cell
+from refca.definition.losses import over_cells
+from refca.definition.metrics import cell_accuracy, iou, total_agreement
+from refca.definition.params import encoders, param_shapes
+from refca.definition.randomness import NOISE, Draw, Recorded, Streams
+from refca.definition.state import init_state
+from refca.definition.step import (
     alive,
     bias,
     gate,
-    look,
+    hidden_layers,
+    neighbourhood,
     normalise,
     perceive,
     propose,
@@ -42,10 +42,19 @@ from refca.step import (
     reset,
     sigmoid,
     step,
-    think,
 )
-from refca.strides import double, halve
-from refca.unroll import last_steps, unroll_length
+from refca.definition.strided import conv_stride2, conv_transpose_stride2
+from refca.digits.pool import BatchPlan, sample
+from refca.digits.unroll_length import last_steps, unroll_length
+from refca.segmentation.persistence import (
+    PersistentBatch,
+    Resample,
+    counted,
+    draw_resample,
+    keep_probability,
+    resample,
+)
+from refca.training.adam import adam_step, learning_rate_at
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -87,17 +96,17 @@ class MutantBackend:
         self.asarray, self.asnumpy = reference.asarray, reference.asnumpy
         self.evolve = self.faulty("evolve")
         self.loss_and_grads = self.faulty("loss_and_grads")
-        for name in ("descend", "initial"):  # that a backend may have, and the reference has not
-            if own := fault.get(f"refca.reference:{name}"):
+        for name in ("adam_step", "initial"):  # that a backend may have, and the reference has not
+            if own := fault.get(f"refca.contract.reference:{name}"):
                 setattr(self, name, own)
 
     def faulty(self, name: str) -> Callable[..., Any]:
         """The reference's function with the fault in force, or what the fault puts in its place."""
         right = getattr(reference, name)
-        wrong = self.fault.get(f"refca.reference:{name}", right)
+        wrong = self.fault.get(f"refca.contract.reference:{name}", right)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            inner = {target: f for target, f in self.fault.items() if target != f"refca.reference:{name}"}
+            inner = {target: f for target, f in self.fault.items() if target != f"refca.contract.reference:{name}"}
             with in_force(inner):
                 return wrong(*args, **kwargs)
 
@@ -107,14 +116,14 @@ class MutantBackend:
 # Faults of the step
 
 
-def wrapping_look(image: Array, state: Array) -> Array:
+def wrapping_neighbourhood(image: Array, state: Array) -> Array:
     """Neighbours across the border are those on the other side."""
     x = np.concatenate([image, state], axis=-1)
     turned = [np.roll(x, (1 - dy, 1 - dx), (1, 2)) for dy in range(3) for dx in range(3)]
     return np.stack(turned, axis=-2)
 
 
-def edge_look(image: Array, state: Array) -> Array:
+def edge_neighbourhood(image: Array, state: Array) -> Array:
     """Beyond the border the edge is repeated."""
     x = numpy.concatenate([image, state], axis=-1)
     x = numpy.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
@@ -122,14 +131,14 @@ def edge_look(image: Array, state: Array) -> Array:
     return numpy.stack([x[:, y : y + H, c : c + W] for y in range(3) for c in range(3)], axis=-2)
 
 
-def flipped_look(image: Array, state: Array) -> Array:
+def flipped_neighbourhood(image: Array, state: Array) -> Array:
     """A convolution in the sense of mathematics: the neighbourhood read from its end."""
-    return look(image, state)[..., ::-1, :]
+    return neighbourhood(image, state)[..., ::-1, :]
 
 
-def state_first_look(image: Array, state: Array) -> Array:
+def state_first_neighbourhood(image: Array, state: Array) -> Array:
     """State channels before image channels."""
-    return look(state, image)
+    return neighbourhood(state, image)
 
 
 def step_with(order: str) -> Callable[..., Array]:
@@ -163,13 +172,17 @@ def step_with(order: str) -> Callable[..., Array]:
             return step(cell, params, image, 0.01 * state[::-1] + state, fires, noise, z)
         if order == "resets of every cell":
             after = step(cell, params, image, state, np.ones_like(fires), noise, z)
-            opened = gate(params, think(cell, params, look(image, state))) > 0.5 if cell.resettable else fires
+            opened = (
+                gate(params, hidden_layers(cell, params, neighbourhood(image, state))) > 0.5
+                if cell.resettable
+                else fires
+            )
             return np.where(fires[..., None] | opened, after, state)
         if order == "norm after the residual":
             after = step(cell, params, image, state, fires, noise, z)
             return np.where((fires & lives)[..., None], normalise(cell, after), after)
         if order == "statistics of the firing cells":
-            with in_force({"refca.step:normalise": normalised_over(fires & lives)}):
+            with in_force({"refca.definition.step:normalise": normalised_over(fires & lives)}):
                 return step(cell, params, image, state, fires, noise, z)
         if order == "gate before the residual":
             after = step(replace(cell, residual=False), params, image, 0 * state, fires, noise, z)
@@ -207,7 +220,7 @@ def unbiased_normalise(cell: Cell, sums: Array) -> Array:
 
 def root_first_normalise(cell: Cell, sums: Array) -> Array:
     """ε is added to the root of the variance."""
-    with in_force({"refca.step:EPSILON": 0.0}), numpy.errstate(all="ignore"):
+    with in_force({"refca.definition.step:EPSILON": 0.0}), numpy.errstate(all="ignore"):
         right = np.nan_to_num(normalise(cell, sums))
     if cell.norm == "none":
         return right
@@ -271,7 +284,7 @@ def first_readout(cell: Cell, params: dict, state: Array) -> Array:
 
 def early_halve(x: Array, weight: Array) -> Array:
     """The window begins a pixel earlier, as with PyTorch's padding=1."""
-    return halve(np.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), "constant")[:, :-1, :-1], weight)
+    return conv_stride2(np.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), "constant")[:, :-1, :-1], weight)
 
 
 def edge_halve(x: Array, weight: Array) -> Array:
@@ -284,24 +297,24 @@ def edge_halve(x: Array, weight: Array) -> Array:
 
 
 def rectified_halve(x: Array, weight: Array) -> Array:
-    return relu(halve(x, weight))
+    return relu(conv_stride2(x, weight))
 
 
 def flipped_double(x: Array, weight: Array) -> Array:
     """The kernel read from its end: no adjoint."""
-    return double(x, weight[::-1, ::-1])
+    return conv_transpose_stride2(x, weight[::-1, ::-1])
 
 
 def late_double(x: Array, weight: Array) -> Array:
     """Every pixel a row and a column too late."""
-    return np.pad(double(x, weight), ((0, 0), (1, 0), (1, 0), (0, 0)), "constant")[:, :-1, :-1]
+    return np.pad(conv_transpose_stride2(x, weight), ((0, 0), (1, 0), (1, 0), (0, 0)), "constant")[:, :-1, :-1]
 
 
 def last_layer_encode(cell: Cell, params: dict, image: Array) -> Array:
     """The layer of the last stride in place of each."""
     names = encoders(cell)
     for name in names:
-        image = halve(image, params[names[-1] if name != names[0] else name])
+        image = conv_stride2(image, params[names[-1] if name != names[0] else name])
     return image
 
 
@@ -358,86 +371,86 @@ def relu_with_half_at_zero(x: Array) -> Array:
 
 
 def writing_evolve(
-    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, start: int = 0
+    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, first_step: int = 0
 ) -> Array:
     """The state that came in is overwritten."""
-    state[...] = evolve(cell, params, image, state, draws, steps, start=start)
+    state[...] = evolve(cell, params, image, state, draws, steps, first_step=first_step)
     return state
 
 
 def aliasing_evolve(
-    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, start: int = 0
+    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, first_step: int = 0
 ) -> Array:
     """No steps: the very array that came in."""
-    return evolve(cell, params, image, state, draws, steps, start=start) if steps else state
+    return evolve(cell, params, image, state, draws, steps, first_step=first_step) if steps else state
 
 
-def startless_evolve(*args: Any, start: int = 0) -> Array:
-    return evolve(*args, start=0)
+def evolve_from_step_0(*args: Any, first_step: int = 0) -> Array:
+    return evolve(*args, first_step=0)
 
 
 def unchecked_evolve(
-    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, start: int = 0
+    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, first_step: int = 0
 ) -> Array:
     """Negative steps are none."""
-    return evolve(cell, params, image, state, draws, max(steps, 0), start=max(start, 0))
+    return evolve(cell, params, image, state, draws, max(steps, 0), first_step=max(first_step, 0))
 
 
-def casting_evolve(*args: Any, start: int = 0) -> Array:
+def casting_evolve(*args: Any, first_step: int = 0) -> Array:
     """Everything in float64, whatever came in."""
-    return evolve(*args, start=start).astype(np.float64)
+    return evolve(*args, first_step=first_step).astype(np.float64)
 
 
-def boxed_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+def boxed_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """The loss comes as an array of one number."""
-    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    value, grads, last = loss_and_grads(*args, first_step=first_step, image_grad=image_grad)
     return numpy.full(1, value, last.dtype), grads, last
 
 
-def double_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+def double_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """The loss comes as an array in float64."""
-    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    value, grads, last = loss_and_grads(*args, first_step=first_step, image_grad=image_grad)
     return numpy.array(value), grads, last
 
 
-def startless_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
-    return loss_and_grads(*args, start=0, image_grad=image_grad)
+def loss_and_grads_from_step_0(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
+    return loss_and_grads(*args, first_step=0, image_grad=image_grad)
 
 
-def forgetful_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+def forgetful_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """One tensor's gradient is left at zero."""
-    value, grads, last = loss_and_grads(*args, start=start, image_grad=image_grad)
+    value, grads, last = loss_and_grads(*args, first_step=first_step, image_grad=image_grad)
     return value, grads | {"perceive.bias": 0 * grads["perceive.bias"]}, last
 
 
-def eager_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+def eager_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """The gradient of the image comes unasked."""
-    return loss_and_grads(*args, start=start, image_grad=True)
+    return loss_and_grads(*args, first_step=first_step, image_grad=True)
 
 
-def last_step_loss_and_grads(*args: Any, start: int = 0, image_grad: bool = False) -> Any:
+def last_step_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """Only the last step's weights count."""
     weights = numpy.array(args[6])
     weights[:-1] = 0
     args = (*args[:6], weights, args[7])
-    return loss_and_grads(*args, start=start, image_grad=image_grad)
+    return loss_and_grads(*args, first_step=first_step, image_grad=image_grad)
 
 
-def learning_loss_and_grads(cell: Cell, *args: Any, start: int = 0, image_grad: bool = False) -> Any:
+def learning_loss_and_grads(cell: Cell, *args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """The gradient of frozen filters is passed on."""
-    return loss_and_grads(replace(cell, frozen_filters=False), *args, start=start, image_grad=image_grad)
+    return loss_and_grads(replace(cell, frozen_filters=False), *args, first_step=first_step, image_grad=image_grad)
 
 
 def cut_evolve(
-    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, start: int = 0
+    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, first_step: int = 0
 ) -> Array:
     """A batch is evolved sample by sample, at the same draws."""
     if len(image) < 2:
-        return evolve(cell, params, image, state, draws, steps, start=start)
+        return evolve(cell, params, image, state, draws, steps, first_step=first_step)
     each = []
     for b in range(len(image)):
         part = Recorded(*(None if x is None else x[:, b : b + 1] for x in vars(draws).values()))
-        each.append(evolve(cell, params, image[b : b + 1], state[b : b + 1], part, steps, start=start))
+        each.append(evolve(cell, params, image[b : b + 1], state[b : b + 1], part, steps, first_step=first_step))
     return numpy.concatenate(each)
 
 
@@ -496,24 +509,24 @@ def writing_mutate(cell: Cell, state: Array, image: Array) -> Array:
     return state
 
 
-def quarter_choose(regime: str, renewal: int, *of: Any) -> Choices:
-    """The article's shares, whatever the renewal."""
-    return choose(regime, 4, *of)
+def quarter_sample(regime: str, fresh_fraction: float, *of: Any) -> BatchPlan:
+    """The article's fractions, whatever is asked for."""
+    return sample(regime, 0.25, *of)
 
 
-def replacing_choose(
-    regime: str, renewal: int, batch: int, pool_: int, digits: int, seed: int, i: int
-) -> Choices:
+def replacing_sample(
+    regime: str, fresh_fraction: float, batch: int, pool_: int, digits: int, seed: int, i: int
+) -> BatchPlan:
     """Slots drawn with replacement."""
-    choices = choose(regime, renewal, batch, pool_, digits, seed, i)
+    choices = sample(regime, fresh_fraction, batch, pool_, digits, seed, i)
     return replace(choices, slots=numpy.random.default_rng((seed, i)).integers(0, pool_, batch))
 
 
-def fixed_choose(
-    regime: str, renewal: int, batch: int, pool_: int, digits: int, seed: int, i: int
-) -> Choices:
+def fixed_sample(
+    regime: str, fresh_fraction: float, batch: int, pool_: int, digits: int, seed: int, i: int
+) -> BatchPlan:
     """The same choices at every training step."""
-    return choose(regime, renewal, batch, pool_, digits, seed, 0)
+    return sample(regime, fresh_fraction, batch, pool_, digits, seed, 0)
 
 
 def jointly_normalised(grads: dict) -> dict:
@@ -522,25 +535,25 @@ def jointly_normalised(grads: dict) -> dict:
     return {name: grad / (norm + 1e-8) for name, grad in grads.items()}
 
 
-def restless_descend(*args: Any) -> dict:
+def restless_adam_step(*args: Any) -> dict:
     """Gradients are never normalised."""
     params, grads, first, second, i, rate, _ = args
-    return descend(params, grads, first, second, i, rate, False)
+    return adam_step(params, grads, first, second, i, rate, False)
 
 
-def biased_descend(params: dict, grads: dict, first: dict, second: dict, i: int, *rest: Any) -> dict:
+def biased_adam_step(params: dict, grads: dict, first: dict, second: dict, i: int, *rest: Any) -> dict:
     """The moments' bias is always that of the first update."""
-    return descend(params, grads, first, second, 0, *rest)
+    return adam_step(params, grads, first, second, 0, *rest)
 
 
-def forgetful_descend(params: dict, grads: dict, first: dict, second: dict, *rest: Any) -> dict:
+def forgetful_adam_step(params: dict, grads: dict, first: dict, second: dict, *rest: Any) -> dict:
     """The second moments are not kept."""
-    return descend(params, grads, first, dict(second), *rest)
+    return adam_step(params, grads, first, dict(second), *rest)
 
 
-def writing_descend(params: dict, *rest: Any) -> dict:
+def writing_adam_step(params: dict, *rest: Any) -> dict:
     """Parameters are moved where they are."""
-    for name, moved in descend(params, *rest).items():
+    for name, moved in adam_step(params, *rest).items():
         params[name][...] = moved
     return params
 
@@ -567,7 +580,7 @@ def heavy_last_steps(steps: int, batch: int, last: int) -> Array:
 
 def late_learning_rate(rate: float, i: int, steps: int) -> float:
     """Every drop comes one training step late."""
-    return learning_rate(rate, i - 1, steps)
+    return learning_rate_at(rate, i - 1, steps)
 
 
 def reset_probability(p: float, K: int, T: int) -> float:
@@ -580,28 +593,26 @@ def linear_keep_probability(p: float, K: int, T: int) -> float:
     return 1 - (1 - p) * K / T
 
 
-def joint_decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Renewal:
+def joint_decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Resample:
     """A sample's state is renewed with its photo."""
-    renewal = decide(batch, photos, keep_photo, keep_state, seed, i)
+    renewal = draw_resample(batch, photos, keep_photo, keep_state, seed, i)
     return replace(renewal, new_state=renewal.new_photo)
 
 
-def constant_decide(
-    batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int
-) -> Renewal:
+def constant_decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Resample:
     """The same decisions at every training step but the first."""
-    return decide(batch, photos, keep_photo, keep_state, seed, min(i, 1))
+    return draw_resample(batch, photos, keep_photo, keep_state, seed, min(i, 1))
 
 
-def ageing_renew(colony: Colony, renewal: Renewal, streams: Streams) -> Colony:
+def ageing_renew(colony: PersistentBatch, renewal: Resample, streams: Streams) -> PersistentBatch:
     """A new photo leaves the age as it is."""
-    right = renew(colony, renewal, streams)
+    right = resample(colony, renewal, streams)
     return replace(right, age=numpy.where(renewal.new_state, 0, colony.age))
 
 
-def zeroing_renew(colony: Colony, renewal: Renewal, streams: Streams) -> Colony:
+def zeroing_renew(colony: PersistentBatch, renewal: Resample, streams: Streams) -> PersistentBatch:
     """New states are zero."""
-    right = renew(colony, renewal, streams)
+    right = resample(colony, renewal, streams)
     return replace(right, state=right.state * ~renewal.new_state[:, None, None, None])
 
 
@@ -687,292 +698,315 @@ MAP = tuple((ORDER | {"kind": "map"}).items())
 
 BACKENDS: dict[str, Mutant] = {
     "wrap-around border": Mutant(
-        "test_step_c2_outside_the_grid_everything_is_zero", {"refca.step:look": wrapping_look}
+        "test_step_c2_outside_the_grid_everything_is_zero",
+        {"refca.definition.step:neighbourhood": wrapping_neighbourhood},
     ),
     "repeated border": Mutant(
-        "test_step_c2_outside_the_grid_everything_is_zero", {"refca.step:look": edge_look}
+        "test_step_c2_outside_the_grid_everything_is_zero", {"refca.definition.step:neighbourhood": edge_neighbourhood}
     ),
     "flipped kernel": Mutant(
-        "test_step_c4_neighbours_are_read_row_by_row", {"refca.step:look": flipped_look}
+        "test_step_c4_neighbours_are_read_row_by_row", {"refca.definition.step:neighbourhood": flipped_neighbourhood}
     ),
     "state before image": Mutant(
-        "test_step_c1_a_backend_steps_as_the_reference", {"refca.step:look": state_first_look}
+        "test_step_c1_a_backend_steps_as_the_reference",
+        {"refca.definition.step:neighbourhood": state_first_neighbourhood},
     ),
     "two steps for one": Mutant(
-        "test_step_c3_a_cell_sees_no_further_than_one_cell", {"refca.reference:step": looking_twice}
+        "test_step_c3_a_cell_sees_no_further_than_one_cell", {"refca.contract.reference:step": looking_twice}
     ),
     "noise after the fire mask": Mutant(
         "test_step_c5_a_cell_not_alive_or_not_firing_keeps_every_bit",
-        {"refca.reference:step": step_with("noise after the fire mask")},
+        {"refca.contract.reference:step": step_with("noise after the fire mask")},
     ),
     "noise on dead cells": Mutant(
         "test_step_c7_noise_enters_before_the_mask_in_every_channel",
-        {"refca.reference:step": step_with("noise on dead cells")},
+        {"refca.contract.reference:step": step_with("noise on dead cells")},
     ),
     "noise in the first channel alone": Mutant(
         "test_step_c7_noise_enters_before_the_mask_in_every_channel",
-        {"refca.reference:step": step_with("noise in the first channel alone")},
+        {"refca.contract.reference:step": step_with("noise in the first channel alone")},
     ),
     "sigma squared": Mutant(
         "test_step_c7_noise_enters_before_the_mask_in_every_channel",
-        {"refca.step:propose": noise_as_variance},
+        {"refca.definition.step:propose": noise_as_variance},
     ),
     "one fire mask for the batch": Mutant(
         "test_step_c8_the_channels_of_a_cell_fire_together",
-        {"refca.reference:step": step_with("one fire mask for the batch")},
+        {"refca.contract.reference:step": step_with("one fire mask for the batch")},
     ),
     "fire masks ignored": Mutant(
         "test_step_c5_a_cell_not_alive_or_not_firing_keeps_every_bit",
-        {"refca.reference:step": step_with("fire masks ignored")},
+        {"refca.contract.reference:step": step_with("fire masks ignored")},
     ),
     "samples leak": Mutant(
         "test_step_c9_samples_do_not_see_each_other",
-        {"refca.reference:step": step_with("samples leak")},
+        {"refca.contract.reference:step": step_with("samples leak")},
     ),
     "live set dilated": Mutant(
-        "test_step_c6_alive_is_an_image_above_the_float32_threshold", {"refca.step:alive": dilated_alive}
+        "test_step_c6_alive_is_an_image_above_the_float32_threshold",
+        {"refca.definition.step:alive": dilated_alive},
     ),
     "threshold reached": Mutant(
-        "test_step_c6_alive_is_an_image_above_the_float32_threshold", {"refca.step:alive": reaching_alive}
+        "test_step_c6_alive_is_an_image_above_the_float32_threshold",
+        {"refca.definition.step:alive": reaching_alive},
     ),
     "threshold in float64": Mutant(
-        "test_step_c6_alive_is_an_image_above_the_float32_threshold", {"refca.step:alive": double_alive}
+        "test_step_c6_alive_is_an_image_above_the_float32_threshold",
+        {"refca.definition.step:alive": double_alive},
     ),
     "updates doubled": Mutant(
-        "test_step_c1_a_backend_steps_as_the_reference", {"refca.step:propose": doubled_propose}
+        "test_step_c1_a_backend_steps_as_the_reference", {"refca.definition.step:propose": doubled_propose}
     ),
     "relu after the update": Mutant(
-        "test_step_c1_a_backend_steps_as_the_reference", {"refca.step:propose": clipped_propose}
+        "test_step_c1_a_backend_steps_as_the_reference", {"refca.definition.step:propose": clipped_propose}
     ),
-    "leaky relu": Mutant("test_step_c1_a_backend_steps_as_the_reference", {"refca.step:relu": leaky_relu}),
+    "leaky relu": Mutant("test_step_c1_a_backend_steps_as_the_reference", {"refca.definition.step:relu": leaky_relu}),
     "relu with derivative 1/2 at zero": Mutant(
         "test_backends_c12_the_derivative_of_relu_at_zero_is_zero",
-        {"refca.step:relu": relu_with_half_at_zero},
+        {"refca.definition.step:relu": relu_with_half_at_zero},
     ),
     "input written in place": Mutant(
-        "test_backends_c6_arrays_that_come_in_are_not_written", {"refca.reference:evolve": writing_evolve}
+        "test_backends_c6_arrays_that_come_in_are_not_written",
+        {"refca.contract.reference:evolve": writing_evolve},
     ),
     "input returned": Mutant(
-        "test_backends_c6_arrays_that_come_in_are_not_written", {"refca.reference:evolve": aliasing_evolve}
+        "test_backends_c6_arrays_that_come_in_are_not_written",
+        {"refca.contract.reference:evolve": aliasing_evolve},
     ),
     "start ignored by evolve": Mutant(
-        "test_backends_c4_an_evolution_may_be_cut_in_two", {"refca.reference:evolve": startless_evolve}
+        "test_backends_c4_an_evolution_may_be_cut_in_two",
+        {"refca.contract.reference:evolve": evolve_from_step_0},
     ),
     "start ignored by loss_and_grads": Mutant(
         "test_backends_c9_loss_and_grads_draws_from_streams",
-        {"refca.reference:loss_and_grads": startless_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": loss_and_grads_from_step_0},
         L2,
     ),
     "start ignored by loss_and_grads alone": Mutant(
         "test_backends_c8_the_last_state_is_that_of_evolve",
-        {"refca.reference:loss_and_grads": startless_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": loss_and_grads_from_step_0},
     ),
     "always float64": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
-        {"refca.reference:evolve": casting_evolve},
+        {"refca.contract.reference:evolve": casting_evolve},
     ),
     "loss in an array of one": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
-        {"refca.reference:loss_and_grads": boxed_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": boxed_loss_and_grads},
     ),
     "loss in another dtype": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
-        {"refca.reference:loss_and_grads": double_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": double_loss_and_grads},
     ),
     "own descent never normalises": Mutant(
         "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.reference:descend": restless_descend},
+        {"refca.contract.reference:adam_step": restless_adam_step},
         (("normalise", True),),
     ),
     "own descent with the first bias": Mutant(
         "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.reference:descend": biased_descend},
+        {"refca.contract.reference:adam_step": biased_adam_step},
         (("normalise", False),),
     ),
     "own descent keeps no second moments": Mutant(
         "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.reference:descend": forgetful_descend},
+        {"refca.contract.reference:adam_step": forgetful_adam_step},
         (("normalise", False),),
     ),
     "own descent in place": Mutant(
         "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.reference:descend": writing_descend},
+        {"refca.contract.reference:adam_step": writing_adam_step},
         (("normalise", True),),
     ),
     "own start from the residual noise": Mutant(
         "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
-        {"refca.reference:initial": noisy_initial},
+        {"refca.contract.reference:initial": noisy_initial},
     ),
     "own start without sample numbers": Mutant(
         "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
-        {"refca.reference:initial": numbered_initial},
+        {"refca.contract.reference:initial": numbered_initial},
     ),
     "negative steps accepted": Mutant(
         "test_backends_c15_negative_steps_are_refused",
-        {"refca.reference:evolve": unchecked_evolve},
+        {"refca.contract.reference:evolve": unchecked_evolve},
         (("change", {"steps": -1}),),
     ),
     "gradient of one tensor missing": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.reference:loss_and_grads": forgetful_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": forgetful_loss_and_grads},
         L2,
     ),
     "only the last step counted": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.reference:loss_and_grads": last_step_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": last_step_loss_and_grads},
         L2,
     ),
     "image gradient unasked": Mutant(
         "test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for",
-        {"refca.reference:loss_and_grads": eager_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": eager_loss_and_grads},
     ),
     "loss averaged over live cells": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.loss:over_cells": averaged_over_cells},
+        {"refca.definition.losses:over_cells": averaged_over_cells},
         L2,
     ),
     "loss over dead cells": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.loss:over_cells": summed_over_every_cell},
+        {"refca.definition.losses:over_cells": summed_over_every_cell},
         L2,
     ),
     "label map masked": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.loss:over_cells": masked_map},
+        {"refca.definition.losses:over_cells": masked_map},
         MAP,
     ),
     "resets of cells at rest": Mutant(
         "test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates",
-        {"refca.reference:step": step_with("resets of every cell")},
+        {"refca.contract.reference:step": step_with("resets of every cell")},
     ),
     "z shared by the channels": Mutant(
         "test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates",
-        {"refca.step:reset": shared_reset},
+        {"refca.definition.step:reset": shared_reset},
     ),
     "an open gate keeps": Mutant(
-        "test_step_c17_a_closed_gate_changes_nothing", {"refca.step:reset": inverted_reset}
+        "test_step_c17_a_closed_gate_changes_nothing", {"refca.definition.step:reset": inverted_reset}
     ),
     "a bias in the gate": Mutant(
-        "test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half", {"refca.step:gate": biased_gate}
+        "test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half",
+        {"refca.definition.step:gate": biased_gate},
     ),
     "gate before the residual": Mutant(
         "test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half",
-        {"refca.reference:step": step_with("gate before the residual")},
+        {"refca.contract.reference:step": step_with("gate before the residual")},
     ),
     "statistics over the batch": Mutant(
-        "test_step_c9_samples_do_not_see_each_other", {"refca.step:normalise": batch_for_instance}
+        "test_step_c9_samples_do_not_see_each_other", {"refca.definition.step:normalise": batch_for_instance}
     ),
     "statistics over the firing cells": Mutant(
         "test_step_c13_statistics_are_over_cells_at_rest_too",
-        {"refca.reference:step": step_with("statistics of the firing cells")},
+        {"refca.contract.reference:step": step_with("statistics of the firing cells")},
     ),
     "norm after the residual": Mutant(
         "test_step_c12_proposals_and_states_are_not_normalised",
-        {"refca.reference:step": step_with("norm after the residual")},
+        {"refca.contract.reference:step": step_with("norm after the residual")},
         INSTANCE,
     ),
     "norm after relu": Mutant(
-        "test_step_c11_sums_are_normalised_before_relu", {"refca.step:think": rectifying_first}, INSTANCE
+        "test_step_c11_sums_are_normalised_before_relu",
+        {"refca.definition.step:hidden_layers": rectifying_first},
+        INSTANCE,
     ),
     "unbiased variance": Mutant(
         "test_step_c11_sums_are_normalised_before_relu",
-        {"refca.step:normalise": unbiased_normalise},
+        {"refca.definition.step:normalise": unbiased_normalise},
         INSTANCE,
     ),
     "epsilon outside the root": Mutant(
         "test_step_c11_sums_are_normalised_before_relu",
-        {"refca.step:normalise": root_first_normalise},
+        {"refca.definition.step:normalise": root_first_normalise},
         (("norm", "channel"),),
     ),
     "epsilon of 1e-3": Mutant(
-        "test_step_c11_sums_are_normalised_before_relu", {"refca.step:EPSILON": 1e-3}, (("norm", "batch"),)
+        "test_step_c11_sums_are_normalised_before_relu",
+        {"refca.definition.step:EPSILON": 1e-3},
+        (("norm", "batch"),),
     ),
     "running statistics": Mutant(
-        "test_backends_c19_a_call_leaves_nothing_behind", {"refca.step:normalise": running_normalise()}
+        "test_backends_c19_a_call_leaves_nothing_behind",
+        {"refca.definition.step:normalise": running_normalise()},
     ),
     "relu between mix and filters": Mutant(
-        "test_step_c14_the_depthwise_layer_is_a_full_one_of_products", {"refca.step:perceive": rectified_mix}
+        "test_step_c14_the_depthwise_layer_is_a_full_one_of_products",
+        {"refca.definition.step:perceive": rectified_mix},
     ),
     "residual always": Mutant(
         "test_step_c15_without_a_residual_the_proposal_is_the_state",
-        {"refca.reference:step": lambda cell, *args: step(replace(cell, residual=True), *args)},
+        {"refca.contract.reference:step": lambda cell, *args: step(replace(cell, residual=True), *args)},
     ),
     "batch cut under batch norm": Mutant(
-        "test_backends_c5_under_batch_norm_the_samples_are_one", {"refca.reference:evolve": cut_evolve}
+        "test_backends_c5_under_batch_norm_the_samples_are_one",
+        {"refca.contract.reference:evolve": cut_evolve},
     ),
     "frozen gradient passed on": Mutant(
         "test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero",
-        {"refca.reference:loss_and_grads": learning_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": learning_loss_and_grads},
     ),
     "the first channels read": Mutant(
         "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
-        {"refca.reference:readout": first_readout},
+        {"refca.contract.reference:readout": first_readout},
         (("kind", "last channels"),),
     ),
     "stride window a pixel early": Mutant(
-        "test_encode_c1_a_backend_shows_its_cells_this_environment", {"refca.strides:halve": early_halve}
+        "test_encode_c1_a_backend_shows_its_cells_this_environment",
+        {"refca.definition.strided:conv_stride2": early_halve},
     ),
     "image repeated beyond its edge": Mutant(
-        "test_encode_c1_a_backend_shows_its_cells_this_environment", {"refca.strides:halve": edge_halve}
+        "test_encode_c1_a_backend_shows_its_cells_this_environment",
+        {"refca.definition.strided:conv_stride2": edge_halve},
     ),
     "decoder's kernel flipped": Mutant(
         "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
-        {"refca.strides:double": flipped_double},
+        {"refca.definition.strided:conv_transpose_stride2": flipped_double},
         DECODED,
     ),
     "decoder a pixel late": Mutant(
         "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
-        {"refca.strides:double": late_double},
+        {"refca.definition.strided:conv_transpose_stride2": late_double},
         DECODED,
     ),
     "first sample forgotten": Mutant(
         "test_streams_c6_a_backend_fires_exactly_these_cells",
-        {"refca.randomness:Streams.words": uncounted_words},
+        {"refca.definition.randomness:Streams.words": uncounted_words},
     ),
     "noise of other cells": Mutant(
         "test_streams_c7_a_backend_adds_exactly_this_noise",
-        {"refca.randomness:Streams.words": transposed_words},
+        {"refca.definition.randomness:Streams.words": transposed_words},
     ),
 }
 
 DEFINITION: dict[str, Mutant] = {
     "wrap-around border in the definition": Mutant(
-        "test_step_c1_the_array_code_is_the_index_formula", {"refca.step:look": wrapping_look}
+        "test_step_c1_the_array_code_is_the_index_formula",
+        {"refca.definition.step:neighbourhood": wrapping_neighbourhood},
     ),
     "start ignored by the reference": Mutant(
         "test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples",
-        {"refca.reference:loss_and_grads": startless_loss_and_grads},
+        {"refca.contract.reference:loss_and_grads": loss_and_grads_from_step_0},
         L2,
     ),
     "cells numbered by columns": Mutant(
         "test_streams_c1_the_counter_is_cell_sample_step_and_purpose",
-        {"refca.randomness:Streams.words": transposed_words},
+        {"refca.definition.randomness:Streams.words": transposed_words},
     ),
     "first sample forgotten in the definition": Mutant(
         "test_streams_c4_a_slice_of_a_batch_draws_what_the_batch_draws",
-        {"refca.randomness:Streams.words": uncounted_words},
+        {"refca.definition.randomness:Streams.words": uncounted_words},
     ),
     "a float comparison of words": Mutant(
         "test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all",
-        {"refca.randomness:Streams.fires": lambda *args: ~reaching_fires(*args)},
+        {"refca.definition.randomness:Streams.fires": lambda *args: ~reaching_fires(*args)},
         (("rate", 1.0),),
     ),
     "a window a pixel early in the definition": Mutant(
-        "test_encode_c2_the_window_of_a_cell_begins_at_its_first_pixel", {"refca.strides:halve": early_halve}
+        "test_encode_c2_the_window_of_a_cell_begins_at_its_first_pixel",
+        {"refca.definition.strided:conv_stride2": early_halve},
     ),
     "an edge repeated in the definition": Mutant(
-        "test_encode_c3_beyond_the_image_everything_is_zero", {"refca.strides:halve": edge_halve}
+        "test_encode_c3_beyond_the_image_everything_is_zero", {"refca.definition.strided:conv_stride2": edge_halve}
     ),
-    "an encoder with relu": Mutant("test_encode_c4_it_is_linear", {"refca.strides:halve": rectified_halve}),
+    "an encoder with relu": Mutant(
+        "test_encode_c4_it_is_linear", {"refca.definition.strided:conv_stride2": rectified_halve}
+    ),
     "the last encoder repeated": Mutant(
         "test_encode_c5_deeper_strides_repeat_the_layer", {LAWS + "test_encode:encode": last_layer_encode}
     ),
     "no adjoint": Mutant(
         "test_decode_c2_each_layer_is_the_adjoint_of_an_encoder_s",
-        {LAWS + "test_decode:double": flipped_double},
+        {LAWS + "test_decode:conv_transpose_stride2": flipped_double},
     ),
     "a decoder a pixel late": Mutant(
-        "test_decode_c3_a_cell_speaks_to_nine_pixels_from_its_own_on", {"refca.strides:double": late_double}
+        "test_decode_c3_a_cell_speaks_to_nine_pixels_from_its_own_on",
+        {"refca.definition.strided:conv_transpose_stride2": late_double},
     ),
     "the first channels read in the definition": Mutant(
         "test_readout_c2_without_a_layer_it_is_the_last_channels",
@@ -980,11 +1014,11 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "residual noise for resets": Mutant(
         "test_streams_c10_resets_are_normal_numbers_of_their_own_purpose",
-        {"refca.randomness:Streams.at": replayed_at},
+        {"refca.definition.randomness:Streams.at": replayed_at},
     ),
     "residual noise for a start": Mutant(
         "test_streams_c11_initial_states_are_normal_numbers_of_step_0",
-        {"refca.randomness:Streams.initial": first_initial},
+        {"refca.definition.randomness:Streams.initial": first_initial},
     ),
     "zeros for a normal start": Mutant(
         "test_init_state_c2_or_the_initial_numbers_of_the_streams",
@@ -1009,20 +1043,20 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "photo and state renewed together": Mutant(
         "test_persistence_c2_photo_and_state_of_each_sample_are_decided_independently",
-        {LAWS + "test_persistence:decide": joint_decide},
+        {LAWS + "test_persistence:draw_resample": joint_decide},
         (("i", 1),),
     ),
     "the same renewals at every step": Mutant(
         "test_persistence_c3_decisions_are_a_function_of_seed_and_training_step",
-        {LAWS + "test_persistence:decide": constant_decide},
+        {LAWS + "test_persistence:draw_resample": constant_decide},
     ),
     "new states are zero": Mutant(
         "test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays",
-        {LAWS + "test_persistence:renew": zeroing_renew},
+        {LAWS + "test_persistence:resample": zeroing_renew},
     ),
     "age goes on under a new photo": Mutant(
         "test_persistence_c6_age_begins_anew_with_photo_or_state",
-        {LAWS + "test_persistence:renew": ageing_renew},
+        {LAWS + "test_persistence:resample": ageing_renew},
     ),
     "loss at a third": Mutant(
         "test_persistence_c7_steps_later_than_a_third_of_the_target_count",
@@ -1043,18 +1077,20 @@ DEFINITION: dict[str, Mutant] = {
         "test_iou_c3_a_class_neither_predicted_nor_there_has_none", {LAWS + "test_iou:iou": zero_iou}
     ),
     "nine rounds": Mutant(
-        "test_philox_c2_the_array_code_is_ten_rounds_in_integers", {"refca.philox:ROUNDS": 9}
+        "test_philox_c2_the_array_code_is_ten_rounds_in_integers", {"refca.definition.philox:ROUNDS": 9}
     ),
     "l2 averaged over cells": Mutant(
         "test_l2_c1_the_array_code_is_the_index_formula",
-        {"refca.loss:over_cells": averaged_over_cells},
+        {"refca.definition.losses:over_cells": averaged_over_cells},
         (("kind", "labels"),),
     ),
     "l2 over dead cells": Mutant(
-        "test_l2_c2_for_labels_dead_cells_do_not_count", {"refca.loss:over_cells": summed_over_every_cell}
+        "test_l2_c2_for_labels_dead_cells_do_not_count",
+        {"refca.definition.losses:over_cells": summed_over_every_cell},
     ),
     "cross-entropy map masked": Mutant(
-        "test_cross_entropy_c3_for_a_map_every_pixel_counts", {"refca.loss:over_cells": masked_map}
+        "test_cross_entropy_c3_for_a_map_every_pixel_counts",
+        {"refca.definition.losses:over_cells": masked_map},
     ),
     "accuracy of dead cells": Mutant(
         "test_cell_accuracy_c1_the_array_code_is_the_index_formula",
@@ -1084,32 +1120,33 @@ DEFINITION: dict[str, Mutant] = {
         "test_mutate_c3_the_result_is_a_new_array", {LAWS + "test_mutate:mutate": writing_mutate}
     ),
     "the pool keeps everything": Mutant(
-        "test_pool_c4_a_batch_is_fresh_then_continued_then_mutated", {"refca.pool:mutate": keeping_mutate}
+        "test_pool_c4_a_batch_is_fresh_then_continued_then_mutated",
+        {"refca.digits.pool:mutate": keeping_mutate},
     ),
-    "a quarter whatever the renewal": Mutant(
+    "a quarter whatever the fraction": Mutant(
         "test_pool_c3_each_regime_has_its_shares",
-        {LAWS + "test_pool:choose": quarter_choose},
-        (("batch", 16), ("renewal", 8)),
+        {LAWS + "test_pool:sample": quarter_sample},
+        (("batch", 16), ("fresh_fraction", 0.125)),
     ),
     "slots drawn with replacement": Mutant(
         "test_pool_c1_slots_are_taken_once_and_digits_exist",
-        {LAWS + "test_pool:choose": replacing_choose},
+        {LAWS + "test_pool:sample": replacing_sample},
         (("regime", "mutating"),),
     ),
     "the same choices at every step": Mutant(
         "test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone",
-        {LAWS + "test_pool:choose": fixed_choose},
+        {LAWS + "test_pool:sample": fixed_sample},
     ),
     "one norm for all gradients": Mutant(
         "test_adam_c4_each_gradient_is_divided_by_its_own_norm",
         {LAWS + "test_adam:normalised": jointly_normalised},
     ),
     "epsilon of PyTorch": Mutant(
-        "test_adam_c1_each_number_moves_by_the_index_formula", {"refca.adam:EPSILON": 1e-8}
+        "test_adam_c1_each_number_moves_by_the_index_formula", {"refca.training.adam:EPSILON": 1e-8}
     ),
     "the rate falls late": Mutant(
         "test_adam_c5_the_rate_falls_twice",
-        {LAWS + "test_adam:learning_rate": late_learning_rate},
+        {LAWS + "test_adam:learning_rate_at": late_learning_rate},
         (("i", 30_000), ("expected", 1e-4)),
     ),
     "unrolls have one length": Mutant(

@@ -29,9 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="try the laws on this backend: a registered name or a dotted module name (repeatable)",
     )
-    group.addoption(
-        "--refca-examples", type=int, metavar="N", help="how many examples to try each law on (20)"
-    )
+    group.addoption("--refca-examples", type=int, metavar="N", help="how many examples to try each law on (20)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def named(name: str) -> Any:
     """The backend that was asked for by name. Raises UsageError if it cannot be used."""
-    from refca.backend import get_backend
+    from refca.contract.registry import get_backend
 
     try:
         return get_backend(name)
@@ -59,7 +57,8 @@ def named(name: str) -> Any:
 
 def registered() -> dict[str, Any]:
     """Every registered backend that works here, by name, the reference first; the others go into ABSENT."""
-    from refca.backend import Unavailable, backend_names, get_backend
+    from refca.contract.registry import backend_names, get_backend
+    from refca.errors import Unavailable
 
     found = {}
     for name in sorted(backend_names(), key=lambda name: (name != "reference", name)):

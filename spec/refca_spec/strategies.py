@@ -18,9 +18,12 @@ import numpy as np
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
-from refca.cell import NORMS, STRIDES, Array, Cell, Params, digits_cell, param_shapes, segmentation_cell
-from refca.randomness import Recorded, Streams
-from refca.step import alive
+from refca.definition.cell import NORMS, STRIDES, Array, Cell, Params
+from refca.definition.params import param_shapes
+from refca.definition.randomness import Recorded, Streams
+from refca.definition.step import alive
+from refca.digits.settings import digits_cell
+from refca.segmentation.settings import segmentation_cell
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 

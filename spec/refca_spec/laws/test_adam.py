@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.adam import Adam, learning_rate, normalised
-from refca.cell import Array, Params
-from refca_spec import index
-from refca_spec.calls import move
-from refca_spec.compare import close, same
+from refca.definition.cell import Array, Params
+from refca.training.adam import Adam, learning_rate_at, normalised
+from refca_spec import formulas
+from refca_spec.calls import to_backend
+from refca_spec.compare import assert_close, assert_same
 from refca_spec.strategies import Case, cases, exact, law
 
 RATE = 0.01
@@ -31,18 +31,18 @@ def gradients(case: Case) -> list[Params]:
 @law
 @given(case=cases())
 def test_adam_c1_each_number_moves_by_the_index_formula(backend: Any, dtype: str, case: Case) -> None:
-    params = {name: move(backend, param, dtype) for name, param in case.params.items()}
+    params = {name: to_backend(backend, param, dtype) for name, param in case.params.items()}
     adam, grads = Adam(), gradients(case)
     for i, grad in enumerate(grads):
-        moved = {name: move(backend, g, dtype) for name, g in grad.items()}
+        moved = {name: to_backend(backend, g, dtype) for name, g in grad.items()}
         params = adam.step(params, moved, i, RATE)
     for name, param in case.params.items():
         ref = np.empty(param.shape)
         for at in np.ndindex(*param.shape):
-            ref[at] = index.adam(float(param[at]), [float(grad[name][at]) for grad in grads], RATE)
+            ref[at] = formulas.adam(float(param[at]), [float(grad[name][at]) for grad in grads], RATE)
         got = backend.asnumpy(params[name])
         assert got.dtype == dtype, f"{name} became {got.dtype} in {dtype}"
-        close(got, ref, len(grads), f"{name} after {len(grads)} training steps", case)
+        assert_close(got, ref, len(grads), f"{name} after {len(grads)} training steps", case)
 
 
 @law
@@ -52,8 +52,8 @@ def test_adam_c2_parameters_and_gradients_are_not_written(case: Case) -> None:
     moved = Adam().step(params, grad, 0, RATE)
     for name, param in case.params.items():
         moved[name][...] = 7
-        same(params[name], param, f"{name} as it was given", case)
-        same(grad[name], gradients(case)[0][name], f"The gradient of {name}", case)
+        assert_same(params[name], param, f"{name} as it was given", case)
+        assert_same(grad[name], gradients(case)[0][name], f"The gradient of {name}", case)
 
 
 @law
@@ -62,17 +62,17 @@ def test_adam_c3_a_gradient_of_zero_moves_nothing(case: Case) -> None:
     zeros = {name: np.zeros_like(param) for name, param in case.params.items()}
     moved = Adam().step(case.params, normalised(zeros), 0, RATE)
     for name, param in case.params.items():
-        same(moved[name], param, name, case)
+        assert_same(moved[name], param, name, case)
 
 
 @law
 @given(case=cases())
 def test_adam_c4_each_gradient_is_divided_by_its_own_norm(backend: Any, dtype: str, case: Case) -> None:
     grad = gradients(case)[1]
-    got = normalised({name: move(backend, g, dtype) for name, g in grad.items()})
+    got = normalised({name: to_backend(backend, g, dtype) for name, g in grad.items()})
     for name, g in grad.items():
         norm = np.sqrt(sum(float(x) ** 2 for x in g.ravel()))
-        close(backend.asnumpy(got[name]), g / (norm + 1e-8), g.size, f"The normalised {name}", case)
+        assert_close(backend.asnumpy(got[name]), g / (norm + 1e-8), g.size, f"The normalised {name}", case)
 
 
 @pytest.mark.parametrize("normalise", [False, True], ids=["as they are", "normalised"])
@@ -83,20 +83,20 @@ def test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas(
 ) -> None:
     """Of a backend that has none, the descent that all share."""
     mine, theirs, true = Adam(), Adam(), case.params
-    params = {name: move(backend, param, dtype) for name, param in true.items()}
+    params = {name: to_backend(backend, param, dtype) for name, param in true.items()}
     sizes: dict[tuple[int, str], float] = {}
     for i, grad in enumerate(gradients(case)):
-        before, moved = params, {name: move(backend, g, dtype) for name, g in grad.items()}
+        before, moved = params, {name: to_backend(backend, g, dtype) for name, g in grad.items()}
         copies = {name: np.array(backend.asnumpy(param)) for name, param in before.items()}
         params = mine.step(params, moved, i, RATE, normalise=normalise, backend=backend)
         true = theirs.step(true, grad, i, RATE, normalise=normalise)
-        assert set(mine.first) == set(mine.second) == set(params) == set(true), f"names are missing: {case}"
+        assert set(mine.m) == set(mine.v) == set(params) == set(true), f"names are missing: {case}"
         for name, ref in true.items():
             call = (case, name, i)
-            same(backend.asnumpy(before[name]), copies[name], "A parameter as it was given", call)
-            same(backend.asnumpy(moved[name]), grad[name].astype(dtype), "A gradient", call)
+            assert_same(backend.asnumpy(before[name]), copies[name], "A parameter as it was given", call)
+            assert_same(backend.asnumpy(moved[name]), grad[name].astype(dtype), "A gradient", call)
             descended(backend.asnumpy(params[name]), ref, dtype, "A parameter", call, i + 1)
-            for ours, expected in ((mine.first, theirs.first), (mine.second, theirs.second)):
+            for ours, expected in ((mine.m, theirs.m), (mine.v, theirs.v)):
                 # a moment is a sum, and rounds as its terms do, which may cancel: 0.9 of what it was is one
                 before_it = 0.9 * sizes.get((id(expected), name), 0.0)
                 sizes[id(expected), name] = max(1e-30, before_it, float(np.abs(expected[name]).max()))
@@ -108,7 +108,7 @@ def test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas(
 def descended(got: Array, ref: Array, dtype: str, what: str, call: object, steps: int) -> None:
     """Raises AssertionError unless `got`, in `dtype`, is `ref` after so many updates."""
     assert got.dtype == dtype, f"{what} became {got.dtype} in {dtype}: {call}"
-    close(got, ref, ref.size, what, call, steps=steps)
+    assert_close(got, ref, ref.size, what, call, steps=steps)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def descended(got: Array, ref: Array, dtype: str, what: str, call: object, steps
     [(0, 1e-3), (29_999, 1e-3), (30_000, 1e-4), (69_999, 1e-4), (70_000, 1e-5), (99_999, 1e-5)],
 )
 def test_adam_c5_the_rate_falls_twice(i: int, expected: float) -> None:
-    close(learning_rate(1e-3, i, 100_000), np.float64(expected), 1, "The learning rate", i, dtype="float64")
+    assert_close(learning_rate_at(1e-3, i, 100_000), np.float64(expected), 1, "The learning rate", i, dtype="float64")
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_adam_c5_the_rate_falls_twice(i: int, expected: float) -> None:
 )
 def test_adam_c5_other_lengths_keep_steps_or_shares(steps: int, drops: tuple[int, int]) -> None:
     for k, drop in enumerate(drops):
-        before, after = (learning_rate(1.0, i, steps) for i in (drop - 1, drop))
-        close(before, np.float64(10.0**-k), 1, "The rate before a drop", (steps, drop), dtype="float64")
-        close(after, np.float64(10.0 ** -(k + 1)), 1, "The rate after it", (steps, drop), dtype="float64")
+        before, after = (learning_rate_at(1.0, i, steps) for i in (drop - 1, drop))
+        assert_close(before, np.float64(10.0**-k), 1, "The rate before a drop", (steps, drop), dtype="float64")
+        assert_close(after, np.float64(10.0 ** -(k + 1)), 1, "The rate after it", (steps, drop), dtype="float64")
 
 
 @law
@@ -135,17 +135,17 @@ def test_adam_c5_other_lengths_keep_steps_or_shares(steps: int, drops: tuple[int
 def test_adam_c6_the_rate_falls_along_a_cosine(steps: int, share: float) -> None:
     i = int(share * steps)
     ref = np.float64((1 + np.cos(np.pi * i / steps)) / 2)
-    got = learning_rate(1.0, i, steps, "cosine")
-    close(got, ref, 1, "The learning rate", (i, steps), dtype="float64")
-    assert 0 <= learning_rate(1.0, i, steps, "cosine") <= 1
+    got = learning_rate_at(1.0, i, steps, "cosine")
+    assert_close(got, ref, 1, "The learning rate", (i, steps), dtype="float64")
+    assert 0 <= learning_rate_at(1.0, i, steps, "cosine") <= 1
 
 
 @pytest.mark.parametrize(("i", "expected"), [(0, 1e-3), (25_000, 8.535533905932737e-4), (50_000, 5e-4)])
 def test_adam_c6_the_rate_is_whole_at_first_and_half_in_the_middle(i: int, expected: float) -> None:
-    got = learning_rate(1e-3, i, 100_000, "cosine")
-    close(got, np.float64(expected), 1, "The learning rate", i, dtype="float64")
+    got = learning_rate_at(1e-3, i, 100_000, "cosine")
+    assert_close(got, np.float64(expected), 1, "The learning rate", i, dtype="float64")
 
 
 def test_adam_c7_an_unknown_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match='unknown schedule "linear"; known are article, cosine'):
-        learning_rate(1e-3, 0, 10, "linear")
+        learning_rate_at(1e-3, 0, 10, "linear")

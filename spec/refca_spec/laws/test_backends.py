@@ -11,24 +11,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from refca.backend import CONTRACT, get_backend
-from refca.cell import NORMS, Array, Cell, Params, frozen, param_shapes
-from refca.randomness import Streams
-from refca.refused import Refused
-from refca.step import alive
-from refca_spec import index
+from refca.contract.registry import CONTRACT, get_backend
+from refca.definition.cell import NORMS, Array, Cell, Params
+from refca.definition.params import frozen, param_shapes
+from refca.definition.randomness import Streams
+from refca.definition.step import alive
+from refca.errors import InvalidInput
+from refca_spec import formulas
 from refca_spec.calls import (
     Result,
     evolve,
     inputs,
-    kink,
     loss_and_grads,
-    move,
-    true_loss,
-    true_loss_and_grads,
-    true_state,
+    min_relu_margin,
+    reference_loss,
+    reference_loss_and_grads,
+    reference_state,
+    to_backend,
 )
-from refca_spec.compare import close, longest_sum, same
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case, cases, law
 
 LOSSES, KINDS = ("l2", "ce"), ("labels", "map")
@@ -49,55 +50,57 @@ def test_backends_c1_it_has_the_names_of_the_contract(backend: Any) -> None:
 @given(case=cases())
 def test_backends_c2_arrays_go_in_and_come_out_unchanged(backend: Any, dtype: str, case: Case) -> None:
     for x in (case.image.astype(dtype), case.recorded.fire, case.target("map")):
-        same(backend.asnumpy(backend.asarray(x)), x, "An array that went in and came out", case)
+        assert_same(backend.asnumpy(backend.asarray(x)), x, "An array that went in and came out", case)
 
 
 @law
 @given(case=cases())
 def test_backends_c3_evolve_is_the_steps_of_the_reference(backend: Any, dtype: str, case: Case) -> None:
-    got, ref = evolve(backend, dtype, case), true_state(case)
-    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
+    got, ref = evolve(backend, dtype, case), reference_state(case)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
 
 
 @law
-@given(case=cases(), start=st.integers(0, 10**6))
-def test_backends_c3_evolve_draws_from_streams(backend: Any, dtype: str, case: Case, start: int) -> None:
-    got = evolve(backend, dtype, case, case.streams, start=start)
-    ref = true_state(case, source=case.streams, start=start)
-    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, start), steps=case.T)
+@given(case=cases(), first_step=st.integers(0, 10**6))
+def test_backends_c3_evolve_draws_from_streams(backend: Any, dtype: str, case: Case, first_step: int) -> None:
+    got = evolve(backend, dtype, case, case.streams, first_step=first_step)
+    ref = reference_state(case, source=case.streams, first_step=first_step)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, first_step), steps=case.T)
 
 
 @law
-@given(case=cases(T=2), start=st.integers(0, 100))
-def test_backends_c4_an_evolution_may_be_cut_in_two(backend: Any, dtype: str, case: Case, start: int) -> None:
-    whole = evolve(backend, dtype, case, case.streams, start=start)
-    first = evolve(backend, dtype, case, case.streams, steps=1, start=start)
+@given(case=cases(T=2), first_step=st.integers(0, 100))
+def test_backends_c4_an_evolution_may_be_cut_in_two(backend: Any, dtype: str, case: Case, first_step: int) -> None:
+    whole = evolve(backend, dtype, case, case.streams, first_step=first_step)
+    first = evolve(backend, dtype, case, case.streams, steps=1, first_step=first_step)
     rest = evolve(
-        backend, dtype, case, case.streams, steps=case.T - 1, start=start + 1, state=first.astype(np.float64)
+        backend,
+        dtype,
+        case,
+        case.streams,
+        steps=case.T - 1,
+        first_step=first_step + 1,
+        state=first.astype(np.float64),
     )
-    same(rest, whole, "The last state", (case, start))
+    assert_same(rest, whole, "The last state", (case, first_step))
 
 
 @law
 @given(case=cases(B=2, norm=("none", "instance", "channel")))
-def test_backends_c5_a_slice_of_the_batch_evolves_as_in_the_batch(
-    backend: Any, dtype: str, case: Case
-) -> None:
+def test_backends_c5_a_slice_of_the_batch_evolves_as_in_the_batch(backend: Any, dtype: str, case: Case) -> None:
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     part = replace(case, B=case.B - 1)
     got = evolve(backend, dtype, part, later, image=case.image[1:], state=case.state[1:])
-    ref = true_state(case, source=case.streams)[1:]
-    close(got, ref, longest_sum(case.cell, case.normalised), "The last state of a slice", case, steps=case.T)
+    ref = reference_state(case, source=case.streams)[1:]
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state of a slice", case, steps=case.T)
 
 
 @law
 @given(case=cases(), steps=st.integers(0, 1))
-def test_backends_c6_arrays_that_come_in_are_not_written(
-    backend: Any, dtype: str, case: Case, steps: int
-) -> None:
-    image, state = move(backend, case.image, dtype), move(backend, case.state, dtype)
-    params = {name: move(backend, param, dtype) for name, param in case.params.items()}
-    target, weights = backend.asarray(case.target("labels")), move(backend, case.weights, dtype)
+def test_backends_c6_arrays_that_come_in_are_not_written(backend: Any, dtype: str, case: Case, steps: int) -> None:
+    image, state = to_backend(backend, case.image, dtype), to_backend(backend, case.state, dtype)
+    params = {name: to_backend(backend, param, dtype) for name, param in case.params.items()}
+    target, weights = backend.asarray(case.target("labels")), to_backend(backend, case.weights, dtype)
     last = backend.evolve(case.cell, params, image, state, case.streams, steps)
     last[...] = 7
     _, _, last = backend.loss_and_grads(
@@ -107,7 +110,7 @@ def test_backends_c6_arrays_that_come_in_are_not_written(
     given = {"state": (state, case.state), "image": (image, case.image), "weights": (weights, case.weights)}
     given |= {name: (param, case.params[name]) for name, param in params.items()}
     for name, (got, ref) in given.items():
-        same(backend.asnumpy(got), ref.astype(dtype), f"{name} as it was given", (case, steps))
+        assert_same(backend.asnumpy(got), ref.astype(dtype), f"{name} as it was given", (case, steps))
 
 
 @law
@@ -116,7 +119,7 @@ def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
     backend: Any, dtype: str, case: Case
 ) -> None:
     params, image, state = inputs(backend, dtype, case)
-    target, weights = backend.asarray(case.target("labels")), move(backend, case.weights, dtype)
+    target, weights = backend.asarray(case.target("labels")), to_backend(backend, case.weights, dtype)
     loss, grads, last = backend.loss_and_grads(
         case.cell, "l2", params, image, state, target, weights, case.streams, image_grad=True
     )
@@ -134,33 +137,31 @@ def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
 
 @both
 @law
-@given(case=cases(), start=st.integers(0, 10**6))
+@given(case=cases(), first_step=st.integers(0, 10**6))
 def test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples(
-    loss: str, kind: str, case: Case, start: int
+    loss: str, kind: str, case: Case, first_step: int
 ) -> None:
     """The reference's loss, against loops over states that the index formula of the step gives."""
     cell, params = case.cell, case.params
-    environment, live = index.encode(cell, params, case.image), alive(cell, case.image)
-    formula = {"l2": index.l2, "ce": index.cross_entropy}[loss]
+    environment, live = formulas.encode(cell, params, case.image), alive(cell, case.image)
+    formula = {"l2": formulas.l2, "ce": formulas.cross_entropy}[loss]
     state, total = case.state, 0.0
     for i in range(case.T):
-        draw = case.streams.at(cell, start + i, *case.grid)
-        state = index.step(cell, params, environment, state, *draw)
-        each = formula(index.readout(cell, params, state), case.target(kind), live)
+        draw = case.streams.at(cell, first_step + i, *case.grid)
+        state = formulas.step(cell, params, environment, state, *draw)
+        each = formula(formulas.readout(cell, params, state), case.target(kind), live)
         total += sum(w * value for w, value in zip(case.weights[i], each, strict=True))
-    got = true_loss_and_grads(case, loss=loss, kind=kind, source=case.streams, start=start).loss
-    n, call = longest_sum(case.cell, case.cells), (case, loss, kind, start)
-    close(got, np.float64(total), n, "The loss", call, steps=case.T, dtype="float64")
+    got = reference_loss_and_grads(case, loss=loss, kind=kind, source=case.streams, first_step=first_step).loss
+    n, call = longest_sum(case.cell, case.cells), (case, loss, kind, first_step)
+    assert_close(got, np.float64(total), n, "The loss", call, steps=case.T, dtype="float64")
 
 
 @law
-@given(case=cases(), start=st.integers(0, 10**6))
-def test_backends_c8_the_last_state_is_that_of_evolve(
-    backend: Any, dtype: str, case: Case, start: int
-) -> None:
-    got = loss_and_grads(backend, dtype, case, source=case.streams, start=start).state
-    ref = evolve(backend, dtype, case, case.streams, start=start).astype(np.float64)
-    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, start), steps=case.T)
+@given(case=cases(), first_step=st.integers(0, 10**6))
+def test_backends_c8_the_last_state_is_that_of_evolve(backend: Any, dtype: str, case: Case, first_step: int) -> None:
+    got = loss_and_grads(backend, dtype, case, source=case.streams, first_step=first_step).state
+    ref = evolve(backend, dtype, case, case.streams, first_step=first_step).astype(np.float64)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, first_step), steps=case.T)
 
 
 @both
@@ -169,29 +170,27 @@ def test_backends_c8_the_last_state_is_that_of_evolve(
 def test_backends_c9_loss_gradients_and_state_are_the_reference_s(
     backend: Any, dtype: str, loss: str, kind: str, case: Case
 ) -> None:
-    assume(kink(case) > MARGIN[dtype])
+    assume(min_relu_margin(case) > MARGIN[dtype])
     arguments: dict = {"loss": loss, "kind": kind, "image_grad": True}
     got = loss_and_grads(backend, dtype, case, **arguments)
-    compare(got, true_loss_and_grads(case, **arguments), dtype, case, arguments)
+    compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
 
 @both
 @law
-@given(case=cases(), start=st.integers(1, 10**6))
+@given(case=cases(), first_step=st.integers(1, 10**6))
 def test_backends_c9_loss_and_grads_draws_from_streams(
-    backend: Any, dtype: str, loss: str, kind: str, case: Case, start: int
+    backend: Any, dtype: str, loss: str, kind: str, case: Case, first_step: int
 ) -> None:
-    assume(kink(case, case.streams, start) > MARGIN[dtype])
-    arguments: dict = {"loss": loss, "kind": kind, "source": case.streams, "start": start}
+    assume(min_relu_margin(case, case.streams, first_step) > MARGIN[dtype])
+    arguments: dict = {"loss": loss, "kind": kind, "source": case.streams, "start": first_step}
     got = loss_and_grads(backend, dtype, case, **arguments)
-    compare(got, true_loss_and_grads(case, **arguments), dtype, case, arguments)
+    compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
 
 @law
 @given(case=cases())
-def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(
-    backend: Any, dtype: str, case: Case
-) -> None:
+def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(backend: Any, dtype: str, case: Case) -> None:
     plain = loss_and_grads(backend, dtype, case)
     asked = loss_and_grads(backend, dtype, case, image_grad=True)
     assert set(plain.grads) == set(case.params)
@@ -204,12 +203,10 @@ def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(
 @both
 @law
 @given(case=cases())
-def test_backends_c11_gradients_of_the_reference_are_central_differences(
-    loss: str, kind: str, case: Case
-) -> None:
+def test_backends_c11_gradients_of_the_reference_are_central_differences(loss: str, kind: str, case: Case) -> None:
     """Along a random direction in each parameter, and in the image without moving any cell's aliveness."""
-    assume(kink(case) > TURN)
-    grads = true_loss_and_grads(case, loss=loss, kind=kind, image_grad=True).grads
+    assume(min_relu_margin(case) > TURN)
+    grads = reference_loss_and_grads(case, loss=loss, kind=kind, image_grad=True).grads
     for name, direction in directions(case).items():
         differentiated(case, loss, kind, grads, {name: direction})
 
@@ -225,8 +222,8 @@ def test_backends_c11_every_combination_of_settings_is_differentiated(norm: str)
         strided = settings.pop("strided")
         cell = Cell(2, 3, 4, 3, **settings, norm=norm, stride=2 if strided else 1, linear_readout=not strided)
         seeds = (Case(cell, B=2, H=2, W=2, T=2, seed=seed) for seed in count())
-        case = next(case for case in seeds if kink(case) > TURN)
-        grads = true_loss_and_grads(case, loss="ce", kind="map", image_grad=True).grads
+        case = next(case for case in seeds if min_relu_margin(case) > TURN)
+        grads = reference_loss_and_grads(case, loss="ce", kind="map", image_grad=True).grads
         differentiated(case, "ce", "map", grads, directions(case))
 
 
@@ -239,7 +236,7 @@ def test_backends_c12_the_derivative_of_relu_at_zero_is_zero(backend: Any, dtype
             param[...] = 0
     _, grads, _ = loss_and_grads(backend, dtype, case, params=params)
     zeros = np.zeros_like(params["perceive.bias"], dtype)
-    same(grads["perceive.bias"], zeros, "The gradient through a relu at zero", case)
+    assert_same(grads["perceive.bias"], zeros, "The gradient through a relu at zero", case)
 
 
 @law
@@ -249,18 +246,18 @@ def test_backends_c13_steps_of_weight_zero_do_not_count(backend: Any, dtype: str
     got = loss_and_grads(backend, dtype, case, weights=weights, image_grad=True)
     assert got.loss == 0, f"the loss of weights that are all zero is {got.loss}: {case}"
     for name, grad in got.grads.items():
-        same(grad, np.zeros_like(grad), f"The gradient of {name} for weights that are all zero", case)
+        assert_same(grad, np.zeros_like(grad), f"The gradient of {name} for weights that are all zero", case)
     n = longest_sum(case.cell, case.normalised)
-    close(got.state, true_state(case), n, "The last state", case, steps=case.T)
+    assert_close(got.state, reference_state(case), n, "The last state", case, steps=case.T)
 
 
 @law
 @given(case=cases())
 def test_backends_c14_no_steps_change_nothing(backend: Any, dtype: str, case: Case) -> None:
-    same(evolve(backend, dtype, case, steps=0), case.state.astype(dtype), "The state", case)
+    assert_same(evolve(backend, dtype, case, steps=0), case.state.astype(dtype), "The state", case)
     none = replace(case, T=0)
     got = loss_and_grads(backend, dtype, none)
-    same(got.state, case.state.astype(dtype), "The state", none)
+    assert_same(got.state, case.state.astype(dtype), "The state", none)
     assert got.loss == 0, f"the loss of no steps is {got.loss}: {none}"
 
 
@@ -288,21 +285,21 @@ def test_backends_c15_arrays_that_do_not_fit_the_cell_are_refused(
     moved = {key: backend.asarray(x) for key, x in arrays.items()}
     image, state = moved.pop("image"), moved.pop("state")
     for call in calls(backend, dtype, moved, image, state):
-        with pytest.raises(Refused, match=name):
+        with pytest.raises(InvalidInput, match=name):
             call()
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown"])
 def test_backends_c15_other_parameters_are_refused(backend: Any, dtype: str, change: str) -> None:
-    params = {name: move(backend, param, dtype) for name, param in CASE.params.items()}
+    params = {name: to_backend(backend, param, dtype) for name, param in CASE.params.items()}
     name = "update.bias" if change == "missing" else "gate.weight"
     if change == "missing":
         del params[name]
     else:
         params[name] = params["update.bias"]
-    image, state = move(backend, CASE.image, dtype), move(backend, CASE.state, dtype)
+    image, state = to_backend(backend, CASE.image, dtype), to_backend(backend, CASE.state, dtype)
     for call in calls(backend, dtype, params, image, state):
-        with pytest.raises(Refused, match=name):
+        with pytest.raises(InvalidInput, match=name):
             call()
 
 
@@ -310,35 +307,33 @@ def test_backends_c15_other_parameters_are_refused(backend: Any, dtype: str, cha
 def test_backends_c15_an_image_that_does_not_divide_into_cells_is_refused(
     backend: Any, dtype: str, sides: tuple[int, int]
 ) -> None:
-    image = move(backend, np.zeros((2, *sides, 2)), dtype)
+    image = to_backend(backend, np.zeros((2, *sides, 2)), dtype)
     params, _, state = inputs(backend, dtype, STRIDED)
     for call in calls(backend, dtype, params, image, state, STRIDED):
-        with pytest.raises(Refused, match="image"):
+        with pytest.raises(InvalidInput, match="image"):
             call()
 
 
 @pytest.mark.parametrize("change", [{"steps": -1}, {"start": -1}])
 def test_backends_c15_negative_steps_are_refused(backend: Any, dtype: str, change: dict[str, int]) -> None:
-    with pytest.raises(Refused, match="negative"):
+    with pytest.raises(InvalidInput, match="negative"):
         evolve(backend, dtype, CASE, CASE.streams, **change)
 
 
 def test_backends_c15_steps_are_numbered_below_2_to_the_32(backend: Any, dtype: str) -> None:
-    evolve(backend, dtype, CASE, CASE.streams, steps=1, start=2**32 - 1)
-    with pytest.raises(Refused, match="numbered below"):
-        evolve(backend, dtype, CASE, CASE.streams, steps=2, start=2**32 - 1)
+    evolve(backend, dtype, CASE, CASE.streams, steps=1, first_step=2**32 - 1)
+    with pytest.raises(InvalidInput, match="numbered below"):
+        evolve(backend, dtype, CASE, CASE.streams, steps=2, first_step=2**32 - 1)
 
 
 @pytest.mark.parametrize("case", [CASE, STRIDED, BATCHED], ids=["digits", "strided", "batch norm"])
 def test_backends_c14_no_samples_are_no_work(backend: Any, dtype: str, case: Case) -> None:
-    params = {name: move(backend, param, dtype) for name, param in case.params.items()}
-    image, state = move(backend, case.image[:0], dtype), move(backend, case.state[:0], dtype)
+    params = {name: to_backend(backend, param, dtype) for name, param in case.params.items()}
+    image, state = to_backend(backend, case.image[:0], dtype), to_backend(backend, case.state[:0], dtype)
     label, weights = backend.asarray(np.zeros(0, int)), backend.asarray(np.zeros((2, 0), dtype))
     after = backend.asnumpy(backend.evolve(case.cell, params, image, state, case.streams, 2))
     assert after.shape == state.shape
-    loss, grads, last = backend.loss_and_grads(
-        case.cell, "ce", params, image, state, label, weights, case.streams
-    )
+    loss, grads, last = backend.loss_and_grads(case.cell, "ce", params, image, state, label, weights, case.streams)
     assert float(loss) == 0
     assert last.shape == state.shape
     assert not any(np.any(backend.asnumpy(grad)) for grad in grads.values())
@@ -360,43 +355,39 @@ BAD_TARGETS: dict[str, tuple[str, dict]] = {
 def test_backends_c16_losses_that_are_not_defined_are_refused(
     backend: Any, dtype: str, name: str, change: dict
 ) -> None:
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(InvalidInput, match=name):
         loss_and_grads(backend, dtype, CASE, source=CASE.streams, **change)
 
 
 @pytest.mark.parametrize(("name", "change"), list(BAD_TARGETS.values()), ids=list(BAD_TARGETS))
-def test_backends_c20_numpy_s_are_refused_as_the_backend_s(
-    backend: Any, dtype: str, name: str, change: dict
-) -> None:
+def test_backends_c20_numpy_s_are_refused_as_the_backend_s(backend: Any, dtype: str, name: str, change: dict) -> None:
     params, image, state = inputs(backend, dtype, CASE)
     given_ = {"loss": "l2", "target": CASE.target("labels"), "weights": CASE.weights.astype(dtype)} | change
     loss, target, weights = given_.values()
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(InvalidInput, match=name):
         backend.loss_and_grads(CASE.cell, loss, params, image, state, target, weights, CASE.streams)
 
 
 def test_backends_c17_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(Refused, match="reference"):
+    with pytest.raises(InvalidInput, match="reference"):
         get_backend("no_such_backend")
-    with pytest.raises(Refused, match="evolve"):
-        get_backend("refca.philox")
-    assert get_backend("reference") is get_backend("refca.reference")
+    with pytest.raises(InvalidInput, match="evolve"):
+        get_backend("refca.definition.philox")
+    assert get_backend("reference") is get_backend("refca.contract.reference")
 
 
 @law
 @given(case=cases(frozen_filters=True))
-def test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero(
-    backend: Any, dtype: str, case: Case
-) -> None:
+def test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero(backend: Any, dtype: str, case: Case) -> None:
     """The other gradients are those of the cell whose filters learn."""
-    assume(kink(case) > MARGIN[dtype])
+    assume(min_relu_margin(case) > MARGIN[dtype])
     learning = replace(case, cell=replace(case.cell, frozen_filters=False))
-    got, ref = loss_and_grads(backend, dtype, case).grads, true_loss_and_grads(learning).grads
+    got, ref = loss_and_grads(backend, dtype, case).grads, reference_loss_and_grads(learning).grads
     n = longest_sum(case.cell, case.cells)
     assert set(got) == set(ref)
     for name, grad in got.items():
         if name in frozen(case.cell):
-            same(grad, np.zeros(param_shapes(case.cell)[name], dtype), f"The gradient of {name}", case)
+            assert_same(grad, np.zeros(param_shapes(case.cell)[name], dtype), f"The gradient of {name}", case)
         else:
             close_grad(grad, ref[name], n, name, case)
 
@@ -408,7 +399,7 @@ def test_backends_c19_a_call_leaves_nothing_behind(backend: Any, dtype: str, cas
     before = evolve(backend, dtype, case)
     loss_and_grads(backend, dtype, case)
     evolve(backend, dtype, replace(case, seed=case.seed ^ 1))
-    same(evolve(backend, dtype, case), before, "The last state, the second time", case)
+    assert_same(evolve(backend, dtype, case), before, "The last state, the second time", case)
 
 
 @both
@@ -419,9 +410,7 @@ def test_backends_c20_targets_and_weights_may_be_numpy_s(
 ) -> None:
     params, image, state = inputs(backend, dtype, case)
     target, weights = case.target(kind), case.weights.astype(dtype)
-    value, grads, last = backend.loss_and_grads(
-        case.cell, loss, params, image, state, target, weights, case.streams
-    )
+    value, grads, last = backend.loss_and_grads(case.cell, loss, params, image, state, target, weights, case.streams)
     got = Result(float(value), {k: backend.asnumpy(g) for k, g in grads.items()}, backend.asnumpy(last))
     ref = loss_and_grads(backend, dtype, case, loss, kind, case.streams)
     real = {name: grad.astype(np.float64) for name, grad in ref.grads.items()}
@@ -435,13 +424,13 @@ def test_backends_c5_under_batch_norm_the_samples_are_one(backend: Any, dtype: s
     image, state = case.image, case.state
     image[1:], state[1:] = 3 * image[1:], 3 * state[1:]
     got = evolve(backend, dtype, case, image=image, state=state)
-    ref = true_state(case, image=image, state=state)
-    close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
+    ref = reference_state(case, image=image, state=state)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
 
 
 def calls(backend: Any, dtype: str, params: dict, image: Array, state: Array, case: Case = CASE) -> list:
     """Both calls of the contract on these arrays, not yet made."""
-    target, weights = backend.asarray(case.target("labels")), move(backend, case.weights, dtype)
+    target, weights = backend.asarray(case.target("labels")), to_backend(backend, case.weights, dtype)
     return [
         lambda: backend.evolve(case.cell, params, image, state, case.streams, 1),
         lambda: backend.loss_and_grads(case.cell, "l2", params, image, state, target, weights, case.streams),
@@ -466,7 +455,7 @@ def differentiated(case: Case, loss: str, kind: str, grads: Params, along: Param
         variables = {**case.params, "image": case.image}
         moved = {name: variables[name] + step * direction for name, direction in along.items()}
         image, params = moved.pop("image", case.image), {**case.params, **moved}
-        return true_loss(case, loss, kind, image=image, params=params)
+        return reference_loss(case, loss, kind, image=image, params=params)
 
     h = 1e-6
     got, ref = sum(np.sum(grads[name] * along[name]) for name in along), (at(h) - at(-h)) / (2 * h)
@@ -478,15 +467,15 @@ def differentiated(case: Case, loss: str, kind: str, grads: Params, along: Param
 def compare(got: Result, ref: Result, dtype: str, case: Case, arguments: dict) -> None:
     """The loss, every gradient and the last state by the rule of `compare.py`, and no gradient besides."""
     n, call = longest_sum(case.cell, case.cells), (case, arguments)
-    close(got.loss, np.float64(ref.loss), n, "The loss", call, steps=case.T, dtype=dtype)
+    assert_close(got.loss, np.float64(ref.loss), n, "The loss", call, steps=case.T, dtype=dtype)
     assert set(got.grads) == set(ref.grads), f"gradients of {sorted(got.grads)}, not of {sorted(ref.grads)}"
     for name, grad in ref.grads.items():
         close_grad(got.grads[name], grad, n, name, case, arguments)
-    close(got.state, ref.state, n, "The last state", call, steps=case.T)
+    assert_close(got.state, ref.state, n, "The last state", call, steps=case.T)
 
 
 def close_grad(got: Array, ref: Array, n: int, name: str, case: Case, arguments: dict | None = None) -> None:
     """A gradient by the rule of `compare.py`, that of a small parameter in its own unit of size."""
     # of a parameter s times as large as usual, each term of the gradient is 1/s times, and so is its rounding
     unit = case.size(name.partition(" ")[0])
-    close(unit * got, unit * ref, n, f"The gradient of {name}", (case, arguments), steps=case.T)
+    assert_close(unit * got, unit * ref, n, f"The gradient of {name}", (case, arguments), steps=case.T)

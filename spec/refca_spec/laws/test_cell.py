@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.cell import Cell, digits_cell, frozen, init_params, param_shapes, segmentation_cell
-from refca.refused import Refused
+from refca.definition.cell import Cell
+from refca.definition.params import frozen, init_params, param_shapes
+from refca.digits.settings import digits_cell
+from refca.errors import InvalidInput
+from refca.segmentation.settings import segmentation_cell
 from refca_spec.strategies import cells, law
 
 SIZES = ((32, 48), (48, 72), (64, 96))
@@ -150,7 +153,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_cell_c7_settings_that_no_cell_can_have_are_refused(name: str) -> None:
-    with pytest.raises(Refused, match=name.removesuffix(" 16")):
+    with pytest.raises(InvalidInput, match=name.removesuffix(" 16")):
         Cell(**{"image_channels": 1, "state_channels": 4, "hidden_width": 3, "labels": 2, **REFUSED[name]})
 
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from hypothesis import given
 
-from refca.metrics import cell_accuracy
-from refca_spec import index
-from refca_spec.compare import close
+from refca.definition.metrics import cell_accuracy
+from refca_spec import formulas
+from refca_spec.compare import assert_close
 from refca_spec.strategies import Case, cases, law
 
 
@@ -19,7 +19,7 @@ def test_cell_accuracy_c1_the_array_code_is_the_index_formula(case: Case) -> Non
     live = case.live
     live[0, 0, 0] = True
     got = cell_accuracy(case.readout, case.target("labels"), live)
-    assert got == index.cell_accuracy(case.readout, case.target("labels"), live), f"got {got} for {case}"
+    assert got == formulas.cell_accuracy(case.readout, case.target("labels"), live), f"got {got} for {case}"
 
 
 @law
@@ -46,4 +46,4 @@ def test_cell_accuracy_c4_every_cell_counts_the_same(case: Case) -> None:
     live[:, 0, 0] = True
     samples = [slice(b, b + 1) for b in range(case.B)]
     ref = sum(cell_accuracy(case.readout[b], labels[b], live[b]) * live[b].sum() for b in samples)
-    close(cell_accuracy(case.readout, labels, live), ref / live.sum(), case.B, "The accuracy", case)
+    assert_close(cell_accuracy(case.readout, labels, live), ref / live.sum(), case.B, "The accuracy", case)

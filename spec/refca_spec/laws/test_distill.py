@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refca.cell import digits_cell
-from refca.randomness import Recorded
+from refca.definition.randomness import Recorded
+from refca.digits.settings import digits_cell
 from refca_spec.calls import evolve
 from refca_spec.strategies import Case
 
@@ -35,9 +35,7 @@ def test_distill_c1_four_published_steps_are_followed(backend: Any, dtype: str) 
     # the recorded noise is already sigma times a standard normal number
     source = Recorded(fire, steps["noise"].astype(np.float64) / case.cell.noise)
     for t in range(1, len(fire) + 1):
-        got = evolve(
-            backend, dtype, case, source, steps=t, params=params, image=image, state=steps["state_0"]
-        )
+        got = evolve(backend, dtype, case, source, steps=t, params=params, image=image, state=steps["state_0"])
         error = float(np.abs(got - steps[f"state_{t}"].astype(np.float64)).max())
         # the published states are float32 themselves: float64 is no nearer to them than float32
         assert error <= 2e-6, f"after step {t} the state is {error:.1e} from the published one, over 2e-6"

@@ -9,11 +9,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.cell import Array, Cell, encoders
-from refca.strides import encode
-from refca_spec import index
+from refca.definition.cell import Array, Cell
+from refca.definition.params import encoders
+from refca.definition.strided import encode
+from refca_spec import formulas
 from refca_spec.calls import evolve
-from refca_spec.compare import close, longest_sum, same
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case, cases, law
 
 STRIDED = (2, 4, 8)
@@ -22,8 +23,8 @@ STRIDED = (2, 4, 8)
 @law
 @given(case=cases(stride=(1, *STRIDED)))
 def test_encode_c1_the_array_code_is_the_index_formula(case: Case) -> None:
-    got, ref = (code(case.cell, case.params, case.image) for code in (encode, index.encode))
-    close(got, ref, longest_sum(case.cell), "The environment", case)
+    got, ref = (code(case.cell, case.params, case.image) for code in (encode, formulas.encode))
+    assert_close(got, ref, longest_sum(case.cell), "The environment", case)
 
 
 @law
@@ -34,7 +35,7 @@ def test_encode_c1_a_backend_shows_its_cells_this_environment(backend: Any, dtyp
     shown = Cell(K, E, 2 * E, 1, hidden_layers=0, fire_rate=1, residual=False, stride=s)
     case = replace(case, cell=shown)
     params = case.params
-    ref = index.encode(shown, params, case.image)
+    ref = formulas.encode(shown, params, case.image)
     for name, param in params.items():
         if not name.startswith("encode"):
             param[...] = 0
@@ -42,7 +43,7 @@ def test_encode_c1_a_backend_shows_its_cells_this_environment(backend: Any, dtyp
         for unit, sign in ((2 * c, 1), (2 * c + 1, -1)):
             params["perceive.weight"][1, 1, c, unit] = params["update.weight"][unit, c] = sign
     got = evolve(backend, dtype, case, steps=1, params=params)
-    close(got, ref, longest_sum(shown), "The environment", case)
+    assert_close(got, ref, longest_sum(shown), "The environment", case)
 
 
 @law
@@ -58,7 +59,7 @@ def test_encode_c2_the_window_of_a_cell_begins_at_its_first_pixel(case: Case, at
             i, j = row - 2 * y, column - 2 * x
             if i in (0, 1, 2) and j in (0, 1, 2):
                 ref[:, y, x] = weight[i, j, 0]
-    same(encode(case.cell, case.params, image), ref, "The environment", (case, at))
+    assert_same(encode(case.cell, case.params, image), ref, "The environment", (case, at))
 
 
 @law
@@ -69,7 +70,7 @@ def test_encode_c3_beyond_the_image_everything_is_zero(case: Case) -> None:
     larger = np.pad(case.image, ((0, 0), (0, s), (0, s), (0, 0)))
     got = encode(case.cell, case.params, case.image)
     ref = encode(case.cell, case.params, larger)[:, : case.H, : case.W]
-    close(got, ref, longest_sum(case.cell), "The environment", case)
+    assert_close(got, ref, longest_sum(case.cell), "The environment", case)
 
 
 @law
@@ -79,7 +80,7 @@ def test_encode_c4_it_is_linear(case: Case) -> None:
     other = replace(case, seed=case.seed ^ 1).image
     each = [encode(case.cell, case.params, image) for image in (case.image, other)]
     got = encode(case.cell, case.params, 3 * case.image - other)
-    close(got, 3 * each[0] - each[1], longest_sum(case.cell), "The environment of a sum", case)
+    assert_close(got, 3 * each[0] - each[1], longest_sum(case.cell), "The environment of a sum", case)
 
 
 @law
@@ -90,7 +91,7 @@ def test_encode_c5_deeper_strides_repeat_the_layer(case: Case) -> None:
     for name in encoders(case.cell):
         one = replace(case.cell, stride=2, image_channels=x.shape[-1])
         x = encode(one, {"encode.weight": case.params[name]}, x)
-    same(encode(case.cell, case.params, case.image), x, "The environment", case)
+    assert_same(encode(case.cell, case.params, case.image), x, "The environment", case)
 
 
 @law
@@ -99,4 +100,4 @@ def test_encode_c6_an_image_moved_by_a_cell_moves_its_environment(case: Case) ->
     """By s pixels to the right, where no window reaches a border on either image."""
     moved = np.roll(case.image, case.cell.stride, axis=2)
     before, after = (encode(case.cell, case.params, image) for image in (case.image, moved))
-    same(after[:, :, 1:-1], before[:, :, :-2], "The environment of a moved image", case)
+    assert_same(after[:, :, 1:-1], before[:, :, :-2], "The environment of a moved image", case)

@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from refca.cell import init_state
-from refca.randomness import Streams
-from refca.refused import Refused
-from refca_spec.calls import move
-from refca_spec.compare import close, same
+from refca.definition.randomness import Streams
+from refca.definition.state import init_state
+from refca.errors import InvalidInput
+from refca_spec.calls import to_backend
+from refca_spec.compare import assert_close, assert_same
 from refca_spec.strategies import Case, cases, law
 
 
 @law
 @given(case=cases(normal_start=False))
 def test_init_state_c1_zeros_beside_the_image(backend: Any, dtype: str, case: Case) -> None:
-    got = backend.asnumpy(init_state(case.cell, move(backend, case.image, dtype)))
-    same(got, np.zeros_like(case.state, dtype), "The state before the first step", case)
+    got = backend.asnumpy(init_state(case.cell, to_backend(backend, case.image, dtype)))
+    assert_same(got, np.zeros_like(case.state, dtype), "The state before the first step", case)
 
 
 @law
 @given(case=cases(normal_start=True))
 def test_init_state_c2_or_the_initial_numbers_of_the_streams(backend: Any, dtype: str, case: Case) -> None:
-    got = backend.asnumpy(init_state(case.cell, move(backend, case.image, dtype), case.streams))
+    got = backend.asnumpy(init_state(case.cell, to_backend(backend, case.image, dtype), case.streams))
     ref = case.streams.initial(*case.grid, case.cell.state_channels).astype(dtype)
-    same(got, ref, "The state before the first step", case)
+    assert_same(got, ref, "The state before the first step", case)
 
 
 @law
@@ -37,7 +37,7 @@ def test_init_state_c2_or_the_initial_numbers_of_the_streams(backend: Any, dtype
 def test_init_state_c3_a_slice_of_a_batch_starts_as_in_the_batch(case: Case) -> None:
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     got, ref = init_state(case.cell, case.image[1:], later), init_state(case.cell, case.image, case.streams)
-    same(got, ref[1:], "The state of a slice before the first step", case)
+    assert_same(got, ref[1:], "The state of a slice before the first step", case)
 
 
 @law
@@ -46,13 +46,13 @@ def test_init_state_c4_each_call_makes_a_new_array(case: Case) -> None:
     first = init_state(case.cell, case.image, case.streams)
     expected = first.copy()
     first[...] = 7
-    same(init_state(case.cell, case.image, case.streams), expected, "The state of another call", case)
+    assert_same(init_state(case.cell, case.image, case.streams), expected, "The state of another call", case)
 
 
 @law
 @given(case=cases(normal_start=True))
 def test_init_state_c5_a_normal_start_without_streams_is_refused(case: Case) -> None:
-    with pytest.raises(Refused, match="streams"):
+    with pytest.raises(InvalidInput, match="streams"):
         init_state(case.cell, case.image)
     init_state(replace(case.cell, normal_start=False), case.image)
 
@@ -61,9 +61,9 @@ def test_init_state_c5_a_normal_start_without_streams_is_refused(case: Case) -> 
 @given(case=cases(normal_start=True))
 def test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams(backend: Any, case: Case) -> None:
     """Of a backend that has none, the numbers that all share."""
-    image = move(backend, case.image, "float32")
+    image = to_backend(backend, case.image, "float32")
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     got = backend.asnumpy(init_state(case.cell, image, later, backend=backend))
     assert got.dtype == np.float32
     ref = later.initial(*case.grid, case.cell.state_channels)
-    close(got, ref, 1, "The state before the first step", case)
+    assert_close(got, ref, 1, "The state before the first step", case)

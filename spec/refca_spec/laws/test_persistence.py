@@ -10,10 +10,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from refca.cell import Array
-from refca.persistence import Colony, Renewal, counted, decide, keep_probability, loss_weights, renew
-from refca_spec.calls import move
-from refca_spec.compare import close, same
+from refca.definition.cell import Array
+from refca.segmentation.persistence import (
+    PersistentBatch,
+    Resample,
+    counted,
+    draw_resample,
+    keep_probability,
+    loss_weights,
+    resample,
+)
+from refca_spec.calls import to_backend
+from refca_spec.compare import assert_close, assert_same
 from refca_spec.strategies import Case, cases, law
 
 SEEDS, STEPS = st.integers(0, 2**64 - 1), st.integers(1, 10**6)
@@ -25,7 +33,7 @@ LENGTHS = st.tuples(st.integers(1, 50), st.integers(0, 100)).map(lambda n: (n[0]
 def test_persistence_c1_it_is_the_probability_to_keep(p: float, lengths: tuple[int, int]) -> None:
     """What is kept with it at each of T/K boundaries is kept through all with p; one step alone keeps p."""
     K, T = lengths
-    close(keep_probability(p, K, T) ** (T / K), np.float64(p), 1, "The share kept", (p, K, T), steps=T)
+    assert_close(keep_probability(p, K, T) ** (T / K), np.float64(p), 1, "The share kept", (p, K, T), steps=T)
     assert keep_probability(p, T, T) == p
     assert keep_probability(0.5, 10, 40) == 0.5**0.25
 
@@ -36,17 +44,17 @@ def test_persistence_c1_certainties(seed: int, i: int) -> None:
     """With probability 1 to keep, everything is kept; with probability 0 nothing."""
     for photo in (0.0, 1.0):
         for state in (0.0, 1.0):
-            renewal = decide(8, 9, photo, state, seed, i)
-            assert renewal.new_photo.tolist() == [photo == 0] * 8
-            assert renewal.new_state.tolist() == [state == 0] * 8
+            resampling = draw_resample(8, 9, photo, state, seed, i)
+            assert resampling.new_photo.tolist() == [photo == 0] * 8
+            assert resampling.new_state.tolist() == [state == 0] * 8
 
 
 @pytest.mark.parametrize("i", [1, 17])
 def test_persistence_c2_photo_and_state_of_each_sample_are_decided_independently(i: int) -> None:
     """Shares of 200,000 samples: of each, and of both together; five standard deviations are 0.0056."""
     n, p, q = 200_000, 0.8, 0.3
-    renewal = decide(n, 100, p, q, 5, i)
-    kept, stayed = ~renewal.new_photo, ~renewal.new_state
+    resampling = draw_resample(n, 100, p, q, 5, i)
+    kept, stayed = ~resampling.new_photo, ~resampling.new_state
     for got, share, what in (
         (kept, p, "keep their photo"),
         (stayed, q, "keep their state"),
@@ -60,8 +68,8 @@ def test_persistence_c2_photo_and_state_of_each_sample_are_decided_independently
 @given(seed=SEEDS, i=STEPS)
 def test_persistence_c3_decisions_are_a_function_of_seed_and_training_step(seed: int, i: int) -> None:
     def chosen(seed: int, i: int) -> list[list]:
-        renewal = decide(64, 10**9, 0.5, 0.5, seed, i)
-        return [x.tolist() for x in (renewal.new_photo, renewal.new_state, renewal.photo)]
+        resampling = draw_resample(64, 10**9, 0.5, 0.5, seed, i)
+        return [x.tolist() for x in (resampling.new_photo, resampling.new_state, resampling.photo)]
 
     np.random.default_rng(seed).random(7)
     assert chosen(seed, i) == chosen(seed, i)
@@ -72,46 +80,42 @@ def test_persistence_c3_decisions_are_a_function_of_seed_and_training_step(seed:
 @law
 @given(seed=SEEDS, photos=st.integers(1, 5))
 def test_persistence_c4_before_the_first_step_everything_is_new(seed: int, photos: int) -> None:
-    renewal = decide(6, photos, 1.0, 1.0, seed, 0)
-    assert renewal.new_photo.all()
-    assert renewal.new_state.all()
-    assert renewal.photo.shape == (6,)
-    assert set(renewal.photo.tolist()) <= set(range(photos))
+    resampling = draw_resample(6, photos, 1.0, 1.0, seed, 0)
+    assert resampling.new_photo.all()
+    assert resampling.new_state.all()
+    assert resampling.photo.shape == (6,)
+    assert set(resampling.photo.tolist()) <= set(range(photos))
 
 
 @law
 @given(case=cases(B=3))
-def test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays(
-    backend: Any, dtype: str, case: Case
-) -> None:
-    colony, renewal = begun(case)
-    moved = Colony(colony.photo, move(backend, colony.state, dtype), colony.age)
-    got = renew(moved, renewal, case.streams)
+def test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays(backend: Any, dtype: str, case: Case) -> None:
+    colony, resampling = begun(case)
+    moved = PersistentBatch(colony.photo, to_backend(backend, colony.state, dtype), colony.age)
+    got = resample(moved, resampling, case.streams)
     fresh = case.streams.initial(*case.grid, case.cell.state_channels)
-    state: Array = np.where(renewal.new_state[:, None, None, None], fresh, colony.state)
-    same(backend.asnumpy(got.state), state.astype(dtype), "The states", case)
-    same(got.photo, np.where(renewal.new_photo, renewal.photo, colony.photo), "The photos", case)
-    same(backend.asnumpy(moved.state), colony.state.astype(dtype), "The states that were given", case)
+    state: Array = np.where(resampling.new_state[:, None, None, None], fresh, colony.state)
+    assert_same(backend.asnumpy(got.state), state.astype(dtype), "The states", case)
+    assert_same(got.photo, np.where(resampling.new_photo, resampling.photo, colony.photo), "The photos", case)
+    assert_same(backend.asnumpy(moved.state), colony.state.astype(dtype), "The states that were given", case)
 
 
 @law
 @given(case=cases(B=3))
 def test_persistence_c6_age_begins_anew_with_photo_or_state(case: Case) -> None:
-    colony, renewal = begun(case)
-    got = renew(colony, renewal, case.streams).age
-    kept = ~(renewal.new_photo | renewal.new_state)
-    same(got, colony.age * kept, "The ages", case)
+    colony, resampling = begun(case)
+    got = resample(colony, resampling, case.streams).age
+    kept = ~(resampling.new_photo | resampling.new_state)
+    assert_same(got, colony.age * kept, "The ages", case)
 
 
 @law
 @given(lengths=LENGTHS, age=st.lists(st.integers(0, 200), max_size=5))
-def test_persistence_c7_steps_later_than_a_third_of_the_target_count(
-    lengths: tuple[int, int], age: list[int]
-) -> None:
+def test_persistence_c7_steps_later_than_a_third_of_the_target_count(lengths: tuple[int, int], age: list[int]) -> None:
     K, T = lengths
     got = counted(np.array(age, np.int64), K, T)
     later = [[age_ + k > Fraction(T, 3) for age_ in age] for k in range(1, K + 1)]
-    same(got, np.array(later, bool).reshape(K, len(age)), "The steps that count", (K, T, age))
+    assert_same(got, np.array(later, bool).reshape(K, len(age)), "The steps that count", (K, T, age))
 
 
 @law
@@ -123,7 +127,7 @@ def test_persistence_c8_the_loss_is_a_mean_over_what_counts(lengths: tuple[int, 
     weights, counts = loss_weights(ages, K, T), counted(ages, K, T)
     ref = counts.astype(np.float64) / max(1, counts.sum())
     assert weights.shape == (K, len(age))
-    close(weights, ref, 1, "The weights of the loss", (K, T, age))
+    assert_close(weights, ref, 1, "The weights of the loss", (K, T, age))
     assert bool(weights.any()) == bool(counts.any())
 
 
@@ -132,19 +136,19 @@ def test_persistence_c8_the_loss_is_a_mean_over_what_counts(lengths: tuple[int, 
 def test_persistence_c9_unrolls_of_the_whole_length_with_nothing_kept_are_the_classical_ones(
     T: int, seed: int, i: int
 ) -> None:
-    renewal = decide(4, 9, keep_probability(0, T, T), keep_probability(0, T, T), seed, i)
-    assert renewal.new_photo.all()
-    assert renewal.new_state.all()
+    resampling = draw_resample(4, 9, keep_probability(0, T, T), keep_probability(0, T, T), seed, i)
+    assert resampling.new_photo.all()
+    assert resampling.new_state.all()
     weights = loss_weights(np.zeros(4, np.int64), T, T)
     first = T // 3 + 1  # the first step after a third
     assert not weights[: first - 1].any()
     assert np.all(weights[first - 1 :] == np.float32(1) / np.float32(4 * (T - first + 1)))
 
 
-def begun(case: Case) -> tuple[Colony, Renewal]:
+def begun(case: Case) -> tuple[PersistentBatch, Resample]:
     """A colony of some age, and a renewal with each combination of photo and state somewhere."""
     rng = case.rng("colony")
     new_photo, new_state = rng.random((2, case.B)) < 0.5
     assume(new_photo.any() and new_state.any() and not (new_photo & new_state).all())
     photo, age = rng.integers(0, 9, case.B), rng.integers(1, 40, case.B)
-    return Colony(photo, case.state, age), Renewal(new_photo, new_state, photo + 9)
+    return PersistentBatch(photo, case.state, age), Resample(new_photo, new_state, photo + 9)

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.cell import Array
-from refca.pool import REGIMES, Choices, Pool, choose
-from refca_spec import index
-from refca_spec.calls import move
-from refca_spec.compare import same
+from refca.definition.cell import Array
+from refca.digits.pool import REGIMES, BatchPlan, Pool, sample
+from refca_spec import formulas
+from refca_spec.calls import to_backend
+from refca_spec.compare import assert_same
 from refca_spec.strategies import Case, cases, law
 
-SIZES = st.tuples(st.integers(1, 24), st.integers(0, 24), st.integers(1, 100)).map(
-    lambda s: (s[0], s[0] + s[1], s[2])
-)
+SIZES = st.tuples(st.integers(1, 24), st.integers(0, 24), st.integers(1, 100)).map(lambda s: (s[0], s[0] + s[1], s[2]))
 SLOTS = 5
 
 
@@ -30,34 +28,34 @@ def test_pool_c1_slots_are_taken_once_and_digits_exist(
     regime: str, sizes: tuple[int, int, int], seed: int, i: int
 ) -> None:
     batch, pool, digits = sizes
-    choices = choose(regime, 4, batch, pool, digits, seed, i)
-    assert choices.slots.shape == choices.digits.shape == (batch,)
-    assert len(set(choices.slots.tolist())) == batch, f"a slot is taken twice: {choices}"
-    assert set(choices.slots.tolist()) <= set(range(pool))
-    assert set(choices.digits.tolist()) <= set(range(digits))
+    plan = sample(regime, 0.25, batch, pool, digits, seed, i)
+    assert plan.slots.shape == plan.digits.shape == (batch,)
+    assert len(set(plan.slots.tolist())) == batch, f"a slot is taken twice: {plan}"
+    assert set(plan.slots.tolist()) <= set(range(pool))
+    assert set(plan.digits.tolist()) <= set(range(digits))
 
 
 @law
 @given(seed=st.integers(0, 2**64 - 1), i=st.integers(0, 10**6))
 def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: int, i: int) -> None:
     def chosen(seed: int, i: int) -> list[int]:
-        choices = choose("mutating", 4, 16, 160, 60000, seed, i)
-        return [*choices.slots.tolist(), *choices.digits.tolist()]
+        plan = sample("mutating", 4, 16, 160, 60000, seed, i)
+        return [*plan.slots.tolist(), *plan.digits.tolist()]
 
     assert chosen(seed, i) == chosen(seed, i)
     assert chosen(seed, i) != chosen(seed, i + 1)
     assert chosen(seed, i) != chosen(seed ^ 1, i)
 
 
-@pytest.mark.parametrize("renewal", [2, 4, 8])
+@pytest.mark.parametrize("fresh_fraction", [0.5, 0.25, 0.125])
 @pytest.mark.parametrize("batch", [1, 4, 7, 16])
-def test_pool_c3_each_regime_has_its_shares(batch: int, renewal: int) -> None:
-    shares = {}
+def test_pool_c3_each_regime_has_its_shares(batch: int, fresh_fraction: float) -> None:
+    fractions = {}
     for regime in REGIMES:
-        choices = choose(regime, renewal, batch, 20, 9, 0, 0)
-        shares[regime] = choices.fresh, choices.mutated
-    part = batch // renewal
-    assert shares == {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}
+        plan = sample(regime, fresh_fraction, batch, 20, 9, 0, 0)
+        fractions[regime] = plan.fresh, plan.mutated
+    part = int(batch * fresh_fraction)
+    assert fractions == {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}
 
 
 @law
@@ -65,67 +63,68 @@ def test_pool_c3_each_regime_has_its_shares(batch: int, renewal: int) -> None:
 def test_pool_c4_a_batch_is_fresh_then_continued_then_mutated(
     backend: Any, dtype: str, case: Case, fresh: int, mutated: int
 ) -> None:
-    pool, image, label, choices = taken(case, fresh, mutated)
-    moved = Pool(move(backend, pool.image, dtype), pool.label, move(backend, pool.state, dtype))
-    batch = moved.take(case.cell, choices, move(backend, image, dtype), label, xp=backend.xp)
-    for b, slot in enumerate(choices.slots):
+    pool, image, label, plan = taken(case, fresh, mutated)
+    moved = Pool(to_backend(backend, pool.image, dtype), pool.label, to_backend(backend, pool.state, dtype))
+    batch = moved.gather(case.cell, plan, to_backend(backend, image, dtype), label, xp=backend.xp)
+    for b, slot in enumerate(plan.slots):
         new = b < fresh or b >= SLOTS - 1 - mutated
         expected_image = image[b] if new else pool.image[slot]
         state = pool.state[slot]
         if b < fresh:
             state = np.zeros_like(state)
         elif new:
-            state = index.mutate(case.cell, state[None], image[b][None])[0]
+            state = formulas.mutate(case.cell, state[None], image[b][None])[0]
         call = (case, fresh, mutated, b)
-        same(backend.asnumpy(batch.image)[b], expected_image.astype(dtype), "The image of a sample", call)
-        same(backend.asnumpy(batch.state)[b], state.astype(dtype), "The state of a sample", call)
-        same(batch.label[b], label[b] if new else pool.label[slot], "The label", call)
+        assert_same(backend.asnumpy(batch.image)[b], expected_image.astype(dtype), "The image of a sample", call)
+        assert_same(backend.asnumpy(batch.state)[b], state.astype(dtype), "The state of a sample", call)
+        assert_same(batch.label[b], label[b] if new else pool.label[slot], "The label", call)
 
 
 @law
 @given(case=cases(stride=1, normal_start=False))
 def test_pool_c5_taking_a_batch_leaves_the_pool_as_it_is(case: Case) -> None:
-    pool, image, label, choices = taken(case, 1, 1)
+    pool, image, label, plan = taken(case, 1, 1)
     before = pool.state.copy(), pool.image.copy(), pool.label.copy()
-    batch = pool.take(case.cell, choices, image, label)
+    batch = pool.gather(case.cell, plan, image, label)
     for x in (batch.state, batch.image, batch.label):
         x[...] = 7
     for got, ref in zip((pool.state, pool.image, pool.label), before, strict=True):
-        same(got, ref, "The pool", case)
+        assert_same(got, ref, "The pool", case)
 
 
 @law
 @given(case=cases(stride=1, normal_start=False))
 def test_pool_c6_a_batch_is_put_back_where_it_was_taken(case: Case) -> None:
-    pool, image, label, choices = taken(case, 1, 1)
+    pool, image, label, plan = taken(case, 1, 1)
     before = replace(pool, image=pool.image.copy(), label=pool.label.copy(), state=pool.state.copy())
-    batch = pool.take(case.cell, choices, image, label)
-    pool.put_back(choices, batch, batch.state + 1)
+    batch = pool.gather(case.cell, plan, image, label)
+    pool.commit(plan, batch, batch.state + 1)
     for slot in range(SLOTS):
-        (at,) = np.nonzero(choices.slots == slot)
+        (at,) = np.nonzero(plan.slots == slot)
         image_, label_, state_ = (
             (batch.image[at[0]], batch.label[at[0]], batch.state[at[0]] + 1)
             if len(at)
             else (before.image[slot], before.label[slot], before.state[slot])
         )
-        same(pool.image[slot], image_, "The image in a slot", (case, slot))
-        same(pool.label[slot], label_, "The label in a slot", (case, slot))
-        same(pool.state[slot], state_, "The state in a slot", (case, slot))
+        assert_same(pool.image[slot], image_, "The image in a slot", (case, slot))
+        assert_same(pool.label[slot], label_, "The label in a slot", (case, slot))
+        assert_same(pool.state[slot], state_, "The state in a slot", (case, slot))
 
 
 @pytest.mark.parametrize(
-    ("regime", "batch", "renewal"), [("nonsense", 4, 4), ("naive", 0, 4), ("naive", 21, 4), ("naive", 4, 1)]
+    ("regime", "batch", "fresh_fraction"),
+    [("nonsense", 4, 0.25), ("naive", 0, 0.25), ("naive", 21, 0.25), ("naive", 4, 0.75)],
 )
-def test_pool_c7_what_cannot_be_chosen_is_refused(regime: str, batch: int, renewal: int) -> None:
-    with pytest.raises(ValueError, match=r"regime|batch|renewal"):
-        choose(regime, renewal, batch, 20, 9, 0, 0)
+def test_pool_c7_what_cannot_be_chosen_is_refused(regime: str, batch: int, fresh_fraction: float) -> None:
+    with pytest.raises(ValueError, match=r"regime|batch|fresh_fraction"):
+        sample(regime, fresh_fraction, batch, 20, 9, 0, 0)
 
 
-def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, Choices]:
+def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, BatchPlan]:
     """A pool of SLOTS digits, new digits for a batch one smaller, and choices with these shares."""
     rng, cell = case.rng("pool"), case.cell
     wide = Case(cell, 2 * SLOTS - 1, case.H, case.W, 1, case.seed)
     pool = Pool(wide.image[:SLOTS], rng.integers(0, cell.labels, SLOTS), wide.state[:SLOTS])
     slots = rng.permutation(SLOTS)[: SLOTS - 1]
-    choices = Choices(slots, np.arange(SLOTS - 1), fresh, mutated)
-    return pool, wide.image[SLOTS:], rng.integers(0, cell.labels, SLOTS - 1), choices
+    plan = BatchPlan(slots, np.arange(SLOTS - 1), fresh, mutated)
+    return pool, wide.image[SLOTS:], rng.integers(0, cell.labels, SLOTS - 1), plan

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from refca.step import readout
-from refca.strides import decode
-from refca_spec import index
+from refca.definition.step import readout
+from refca.definition.strided import decode
+from refca_spec import formulas
 from refca_spec.calls import evolve, loss_and_grads
-from refca_spec.compare import close, longest_sum, same
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case, cases, law
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -26,15 +26,15 @@ KINDS: dict[str, dict[str, Any]] = {
 @law
 @given(case=cases())
 def test_readout_c1_the_array_code_is_the_index_formula(case: Case) -> None:
-    got, ref = (code(case.cell, case.params, case.state) for code in (readout, index.readout))
-    close(got, ref, longest_sum(case.cell), "The readout", case)
+    got, ref = (code(case.cell, case.params, case.state) for code in (readout, formulas.readout))
+    assert_close(got, ref, longest_sum(case.cell), "The readout", case)
 
 
 @law
 @given(case=cases(**KINDS["last channels"]))
 def test_readout_c2_without_a_layer_it_is_the_last_channels(case: Case) -> None:
     got, first = readout(case.cell, case.params, case.state), case.cell.state_channels - case.cell.labels
-    same(got, case.state[..., first:], "The readout", case)
+    assert_same(got, case.state[..., first:], "The readout", case)
 
 
 @law
@@ -44,14 +44,14 @@ def test_readout_c3_a_linear_readout_has_no_bias(case: Case) -> None:
     D = case.cell.state_channels
     state = np.concatenate([np.zeros((1, D)), np.eye(D)])[None, None]
     ref = np.concatenate([np.zeros((1, case.cell.labels)), case.params["readout.weight"]])[None, None]
-    same(readout(case.cell, case.params, state), ref, "The readout", case)
+    assert_same(readout(case.cell, case.params, state), ref, "The readout", case)
 
 
 @law
 @given(case=cases(**KINDS["decoded"]))
 def test_readout_c4_that_of_a_strided_cell_is_decoded(case: Case) -> None:
     got = readout(case.cell, case.params, case.state)
-    same(got, decode(case.cell, case.params, case.state), "The readout", case)
+    assert_same(got, decode(case.cell, case.params, case.state), "The readout", case)
     assert got.shape == (*case.pixels, case.cell.labels)
 
 
@@ -62,11 +62,11 @@ def test_readout_c5_a_backend_measures_its_loss_on_the_readout(backend: Any, dty
     @law
     @given(case=cases(fire_rate=0.0, T=1, **KINDS[kind]))
     def measured(case: Case) -> None:
-        said, target = index.readout(case.cell, case.params, case.state), case.target("map")
-        ref = np.sum(case.weights.sum(0) * np.array(index.l2(said, target, np.ones(case.pixels, bool))))
+        said, target = formulas.readout(case.cell, case.params, case.state), case.target("map")
+        ref = np.sum(case.weights.sum(0) * np.array(formulas.l2(said, target, np.ones(case.pixels, bool))))
         got = loss_and_grads(backend, dtype, case, loss="l2", kind="map").loss
         n = longest_sum(case.cell, case.cells)
-        close(got, ref, n, "The loss", case, steps=case.T, dtype=dtype)
+        assert_close(got, ref, n, "The loss", case, steps=case.T, dtype=dtype)
 
     measured()
 
@@ -79,5 +79,5 @@ def test_readout_c6_how_a_state_is_read_does_not_change_it(backend: Any, dtype: 
         if name.startswith(("readout", "decode")):
             param += 1
     got, ref = (evolve(backend, dtype, case, params=p) for p in (params, case.params))
-    same(got, ref, "The last state with other weights of the readout", case)
+    assert_same(got, ref, "The last state with other weights of the readout", case)
     assert loss_and_grads(backend, dtype, replace(case, T=0)).state.shape == case.state.shape

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from refca.randomness import Recorded
-from refca_spec.calls import evolve, true_state
-from refca_spec.compare import close, longest_sum, same
+from refca.definition.randomness import Recorded
+from refca_spec.calls import evolve, reference_state
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case, cases, law
 
 
@@ -20,22 +20,22 @@ from refca_spec.strategies import Case, cases, law
 def test_recorded_c1_step_t_reads_entry_t(case: Case) -> None:
     for t in range(case.T):
         fires, noise, z = case.recorded.at(case.cell, t, *case.grid)
-        same(fires, case.recorded.fire[t], "The fire mask", (case, t))
+        assert_same(fires, case.recorded.fire[t], "The fire mask", (case, t))
         assert (noise is None, z is None) == (case.cell.noise == 0, not case.cell.resettable)
         if case.recorded.noise is not None:
-            same(noise, case.recorded.noise[t], "The noise", (case, t))
+            assert_same(noise, case.recorded.noise[t], "The noise", (case, t))
         if case.recorded.reset is not None:
-            same(z, case.recorded.reset[t], "z", (case, t))
+            assert_same(z, case.recorded.reset[t], "z", (case, t))
 
 
 @law
 @given(case=cases(T=2, noise=0.5, resettable=(False, True)))
 def test_recorded_c1_a_backend_starts_reading_at_start(backend: Any, dtype: str, case: Case) -> None:
-    got = evolve(backend, dtype, case, start=1, steps=case.T - 1)
+    got = evolve(backend, dtype, case, first_step=1, steps=case.T - 1)
     source = case.recorded
     rest = Recorded(*(None if x is None else x[1:] for x in (source.fire, source.noise, source.reset)))
-    ref, n = true_state(case, source=rest, steps=case.T - 1), longest_sum(case.cell, case.normalised)
-    close(got, ref, n, "The state after the later steps", case, steps=case.T)
+    ref, n = reference_state(case, source=rest, steps=case.T - 1), longest_sum(case.cell, case.normalised)
+    assert_close(got, ref, n, "The state after the later steps", case, steps=case.T)
 
 
 @law
@@ -73,9 +73,7 @@ def test_recorded_c5_resets_that_do_not_fit_are_refused(backend: Any, dtype: str
 
 @law
 @given(case=cases(resettable=False))
-def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(
-    backend: Any, dtype: str, case: Case
-) -> None:
+def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(backend: Any, dtype: str, case: Case) -> None:
     source = replace(case.recorded, reset=np.zeros((case.T, *case.state.shape)))
     with pytest.raises(ValueError, match="reset must be None"):
         evolve(backend, dtype, case, source)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from refca.cell import NORMS, Array, Params
-from refca.randomness import Recorded
-from refca.refused import Refused
-from refca.step import step
-from refca.strides import encode
-from refca_spec import index
-from refca_spec.calls import evolve, true_state
-from refca_spec.compare import close, longest_sum, same
+from refca.definition.cell import NORMS, Array, Params
+from refca.definition.randomness import Recorded
+from refca.definition.step import step
+from refca.definition.strided import encode
+from refca.errors import InvalidInput
+from refca_spec import formulas
+from refca_spec.calls import evolve, reference_state
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import SPECIAL, Case, cases, exact, law
 
 LOCAL = ("none", "channel")  # norms of each cell by itself
@@ -28,15 +28,15 @@ GATED: dict[str, Any] = {"resettable": True, "biases": True, "norm": "none"}
 def test_step_c1_the_array_code_is_the_index_formula(case: Case) -> None:
     environment, draw = encode(case.cell, case.params, case.image), case.recorded.at(case.cell, 0, *case.grid)
     got = step(case.cell, case.params, environment, case.state, *draw)
-    ref = index.step(case.cell, case.params, environment, case.state, *draw)
-    close(got, ref, longest_sum(case.cell, case.normalised), "The state after one step", case)
+    ref = formulas.step(case.cell, case.params, environment, case.state, *draw)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The state after one step", case)
 
 
 @law
 @given(case=cases())
 def test_step_c1_a_backend_steps_as_the_reference(backend: Any, dtype: str, case: Case) -> None:
     got, n = evolve(backend, dtype, case, steps=1), longest_sum(case.cell, case.normalised)
-    close(got, true_state(case, steps=1), n, "The state after one step", case)
+    assert_close(got, reference_state(case, steps=1), n, "The state after one step", case)
 
 
 @law
@@ -50,9 +50,9 @@ def test_step_c2_outside_the_grid_everything_is_zero(backend: Any, dtype: str, c
         if inner_draws is not None and draws is not None:
             draws[:, :, 1:-1, 1:-1] = inner_draws
     image, state = np.pad(case.image, ring), np.pad(case.state, ring)
-    ref = true_state(wider, source=outer, steps=1, image=image, state=state, params=case.params)
+    ref = reference_state(wider, source=outer, steps=1, image=image, state=state, params=case.params)
     got = evolve(backend, dtype, case, steps=1)
-    close(got, ref[:, 1:-1, 1:-1], longest_sum(case.cell), "The state after one step", case)
+    assert_close(got, ref[:, 1:-1, 1:-1], longest_sum(case.cell), "The state after one step", case)
 
 
 @law
@@ -66,7 +66,7 @@ def test_step_c3_a_cell_sees_no_further_than_one_cell(backend: Any, dtype: str, 
     near = np.zeros(case.grid, bool)
     near[:, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
     n = longest_sum(case.cell)
-    close(after[~near], before[~near].astype(np.float64), n, "The state of a cell far from the change", case)
+    assert_close(after[~near], before[~near].astype(np.float64), n, "The state of a cell far from the change", case)
 
 
 @law
@@ -78,7 +78,7 @@ def test_step_c4_neighbours_are_read_row_by_row(backend: Any, dtype: str, case: 
     got = evolve(backend, dtype, quiet, Recorded(case.recorded.fire), steps=1, params=params)
     candidate = (case.state if case.cell.residual else 0) + np.maximum(picked, 0)[..., None]
     ref = np.where(case.alive[..., None], candidate, case.state)
-    close(got, ref, longest_sum(case.cell), "A state plus one neighbour", case)
+    assert_close(got, ref, longest_sum(case.cell), "A state plus one neighbour", case)
 
 
 @law
@@ -86,7 +86,7 @@ def test_step_c4_neighbours_are_read_row_by_row(backend: Any, dtype: str, case: 
 def test_step_c5_a_cell_not_alive_or_not_firing_keeps_every_bit(backend: Any, dtype: str, case: Case) -> None:
     rests = ~(case.recorded.fire[0] & case.alive)
     got = evolve(backend, dtype, case, steps=1)
-    same(got[rests], case.state.astype(dtype)[rests], "The state of a cell at rest", case)
+    assert_same(got[rests], case.state.astype(dtype)[rests], "The state of a cell at rest", case)
 
 
 @law
@@ -95,14 +95,14 @@ def test_step_c6_alive_is_an_image_above_the_float32_threshold(backend: Any, dty
     image = case.image
     image[..., 0] = case.rng("special").choice(SPECIAL, case.grid)
     got = counted(backend, dtype, case, image)
-    same(got > 0, image[..., 0] > np.float32(0.1), "Whether a cell updated", case)
+    assert_same(got > 0, image[..., 0] > np.float32(0.1), "Whether a cell updated", case)
 
 
 @law
 @given(case=cases(alive_above=None, fire_rate=1.0, noise=0.0, biases=True, resettable=False))
 def test_step_c6_without_a_threshold_every_cell_is_alive(backend: Any, dtype: str, case: Case) -> None:
     got = counted(backend, dtype, case, case.image)
-    same(got > 0, np.ones(case.grid, bool), "Whether a cell updated", case)
+    assert_same(got > 0, np.ones(case.grid, bool), "Whether a cell updated", case)
 
 
 @law
@@ -113,7 +113,7 @@ def test_step_c7_noise_enters_before_the_mask_in_every_channel(backend: Any, dty
     got = evolve(backend, dtype, case, steps=1, params=zeros(case))
     candidate = (case.state if case.cell.residual else 0) + 0.5 * noise[0]
     ref = np.where((case.recorded.fire[0] & case.alive)[..., None], candidate, case.state)
-    close(got, ref, longest_sum(case.cell), "A state that only noise moves", case)
+    assert_close(got, ref, longest_sum(case.cell), "A state that only noise moves", case)
 
 
 @law
@@ -122,7 +122,7 @@ def test_step_c8_the_channels_of_a_cell_fire_together(backend: Any, dtype: str, 
     got = counted(backend, dtype, case, case.image, every_channel=True)
     updates = case.recorded.fire[0] & case.alive
     ref = np.broadcast_to(updates[..., None], got.shape)
-    same(got, ref.astype(got.dtype), "How often a channel of a cell updated", case)
+    assert_same(got, ref.astype(got.dtype), "How often a channel of a cell updated", case)
 
 
 @law
@@ -133,8 +133,8 @@ def test_step_c9_another_order_of_the_samples_is_another_order_of_the_results(
     turned = rearranged(case.recorded, lambda x: x[:, ::-1])
     image, state = case.image[::-1], case.state[::-1]
     got = evolve(backend, dtype, case, turned, steps=1, image=image, state=state)
-    ref, n = true_state(case, steps=1), longest_sum(case.cell, case.normalised)
-    close(got[::-1], ref, n, "A state after one step in another batch order", case)
+    ref, n = reference_state(case, steps=1), longest_sum(case.cell, case.normalised)
+    assert_close(got[::-1], ref, n, "A state after one step in another batch order", case)
 
 
 @law
@@ -145,14 +145,12 @@ def test_step_c9_samples_do_not_see_each_other(backend: Any, dtype: str, case: C
     before = evolve(backend, dtype, case, steps=1)[:1].astype(np.float64)
     after = evolve(backend, dtype, case, steps=1, state=state)[:1]
     n = longest_sum(case.cell, case.normalised)
-    close(after, before, n, "A sample's state after one step beside other samples", case)
+    assert_close(after, before, n, "A sample's state after one step beside other samples", case)
 
 
 @law
 @given(case=cases(least=4, fire_rate=1.0, noise=0.0, stride=1, norm=LOCAL))
-def test_step_c10_away_from_the_border_a_step_commutes_with_translation(
-    backend: Any, dtype: str, case: Case
-) -> None:
+def test_step_c10_away_from_the_border_a_step_commutes_with_translation(backend: Any, dtype: str, case: Case) -> None:
     """Everything one row further down: so are the results, where no cell saw a border on either grid."""
 
     def moved(x: Array) -> Array:
@@ -163,7 +161,7 @@ def test_step_c10_away_from_the_border_a_step_commutes_with_translation(
     image, state = moved(case.image), moved(case.state)
     after = evolve(backend, dtype, case, source, steps=1, image=image, state=state)
     got, ref = after[:, 2:-1], moved(before)[:, 2:-1]
-    close(got, ref, longest_sum(case.cell), "The inner rows one row further down", case)
+    assert_close(got, ref, longest_sum(case.cell), "The inner rows one row further down", case)
 
 
 PLAIN: dict[str, Any] = {"hidden_layers": 0, "residual": False, "noise": 0.0, "resettable": False}
@@ -185,15 +183,13 @@ def test_step_c11_sums_are_normalised_before_relu(backend: Any, dtype: str, norm
         spread = np.sqrt(np.var(sums, axis=axes, keepdims=True) + 1e-5)
         sums = (sums - np.mean(sums, axis=axes, keepdims=True)) / spread
     got = evolve(backend, dtype, case, steps=1, params=params)
-    close(got, np.maximum(sums, 0), longest_sum(case.cell, case.normalised), "The hidden values", case)
+    assert_close(got, np.maximum(sums, 0), longest_sum(case.cell, case.normalised), "The hidden values", case)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @law
 @given(case=cases(fire_rate=1.0, alive_above=None, **PLAIN))
-def test_step_c12_proposals_and_states_are_not_normalised(
-    backend: Any, dtype: str, norm: str, case: Case
-) -> None:
+def test_step_c12_proposals_and_states_are_not_normalised(backend: Any, dtype: str, norm: str, case: Case) -> None:
     """Twice the update layer is twice the proposal."""
     case, params = replace(case, cell=replace(case.cell, norm=norm)), {}
     for name, param in case.params.items():
@@ -201,7 +197,7 @@ def test_step_c12_proposals_and_states_are_not_normalised(
     once = evolve(backend, dtype, case, steps=1, params=case.params).astype(np.float64)
     twice = evolve(backend, dtype, case, steps=1, params=params)
     n = longest_sum(case.cell, case.normalised)
-    close(twice, 2 * once, n, "The state after twice the update", case)
+    assert_close(twice, 2 * once, n, "The state after twice the update", case)
 
 
 @law
@@ -213,7 +209,7 @@ def test_step_c13_statistics_are_over_cells_at_rest_too(backend: Any, dtype: str
     some = evolve(backend, dtype, case, steps=1)[fire[0]]
     all_ = evolve(backend, dtype, case, everyone, steps=1)[fire[0]].astype(np.float64)
     n = longest_sum(case.cell, case.normalised)
-    close(some, all_, n, "The state of a firing cell among others at rest", case)
+    assert_close(some, all_, n, "The state of a firing cell among others at rest", case)
 
 
 @law
@@ -223,8 +219,8 @@ def test_step_c14_the_depthwise_layer_is_a_full_one_of_products(backend: Any, dt
     mix, filters = params.pop("perceive.mix"), params.pop("perceive.depthwise")
     params["perceive.weight"] = mix * filters[:, :, None]
     full = replace(case, cell=replace(case.cell, depthwise=False))
-    got, ref = evolve(backend, dtype, case, steps=1), true_state(full, steps=1, params=params)
-    close(got, ref, longest_sum(case.cell, case.normalised), "The state after one step", case)
+    got, ref = evolve(backend, dtype, case, steps=1), reference_state(full, steps=1, params=params)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The state after one step", case)
 
 
 @law
@@ -235,7 +231,7 @@ def test_step_c15_without_a_residual_the_proposal_is_the_state(backend: Any, dty
     got = evolve(backend, dtype, case, steps=1, params=params)
     updates = (case.recorded.fire[0] & case.alive)[..., None]
     ref: Array = np.where(updates, params["update.bias"], case.state)
-    same(got, ref.astype(dtype), "The state after one step", case)
+    assert_same(got, ref.astype(dtype), "The state after one step", case)
 
 
 @law
@@ -247,7 +243,7 @@ def test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates(
     z, updates = case.recorded.reset, (case.recorded.fire[0] & case.alive)[..., None]
     assert z is not None
     ref: Array = np.where(updates, z[0], case.state)
-    same(got, ref.astype(dtype), "The state after a reset", case)
+    assert_same(got, ref.astype(dtype), "The state after a reset", case)
 
 
 @law
@@ -257,15 +253,13 @@ def test_step_c17_a_closed_gate_changes_nothing(backend: Any, dtype: str, case: 
     params = gated(case, -80)
     got = evolve(backend, dtype, case, steps=1, params=params)
     del params["gate.weight"]
-    ref = true_state(without, steps=1, params=params, source=replace(case.recorded, reset=None))
-    close(got, ref, longest_sum(case.cell), "The state of a cell whose gate is closed", case)
+    ref = reference_state(without, steps=1, params=params, source=replace(case.recorded, reset=None))
+    assert_close(got, ref, longest_sum(case.cell), "The state of a cell whose gate is closed", case)
 
 
 @law
 @given(case=cases(resettable=True))
-def test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half(
-    backend: Any, dtype: str, case: Case
-) -> None:
+def test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half(backend: Any, dtype: str, case: Case) -> None:
     """The gate has no bias, and comes after noise and residual."""
     source, sigma = case.recorded, case.cell.noise
     assert source.reset is not None
@@ -275,7 +269,7 @@ def test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half(
     updates = (source.fire[0] & case.alive)[..., None]
     ref = np.where(updates, (source.reset[0] + candidate) / 2, case.state)
     got = evolve(backend, dtype, case, steps=1, params=zeros(case))
-    close(got, ref, longest_sum(case.cell), "The state after half a reset", case)
+    assert_close(got, ref, longest_sum(case.cell), "The state after half a reset", case)
 
 
 @law
@@ -287,7 +281,7 @@ def test_step_c19_missing_draws_and_a_z_without_a_gate_are_refused(case: Case) -
     if noise is not None:
         wrong.append((None, z))
     for draws in wrong:
-        with pytest.raises(Refused, match="may be None only"):
+        with pytest.raises(InvalidInput, match="may be None only"):
             step(case.cell, case.params, environment, case.state, fires, *draws)
 
 

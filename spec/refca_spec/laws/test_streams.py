@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.cell import Array
-from refca.randomness import FIRE, INITIAL, NOISE, RESET, Streams
-from refca_spec import index
+from refca.definition.cell import Array
+from refca.definition.randomness import FIRE, INITIAL, NOISE, RESET, Streams
+from refca_spec import formulas
 from refca_spec.calls import evolve
-from refca_spec.compare import close, longest_sum, same
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case, cases, law
 
 
@@ -25,8 +25,8 @@ def test_streams_c1_the_counter_is_cell_sample_step_and_purpose(case: Case, t: i
     got = np.stack(s.words(purpose, block, t, *case.grid), -1)
     ref = np.empty_like(got)
     for b, y, x in np.ndindex(*case.grid):
-        ref[b, y, x] = index.word(s.seed, s.first_sample + b, t, case.W, y, x, purpose, block)
-    same(got, ref, "The words of each cell", (case, t, purpose))
+        ref[b, y, x] = formulas.word(s.seed, s.first_sample + b, t, case.W, y, x, purpose, block)
+    assert_same(got, ref, "The words of each cell", (case, t, purpose))
 
 
 @law
@@ -34,19 +34,19 @@ def test_streams_c1_the_counter_is_cell_sample_step_and_purpose(case: Case, t: i
 def test_streams_c2_a_cell_fires_if_its_word_is_below_the_rate(case: Case, t: int, rate: float) -> None:
     word, _, _, _ = case.streams.words(FIRE, 0, t, *case.grid)
     ref = np.vectorize(lambda w: int(w) < round(rate * 2**32), otypes=[bool])(word)
-    same(case.streams.fires(rate, t, *case.grid), ref, "The fire mask", (case, t, rate))
+    assert_same(case.streams.fires(rate, t, *case.grid), ref, "The fire mask", (case, t, rate))
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all(rate: float) -> None:
-    same(Streams(3).fires(rate, 0, 2, 9, 9), np.full((2, 9, 9), rate == 1), "The fire mask", rate)
+    assert_same(Streams(3).fires(rate, 0, 2, 9, 9), np.full((2, 9, 9), rate == 1), "The fire mask", rate)
 
 
 @law
 @given(case=cases(noise=0.5), t=st.integers(0, 1000))
 def test_streams_c3_normal_numbers_by_box_muller(case: Case, t: int) -> None:
     noise = case.streams.at(case.cell, t, *case.grid).noise
-    close(noise, normals(case, NOISE, t), 1, "The noise", (case, t))
+    assert_close(noise, normals(case, NOISE, t), 1, "The noise", (case, t))
 
 
 @law
@@ -55,17 +55,17 @@ def test_streams_c4_a_slice_of_a_batch_draws_what_the_batch_draws(case: Case, t:
     whole = case.streams.at(case.cell, t, *case.grid)
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     part = later.at(case.cell, t, case.B - 1, case.H, case.W)
-    same(part.fires, whole.fires[1:], "The fire mask of a slice", (case, t))
+    assert_same(part.fires, whole.fires[1:], "The fire mask of a slice", (case, t))
     for got, ref, what in ((part.noise, whole.noise, "noise"), (part.z, whole.z, "z")):
         if got is not None and ref is not None:
-            same(got, ref[1:], f"The {what} of a slice", (case, t))
+            assert_same(got, ref[1:], f"The {what} of a slice", (case, t))
 
 
 @law
 @given(seed=st.integers(0, 2**64 - 1), first=st.integers(0, 2**32 - 1), i=st.integers(0, 2**40))
 def test_streams_c5_folding_in_a_training_step_gives_another_key(seed: int, first: int, i: int) -> None:
     folded = Streams(seed, first).fold(i)
-    w0, w1, _, _ = index.philox((i % 2**32, i // 2**32, 0, 4 * 2**16), (seed % 2**32, seed // 2**32))
+    w0, w1, _, _ = formulas.philox((i % 2**32, i // 2**32, 0, 4 * 2**16), (seed % 2**32, seed // 2**32))
     assert (folded.seed, folded.first_sample) == (w0 + 2**32 * w1, first)
     assert folded.seed != Streams(seed, first).fold(i + 1).seed
 
@@ -77,10 +77,10 @@ def test_streams_c6_a_backend_fires_exactly_these_cells(backend: Any, dtype: str
     params = {name: np.zeros_like(param) for name, param in case.params.items()}
     params["update.bias"][...] = 1
     zeros = np.zeros_like(case.state)
-    got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, start=t)
+    got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, first_step=t)
     fires = (case.streams.fires(case.cell.fire_rate, t + i, *case.grid) & case.alive for i in range(case.T))
     ref = np.broadcast_to(sum(mask.astype(dtype) for mask in fires)[..., None], got.shape)
-    same(got, ref, "The number of steps in which a cell fired", (case, t))
+    assert_same(got, ref, "The number of steps in which a cell fired", (case, t))
 
 
 @law
@@ -88,12 +88,12 @@ def test_streams_c6_a_backend_fires_exactly_these_cells(backend: Any, dtype: str
 def test_streams_c7_a_backend_adds_exactly_this_noise(backend: Any, dtype: str, case: Case, t: int) -> None:
     params = {name: np.zeros_like(param) for name, param in case.params.items()}
     zeros = np.zeros_like(case.state)
-    got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, start=t)
+    got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, first_step=t)
     ref = zeros
     for i in range(case.T):
         fires, noise, _ = case.streams.at(case.cell, t + i, *case.grid)
         ref = ref + (fires & case.alive)[..., None] * 0.5 * noise
-    close(got, ref, longest_sum(case.cell), "A state that only noise moves", (case, t), steps=case.T)
+    assert_close(got, ref, longest_sum(case.cell), "A state that only noise moves", (case, t), steps=case.T)
 
 
 @law
@@ -115,33 +115,31 @@ def test_streams_c9_other_seeds_and_sample_numbers_are_refused(seed: int, first:
 @law
 @given(case=cases(resettable=True), t=st.integers(0, 1000))
 def test_streams_c10_resets_are_normal_numbers_of_their_own_purpose(case: Case, t: int) -> None:
-    close(case.streams.at(case.cell, t, *case.grid).z, normals(case, RESET, t), 1, "z", (case, t))
+    assert_close(case.streams.at(case.cell, t, *case.grid).z, normals(case, RESET, t), 1, "z", (case, t))
 
 
 @law
 @given(case=cases(resettable=True, fire_rate=1.0, alive_above=None), t=st.integers(0, 100))
-def test_streams_c10_a_backend_resets_to_exactly_these_numbers(
-    backend: Any, dtype: str, case: Case, t: int
-) -> None:
+def test_streams_c10_a_backend_resets_to_exactly_these_numbers(backend: Any, dtype: str, case: Case, t: int) -> None:
     """Without residual and noise, cells whose gate is half open hold half of the last z."""
     case = replace(case, cell=replace(case.cell, residual=False, noise=0.0))
     params = {name: np.zeros_like(param) for name, param in case.params.items()}
-    got = evolve(backend, dtype, case, case.streams, params=params, start=t)
+    got = evolve(backend, dtype, case, case.streams, params=params, first_step=t)
     ref = normals(case, RESET, t + case.T - 1) / 2
-    close(got, ref, longest_sum(case.cell), "A state that only resets move", (case, t), steps=case.T)
+    assert_close(got, ref, longest_sum(case.cell), "A state that only resets move", (case, t), steps=case.T)
 
 
 @law
 @given(case=cases())
 def test_streams_c11_initial_states_are_normal_numbers_of_step_0(case: Case) -> None:
     got = case.streams.initial(*case.grid, case.cell.state_channels)
-    close(got, normals(case, INITIAL, 0), 1, "The initial state", case)
+    assert_close(got, normals(case, INITIAL, 0), 1, "The initial state", case)
 
 
 def normals(case: Case, purpose: int, t: int) -> Array:
     """The normal numbers of every state channel by the index formula."""
     s, numbers = case.streams, np.empty((*case.grid, case.cell.state_channels))
     for b, y, x, c in np.ndindex(*numbers.shape):
-        words = index.word(s.seed, s.first_sample + b, t, case.W, y, x, purpose, c // 4)
-        numbers[b, y, x, c] = index.normal(words, c)
+        words = formulas.word(s.seed, s.first_sample + b, t, case.W, y, x, purpose, c // 4)
+        numbers[b, y, x, c] = formulas.normal(words, c)
     return numbers

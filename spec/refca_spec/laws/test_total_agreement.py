@@ -7,8 +7,8 @@ import math
 import numpy as np
 from hypothesis import given
 
-from refca.metrics import total_agreement
-from refca_spec import index
+from refca.definition.metrics import total_agreement
+from refca_spec import formulas
 from refca_spec.strategies import Case, cases, law
 
 
@@ -18,7 +18,7 @@ def test_total_agreement_c1_the_array_code_is_the_index_formula(case: Case) -> N
     live = case.live
     live[0, 0, 0] = True
     got = total_agreement(case.readout, live)
-    assert got == index.total_agreement(case.readout, live), f"got {got} for {case}"
+    assert got == formulas.total_agreement(case.readout, live), f"got {got} for {case}"
 
 
 @law

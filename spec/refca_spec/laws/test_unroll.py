@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.unroll import last_steps, unroll_length
-from refca_spec.compare import same
+from refca.digits.unroll_length import last_steps, unroll_length
+from refca_spec.compare import assert_same
 from refca_spec.strategies import law
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -47,7 +47,7 @@ def test_unroll_c4_the_last_steps_and_the_samples_share_one(steps: int, batch: i
     expected = np.zeros((steps, batch), np.float32)
     for t in range(steps - last, steps):
         expected[t] = 1 / (batch * last)
-    same(last_steps(steps, batch, last), expected, "The weights", (steps, batch, last))
+    assert_same(last_steps(steps, batch, last), expected, "The weights", (steps, batch, last))
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 3), (3, 2), (-1, -1)])

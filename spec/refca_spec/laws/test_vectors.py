@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refca.cell import Cell
-from refca.randomness import FIRE, NOISE, RESET, Recorded, Streams
+from refca.definition.cell import Cell
+from refca.definition.randomness import FIRE, NOISE, RESET, Recorded, Streams
 from refca_spec.calls import evolve, loss_and_grads
-from refca_spec.compare import close, longest_sum, same
+from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case
 from refca_spec.vectors import UNROLLS, read
 
@@ -34,13 +34,11 @@ def test_vectors_c1_a_backend_computes_the_frozen_states(backend: Any, dtype: st
     n = longest_sum(case.cell, case.normalised)
     for t, ref in enumerate(v["states"], 1):
         got = evolve(backend, dtype, case, steps=t, **arrays)
-        close(got, np.array(ref), n, f"The state after step {t}", f"{name}.json", steps=t)
+        assert_close(got, np.array(ref), n, f"The state after step {t}", f"{name}.json", steps=t)
 
 
 @pytest.mark.parametrize("name", UNROLLS)
-def test_vectors_c2_a_backend_computes_the_frozen_losses_and_gradients(
-    backend: Any, dtype: str, name: str
-) -> None:
+def test_vectors_c2_a_backend_computes_the_frozen_losses_and_gradients(backend: Any, dtype: str, name: str) -> None:
     v, case, arrays = unroll(name)
     for what, ref in v["losses"].items():
         loss, kind = what.split()
@@ -48,21 +46,21 @@ def test_vectors_c2_a_backend_computes_the_frozen_losses_and_gradients(
         got = loss_and_grads(backend, dtype, case, loss=loss, kind=kind, image_grad=True, **given)
         n, call = longest_sum(case.cell, case.cells), f"{name}.json, {what}"
         assert set(got.grads) == set(ref["grads"])
-        close(got.loss, np.float64(ref["loss"]), n, "The loss", call, steps=case.T, dtype=dtype)
+        assert_close(got.loss, np.float64(ref["loss"]), n, "The loss", call, steps=case.T, dtype=dtype)
         for param, grad in ref["grads"].items():
-            close(got.grads[param], np.array(grad), n, f"The gradient of {param}", call, steps=case.T)
+            assert_close(got.grads[param], np.array(grad), n, f"The gradient of {param}", call, steps=case.T)
 
 
 def test_vectors_c3_the_streams_draw_the_frozen_numbers() -> None:
     v = read("streams")
     source, t, (B, H, W, D) = Streams(int(v["seed"]), v["first_sample"]), v["t"], v["shape"]
     words = np.stack(source.words(FIRE, 0, t, B, H, W), -1)
-    same(words, np.array(v["fire_words"], np.uint32), "The words for firing", "streams.json")
+    assert_same(words, np.array(v["fire_words"], np.uint32), "The words for firing", "streams.json")
     for block, ref in enumerate(v["noise_words"]):
         words = np.stack(source.words(NOISE, block, t, B, H, W), -1)
-        same(words, np.array(ref, np.uint32), "The words for noise", "streams.json")
-    same(source.fires(v["fire_rate"], t, B, H, W), np.array(v["fires"]), "The fire mask", "streams.json")
-    close(source.normals(NOISE, t, B, H, W, D), np.array(v["noise"]), 1, "The noise", "streams.json")
-    close(source.normals(RESET, t, B, H, W, D), np.array(v["reset"]), 1, "The resets", "streams.json")
-    close(source.initial(B, H, W, D), np.array(v["initial"]), 1, "The initial state", "streams.json")
+        assert_same(words, np.array(ref, np.uint32), "The words for noise", "streams.json")
+    assert_same(source.fires(v["fire_rate"], t, B, H, W), np.array(v["fires"]), "The fire mask", "streams.json")
+    assert_close(source.normals(NOISE, t, B, H, W, D), np.array(v["noise"]), 1, "The noise", "streams.json")
+    assert_close(source.normals(RESET, t, B, H, W, D), np.array(v["reset"]), 1, "The resets", "streams.json")
+    assert_close(source.initial(B, H, W, D), np.array(v["initial"]), 1, "The initial state", "streams.json")
     assert {i: str(source.fold(int(i)).seed) for i in v["fold"]} == v["fold"]

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from refca.cell import Cell
-from refca.randomness import FIRE, NOISE, RESET, Streams
-from refca_spec.calls import true_loss_and_grads, true_state
+from refca.definition.cell import Cell
+from refca.definition.randomness import FIRE, NOISE, RESET, Streams
+from refca_spec.calls import reference_loss_and_grads, reference_state
 from refca_spec.strategies import Case
 from refca_spec.vectors import UNROLLS, read
 
-CELL = Cell(
-    image_channels=1, state_channels=5, hidden_width=4, labels=3, hidden_layers=1, noise=0.02, alive_above=0.1
-)
+CELL = Cell(image_channels=1, state_channels=5, hidden_width=4, labels=3, hidden_layers=1, noise=0.02, alive_above=0.1)
 PAPER = Cell(3, 4, 3, 3, 2, biases=False, resettable=True, linear_readout=True, normal_start=True)
 STRIDED = replace(PAPER, image_channels=1, stride=2, linear_readout=False, residual=False)
 CASES = {  # for each of UNROLLS
@@ -57,7 +55,7 @@ def unroll(name: str) -> dict[str, Any]:
     """Steps with recorded randomness, and losses and gradients."""
     case, results = CASES[name], {}
     for loss, kind in LOSSES.get(name, [("ce", "map")]):
-        value, grads, _ = true_loss_and_grads(case, loss=loss, kind=kind, image_grad=True)
+        value, grads, _ = reference_loss_and_grads(case, loss=loss, kind=kind, image_grad=True)
         named = {param: grad.tolist() for param, grad in grads.items()}
         results[f"{loss} {kind}"] = {"loss": value, "grads": named}
     source = {"fire": case.recorded.fire, "noise": case.recorded.noise, "reset": case.recorded.reset}
@@ -70,7 +68,7 @@ def unroll(name: str) -> dict[str, Any]:
         "weights": case.weights.tolist(),
         "labels": case.target("labels").tolist(),
         "map": case.target("map").tolist(),
-        "states": [true_state(case, steps=t).tolist() for t in range(1, case.T + 1)],
+        "states": [reference_state(case, steps=t).tolist() for t in range(1, case.T + 1)],
         "losses": results,
     }
 

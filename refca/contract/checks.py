@@ -1,0 +1,75 @@
+"""What a backend refuses: arguments that do not fit the cell, each with one sentence that names the cause.
+
+Source: the contract of `spec/backends.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from refca.definition.cell import Array, Cell
+from refca.definition.params import param_shapes
+from refca.definition.state import grid
+from refca.errors import InvalidInput
+
+FLOATS = ("float32", "float64")
+
+
+def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
+    """Raises InvalidInput unless params has exactly the cell's names and shapes, in one float dtype."""
+    shapes = param_shapes(cell)
+    for name in sorted(shapes.keys() | params.keys()):
+        if name not in params:
+            raise InvalidInput(f"the parameter {name} {shapes[name]} is missing")
+        if name not in shapes:
+            raise InvalidInput(f"{name} is not a parameter of this cell, which has {', '.join(shapes)}")
+        if tuple(params[name].shape) != shapes[name]:
+            raise InvalidInput(f"{name} has shape {tuple(params[name].shape)}; this cell needs {shapes[name]}")
+    check_dtypes(params)
+
+
+def check_dtypes(arrays: Mapping[str, Array]) -> None:
+    """Raises InvalidInput unless all arrays are float32 or all are float64."""
+    dtypes = {name: str(x.dtype) for name, x in arrays.items()}
+    for name, dtype in dtypes.items():
+        if dtype not in FLOATS:
+            raise InvalidInput(f"{name} is {dtype}; use float32 or float64")
+    if len(set(dtypes.values())) > 1:
+        raise InvalidInput("dtypes differ: " + ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items()))
+
+
+def check_unroll(
+    cell: Cell, params: Mapping[str, Array], image: Array, state: Array, steps: int, first_step: int
+) -> None:
+    """Raises InvalidInput unless an unroll of these arguments is defined."""
+    check_params(cell, params)
+    check_dtypes({"image": image, "state": state, "update.weight": params["update.weight"]})
+    if image.ndim != 4 or image.shape[-1] != cell.image_channels:
+        raise InvalidInput(f"image has shape {tuple(image.shape)}; this cell needs (B, H, W, {cell.image_channels})")
+    if not image.shape[1] * image.shape[2]:
+        raise InvalidInput(f"image has shape {tuple(image.shape)}, and so no pixels")
+    if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
+        size = f"{image.shape[1]}×{image.shape[2]}"
+        raise InvalidInput(f"an image of {size} does not divide into cells of stride {cell.stride}")
+    expected = (*grid(cell, image), cell.state_channels)
+    if tuple(state.shape) != tuple(expected):
+        raise InvalidInput(f"state has shape {tuple(state.shape)}; beside this image it needs {tuple(expected)}")
+    if steps < 0 or first_step < 0:
+        raise InvalidInput(f"steps and first_step must not be negative, got {steps} and {first_step}")
+    if first_step + steps > 2**32:
+        raise InvalidInput(f"steps are numbered below 2**32, got {steps} from {first_step} on")
+
+
+def check_targets(cell: Cell, loss: str, image: Array, target: Array, weights: Array) -> None:
+    """Raises InvalidInput unless a loss of these arguments is defined."""
+    if loss not in ("l2", "ce"):
+        raise InvalidInput(f'unknown loss "{loss}"; use "l2" or "ce"')
+    B, H, W, _ = image.shape
+    if tuple(target.shape) not in ((B,), (B, H, W)):
+        raise InvalidInput(f"target has shape {tuple(target.shape)}; use labels ({B},) or a label map {(B, H, W)}")
+    if target.dtype.kind not in "iu":
+        raise InvalidInput(f"target is {target.dtype}; labels are integers")
+    if target.size and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
+        raise InvalidInput(f"labels go from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}")
+    if weights.ndim != 2 or weights.shape[1] != B:
+        raise InvalidInput(f"weights has shape {tuple(weights.shape)}; use (steps, {B})")

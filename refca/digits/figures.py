@@ -1,0 +1,123 @@
+"""The figures of digits: curves over steps, and rows of digits in the colours of their cells.
+
+Letters: S chosen steps, B digits, H×W grid.
+
+Source: the article's plots of accuracy, agreement and magnitudes over steps, and its rows of coloured digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refca.definition.errors import InvalidInput
+from refca.drawing.canvas import changed, enlarge, fitting
+from refca.drawing.palette import ARTICLE, Palette, paint
+from refca.drawing.plots import (
+    DARK,
+    GRAY,
+    at_the_end,
+    dress,
+    log_ticks,
+    name_lines,
+    new_figure,
+    save,
+    stroke,
+    tile_grid,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+PANELS = (  # key, title, what is seen, factor
+    ("accuracy", "Average cell accuracy", "live cells that say the right digit, %", 100),
+    ("agreement", "Total agreement", "digits whose cells all say the same, %", 100),
+    ("state_magnitude", "State", "mean magnitude in live cells", 1),
+    ("update_magnitude", "Residual update", "mean magnitude in live cells", 1),
+)
+
+
+def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
+    """A PNG of four panels over steps: accuracy, agreement, magnitude of the state and of its updates.
+
+    `evaluation` has arrays of one length (T,): "step", "accuracy" and "agreement" in [0, 1],
+    "state_magnitude", "update_magnitude" (NaN where there is none), and "mutation", the step after which the
+    digits change, or None. Or it is a mapping from names to such evaluations, drawn over each other,
+    magnitudes that end more than ten times apart on a logarithmic scale.
+    Raises InvalidInput for no evaluation, arrays that are missing or of another length; OSError from the disk.
+    """
+    runs = {"": evaluation} if "step" in evaluation else dict(evaluation)
+    if not runs:
+        raise InvalidInput(f"{path}: there is no evaluation to draw")
+    for name, run in runs.items():
+        check(run, f"{path}: the evaluation {name}".rstrip())
+    figure = new_figure(12.5, 8.2)
+    for place, (key, title, seen, factor) in enumerate(PANELS, 1):
+        axes = figure.add_subplot(2, 2, place)
+        dress(axes, title, seen)
+        ends = []
+        for i, (name, run) in enumerate(runs.items()):
+            values = factor * np.asarray(run[key], float)
+            colour, dash = stroke(i)
+            axes.plot(run["step"], values, dash, color=colour, linewidth=2, label=name)
+            ends.append((values[-1], f"{values[-1]:.1f}" if factor == 100 else f"{values[-1]:#.3g}", colour))
+        last = [abs(value) for value, _, _ in ends if value]
+        if factor == 1 and last and max(last) > 10 * min(last):
+            log_ticks(axes)
+        else:
+            axes.set_ylim(*((0, 102) if factor == 100 else (0, None)))
+        mark_mutations(axes, [run.get("mutation") for run in runs.values()], words=place == 1)
+        at_the_end(axes, ends)
+        if place > 2:
+            axes.set_xlabel("step", fontsize=13, color=GRAY)
+    name_lines(figure, columns=4)
+    save(figure, path)
+
+
+def digit_grid(
+    path: Path | str,
+    labels: np.ndarray,
+    live: np.ndarray,
+    image: np.ndarray,
+    steps: Sequence[int | str],
+    *,
+    palette: Palette = ARTICLE,
+    scale: int | None = None,
+) -> None:
+    """A PNG of digits, one a row, at chosen steps, one a column, in the colours of what their cells say.
+
+    labels (S, B, H, W) integers, -1 for cells without a label yet; live (S, B, H, W) boolean; image
+    (S, B, H, W, 1) from 0 to 1; `steps` (S,) heads the columns; `scale` is pixels per cell (None: about 84
+    for a digit). Where digits change from one column to the next a line divides them.
+    Raises InvalidInput unless there is a digit and a head for each column, ValueError for shapes that differ,
+    OSError from the disk.
+    """
+    if labels.ndim != 4 or not labels.size or len(steps) != len(labels):
+        raise InvalidInput(f"{path}: a grid needs labels (S, B, H, W) and S heads; got {labels.shape}, {len(steps)}")
+    tiles = enlarge(paint(palette, labels, live, image), fitting(scale, labels.shape[-1]))
+    heads = [f"step {steps[0]}", *map(str, steps[1:])]
+    divided = np.flatnonzero(changed(image).any(axis=1))
+    new = "new digits" if labels.shape[1] > 1 else "new digit"
+    tile_grid(path, tiles, heads, palette, "cells say", {int(s): new for s in divided})
+
+
+def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> None:
+    """A dashed line after each step at which digits change, with words beside it if asked."""
+    for mutation in sorted({m for m in mutations if m is not None}):
+        axes.axvline(mutation, color=DARK, linewidth=1.2, linestyle=(0, (4, 3)))
+        if words:
+            at = axes.get_xaxis_transform()
+            axes.annotate("new digits", (mutation, 0.06), (6, 0), at, "offset points", fontsize=13, color=DARK)
+
+
+def check(run: Mapping[str, Any], what: str) -> None:
+    """Raises InvalidInput unless an evaluation has every array, and all of one length."""
+    for key in ("step", *(panel[0] for panel in PANELS)):
+        if key not in run:
+            raise InvalidInput(f'{what} has no "{key}"')
+        if len(run[key]) != len(run["step"]) or not len(run["step"]):
+            raise InvalidInput(f'{what} has {len(run[key])} values of "{key}" for {len(run["step"])} steps')

@@ -1,0 +1,167 @@
+"""Measuring digits: the table, the curves and the pictures of the article.
+
+Source: the article, experiment 1; `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import Namespace, _ArgumentGroup
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refca.atomic import atomic_write, write_text
+from refca.cli import (
+    announce,
+    choose_backend,
+    describe_backend,
+    memory_for,
+    progress_bar,
+)
+from refca.data import DIGITS, Split, load
+from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, slice_of, summary
+from refca.digits.settings import DigitsExperiment
+from refca.drawing.palette import PALETTES, get_palette
+from refca.errors import InvalidInput
+from refca.training.train_state import Weights
+from refca.training.warm_up import warm_up
+
+FILMED = 24
+AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
+
+
+DEFAULTS: Mapping[str, Any] = {"mutation": "carry", "noise": None, "palette": "article", "steps": 200}
+
+
+def add_flags(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--mutation",
+        choices=MUTATIONS,
+        help="after --steps: carry states over to another digit, restart from zero on it, both in turn, or "
+        "nothing; default: carry",
+    )
+    group.add_argument(
+        "--noise", metavar="X", type=float, help="residual noise; default: as in training, 0.02 if unknown"
+    )
+    group.add_argument("--palette", choices=tuple(PALETTES), help="default: article")
+
+
+class Measured(NamedTuple):
+    """What is measured: a model, on how many digits of a dataset, and by what."""
+
+    experiment: DigitsExperiment  # what it was trained with; of weights that do not say, the article's
+    digits: Split
+    samples: int
+    backend: Any
+    setting: dict[str, Any]  # this and more, as JSON files have it
+
+
+def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = None) -> Measured:
+    """What is asked for, announced; `samples` are the default, all digits if None. Raises InvalidInput for what
+    cannot be measured."""
+    experiment: Any = weights.experiment or DigitsExperiment()
+    if flags.noise is not None:
+        experiment = experiment.with_(noise=flags.noise)
+    dataset = flags.dataset or experiment.dataset
+    if dataset not in DIGITS:
+        raise InvalidInput(f"weights for digits are measured on {', '.join(DIGITS)}, not on {dataset}")
+    digits = load(dataset, flags.data).test
+    count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
+    if not 1 <= count <= len(digits):
+        raise InvalidInput(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {count}")
+    name, backend = choose_backend(flags.backend, flags.device)
+    announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
+    print(f"{dataset}, {count:,} test digits; writing to {out}")
+    out.mkdir(parents=True, exist_ok=True)
+    setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}
+    setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
+    setting |= {"training_steps": weights.done}
+    return Measured(experiment, digits, count, backend, setting)
+
+
+def run(flags: Namespace, weights: Weights, out: Path) -> None:
+    """Measure, draw, and write everything into `out`."""
+    params = weights.params
+    experiment, digits, samples, backend, setting = begin(flags, weights, out)
+    at_once = min(samples, slice_of(backend))
+    parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
+    fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
+    with memory_for(f"{at_once} digits at a time", fewer):
+        warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
+        with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
+            curves = evaluate(
+                experiment.cell,
+                params,
+                backend,
+                digits,
+                samples=samples,
+                steps=flags.steps,
+                mutation=flags.mutation,
+                seed=flags.seed,
+                on_progress=bar.update,
+            )
+    values = summary(curves)
+    setting |= {"mutation": flags.mutation}
+    write_text(out / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
+    write_csv(out / "evaluation.csv", curves)
+    draw(out, curves)
+    film(experiment, params, backend, digits, out, flags)
+    print(table(values, curves, flags.steps))
+    print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
+
+
+def write_csv(path: Path, curves: dict[str, Curves]) -> None:
+    """A row a step, counted on after the mutation; where both kinds were measured, more columns."""
+    after = [part for part in curves if part != "before"]
+    columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
+    if len(after) > 1:
+        skipped = np.full(len(curves["before"]["accuracy"]), np.nan)
+        columns |= {f"restart_{key}": np.concatenate([skipped, curves["restart"][key]]) for key in CURVES}
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *columns])
+        for i, row in enumerate(zip(*columns.values(), strict=True)):
+            writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
+
+
+def draw(out: Path, curves: Mapping[str, Curves]) -> None:
+    """curves.png: the article's four panels, one line for each kind of mutation."""
+    from refca.digits.figures import curves as draw_curves
+
+    lines = {words: line(curves, part) for part, words in AFTER.items() if part in curves}
+    alone = lines if len(lines) > 1 else next(iter([*lines.values(), line(curves, "before")]))
+    draw_curves(alone, out / "curves.png")
+
+
+def line(curves: Mapping[str, Curves], part: str) -> dict[str, Any]:
+    """What `figures.curves` draws: curves before a mutation, and after it where `part` is one of AFTER."""
+    parts = ["before"] if part == "before" else ["before", part]
+    found: dict[str, Any] = {key: np.concatenate([curves[each][key] for each in parts]) for key in CURVES}
+    found["step"] = np.arange(1, len(found["accuracy"]) + 1)
+    return found | {"mutation": len(curves["before"]["accuracy"]) if len(parts) > 1 else None}
+
+
+def film(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
+    from refca.digits.rollout import rollout, write_film
+
+    chosen = range(min(FILMED, len(digits)))
+    recorded = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
+    write_film(recorded, out, get_palette(flags.palette))
+
+
+def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:
+    """The table that the article prints: best and last value of each curve, in per cent."""
+    names = {"": "from zero", "after_mutation_": "after mutation", "after_restart_": "after restart"}
+    lines = [f"{'':16}{'top accuracy':>20}{f'at {steps}':>8}{'top agreement':>20}{f'at {steps}':>8}"]
+    for prefix in prefixes(curves).values():
+        line = f"{names[prefix]:16}"
+        for key in ("accuracy", "agreement"):
+            top, last = values[f"{prefix}top_{key}"], values[f"{prefix}{key}_at_{steps}"]
+            best = "none" if top is None else f"{top:.1%} at step {values[f'{prefix}top_{key}_step']}"
+            line += f"{best:>20}{'none' if last is None else f'{last:.1%}':>8}"
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""Pictures of digits that no one learned from, in the colours of what their cells say; and their numbers.
+
+Letters: N digits, T steps, L labels.
+
+Source: the article, "Observed robustness and limitations".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from refca.digits.figures import mark_mutations
+from refca.digits.robustness import PARTS, LabelShares, Row
+from refca.drawing.canvas import enlarge, fitting
+from refca.drawing.palette import Palette, paint
+from refca.drawing.plots import DARK, GRAY, LINES, at_the_end, dress, name_lines, new_figure, save, tile_grid
+
+AXES = {  # a disturbance: its name, and what its amounts are
+    "size": ("Size", "times as large"),
+    "drawn": ("Size, same pen", "times as large"),
+    "strokes": ("Strokes", "pixels wider"),
+    "shift": ("Shift", "pixels to the right and down"),
+}
+CHIMERA_STEPS = (1, 5, 10, 20, 40, 80, 160, 240, 320, 400, 480, 560, 600)  # in the still picture
+
+
+class Panel(NamedTuple):
+    """Digits at one moment: labels (N, H, W), -1: none yet; live (N, H, W); image (N, H, W, 1)."""
+
+    labels: np.ndarray
+    live: np.ndarray
+    image: np.ndarray
+
+
+def panels(
+    path: Path,
+    columns: Mapping[str, Panel],
+    palette: Palette,
+    divided: Mapping[int, str] | None = None,
+    names: Sequence[str] = (),
+) -> None:
+    """A PNG of a scene in each column under its head, all in the middle of grids of one size."""
+    side = max(panel.image.shape[1] for panel in columns.values())
+    tiles = [centred(paint(palette, *panel), side, palette) for panel in columns.values()]
+    large = enlarge(np.stack(tiles), fitting(None, side, 84))
+    tile_grid(path, large, list(columns), palette, "cells say", divided or {}, names)
+
+
+def centred(tiles: np.ndarray, side: int, palette: Palette) -> np.ndarray:
+    """Tiles (N, h, w, 3) with paper around them, (N, side, side, 3)."""
+    N, h, w, _ = tiles.shape
+    page = np.full((N, side, side, 3), palette.background, np.uint8)
+    top, left = (side - h) // 2, (side - w) // 2
+    page[:, top : top + h, left : left + w] = tiles
+    return page
+
+
+def perturbations(path: Path, rows: Sequence[Row]) -> None:
+    """A PNG of accuracy and agreement over the amount of each disturbance that has more than one."""
+    figure = new_figure(15, 4.8)
+    kinds = [kind for kind in AXES if any(row.disturbance == kind for row in rows)]
+    for place, kind in enumerate(kinds, 1):
+        mine = [row for row in rows if row.disturbance == kind]
+        amounts = [float(row.amount) for row in mine]
+        axes = figure.add_subplot(1, len(kinds), place)
+        title, unit = AXES[kind]
+        dress(axes, title, "per cent")
+        for key, colour in (("accuracy", LINES[0]), ("agreement", LINES[1])):
+            values = [100 * getattr(row, key) for row in mine]
+            axes.plot(amounts, values, "o-", color=colour, linewidth=2, label=key)
+        axes.set_ylim(0, 102)
+        axes.set_xmargin(0.05)
+        axes.set_xticks(amounts, [row.amount for row in mine])
+        axes.set_xlabel(unit, fontsize=13, color=GRAY)
+    name_lines(figure, columns=2)
+    save(figure, path)
+
+
+def erased_curves(path: Path, curves: np.ndarray) -> None:
+    """A PNG of accuracy and agreement, (T, 2), with a line where digits are erased and drawn again."""
+    figure = new_figure(9, 4.8)
+    axes = figure.add_subplot()
+    dress(axes, "Erasing and drawing again", "live cells that are right; digits whose cells agree, %")
+    ends = []
+    for values, name, colour in zip(100 * curves.T, ("accuracy", "agreement"), LINES[:2], strict=True):
+        axes.plot(np.arange(1, len(values) + 1), values, color=colour, linewidth=2, label=name)
+        ends.append((float(values[-1]), f"{name} {values[-1]:.1f}", colour))
+    axes.set_ylim(0, 112)
+    begins = {part: i * len(curves) // len(PARTS) for i, part in enumerate(PARTS)}
+    mark_mutations(axes, list(begins.values())[1:], words=False)
+    for part, step in begins.items():
+        at = axes.get_xaxis_transform()
+        axes.annotate(part, (step, 0.95), (6, 0), at, "offset points", fontsize=13, color=DARK)
+    axes.set_xlabel("step", fontsize=13, color=GRAY)
+    at_the_end(axes, ends)
+    save(figure, path)
+
+
+def chimera_panels(path: Path, chosen: Mapping[str, tuple[LabelShares, int]], palette: Palette) -> None:
+    """A PNG of one chimera a row, votes and number, at chosen steps."""
+    steps = [t for t in CHIMERA_STEPS if all(t <= len(label_shares.labels) for label_shares, _ in chosen.values())]
+    image = np.stack([label_shares.image[n] for label_shares, n in chosen.values()])
+    columns = {}
+    for t in steps:
+        labels = np.stack([label_shares.labels[t - 1, n] for label_shares, n in chosen.values()]).astype(int)
+        live = np.stack([label_shares.live[n] for label_shares, n in chosen.values()])
+        columns[f"step {t}" if t == steps[0] else str(t)] = Panel(labels, live, image)
+    panels(path, columns, palette, names=list(chosen))
+
+
+def chimera_shares(path: Path, chosen: Mapping[str, tuple[LabelShares, int]], palette: Palette) -> None:
+    """A PNG of what the cells of those chimeras say over time: bands as wide as the share of each digit."""
+    rows = -(-len(chosen) // 2)
+    figure = new_figure(12.5, 3 * rows)
+    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.labels]
+    for place, (name, (label_shares, n)) in enumerate(chosen.items(), 1):
+        axes = figure.add_subplot(rows, 2, place)
+        shares = 100 * label_shares.shares[:, n]  # (T, L)
+        dress(axes, name, "cells that say each digit, %")
+        axes.stackplot(np.arange(1, len(shares) + 1), shares.T, colors=colours, labels=palette.names)
+        axes.set_ylim(0, 100)
+        if place > len(chosen) - 2:
+            axes.set_xlabel("step", fontsize=13, color=GRAY)
+    name_lines(figure, columns=10)
+    save(figure, path)

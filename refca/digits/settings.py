@@ -1,0 +1,70 @@
+"""The settings of the article's automaton: its cell, and every choice of a training run.
+
+Source: the article, "Model" and experiment 1, and its training notebook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from refca.data import DIGITS
+from refca.definition.cell import Cell
+from refca.definition.losses import LOSSES
+from refca.digits.pool import REGIMES, fractions
+from refca.errors import InvalidInput
+from refca.training.adam import SCHEDULES
+from refca.training.experiment import Experiment, setting
+
+
+def digits_cell(noise: float = 0.02) -> Cell:
+    """The article's cell: 22,499 parameters. `noise=0` is its "L2" and "CE" models, 0.02 its "L2 + noise"."""
+    return Cell(image_channels=1, state_channels=19, hidden_width=80, labels=10, noise=noise, alive_above=0.1)
+
+
+@dataclass(frozen=True)
+class DigitsExperiment(Experiment):
+    """The settings of a run on digits. The defaults are the article's "L2 + noise"."""
+
+    task: ClassVar[str] = "digits"
+    samples: ClassVar[str] = "digits"
+
+    dataset: str = setting("mnist", "data set to train on", DIGITS)
+    steps: int = setting(100_000, "training steps")
+    unroll: int = setting(20, "steps of the automaton in a training step")
+    batch: int = setting(16, "samples in a training step")
+    learning_rate: float = setting(1e-3, "initial learning rate; --schedule lowers it")
+    seed: int = setting(0, "seed of initial weights, batches and randomness")
+    init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
+    loss: str = setting("l2", "half the squared error, or cross-entropy", tuple(LOSSES))
+    noise: float = setting(0.02, "standard deviation of the residual noise; 0 for none")
+    regime: str = setting("mutating", "how the samples of a batch begin", REGIMES)
+    pool: int = setting(160, "number of digits whose states are kept between training steps")
+    fresh_fraction: float = setting(
+        0.25, "fraction of a batch that begins from zero on a new digit; as many mutate into one"
+    )
+    unroll_max: int = setting(
+        0, "longest unroll: each training step draws a length from --unroll to this (0: always --unroll)"
+    )
+    loss_steps: int = setting(1, "number of final steps of an unroll that count in the loss")
+    schedule: str = setting("article", "how the learning rate falls", SCHEDULES)
+
+    def check(self) -> None:
+        self.at_least_one("pool", "loss_steps")
+        if self.unroll_max and self.unroll_max < self.unroll:
+            raise InvalidInput(f"unroll_max must be 0 or at least unroll, {self.unroll}, got {self.unroll_max}")
+        if self.loss_steps > self.unroll:
+            raise InvalidInput(f"loss_steps must be at most unroll, {self.unroll}, got {self.loss_steps}")
+        if not any(fractions(self.regime, self.fresh_fraction, self.batch)):
+            raise InvalidInput(
+                f"batch * fresh_fraction must be at least 1 for {self.regime} digits, got {self.batch} * "
+                f"{self.fresh_fraction:g}"
+            )
+        if self.batch > self.pool:
+            raise InvalidInput(f"a batch of {self.batch} does not fit in a pool of {self.pool}")
+        if not 0 <= self.noise < float("inf"):
+            raise InvalidInput(f"noise must be a finite number that is not negative, got {self.noise}")
+
+    @property
+    def cell(self) -> Cell:
+        return digits_cell(noise=self.noise)

@@ -1,0 +1,15 @@
+"""The task of the article: self-classifying digits."""
+
+from __future__ import annotations
+
+from refca.digits.settings import DigitsExperiment
+from refca.training.task import Task
+
+TASK = Task(
+    name="digits",
+    settings=DigitsExperiment,
+    default_experiment="digits-l2-noise",
+    training_module="refca.digits.training",
+    report_module="refca.digits.report",
+    robustness_module="refca.digits.robustness_report",
+)

@@ -1,0 +1,91 @@
+"""Training on digits: one step of it.
+
+Source: the article, experiment 1, and its training notebook; `spec/pool.md`, `spec/unroll.md`,
+`spec/adam.md`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from refca.data import Split, load
+from refca.definition.generators import POOL, generator
+from refca.definition.metrics import cell_accuracy, total_agreement
+from refca.definition.randomness import Streams
+from refca.definition.state import init_state
+from refca.definition.step import alive, readout
+from refca.digits.pool import Pool, sample
+from refca.digits.settings import DigitsExperiment
+from refca.digits.unroll_length import last_steps, unroll_length
+from refca.errors import InvalidInput
+from refca.training.adam import Adam, learning_rate_at
+from refca.training.train_state import StepResult, TrainState
+from refca.training.warm_up import warm_up
+from refca.weights.load import initial_params
+
+COLUMNS = ("accuracy", "agreement")
+SHOWN = "accuracy"
+BUFFER = Pool
+
+
+def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
+    """The training digits. Raises InvalidInput if they are not there or damaged."""
+    return load(experiment.dataset, folder).train
+
+
+def prepare(experiment: DigitsExperiment, backend: Any, digits: Split) -> None:
+    """Have the backend compile or load what training steps use."""
+    warm_up(backend, experiment.cell, experiment.batch, digits.pixels.shape[-1], experiment.loss)
+
+
+def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> TrainState:
+    """Where training starts: initial weights, and a pool of digits whose cells have not moved."""
+    first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
+    image = backend.asarray(digits.images(first))
+    pool = Pool(image, digits.labels[first], init_state(experiment.cell, image))
+    return TrainState(0, 0, initial_params(experiment, backend), Adam(), pool, digits.fingerprint())
+
+
+def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_state: TrainState) -> StepResult:
+    """Do the next training step: unroll a batch of the pool, move the parameters, put the batch back."""
+    cell, i, xp, pool = experiment.cell, train_state.done, backend.xp, train_state.buffer
+    settings = (experiment.regime, experiment.fresh_fraction, experiment.batch, experiment.pool)
+    plan = sample(*settings, len(digits), experiment.seed, i)
+    image, label = backend.asarray(digits.images(plan.digits)), digits.labels[plan.digits]
+    batch = pool.gather(cell, plan, image, label, xp)
+    steps = unroll_length(experiment.unroll, experiment.unroll_max or experiment.unroll, experiment.seed, i)
+    weights = last_steps(steps, experiment.batch, experiment.loss_steps)
+    streams = Streams(experiment.seed).fold(i)
+    loss, grads, state = backend.loss_and_grads(
+        cell, experiment.loss, train_state.params, batch.image, batch.state, batch.label, weights, streams
+    )
+    rate = learning_rate_at(experiment.learning_rate, i, experiment.steps, experiment.schedule)
+    train_state.update(grads, rate, normalise=True, backend=backend)
+    pool.commit(plan, batch, state)
+    train_state.done += 1
+    return StepResult(loss, batch.image, batch.label, state)
+
+
+def measure(
+    experiment: DigitsExperiment, backend: Any, train_state: TrainState, result: StepResult
+) -> dict[str, float]:
+    """Cell accuracy and total agreement of the batch, in its last state, after the update."""
+    said = readout(experiment.cell, train_state.params, result.state)
+    live = alive(experiment.cell, result.image)
+    return {
+        "accuracy": cell_accuracy(said, backend.asarray(result.target), live),
+        "agreement": total_agreement(said, live),
+    }
+
+
+def check_buffer(path: Path, experiment: DigitsExperiment, pool: Pool) -> None:
+    """Raise InvalidInput, naming the file, unless a pool has the size and the cell of the experiment."""
+    N = experiment.pool
+    state = (*pool.image.shape[:3], experiment.cell.state_channels)
+    if pool.image.ndim != 4 or pool.label.shape != (N,) or len(pool.image) != N or pool.state.shape != state:
+        raise InvalidInput(f"{path}: its pool does not hold {N} digits and their states")
+
+
+def check_samples(path: Path, experiment: DigitsExperiment, pool: Pool, digits: Split) -> None:
+    """Do nothing: a pool holds its digits themselves, no indices of samples."""

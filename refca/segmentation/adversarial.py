@@ -1,0 +1,109 @@
+"""An adversarial image: a corner of each photograph changes until cells everywhere say a chosen label.
+
+The paper shows one and says little of how it was made (A.2, Figure 20). Here the pixels of the region follow
+the sign of the gradient of the cross-entropy towards the chosen label, asked of every pixel at the steps that
+count in training; the others stay.
+
+Source: the paper, A.2 and Figure 20; `spec/programs.md`.
+
+Letters: B photographs, S pixels of a side, L labels, T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refca.data import CLASSES, Photographs
+from refca.definition.cell import Cell, Params
+from refca.definition.metrics import iou
+from refca.definition.randomness import Streams
+from refca.definition.state import init_state
+from refca.definition.step import readout
+from refca.drawing.palette import in_colour, lay_over
+from refca.drawing.plots import tile_grid
+from refca.segmentation.figures import SEGMENTATION
+from refca.segmentation.persistence import loss_weights
+from refca.segmentation.rollout import said_if_finite, sized
+
+ATTACKED = 6  # photographs, the first of the set
+STEPS = 40  # of the automaton
+ITERATIONS = 40
+RATE = 0.05  # how far a pixel moves in an iteration; its values go from -1 to 1
+
+
+class Attack(NamedTuple):
+    label: int  # what cells are to say
+    region: np.ndarray  # (S, S) the pixels that may change
+    target: np.ndarray  # (B, S, S) the trimaps
+    image: tuple[np.ndarray, np.ndarray]  # (B, S, S, 3) before and after
+    said: tuple[np.ndarray, np.ndarray]  # the same, (B, S, S) from the same initial states; -1: not finite
+
+
+def attack(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    label: int,
+    *,
+    seed: int = 0,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> Attack:
+    """Change the upper left corner, a third of each side, of the first photographs.
+
+    Iteration i unrolls with `Streams(seed).fold(i)`, what is said before and after with `Streams(seed)`.
+    `tick` is called with 1 after each iteration.
+    """
+    chosen = np.arange(min(ATTACKED, len(photographs)))
+    before, target = photographs.images(chosen), photographs.labels(chosen)
+    side = target.shape[-1]
+    region: np.ndarray = np.zeros((side, side), bool)
+    region[: side // 3, : side // 3] = True
+    on_device = {name: backend.asarray(x) for name, x in params.items()}
+    asked = np.full(target.shape, label)
+    weights = loss_weights(np.zeros(len(chosen), int), STEPS, STEPS)
+    after = before.copy()
+    for i in range(ITERATIONS):
+        streams = Streams(seed).fold(i)
+        state = backend.asarray(init_state(cell, after, streams))
+        image = backend.asarray(after)
+        _, grads, _ = backend.loss_and_grads(
+            cell, "ce", on_device, image, state, asked, weights, streams, image_grad=True
+        )
+        moved = after - np.float32(RATE) * np.sign(np.nan_to_num(backend.asnumpy(grads["image"])))
+        after = np.where(region[..., None], np.clip(moved, -1, 1), before)
+        on_progress(1)
+
+    def labels(image: np.ndarray) -> np.ndarray:
+        state = backend.asarray(init_state(cell, image, Streams(seed)))
+        state = backend.evolve(cell, on_device, backend.asarray(image), state, Streams(seed), STEPS)
+        return said_if_finite(readout(cell, params, backend.asnumpy(state)))
+
+    return Attack(label, region, target, (before, after), (labels(before), labels(after)))
+
+
+def adversarial_summary(found: Attack) -> dict[str, Any]:
+    """The label, and IoU of each class before and after, in all pixels outside the region; None: none, or
+    cells whose logits are not finite."""
+    outside = np.broadcast_to(~found.region, found.target.shape)
+    values: dict[str, Any] = {"adversarial_label": CLASSES[found.label]}
+    for when, labels in zip(("before", "after"), found.said, strict=True):
+        ious = iou(np.maximum(labels, 0)[outside], found.target[outside], len(CLASSES))
+        for name, value in zip(CLASSES, ious, strict=True):
+            none = value != value or labels.min() < 0
+            values[f"adversarial_iou_{name}_{when}"] = None if none else float(value)
+    return values
+
+
+def adversarial_grid(found: Attack, path: Path) -> None:
+    """Rows of photographs; columns: before, after, their trimap, what cells say before and after."""
+    before, after = found.image
+    columns = [in_colour(before), in_colour(after), lay_over(SEGMENTATION, found.target, before)]
+    columns += [lay_over(SEGMENTATION, found.said[0], before), lay_over(SEGMENTATION, found.said[1], after)]
+    heads = ["before", "after", "truth", "said before", "said after"]
+    key = f"a corner changed towards {CLASSES[found.label]}"
+    tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, key)

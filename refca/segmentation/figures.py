@@ -1,0 +1,90 @@
+"""The figures of segmentation: curves over steps, of one run or of several.
+
+Source: the paper, Figures 2 and 11 (IoU while photographs change), 15 (gate), 16 to 19 (norms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refca.data.photographs import CLASSES
+from refca.drawing.palette import Palette
+from refca.drawing.plots import GRAY, at_the_end, dress, name_lines, new_figure, save, stroke
+from refca.segmentation.evaluation import MAGNITUDES, WAYS
+from refca.segmentation.gate import IOUS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLES = {
+    "iou_background": "Background",
+    "iou_object": "Object",
+    "iou_boundary": "Boundary",
+    "gate": "Reset gate",
+    "state": "State",
+    "logits": "Logits",
+    "state_change": "Change of state",
+    "logits_change": "Change of logits",
+}
+
+Run = Mapping[str, Mapping[str, np.ndarray]]  # for each way, for each column, one value a step
+
+
+def iou_curves(runs: Mapping[str, Run], path: Path | str) -> None:
+    """A PNG of IoU over steps: a column for each class, a row for each way of showing photographs.
+
+    `runs` maps a name to what `pets_evaluation.curves` measured; the name of one alone is not shown.
+    Raises OSError from the disk.
+    """
+    panels(runs, path, dict.fromkeys(IOUS, 1.0), "IoU")
+
+
+def magnitude_curves(runs: Mapping[str, Run], path: Path | str) -> None:
+    """The same of the mean gate, and of the mean absolute values of state, logits and their changes."""
+    tops = {key: highest(runs, key) for key in MAGNITUDES}
+    known = {key: top for key, top in tops.items() if top is not None}
+    panels(runs, path, known or dict.fromkeys(MAGNITUDES, 1.0), "mean")
+
+
+def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float], seen: str) -> None:
+    """A row of panels for each of WAYS, and a column for each key of `tops`, from zero to its top."""
+    figure = new_figure(4.4 * len(tops), 3.7 * len(WAYS))
+    for row, way in enumerate(WAYS):
+        for column, (key, top) in enumerate(tops.items()):
+            axes = figure.add_subplot(len(WAYS), len(tops), row * len(tops) + column + 1)
+            dress(axes, TITLES[key], f"{seen}, photograph {way}")
+            mark_changes(axes, [run[way] for run in runs.values()])
+            ends = []
+            for i, (name, run) in enumerate(runs.items()):
+                colour, dash = stroke(i)
+                axes.plot(run[way]["step"], run[way][key], dash, color=colour, linewidth=2, label=name)
+                ends.append((float(run[way][key][-1]), f"{run[way][key][-1]:.2f}", colour))
+            axes.set_ylim(0, top)
+            at_the_end(axes, ends)
+            if row == len(WAYS) - 1:
+                axes.set_xlabel("step", fontsize=13, color=GRAY)
+    if len(runs) > 1:
+        name_lines(figure, columns=4)
+    save(figure, path)
+
+
+def highest(runs: Mapping[str, Run], key: str) -> float | None:
+    """A little more than the highest finite value of any run and of any way, 1 if that is 0; None if there
+    is none."""
+    values = np.concatenate([run[way][key] for run in runs.values() for way in WAYS])
+    finite = values[np.isfinite(values)]
+    return 1.08 * float(finite.max()) or 1.0 if finite.size else None
+
+
+def mark_changes(axes: Axes, curves: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """A fine line after each step at which photographs change."""
+    for step in sorted({s for curve in curves for s in curve["step"][1:][np.diff(curve["changes"]) > 0]}):
+        axes.axvline(step - 0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 3)))
+
+
+# Dark, middle and light, and blue, orange and yellow of Okabe and Ito: told apart by everyone.
+SEGMENTATION = Palette(((0, 68, 140), (230, 120, 0), (255, 245, 150)), names=CLASSES)

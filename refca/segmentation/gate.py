@@ -1,0 +1,42 @@
+"""The reset gate as an observable: how far each cell resets itself in a step.
+
+Source: the paper, 3.3 and Figure 15.
+
+Letters: B samples, H×W grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from refca.data.photographs import CLASSES
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.randomness import Streams
+from refca.definition.step import sigmoid
+
+IOUS = tuple(f"iou_{name}" for name in CLASSES)
+
+
+def gates(cell: Cell, params: Params, backend: Any, image: Array, state: Array) -> Array:
+    """The gate of every cell in the step from this state, (B, H, W), an array of the backend."""
+    return gating(cell, params, backend)(image, state)
+
+
+def gating(cell: Cell, params: Params, backend: Any) -> Callable[[Array, Array], Array]:
+    """What gives the gate of every cell, (B, H, W), from an image and a state.
+
+    Its sums are the state after one step of a cell that has no gate, keeps nothing, always fires, and whose
+    update layer holds the gate's weights: so the backend works them out.
+    """
+    probe = replace(cell, resettable=False, residual=False, noise=0.0, fire_rate=1.0, alive_above=None)
+    weight = np.zeros(params["update.weight"].shape, np.float32)
+    weight[:, :1] = backend.asnumpy(params["gate.weight"])
+    layers = {name: x for name, x in params.items() if name != "gate.weight"}
+    layers |= {"update.weight": backend.asarray(weight)}
+    if cell.biases:
+        layers |= {"update.bias": 0 * params["update.bias"]}
+    return lambda image, state: sigmoid(backend.evolve(probe, layers, image, state, Streams(0), 1)[..., 0])

@@ -1,0 +1,97 @@
+"""The settings of the paper's automaton: its cell, and every choice of a training run.
+
+Source: the paper, sections 3 to 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from refca.data import PHOTOGRAPHS
+from refca.definition.cell import NORMS, STRIDES, Cell
+from refca.errors import InvalidInput
+from refca.training.experiment import Experiment, setting
+
+
+def segmentation_cell(
+    state: int = 48,
+    hidden: int = 72,
+    norm: str = "instance",
+    depthwise: bool = False,
+    resettable: bool = True,
+    residual: bool = True,
+    stride: int = 1,
+    frozen_filters: bool = False,
+) -> Cell:
+    """The paper's cell for photographs and three labels; Table 1 has (32, 48), (48, 72) and (64, 96)."""
+    return Cell(
+        image_channels=3,
+        state_channels=state,
+        hidden_width=hidden,
+        labels=3,
+        hidden_layers=2,
+        biases=False,
+        depthwise=depthwise,
+        frozen_filters=frozen_filters,
+        norm=norm,
+        residual=residual,
+        resettable=resettable,
+        linear_readout=stride == 1,
+        stride=stride,
+        normal_start=True,
+    )
+
+
+@dataclass(frozen=True)
+class SegmentationExperiment(Experiment):
+    """The settings of a run on photographs. The defaults are the paper's, with its smallest full cell."""
+
+    task: ClassVar[str] = "segmentation"
+    samples: ClassVar[str] = "photographs"
+
+    dataset: str = setting("pets", "data set to train on", PHOTOGRAPHS)
+    steps: int = setting(1_000_000, "training steps")
+    unroll: int = setting(10, "steps of the automaton in a training step")
+    batch: int = setting(32, "samples in a training step")
+    learning_rate: float = setting(3e-4, "learning rate")
+    seed: int = setting(0, "seed of initial weights, batches and randomness")
+    init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
+    size: int = setting(48, "side of a photograph in pixels")
+    state: int = setting(32, "number of state channels, D")
+    hidden: int = setting(48, "number of hidden channels, P")
+    norm: str = setting("instance", "normalisation of each hidden layer", NORMS)
+    depthwise: bool = setting(False, "first layer is 1x1, then 3x3 within each channel; else a full 3x3")
+    frozen_filters: bool = setting(False, "keep the random 3x3 weights of the first layer")
+    residual: bool = setting(True, "add a cell's proposal to its state; else replace the state by it")
+    resettable: bool = setting(True, "let a gate in each cell reset its state to noise")
+    stride: int = setting(1, "pixels from one cell to the next", STRIDES)
+    horizon: int = setting(40, "number of steps that a state should last; those after a third of it count")
+    persistence: bool = setting(True, "continue states in the next training step; else unroll the whole horizon")
+    keep_image: float = setting(0.5, "probability of keeping a photograph over the horizon")
+    keep_state: float = setting(0.5, "probability of keeping a state over the horizon")
+
+    def check(self) -> None:
+        self.at_least_one("size", "state", "hidden", "horizon")
+        if self.horizon % self.unroll:
+            raise InvalidInput(f"horizon must be a multiple of unroll, {self.unroll}, got {self.horizon}")
+        if not self.persistence and self.unroll != self.horizon:
+            raise InvalidInput(f"without persistence unroll must equal horizon, {self.horizon}, got {self.unroll}")
+        for name in ("keep_image", "keep_state"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InvalidInput(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
+        if self.size % self.stride:
+            raise InvalidInput(f"size must be a multiple of stride, {self.stride}, got {self.size}")
+
+    @property
+    def cell(self) -> Cell:
+        return segmentation_cell(
+            state=self.state,
+            hidden=self.hidden,
+            norm=self.norm,
+            depthwise=self.depthwise,
+            resettable=self.resettable,
+            residual=self.residual,
+            stride=self.stride,
+            frozen_filters=self.frozen_filters,
+        )

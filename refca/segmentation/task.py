@@ -1,0 +1,14 @@
+"""The task of the paper: segmenting photographs."""
+
+from __future__ import annotations
+
+from refca.segmentation.settings import SegmentationExperiment
+from refca.training.task import Task
+
+TASK = Task(
+    name="segmentation",
+    settings=SegmentationExperiment,
+    default_experiment="pets-48-small",
+    training_module="refca.segmentation.training",
+    report_module="refca.segmentation.report",
+)

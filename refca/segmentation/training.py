@@ -1,0 +1,128 @@
+"""Training on photographs: one step of it, a mini-unroll.
+
+Source: the paper, section 3; `spec/persistence.md`, `spec/adam.md`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.data import Photographs, load
+from refca.definition.metrics import iou, predict
+from refca.definition.randomness import Streams
+from refca.definition.step import readout
+from refca.errors import InvalidInput
+from refca.segmentation.gate import IOUS, gates
+from refca.segmentation.persistence import (
+    PersistentBatch,
+    counted,
+    draw_resample,
+    keep_probability,
+    loss_weights,
+    resample,
+)
+from refca.segmentation.settings import SegmentationExperiment
+from refca.training.adam import Adam
+from refca.training.train_state import StepResult, TrainState
+from refca.training.warm_up import warm_up
+from refca.weights.load import initial_params
+
+COLUMNS = (*IOUS, "gate")
+SHOWN = "iou_object"
+BUFFER = PersistentBatch
+
+
+def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Photographs:
+    """The training photographs. Raises InvalidInput if they are not there, damaged, or not of this size."""
+    return load("pets", folder, size=experiment.size, splits=("train",)).train
+
+
+def prepare(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> None:
+    """Have the backend compile or load what training steps use."""
+    warm_up(backend, experiment.cell, experiment.batch, experiment.size, "ce", label_map=True)
+
+
+def begin(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> TrainState:
+    """Return the state before the first training step: initial weights, and a batch that this step resamples."""
+    B, side = experiment.batch, experiment.size // experiment.stride
+    state = backend.asarray(np.zeros((B, side, side, experiment.state), np.float32))
+    batch = PersistentBatch(np.zeros(B, np.int64), state, np.zeros(B, np.int64))
+    return TrainState(0, 0, initial_params(experiment, backend), Adam(), batch, photographs.fingerprint())
+
+
+def train_step(
+    experiment: SegmentationExperiment, backend: Any, photographs: Photographs, train_state: TrainState
+) -> StepResult:
+    """Do the next training step: renew the batch, unroll it, and move the parameters if a step counts."""
+    cell, i, K, T = experiment.cell, train_state.done, experiment.unroll, experiment.horizon
+    streams, batch = Streams(experiment.seed).fold(i), train_state.buffer
+    keep = keep_probabilities(experiment)
+    resampling = draw_resample(experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i)
+    batch = resample(batch, resampling, streams, backend)
+    image = backend.asarray(photographs.images(batch.photo))
+    target = photographs.labels(batch.photo)
+    weights = loss_weights(batch.age, K, T)
+    if weights.any():
+        loss, grads, state = backend.loss_and_grads(
+            cell,
+            "ce",
+            train_state.params,
+            image,
+            batch.state,
+            target,
+            weights,
+            streams,
+        )
+        train_state.update(grads, experiment.learning_rate, normalise=False, backend=backend)
+    else:
+        loss, state = None, backend.evolve(cell, train_state.params, image, batch.state, streams, K)
+    train_state.buffer = PersistentBatch(batch.photo, state, batch.age + K)
+    train_state.done += 1
+    return StepResult(loss, image, target, state)
+
+
+def keep_probabilities(experiment: SegmentationExperiment) -> tuple[float, float]:
+    """The probabilities to keep a photograph and a state at a training step; 0 without persistence."""
+    if not experiment.persistence:
+        return 0.0, 0.0
+    K, T = experiment.unroll, experiment.horizon
+    return keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T)
+
+
+def measure(
+    experiment: SegmentationExperiment, backend: Any, train_state: TrainState, result: StepResult
+) -> dict[str, float]:
+    """IoU of each class in the batch's last state, after the update, over the samples whose last step counts;
+    and the mean gate of all cells in a step from it. NaN where there is none."""
+    cell, gate = experiment.cell, np.array(np.nan)
+    if cell.resettable:
+        gate = backend.asnumpy(gates(cell, train_state.params, backend, result.image, result.state))
+    params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
+    target, state = result.target, backend.asnumpy(result.state)
+    old = counted(train_state.buffer.age - 1, 1, experiment.horizon)[0]
+    predicted = predict(readout(cell, params, state))
+    ious = iou(predicted[old], target[old], cell.labels)
+    return dict(zip(COLUMNS, map(float, (*ious, gate.mean())), strict=True))
+
+
+def check_buffer(path: Path, experiment: SegmentationExperiment, batch: PersistentBatch) -> None:
+    """Raise InvalidInput, naming the file, unless a batch has the size and the cell of the experiment."""
+    B, side = experiment.batch, experiment.size // experiment.stride
+    photo, age = batch.photo, batch.age
+    numbers = all(x.shape == (B,) and x.dtype == np.int64 and x.min() >= 0 for x in (photo, age))
+    states = batch.state.shape == (B, side, side, experiment.state) and batch.state.dtype == np.float32
+    if not numbers or not states:
+        raise InvalidInput(f"{path}: its batch does not hold {B} photographs, float32 states and ages")
+
+
+def check_samples(
+    path: Path, experiment: SegmentationExperiment, batch: PersistentBatch, photographs: Photographs
+) -> None:
+    """Raise InvalidInput, naming the file, unless a batch's photographs are among the training samples."""
+    if batch.photo.max() >= len(photographs):
+        raise InvalidInput(
+            f"{path}: its batch has photograph {batch.photo.max()}, and there are {len(photographs)}, counted from 0"
+        )

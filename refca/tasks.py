@@ -1,0 +1,122 @@
+"""The tasks by name, and the experiments that come with refca.
+
+Other packages add a task through the entry-point group `refca.tasks`; it names a `Task`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from refca.errors import InvalidInput
+from refca.training.experiment import Experiment, current_names
+from refca.training.task import Task
+
+GROUP = "refca.tasks"
+OURS = {"digits": "refca.digits.task:TASK", "segmentation": "refca.segmentation.task:TASK"}
+DEFAULT = "digits"
+FORMER_EXPERIMENTS = {
+    "digits-recipe-1": "digits-cosine",
+    "digits-recipe-2": "digits-long-unroll-short",
+    "digits-recipe-3": "digits-long-unroll",
+    "digits-recipe-4": "digits-few-fresh",
+    "digits-recipe-5": "digits-longer-training",
+    "digits-recipe-6": "digits-large-batch-short",
+    "digits-recipe-7": "digits-large-batch",
+}
+
+
+def task_names() -> list[str]:
+    """The names of our tasks, then of those that other packages registered."""
+    return list(dict.fromkeys([*OURS, *sorted(point.name for point in entry_points(group=GROUP))]))
+
+
+def get_task(name: str) -> Task:
+    """Return the task of this name. Raises InvalidInput for an unknown one."""
+    for point in entry_points(group=GROUP, name=name):
+        task: Task = point.load()
+        return task
+    if name not in OURS:
+        raise InvalidInput(f'unknown task "{name}"; known are {", ".join(task_names())}')
+    module, _, attribute = OURS[name].partition(":")
+    found: Task = getattr(import_module(module), attribute)
+    return found
+
+
+def task_of(experiment: Experiment | None) -> Task:
+    """Return the task that an experiment belongs to; weights that name no experiment are the article's."""
+    return get_task(DEFAULT if experiment is None else experiment.task)
+
+
+def lookup(settings: Mapping[str, Any]) -> tuple[Experiment, Task]:
+    """Return the experiment with these settings, and its task. Raises InvalidInput as `make_experiment`."""
+    experiment = make_experiment(settings)
+    return experiment, task_of(experiment)
+
+
+def make_experiment(settings: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with these settings, and the defaults of its task for the others.
+
+    Without the setting `task`, the task is the one that knows the dataset.
+    Raises InvalidInput for an unknown or invalid setting.
+    """
+    settings = current_names(settings)
+    name = settings.pop("task", None) or task_for_dataset(settings.get("dataset"))
+    return get_task(name).experiment(**settings)
+
+
+def task_for_dataset(dataset: Any) -> str:
+    """The name of the task that knows this dataset; digits if none does."""
+    for name in task_names():
+        field = get_task(name).settings.__dataclass_fields__["dataset"]
+        if dataset in field.metadata["choices"]:
+            return name
+    return DEFAULT
+
+
+def experiment_names() -> list[str]:
+    """The names of the experiments that come with the package."""
+    return sorted(experiment_files())
+
+
+def experiment_files() -> dict[str, Any]:
+    """The files of the experiments that come with the package, by name."""
+
+    def toml_files(folder: Any) -> Iterator[Any]:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                yield from toml_files(entry)
+            elif entry.name.endswith(".toml"):
+                yield entry
+
+    return {file.name.removesuffix(".toml"): file for file in toml_files(files("refca") / "experiments")}
+
+
+def describe_experiment(name: str) -> str:
+    """The sentence on the first line of an experiment's file."""
+    first: str = experiment_files()[name].read_text("utf-8").splitlines()[0]
+    return first.removeprefix("# ")
+
+
+def load_experiment(name: str | Path) -> Experiment:
+    """Return the experiment of this name, or of this .toml file.
+
+    Raises InvalidInput if it is unknown, cannot be read or has an invalid setting.
+    """
+    known = experiment_files()
+    name = FORMER_EXPERIMENTS.get(str(name), str(name))
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None or not path.is_file():
+        near = get_close_matches(name, known, 3)
+        nearest = f"the nearest are {', '.join(near)}; " if near else ""
+        raise InvalidInput(f'no experiment "{name}"; {nearest}--list shows all; or name a .toml file')
+    try:
+        return make_experiment(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidInput) as error:
+        raise InvalidInput(f"{path}: {error}") from error

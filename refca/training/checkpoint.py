@@ -1,0 +1,103 @@
+"""A checkpoint: what a run needs to go on, in one safetensors file, written whole or not at all.
+
+It holds the parameters, Adam's moments and the task's buffer, and in its metadata the settings and the
+numbers of training steps and of updates done. A weights file holds the parameters alone.
+
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from refca.definition.cell import Array, Params
+from refca.errors import InvalidInput
+from refca.tensor_file import check_finite, check_weights, read_tensors, write_tensors
+from refca.training.adam import Adam
+from refca.training.experiment import Experiment
+from refca.training.task import Task
+from refca.training.train_state import TrainState
+
+CHECKPOINT_FILE, WEIGHTS_FILE = "checkpoint.safetensors", "weights.safetensors"  # in a run directory
+FORMER_GROUPS = {"adam.first": "adam.m", "adam.second": "adam.v", "pool": "buffer", "colony": "buffer"}
+
+Lookup: TypeAlias = Callable[[Mapping[str, Any]], tuple[Experiment, Task]]
+
+
+def save_checkpoint(
+    path: Path, experiment: Experiment, train_state: TrainState, asnumpy: Callable[[Array], Any] = np.asarray
+) -> None:
+    """Write a checkpoint.
+
+    Raises InvalidInput, and leaves the file of before as it was, for a number that is not finite; OSError as
+    the file system does.
+    """
+    groups = {
+        "params": train_state.params,
+        "adam.m": train_state.adam.m,
+        "adam.v": train_state.adam.v,
+        "buffer": vars(train_state.buffer),
+    }
+    arrays = {f"{group}/{name}": asnumpy(x) for group, tensors in groups.items() for name, x in tensors.items()}
+    check_finite(path, arrays)
+    counts = {"done": train_state.done, "updates": train_state.updates, "data": train_state.data}
+    write_tensors(path, arrays, metadata_of(experiment) | counts)
+
+
+def load_checkpoint(
+    path: Path, lookup: Lookup, asarray: Callable[[Any], Array] = np.asarray
+) -> tuple[Experiment, TrainState]:
+    """Return the experiment and the train state of a run, on the backend that `asarray` belongs to.
+
+    `lookup` finds the experiment and the task of settings. Raises InvalidInput for a file that is not a whole
+    checkpoint.
+    """
+    tensors, metadata = read_tensors(path)
+    groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}}
+    try:
+        saved = json.loads(metadata["refca"])
+        experiment, task = lookup(saved["experiment"])
+        for name, x in tensors.items():
+            group, name = name.split("/")
+            groups[FORMER_GROUPS.get(group, group)][name] = x
+        train_state = TrainState(
+            int(saved["done"]),
+            int(saved["updates"]),
+            groups["params"],
+            Adam(groups["adam.m"], groups["adam.v"]),
+            task.training.BUFFER(**groups["buffer"]),
+            saved["data"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{path} is not a checkpoint of a training run ({error!r})") from error
+    check_weights(path, experiment.cell, train_state.params)
+    check_finite(path, tensors)
+    check_counts(path, experiment, train_state)
+    task.training.check_buffer(path, experiment, train_state.buffer)
+    return experiment, train_state.on(asarray)
+
+
+def check_counts(path: Path, experiment: Experiment, train_state: TrainState) -> None:
+    """Raise InvalidInput, naming the file, unless counts and moments fit the experiment and the parameters."""
+    done, updates = train_state.done, train_state.updates
+    if not 0 <= updates <= done <= experiment.steps:
+        raise InvalidInput(f"{path} claims {done} of {experiment.steps} training steps done, with {updates} updates")
+    shapes = {name: x.shape for name, x in train_state.params.items()} if updates else {}
+    for moments in (train_state.adam.m, train_state.adam.v):
+        if {name: x.shape for name, x in moments.items()} != shapes:
+            raise InvalidInput(f"{path}: Adam's moments do not have the shapes of the parameters")
+
+
+def save_weights(path: Path, experiment: Experiment, params: Params, done: int) -> None:
+    """Write parameters alone (NumPy arrays), under their own names."""
+    write_tensors(path, params, metadata_of(experiment) | {"done": done})
+
+
+def metadata_of(experiment: Experiment) -> dict[str, Any]:
+    return {"experiment": {"task": experiment.task, **asdict(experiment)}}

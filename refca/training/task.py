@@ -1,0 +1,96 @@
+"""A task: what the programs need to know of an automaton to train, measure and show it.
+
+The digits of the article and the segmentation of the paper are two tasks; `refca/tasks.py` finds them, and
+those of other packages, by name. A task's parts are modules that fit the protocols below and are imported
+when they are first used, so that naming a task costs nothing.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace, _ArgumentGroup
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from refca.training.experiment import Experiment
+from refca.training.train_state import Buffer, StepResult, TrainState, Weights
+
+
+class Training(Protocol):
+    """The module of a task that trains it, written once over the arrays of any backend.
+
+    `train_step` waits for no device: it gives the backend work and reads nothing; `measure` reads.
+    """
+
+    COLUMNS: tuple[str, ...]  # what `measure` measures of a batch
+    SHOWN: str  # which of them the progress bar shows
+    BUFFER: type[Buffer]  # what goes on from one training step to the next
+
+    def load_samples(self, experiment: Any, folder: str | None) -> Any:
+        """Load the training samples of the experiment's dataset."""
+
+    def prepare(self, experiment: Any, backend: Any, samples: Any) -> None:
+        """Have the backend compile what training will use."""
+
+    def begin(self, experiment: Any, backend: Any, samples: Any) -> TrainState:
+        """Return the state before the first training step."""
+
+    def train_step(self, experiment: Any, backend: Any, samples: Any, train_state: TrainState) -> StepResult:
+        """Do the next training step."""
+
+    def measure(self, experiment: Any, backend: Any, train_state: TrainState, result: StepResult) -> dict[str, float]:
+        """Return a number for each of COLUMNS."""
+
+    def check_buffer(self, path: Path, experiment: Any, buffer: Any) -> None:
+        """Raise InvalidInput, naming the file, unless a buffer fits the experiment."""
+
+    def check_samples(self, path: Path, experiment: Any, buffer: Any, samples: Any) -> None:
+        """Raise InvalidInput, naming the file, unless a buffer's indices are among the samples."""
+
+
+class Report(Protocol):
+    """A module of a task that measures trained weights, draws pictures, and writes a folder of results."""
+
+    DEFAULTS: Mapping[str, Any]  # the flags that only this report has, with their defaults
+
+    def add_flags(self, group: _ArgumentGroup) -> None:
+        """Add the flags that only this report has; each is None unless given."""
+
+    def run(self, flags: Namespace, weights: Weights, out: Path) -> None:
+        """Measure, print a summary, and write everything into `out`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task by its name, its settings, and the names of the modules that train and measure it."""
+
+    name: str
+    settings: type[Experiment]
+    default_experiment: str  # for `refca.train` without --experiment
+    training_module: str
+    report_module: str
+    robustness_module: str | None = None
+
+    @property
+    def samples(self) -> str:
+        """What the task learns from, as a plural noun."""
+        return self.settings.samples
+
+    def experiment(self, **settings: Any) -> Experiment:
+        """An experiment with these settings, and defaults for the others."""
+        return cast(Any, self.settings)().with_(**settings)
+
+    @property
+    def training(self) -> Training:
+        return cast(Training, import_module(self.training_module))
+
+    @property
+    def report(self) -> Report:
+        return cast(Report, import_module(self.report_module))
+
+    @property
+    def robustness(self) -> Report | None:
+        """The report on inputs unlike the training data, if the task has one."""
+        return cast(Report, import_module(self.robustness_module)) if self.robustness_module else None

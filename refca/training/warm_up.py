@@ -1,0 +1,45 @@
+"""Having a backend do once what it does once: compile and load."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from refca.cli import stoppable
+from refca.definition.cell import Cell
+from refca.definition.params import init_params
+from refca.definition.randomness import Streams
+from refca.definition.state import grid, init_state
+from refca.training.adam import Adam
+
+
+def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = None, label_map: bool = False) -> None:
+    """Have the backend do what it does once: compile, load. Says so if that takes a while.
+
+    It evolves `batch` blank images of side×side pixels, a size for which it may have a way of its own; with a
+    loss, "l2" or "ce", of one label, or of a label map, it differentiates and moves parameters.
+    """
+    words = "preparing the backend for this machine: once, a minute or so"
+    timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
+    image = backend.asarray(np.zeros((batch, side, side, cell.image_channels), np.float32))
+    target = np.zeros((batch, side, side) if label_map else batch, np.int64)
+    params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
+    state = backend.asarray(np.zeros((*grid(cell, image), cell.state_channels), np.float32))
+    weights = np.ones((1, batch), np.float32)
+    with stoppable() as stop_asked:  # a compiler that is interrupted can bring the process down
+        timer.start()
+        try:
+            backend.evolve(cell, params, image, state, Streams(0), 1)
+            if loss:
+                arguments = (params, image, state, target, weights, Streams(0))
+                _, grads, _ = backend.loss_and_grads(cell, loss, *arguments)
+                Adam().step(params, grads, 0, 0.0, normalise=True, backend=backend)
+            if cell.normal_start:
+                init_state(cell, image[:1], Streams(0), backend=backend)
+        finally:
+            timer.cancel()
+    if stop_asked():
+        raise KeyboardInterrupt

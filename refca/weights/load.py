@@ -1,0 +1,106 @@
+"""Weights by name or path: of a run, of a file, of the article's authors, or shipped with the package.
+
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.definition.cell import Params
+from refca.definition.params import init_params
+from refca.errors import InvalidInput
+from refca.tasks import make_experiment, task_of
+from refca.tensor_file import check_weights, read_npz, read_tensors
+from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
+from refca.training.experiment import Experiment
+from refca.training.train_state import Weights
+from refca.weights.tfjs_weights import read_published
+
+FORMER_NAMES = {  # of shipped weights
+    "digits-recipe-3": "digits-long-unroll",
+    "digits-recipe-4": "digits-few-fresh",
+    "digits-recipe-5": "digits-longer-training",
+    "digits-recipe-7": "digits-large-batch",
+}
+PARAMS = "params/"  # the group of the parameters in a checkpoint
+
+
+def load_weights(name: Path | str) -> Weights:
+    """Return the float32 parameters at a path, or of a name that comes with the package.
+
+    A path is a run directory (its checkpoint, or the weights if that is all there is), a checkpoint, a
+    weights file (.safetensors, .npz) or the article's model.json; a path that exists goes before a name.
+
+    Raises InvalidInput for a file that cannot be read, is damaged, or holds another cell's weights or a NaN.
+    """
+    path = file_of(Path(name))
+    experiment: Experiment | None = None
+    done: int | None = None
+    if path.suffix == ".npz":
+        params = read_npz(path)
+    elif path.suffix == ".json":
+        params = read_published(path)
+    else:
+        params, metadata = read_tensors(path)
+        if any(key.startswith(PARAMS) for key in params):
+            params = {key.removeprefix(PARAMS): x for key, x in params.items() if key.startswith(PARAMS)}
+        try:
+            if "refca" in metadata:
+                saved = json.loads(metadata["refca"])
+                experiment, done = make_experiment(saved["experiment"]), int(saved["done"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"{path}: its settings cannot be used ({error!r})") from error
+    remedy = "" if experiment else "; a file that does not name its settings is taken for the article's"
+    check_weights(path, (experiment or task_of(None).experiment()).cell, params, remedy)
+    return Weights({key: np.asarray(x, np.float32) for key, x in params.items()}, experiment, done)
+
+
+def file_of(path: Path) -> Path:
+    """The file of weights at a path, in a folder, or of this name in the package.
+
+    Raises InvalidInput if there is none.
+    """
+    if path.is_dir():
+        for file in filter(Path.is_file, (path / CHECKPOINT_FILE, path / WEIGHTS_FILE)):
+            return file
+        raise InvalidInput(f"{path} is no run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
+    name = FORMER_NAMES.get(str(path), str(path))
+    if name in shipped_names() and not path.exists():
+        return Path(str(shipped() / f"{name}.safetensors"))
+    if not path.is_file():
+        known = f"; or one of {', '.join(shipped_names())}" if shipped_names() else ""
+        raise InvalidInput(
+            f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
+        )
+    return path
+
+
+def shipped_names() -> list[str]:
+    """The names of the weights that come with the package."""
+    folder = shipped()
+    return sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".safetensors"))
+
+
+def shipped() -> Any:
+    """The folder of the weights that come with the package."""
+    return files("refca") / "weights"
+
+
+def initial_params(experiment: Experiment, backend: Any) -> Params:
+    """The parameters before training, as arrays of the backend: random, or those that `init_from` names.
+
+    Raises InvalidInput for weights that cannot be read or belong to another cell.
+    """
+    if experiment.init_from:
+        params = load_weights(experiment.init_from).params
+        remedy = "; start with weights of this experiment's cell, or with random ones"
+        check_weights(Path(experiment.init_from), experiment.cell, params, remedy)
+    else:
+        params = init_params(experiment.cell, experiment.seed)
+    return {name: backend.asarray(x) for name, x in params.items()}

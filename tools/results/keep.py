@@ -1,0 +1,211 @@
+"""python tools/results/keep.py RUN: keep what is worth keeping of a run directory, as a folder of `results/`.
+
+The run has been measured: `python -m refca.evaluate RUN --mutation both`. Curves are rounded to six digits,
+training is kept as at most 1,000 rows of means, and no file holds a path of the machine that it was made on.
+
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kept import FOLDER, MEASURING, flags_of, read_columns, read_evaluation, read_json
+from words import PUBLISHED
+
+from refca.atomic import atomic_write, write_text
+from refca.cli import exit_code
+from refca.digits.settings import DigitsExperiment
+from refca.errors import InvalidInput
+from refca.tasks import experiment_names, load_experiment
+from refca.training.checkpoint import WEIGHTS_FILE
+from refca.training.experiment import Experiment
+from refca.weights.load import load_weights, shipped_names
+
+ROWS = 1000  # of training that are kept
+COPIED = (WEIGHTS_FILE, "digits.png")
+ROBUSTNESS = ("*.json", "*.csv", "*.png")
+MEASURED = ("evaluation.json", "long/evaluation.json", "robustness/robustness.json")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return exit_code(lambda: keep(parser().parse_args(arguments)))
+
+
+def parser() -> ArgumentParser:
+    p = ArgumentParser("python tools/results/keep.py", description="Keep a measured run in results/.")
+    p.add_argument("run", type=Path, help="a run directory, or one that refca.evaluate wrote for weights alone")
+    p.add_argument("--name", help="of the folder in results/; default: that of the run")
+    time = p.add_mutually_exclusive_group()
+    time.add_argument("--seconds", metavar="N", type=float, help="that training took; default: not measured")
+    time.add_argument(
+        "--file-times",
+        action="store_true",
+        help="take them from settings.toml to weights.safetensors: for a run that was never resumed",
+    )
+    p.add_argument("--machine", metavar="WORDS", help="that it was trained on; default: this one")
+    p.add_argument("--into", metavar="DIR", type=Path, default=FOLDER, help="default: results/")
+    return p
+
+
+def keep(flags: Namespace) -> int:
+    run: Path = flags.run
+    if not (run / "evaluation.json").exists():
+        raise InvalidInput(
+            f"{run} has not been measured; do that first: python -m refca.evaluate {run} --mutation both"
+        )
+    read_evaluation(run)
+    name = flags.name or run.resolve().name
+    into: Path = flags.into / name
+    settings = run / "settings.toml"
+    experiment = load_experiment(settings) if settings.exists() else None
+    about = describe(flags, name, experiment)
+    for file in MEASURED:
+        if (run / file).exists():
+            check_measured(run / file, experiment, about["training_steps"])
+    long = (run / "long" / "evaluation.json").exists()
+    if long:
+        read_evaluation(run / "long")
+
+    into.mkdir(parents=True, exist_ok=True)
+    if experiment is not None:
+        write_text(into / "settings.toml", experiment.toml())
+        thin(run / "metrics.csv", into / "metrics.csv")
+    keep_evaluation(run, into, name)
+    for part in ("long", "robustness"):  # of other weights, if the run has none
+        shutil.rmtree(into / part, ignore_errors=True)
+    if long:
+        keep_evaluation(run / "long", into / "long", name)
+    for file in COPIED:
+        copy(run / file, into / file)
+    for pattern in ROBUSTNESS:
+        for path in sorted((run / "robustness").glob(pattern)):
+            copy(path, into / "robustness" / path.name)
+    if (into / "robustness" / "robustness.json").exists():
+        rename_model(into / "robustness" / "robustness.json", name)
+    write_text(into / "run.json", json.dumps(about, indent=2) + "\n")
+    print(f"kept in {into}; rebuild tables and figures with make results")
+    return 0
+
+
+def check_measured(path: Path, experiment: Experiment | None, trained: int | None) -> None:
+    """Raises InvalidInput unless a JSON file is of these weights, on their dataset and with their noise."""
+    values, of = read_json(path), experiment or DigitsExperiment()
+    assert isinstance(of, DigitsExperiment)
+    for name, mine in {"training_steps": trained, "dataset": of.dataset, "noise": of.noise}.items():
+        if values.get(name) != mine:
+            raise InvalidInput(f"{path} has {name} {values.get(name)}, these weights {mine}; measure them again")
+
+
+def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict[str, Any]:
+    """run.json: how a model came to be."""
+    values = read_json(flags.run / "evaluation.json")
+    measure = flags_of(values, MEASURING)
+    if experiment is None:
+        if Path(values["model"]).suffix != ".json":
+            raise InvalidInput(f"{flags.run} is neither of a run nor of the article's model.json; others are not kept")
+        return {
+            "trained": PUBLISHED,
+            "commands": [f"python -m refca.evaluate model.json --data DIR{measure} --out runs/{name}"],
+            "training_steps": None,
+            "seconds": None,
+            "machine": None,
+        }
+    if experiment.init_from and experiment.init_from not in shipped_names():
+        known = ", ".join(shipped_names())
+        raise InvalidInput(
+            f"{flags.run} began with {experiment.init_from}, which others do not have; a run is kept that began "
+            f"with weights of its own or {known}"
+        )
+    weights = flags.run / WEIGHTS_FILE
+    if not weights.exists():
+        raise InvalidInput(f"{flags.run} is not trained to its end: it has no weights.safetensors")
+    seconds = flags.seconds
+    if flags.file_times:
+        seconds = weights.stat().st_mtime - (flags.run / "settings.toml").stat().st_mtime
+    params, _, trained = load_weights(weights)
+    source = source_of(experiment)
+    setting = f"--experiment {source or f'results/{name}/settings.toml'} --seed {experiment.seed}"
+    return {
+        "trained": source,
+        "commands": [
+            f"python -m refca.train {setting} --data DIR --out runs/{name}",
+            f"python -m refca.evaluate runs/{name} --data DIR{measure}",
+        ],
+        "training_steps": trained,
+        "seconds": None if seconds is None else round(seconds),
+        "machine": flags.machine or machine(),
+        "parameters": sum(int(x.size) for x in params.values()),
+    }
+
+
+def source_of(experiment: Experiment) -> str | None:
+    """The experiment of the package with these settings, whatever the seed; None if there is none."""
+    for name in experiment_names():
+        other = load_experiment(name)
+        if type(other) is type(experiment) and other.with_(seed=experiment.seed) == experiment:
+            return name
+    return None
+
+
+def machine() -> str:
+    """This machine's processor, and how much of it there is."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = os.cpu_count() or 1
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{cores} core{'s' if cores > 1 else ''} of {model}"
+
+
+def keep_evaluation(source: Path, into: Path, name: str) -> None:
+    """evaluation.json, under the model's name here, and evaluation.csv, rounded."""
+    into.mkdir(exist_ok=True)
+    copy(source / "evaluation.json", into / "evaluation.json")
+    rename_model(into / "evaluation.json", name)
+    write_columns(into / "evaluation.csv", read_columns(source / "evaluation.csv"))
+
+
+def rename_model(path: Path, name: str) -> None:
+    write_text(path, json.dumps(read_json(path) | {"model": name}, indent=2) + "\n")
+
+
+def thin(source: Path, into: Path) -> None:
+    """A log of training of at most ROWS rows: each the mean of as many, with the step of the last."""
+    columns = read_columns(source)
+    rows = len(columns["step"])
+    if not rows:
+        raise InvalidInput(f"{source} has no rows")
+    starts = np.arange(0, rows, -(-rows // ROWS))
+    ends = np.append(starts[1:], rows)
+    shares = list(zip(starts, ends, strict=True))
+    thinned = {name: np.array([x[a:b].mean() for a, b in shares]) for name, x in columns.items()}
+    write_columns(into, thinned | {"step": columns["step"][ends - 1]})
+
+
+def write_columns(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """A CSV file of columns; whole steps, other numbers of six digits, nothing for NaN."""
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow("" if value != value else f"{value:.6g}" for value in row)
+
+
+def copy(source: Path, into: Path) -> None:
+    if source.exists():
+        with atomic_write(into) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

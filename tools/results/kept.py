@@ -1,0 +1,168 @@
+"""What is kept of a run, a folder of `results/`: read back.
+
+    run.json           how it was trained: command, steps, seconds (null: not measured), machine, parameters
+    settings.toml      every setting; not there for weights that were trained elsewhere
+    metrics.csv        training, each row the mean of as many rows of the run's own
+    evaluation.json, evaluation.csv    what refca.evaluate measured
+    long/              the same two files of more steps, if there are any
+    weights.safetensors, digits.png, robustness/       if there are any
+
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.digits.evaluation import CURVES, Curves, prefixes
+from refca.digits.report import AFTER
+from refca.digits.settings import DigitsExperiment
+from refca.errors import InvalidInput
+from refca.tasks import load_experiment
+from refca.training.experiment import Experiment
+
+FOLDER = Path(__file__).resolve().parents[2] / "results"
+MEASURING = {"mutation": "carry", "samples": 10_000, "steps": 200, "seed": 0}  # refca.evaluate, on MNIST
+ROBUSTNESS = {"samples": 1000, "steps": 200, "seed": 0, "chimeras": 100}  # refca.robustness
+
+Columns = dict[str, np.ndarray]  # of an evaluation.csv, by name, (T,); NaN where a row has nothing
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation.json and its evaluation.csv."""
+
+    values: dict[str, Any]
+    columns: Columns
+
+    @property
+    def steps(self) -> int:
+        """Before the mutation, and after it."""
+        return int(self.values["steps"])
+
+    @property
+    def samples(self) -> int:
+        return int(self.values["samples"])
+
+    def curves(self) -> dict[str, Curves]:
+        """All curves of each part that was measured."""
+        found = {part: {key: self.curve(part, key) for key in CURVES} for part in ("before", *AFTER)}
+        return {
+            part: {key: curve for key, curve in curves.items() if curve is not None}
+            for part, curves in found.items()
+            if curves["accuracy"] is not None
+        }
+
+    def curve(self, part: str, key: str) -> np.ndarray | None:
+        """One of CURVES over the steps of "before", "carry" or "restart"; None if that was not measured."""
+        column = self.columns.get(f"restart_{key}" if self.both and part == "restart" else key)
+        here = slice(self.steps) if part == "before" else slice(self.steps, None)
+        measured = part == "before" or self.values["mutation"] in (part, "both")
+        return column[here] if measured and column is not None else None
+
+    def at(self, part: str, key: str, step: int) -> float | None:
+        """A curve's value after this many steps of its part; None if there is none."""
+        curve = self.curve(part, key)
+        return None if curve is None or step > len(curve) or step < 1 else float(curve[step - 1])
+
+    def best(self, part: str, key: str) -> tuple[float, int] | None:
+        """A curve's highest value and the first step that has it, not rounded; None if there is none."""
+        prefix = prefixes(self.curves()).get(part)
+        top = None if prefix is None else self.values[f"{prefix}top_{key}"]
+        return None if top is None else (top, self.values[f"{prefix}top_{key}_step"])
+
+    @property
+    def both(self) -> bool:
+        return bool(self.values["mutation"] == "both")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One folder of `results/`."""
+
+    folder: Path
+    about: dict[str, Any]
+    evaluation: Evaluation
+    experiment: Experiment | None
+    long: Evaluation | None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def read_all(folder: Path = FOLDER) -> list[Kept]:
+    """Every run that is kept in a folder, by name. Raises InvalidInput for one that cannot be read."""
+    return [read(path.parent) for path in sorted(folder.glob("*/run.json"))]
+
+
+def read(folder: Path) -> Kept:
+    """What is kept of one run. Raises InvalidInput if a file is missing or holds something else."""
+    settings, long = folder / "settings.toml", folder / "long"
+    experiment = load_experiment(settings) if settings.exists() else None
+    if experiment is not None and not isinstance(experiment, DigitsExperiment):
+        raise InvalidInput(f"{folder} holds a run on {experiment.samples}; results are of digits so far")
+    return Kept(
+        folder,
+        read_json(folder / "run.json"),
+        read_evaluation(folder),
+        experiment,
+        read_evaluation(long) if (long / "evaluation.json").exists() else None,
+    )
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The evaluation in a folder. Raises InvalidInput if there is none, or it is of something else."""
+    values = read_json(folder / "evaluation.json")
+    columns = read_columns(folder / "evaluation.csv")
+    try:
+        steps, mutation = int(values["steps"]), values["mutation"]
+        rows = steps if mutation == "none" else 2 * steps
+        whole = "top_accuracy" in values and all(len(columns[key]) == rows for key in ("step", *CURVES))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{folder} does not hold an evaluation of digits ({error!r})") from error
+    if not whole:
+        raise InvalidInput(f"{folder / 'evaluation.csv'} is not of {folder / 'evaluation.json'}: measure it again")
+    return Evaluation(values, columns)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises InvalidInput if there is none."""
+    if not path.is_file():
+        raise InvalidInput(f"{path} does not exist; python tools/results/keep.py fills such a folder from a run")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{path} does not hold a JSON object")
+    return found
+
+
+def read_columns(path: Path) -> Columns:
+    """The columns of a CSV file of numbers; NaN where it is empty. Raises InvalidInput for any other."""
+    if not path.is_file():
+        raise InvalidInput(f"{path} does not exist; python tools/results/keep.py fills such a folder from a run")
+    try:
+        with path.open(newline="") as file:
+            return dict(columns_of(list(csv.reader(file))))
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not a table of numbers ({error})") from error
+
+
+def columns_of(rows: list[list[str]]) -> Iterator[tuple[str, np.ndarray]]:
+    head, *body = rows
+    for name, *values in zip(head, *body, strict=True):
+        yield name, np.array([float(value or "nan") for value in values])
+
+
+def flags_of(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The flags of a measurement, from its settings in a JSON file: those that are not the defaults."""
+    return "".join(f" --{name} {values[name]}" for name, default in defaults.items() if values[name] != default)
