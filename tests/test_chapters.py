@@ -11,9 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec"
-NOT_CHAPTERS = ("README", "notation", "decisions", "programs", "data")
-PAGES = sorted([*SPEC.glob("*.md"), *([ROOT / "README.md"] if (ROOT / "README.md").exists() else [])])
-CHAPTERS = [page for page in PAGES if page.parent == SPEC and page.stem not in NOT_CHAPTERS]
+CHAPTERS = sorted((SPEC / "chapters").glob("*.md"))
+PAGES = [*CHAPTERS, *sorted(SPEC.glob("*.md")), *([ROOT / "README.md"] if (ROOT / "README.md").exists() else [])]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not CHAPTERS, reason="spec/ has no chapters here: they are in the checkout")

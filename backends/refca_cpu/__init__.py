@@ -6,7 +6,7 @@ allows. The first use on a machine compiles the loops and keeps them in a cache.
 REFCA_THREADS sets the threads it works on; by default the processors that the process may use. Each does
 its own matrix products, so no setting of the BLAS library is needed or heeded.
 
-Source: the contract of `spec/backends.md`.
+Source: the contract of `spec/chapters/backends.md`.
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 The words are those of `refca.Streams`: fire masks are the same bit for bit, normals to rounding. The loops
 have no branch and no call that is not inlined, so that the compiler makes vector instructions of them.
 
-Source: `spec/philox.md`, `spec/streams.md`.
+Source: `spec/chapters/philox.md`, `spec/chapters/streams.md`.
 """
 
 from __future__ import annotations

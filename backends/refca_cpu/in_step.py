@@ -1,6 +1,6 @@
 """Unrolls whose norm is over the batch: the parts wait for each other wherever statistics are of all of them.
 
-Source: `spec/step.md`, norm "batch".
+Source: `spec/chapters/step.md`, norm "batch".
 """
 
 from __future__ import annotations

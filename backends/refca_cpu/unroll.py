@@ -2,7 +2,7 @@
 are alive and fire, as far as the cell's norm allows.
 
 Parts depend on the batch alone and their results are summed in order, so that the number of threads changes
-nothing. Source: the contract of `spec/backends.md`.
+nothing. Source: the contract of `spec/chapters/backends.md`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Adam on a device, in one launch: the contract's `descend`.
 
-Source: `spec/adam.md`; `refca/training/adam.py` is the definition.
+Source: `spec/chapters/adam.md`; `refca/training/adam.py` is the definition.
 """
 
 from __future__ import annotations

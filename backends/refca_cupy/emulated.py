@@ -1,6 +1,6 @@
 """The cupy backend without a GPU: its kernels on a processor, for checking them. Slow; nothing to train with.
 
-Source: the contract of `spec/backends.md`.
+Source: the contract of `spec/chapters/backends.md`.
 """
 
 from typing import Any

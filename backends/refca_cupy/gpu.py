@@ -3,7 +3,7 @@
 Kernels are CUDA C++, built for the cell at hand when they are first used; `emulated.py` runs the same source
 on a processor. CuPy has them built so that subnormal numbers are zero. Importing this needs CuPy and a GPU.
 
-Source: the contract of `spec/backends.md`.
+Source: the contract of `spec/chapters/backends.md`.
 """
 
 from typing import Any

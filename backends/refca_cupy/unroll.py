@@ -3,7 +3,7 @@
 A device is a GPU, or a processor in its place for checking (`device.py`, `emulator.py`). Nothing here waits
 for it, but for what a caller keeps on it and this has to know: weights, and what `refca.check` looks at.
 
-Source: the contract of `spec/backends.md`.
+Source: the contract of `spec/chapters/backends.md`.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Learned(NamedTuple):
 
 
 class Backend:
-    """What `spec/backends.md` asks of a backend, and what it may have, on a device."""
+    """What `spec/chapters/backends.md` asks of a backend, and what it may have, on a device."""
 
     def __init__(self, device: Any) -> None:
         self.device, self.xp = device, device.xp

@@ -1,6 +1,6 @@
 """What a backend refuses: arguments that do not fit the cell, each with one sentence that names the cause.
 
-Source: the contract of `spec/backends.md`.
+Source: the contract of `spec/chapters/backends.md`.
 """
 
 from __future__ import annotations

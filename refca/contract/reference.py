@@ -1,7 +1,7 @@
 """The reference backend: the plain step, and autograd for gradients. Every other backend is held to it.
 
 It computes in the dtype it is given, float32 or float64, allocates at every step and skips nothing.
-Source: the contract of `spec/backends.md`.
+Source: the contract of `spec/chapters/backends.md`.
 """
 
 from __future__ import annotations

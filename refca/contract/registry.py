@@ -1,6 +1,6 @@
 """Finding a backend by name. Ours come in by everyone's door: the entry-point group `refca.backends`.
 
-Source: `spec/backends.md`, which says what a backend has to have.
+Source: `spec/chapters/backends.md`, which says what a backend has to have.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The strided layers of a cell and their gradients, in array operations of any library, for backends.
 
 `strides.py` is the definition. A decoder's layer is the adjoint of an encoder's, so each one's gradient with
-respect to its input is the other. Source: `spec/encode.md`, `spec/decode.md`.
+respect to its input is the other. Source: `spec/chapters/encode.md`, `spec/chapters/decode.md`.
 """
 
 from __future__ import annotations

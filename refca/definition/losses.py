@@ -7,7 +7,7 @@ Both take readout (B, H, W, L), live (B, H, W) boolean and target, which is eith
 
 and return (B,). A training loss is the weighted sum of them over samples and steps.
 
-Source: the article, experiment 1 (cross-entropy) and 2 (L2); `spec/l2.md`, `spec/cross_entropy.md`.
+Source: the article, experiment 1 (cross-entropy) and 2 (L2); `spec/chapters/l2.md`, `spec/chapters/cross_entropy.md`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The labels of a readout are the argmax over its L channels; ties go to the lowest label.
 
 Source: the article, experiment 1 ("average cell accuracy", "total agreement"); the paper, Table 1 and
-Figures 2 and 11 (IoU, which it does not define); `spec/cell_accuracy.md`, `spec/total_agreement.md`,
-`spec/iou.md`.
+Figures 2 and 11 (IoU, which it does not define); `spec/chapters/cell_accuracy.md`, `spec/chapters/total_agreement.md`,
+`spec/chapters/iou.md`.
 """
 
 from __future__ import annotations

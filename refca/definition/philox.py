@@ -1,7 +1,7 @@
 """Philox4x32-10: random words as a function of a counter and a key.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.3.
-Random123's published vectors are a law (`spec/philox.md`). No state: that is the point.
+Random123's published vectors are a law (`spec/chapters/philox.md`). No state: that is the point.
 """
 
 from __future__ import annotations

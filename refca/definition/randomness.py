@@ -9,7 +9,7 @@ the last three arguments of `step`: fires (B, H, W) boolean, drawn before aliven
 resets to, None for a cell without one.
 
 Source: the article, "Model" (stochastic updates) and experiment 2 (noise); the paper, 3.3 (reset);
-`spec/streams.md`.
+`spec/chapters/streams.md`.
 """
 
 from __future__ import annotations

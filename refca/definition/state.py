@@ -1,7 +1,7 @@
 """The state of a grid of cells: where it starts, and what a mutation keeps of it.
 
 Source: the article, experiment 1, and its training notebook; the paper, section 3 (initial noise);
-`spec/init_state.md`, `spec/mutate.md`.
+`spec/chapters/init_state.md`, `spec/chapters/mutate.md`.
 
 Letters: B samples, H×W grid, s stride, K image channels, D state channels.
 """

@@ -4,7 +4,7 @@ This file is the definition. It is meant to be read, and is never made faster at
 backends are where speed lives. It is written in NumPy through autograd, so that gradients follow from it.
 
 Source: the article, "Model" and experiment 2; the paper, 3.1 (depthwise), 3.3 (reset gate), 3.5 (norms);
-`spec/step.md` gives the index formula.
+`spec/chapters/step.md` gives the index formula.
 
 Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, L labels.
 """

@@ -4,7 +4,7 @@ Each layer is 3×3 with stride 2, without bias or activation; two or three of th
 window of cell (y, x) starts at pixel (2y, 2x), as TensorFlow's padding "SAME" has it for even sizes; beyond
 the image everything is zero. The decoder's layers are the adjoints of such layers.
 
-Source: the paper, 3.4 and 5.4, A.3; `spec/encode.md`, `spec/decode.md`.
+Source: the paper, 3.4 and 5.4, A.3; `spec/chapters/encode.md`, `spec/chapters/decode.md`.
 
 Letters: B samples, H×W grid, s stride, K image channels, E environment channels, D state channels, L labels.
 """

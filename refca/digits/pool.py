@@ -2,7 +2,7 @@
 
 Every choice is a function of (seed, training step), so a resumed run makes the same ones.
 
-Source: the article, experiments 1 and 2, and its training notebook; `spec/pool.md`.
+Source: the article, experiments 1 and 2, and its training notebook; `spec/chapters/pool.md`.
 """
 
 from __future__ import annotations

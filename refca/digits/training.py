@@ -1,7 +1,7 @@
 """Training on digits: one step of it.
 
-Source: the article, experiment 1, and its training notebook; `spec/pool.md`, `spec/unroll.md`,
-`spec/adam.md`.
+Source: the article, experiment 1, and its training notebook; `spec/chapters/pool.md`, `spec/chapters/unroll.md`,
+`spec/chapters/adam.md`.
 """
 
 from __future__ import annotations

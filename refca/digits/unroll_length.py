@@ -3,7 +3,7 @@
 The article: always as many, and the last one alone. Every length is a function of (seed, training step), so a
 resumed run has the same ones.
 
-Source: the article, experiment 1, and its training notebook; `spec/unroll.md`.
+Source: the article, experiment 1, and its training notebook; `spec/chapters/unroll.md`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ through many more, under photographs that change.
 Every choice is a function of (seed, training step), so a resumed run makes the same ones.
 
 Source: the paper, section 3, which calls p^(K/T) a reset probability and means one to keep;
-`spec/persistence.md`.
+`spec/chapters/persistence.md`.
 
 Letters: B samples of a batch, H×W grid, D state channels, K steps of an unroll, T steps that states last.
 """

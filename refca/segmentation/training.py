@@ -1,6 +1,6 @@
 """Training on photographs: one step of it, a mini-unroll.
 
-Source: the paper, section 3; `spec/persistence.md`, `spec/adam.md`.
+Source: the paper, section 3; `spec/chapters/persistence.md`, `spec/chapters/adam.md`.
 """
 
 from __future__ import annotations

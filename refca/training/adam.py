@@ -1,7 +1,7 @@
 """How parameters move: normalised gradients, Adam, and a learning rate that falls.
 
 Operators only, so that any backend's arrays will do; a backend may have its own `adam_step`. Source: the
-article's training notebook (the article names Adam alone); `spec/adam.md`.
+article's training notebook (the article names Adam alone); `spec/chapters/adam.md`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The article's published weights, as its repository has them: `public/model.json`, a TensorFlow.js graph.
 
-Source: distillpub/post--selforg-mnist, CC BY 4.0; `spec/distill.md`.
+Source: distillpub/post--selforg-mnist, CC BY 4.0; `spec/chapters/distill.md`.
 """
 
 from __future__ import annotations

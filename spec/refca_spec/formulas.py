@@ -24,7 +24,7 @@ def step(
     noise: Array | None,
     z: Array | None = None,
 ) -> Array:
-    """`spec/step.md`: the state (B, H, W, D) after one step."""
+    """`spec/chapters/step.md`: the state (B, H, W, D) after one step."""
     after = np.array(state)
     hidden = hidden_layers(cell, params, environment, state)
     for b, y, x in np.ndindex(*fires.shape):
@@ -110,7 +110,7 @@ def bias(params: Params, name: str, p: int) -> float:
 
 
 def encode(cell: Cell, params: Params, image: Array) -> Array:
-    """`spec/encode.md`: the environment (B, H, W, E)."""
+    """`spec/chapters/encode.md`: the environment (B, H, W, E)."""
     for name in ("encode.weight", "encode.1.weight", "encode.2.weight"):
         if name in params:
             image = conv_stride2(image, params[name])
@@ -129,7 +129,7 @@ def conv_stride2(x: Array, weight: Array) -> Array:
 
 
 def readout(cell: Cell, params: Params, state: Array) -> Array:
-    """`spec/readout.md`: one number for each label, (B, sH, sW, L)."""
+    """`spec/chapters/readout.md`: one number for each label, (B, sH, sW, L)."""
     if cell.stride > 1:
         for name in ("decode.weight", "decode.1.weight", "decode.2.weight"):
             if name in params:
@@ -145,7 +145,7 @@ def readout(cell: Cell, params: Params, state: Array) -> Array:
 
 
 def conv_transpose_stride2(x: Array, weight: Array) -> Array:
-    """`spec/decode.md`: every cell adds to the 3×3 pixels that begin at its own, where there are any."""
+    """`spec/chapters/decode.md`: every cell adds to the 3×3 pixels that begin at its own, where there are any."""
     B, H, W, _ = x.shape
     after = np.zeros((B, 2 * H, 2 * W, weight.shape[2]))
     for b, y, c in np.ndindex(B, H, W):
@@ -162,12 +162,12 @@ def alive(cell: Cell, pixel: Array) -> bool:
 
 
 def l2(readout: Array, target: Array, live: Array) -> list[float]:
-    """`spec/l2.md`: the loss of each sample."""
+    """`spec/chapters/l2.md`: the loss of each sample."""
     return over_cells(half_squares, readout, target, live)
 
 
 def cross_entropy(readout: Array, target: Array, live: Array) -> list[float]:
-    """`spec/cross_entropy.md`: the loss of each sample."""
+    """`spec/chapters/cross_entropy.md`: the loss of each sample."""
     return over_cells(surprise, readout, target, live)
 
 
@@ -206,20 +206,20 @@ def label(said: Array) -> int:
 
 
 def cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
-    """`spec/cell_accuracy.md`."""
+    """`spec/chapters/cell_accuracy.md`."""
     said = [(label(readout[tuple(at)]), int(labels[at[0]])) for at in np.argwhere(live)]
     return sum(a == b for a, b in said) / len(said) if said else math.nan
 
 
 def total_agreement(readout: Array, live: Array) -> float:
-    """`spec/total_agreement.md`."""
+    """`spec/chapters/total_agreement.md`."""
     label_shares = [{label(r[tuple(at)]) for at in np.argwhere(v)} for r, v in zip(readout, live, strict=True)]
     counted = [said for said in label_shares if said]
     return sum(len(said) == 1 for said in counted) / len(counted) if counted else math.nan
 
 
 def iou(predicted: Array, target: Array, labels: int) -> list[float]:
-    """`spec/iou.md`: one number for each class, NaN where it has no pixel."""
+    """`spec/chapters/iou.md`: one number for each class, NaN where it has no pixel."""
     said = [(int(p), int(t)) for p, t in zip(predicted.ravel(), target.ravel(), strict=True)]
     ratios = []
     for k in range(labels):
@@ -229,7 +229,7 @@ def iou(predicted: Array, target: Array, labels: int) -> list[float]:
 
 
 def mutate(cell: Cell, state: Array, image: Array) -> Array:
-    """`spec/mutate.md`."""
+    """`spec/chapters/mutate.md`."""
     after = np.zeros_like(state)
     for b, y, x in np.ndindex(*state.shape[:3]):
         if alive(cell, image[b, y, x]):
@@ -238,7 +238,7 @@ def mutate(cell: Cell, state: Array, image: Array) -> Array:
 
 
 def philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """`spec/philox.md`: ten rounds in Python integers."""
+    """`spec/chapters/philox.md`: ten rounds in Python integers."""
     (c0, c1, c2, c3), (k0, k1) = counter, key
     for _ in range(10):
         a, b = 0xD2511F53 * c0, 0xCD9E8D57 * c2
@@ -248,12 +248,12 @@ def philox(counter: tuple[int, ...], key: tuple[int, int]) -> tuple[int, int, in
 
 
 def word(seed: int, sample: int, t: int, W: int, y: int, x: int, purpose: int, block: int) -> tuple[int, int, int, int]:
-    """`spec/streams.md`: the four words of one cell."""
+    """`spec/chapters/streams.md`: the four words of one cell."""
     return philox((y * W + x, sample % LOW, t, purpose * 2**16 + block), (seed % LOW, seed // LOW))
 
 
 def normal(words: tuple[int, int, int, int], channel: int) -> float:
-    """`spec/streams.md`: the normal number of a channel, from the words of its block."""
+    """`spec/chapters/streams.md`: the normal number of a channel, from the words of its block."""
     first, second = words[:2] if channel % 4 < 2 else words[2:]
     radius = math.sqrt(-2 * math.log((first // 256 + 0.5) / 2**24))
     angle = 2 * math.pi * (second // 256 + 0.5) / 2**24
@@ -261,7 +261,7 @@ def normal(words: tuple[int, int, int, int], channel: int) -> float:
 
 
 def adam(param: float, grads: list[float], rate: float) -> float:
-    """`spec/adam.md`: one number after a step for each of its gradients, at a constant rate."""
+    """`spec/chapters/adam.md`: one number after a step for each of its gradients, at a constant rate."""
     m = v = 0.0
     for i, g in enumerate(grads, 1):
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g

@@ -5,7 +5,7 @@
 Without the option: every registered backend. A named backend that cannot be used ends the run with one
 sentence; a registered one that cannot work on this machine is skipped, and the summary says why.
 
-The laws' fixtures are `backend`, a module as `spec/backends.md` describes, and `dtype`, "float32" or
+The laws' fixtures are `backend`, a module as `spec/chapters/backends.md` describes, and `dtype`, "float32" or
 "float64"; a backend with an attribute `dtypes` is tried on these only. Nothing here touches other tests.
 """
 

@@ -1,6 +1,6 @@
 // Adam, and before it the normalisation of gradients: a block for each tensor of parameters.
 //
-// Source: `spec/adam.md`. `descent.py` declares the structure `d`.
+// Source: `spec/chapters/adam.md`. `descent.py` declares the structure `d`.
 
 extern "C" {
 CONSTANT Descent d;

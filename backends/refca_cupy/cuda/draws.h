@@ -1,6 +1,6 @@
 // Which cells fire, and with what noise: recorded arrays, or words of Philox4x32-10, those of `refca.Streams`.
 //
-// Source: `spec/philox.md`, `spec/streams.md`.
+// Source: `spec/chapters/philox.md`, `spec/chapters/streams.md`.
 
 enum { FIRE, NOISE, RESET, INITIAL };  // purposes, of `refca/randomness.py`
 

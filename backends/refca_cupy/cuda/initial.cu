@@ -1,6 +1,6 @@
 // The states that streams begin with.
 //
-// Source: `spec/init_state.md`.
+// Source: `spec/chapters/init_state.md`.
 
 KERNEL initial(int, int, int) {
   int across = ROUNDED(D) / 4;

@@ -2,7 +2,7 @@
 // block adds up its rows and, once all have, takes what it needs of the others. A column's sum goes over GROUPS
 // of rows, then over groups, then over blocks, always in this order.
 //
-// Source: `spec/step.md`, norm; `EPSILON` of `refca/step.py`.
+// Source: `spec/chapters/step.md`, norm; `EPSILON` of `refca/step.py`.
 
 // Two numbers for each column: `part` of the groups of a block, `moments` and `sums` of the blocks of a layer.
 DEVICE real* part(Place me, int group) { return u.part + ((offset)me.block * GROUPS + group) * 2 * P4; }

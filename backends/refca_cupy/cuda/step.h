@@ -1,7 +1,7 @@
 // One step, of a block's rows: look, think, propose, gate, fire. Each function is a phase; where blocks of a team
 // read what others wrote, or statistics of others, the team waits between phases.
 //
-// Source: `spec/step.md`.
+// Source: `spec/chapters/step.md`.
 
 // The mix of a depthwise cell, of the block's share of all pixels.
 PHASE void mix(Place me, int i) {

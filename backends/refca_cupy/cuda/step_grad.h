@@ -4,7 +4,7 @@
 // What the cells felt is worked out again from the pixels that were kept. Gradients of weights are added up from
 // the slots when these are full, into an array of the block's own.
 //
-// Source: derivatives of `spec/step.md`; the derivative of relu at 0 is 0.
+// Source: derivatives of `spec/chapters/step.md`; the derivative of relu at 0 is 0.
 
 DEVICE real* grad_of(Place me, int cell) { return u.grad + ((offset)me.sample * cells() + cell) * C4; }
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/adam.md`."""
+"""The laws of `spec/chapters/adam.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/backends.md`: whole unrolls, gradients, and what a backend promises of its arrays."""
+"""The laws of `spec/chapters/backends.md`: whole unrolls, gradients, and what a backend promises of its arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/cell.md`."""
+"""The laws of `spec/chapters/cell.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/cell_accuracy.md`."""
+"""The laws of `spec/chapters/cell_accuracy.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/cross_entropy.md`."""
+"""The laws of `spec/chapters/cross_entropy.md`."""
 
 from __future__ import annotations
 

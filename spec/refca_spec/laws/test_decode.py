@@ -1,4 +1,4 @@
-"""The laws of `spec/decode.md`."""
+"""The laws of `spec/chapters/decode.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/distill.md`: the article's own weights and steps, where REFCA_DATA has them."""
+"""The laws of `spec/chapters/distill.md`: the article's own weights and steps, where REFCA_DATA has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/encode.md`."""
+"""The laws of `spec/chapters/encode.md`."""
 
 from __future__ import annotations
 

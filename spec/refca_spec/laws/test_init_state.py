@@ -1,4 +1,4 @@
-"""The laws of `spec/init_state.md`."""
+"""The laws of `spec/chapters/init_state.md`."""
 
 from __future__ import annotations
 

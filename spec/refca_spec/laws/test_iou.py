@@ -1,4 +1,4 @@
-"""The laws of `spec/iou.md`."""
+"""The laws of `spec/chapters/iou.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/l2.md`."""
+"""The laws of `spec/chapters/l2.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/mutate.md`."""
+"""The laws of `spec/chapters/mutate.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/persistence.md`."""
+"""The laws of `spec/chapters/persistence.md`."""
 
 from __future__ import annotations
 

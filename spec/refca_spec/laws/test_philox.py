@@ -1,4 +1,4 @@
-"""The laws of `spec/philox.md`."""
+"""The laws of `spec/chapters/philox.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/pool.md`."""
+"""The laws of `spec/chapters/pool.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/readout.md`."""
+"""The laws of `spec/chapters/readout.md`."""
 
 from __future__ import annotations
 

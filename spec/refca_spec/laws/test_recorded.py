@@ -1,4 +1,4 @@
-"""The laws of `spec/recorded.md`."""
+"""The laws of `spec/chapters/recorded.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/step.md`."""
+"""The laws of `spec/chapters/step.md`."""
 
 from __future__ import annotations
 

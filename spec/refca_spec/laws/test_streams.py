@@ -1,4 +1,4 @@
-"""The laws of `spec/streams.md`."""
+"""The laws of `spec/chapters/streams.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/total_agreement.md`."""
+"""The laws of `spec/chapters/total_agreement.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/unroll.md`."""
+"""The laws of `spec/chapters/unroll.md`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of `spec/vectors.md`."""
+"""The laws of `spec/chapters/vectors.md`."""
 
 from __future__ import annotations
 

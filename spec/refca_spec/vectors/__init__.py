@@ -1,6 +1,6 @@
 """Frozen vectors: JSON files that any language can read, and never change unless the specification does.
 
-`read(name)` returns the contents of a file. `spec/vectors.md` says what is in each.
+`read(name)` returns the contents of a file. `spec/chapters/vectors.md` says what is in each.
 """
 
 from __future__ import annotations
