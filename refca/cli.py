@@ -122,6 +122,23 @@ def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
 
 
 @contextmanager
+def counting_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to call with what is done and what there is in all; its first call draws a bar."""
+    bar: Any = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        bar = progress_bar(total, unit=unit) if bar is None else bar
+        bar.update(done - bar.n)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+@contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
     """Within this block Ctrl-C and SIGTERM ask to stop, and the yielded function says whether one came.
 

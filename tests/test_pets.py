@@ -231,7 +231,7 @@ def test_photographs_that_are_in_order_are_not_copied(tmp_path: Path) -> None:
     path = tmp_path / "pack.npz"
     save(path, packed(8))
     write_pack(path, read_pack(path, 8))
-    arrays = read_arrays(path, "test")
+    arrays = read_arrays(path, "test", 8)
     assert read_split(path, arrays, "test", 8).pixels is arrays["test_images"]
 
 
@@ -267,7 +267,7 @@ def other_label(arrays: dict[str, np.ndarray]) -> None:
         ),
         (lambda a: a.pop("test_trimaps"), "not a whole pack of photographs: it has no test_trimaps"),
         (lambda a: a.pop("test_images_jpeg"), "it has no test_images"),
-        (lambda a: a.pop("test_images_offsets"), "test_images_offsets .* do not cut"),
+        (lambda a: a.pop("test_images_offsets"), "test_images_offsets .* needed are 4 integers"),
         (lambda a: a.update(test_images_offsets=np.arange(4)), "do not cut .* into 3 JPEG files"),
         (lambda a: a.update(test_images_jpeg=np.zeros(9)), "test_images_jpeg float64"),
         (lambda a: a.update(test_images_jpeg=np.uint8(3)), r"test_images_jpeg uint8 \(\); needed are uint8"),
@@ -298,7 +298,7 @@ def test_jpeg_files_of_another_size_are_refused(tmp_path: Path) -> None:
     arrays = jpegs(packed(32))
     arrays |= {name: array for name, array in packed().items() if name.endswith("trimaps")}
     save(tmp_path / "pets_96.npz", arrays)
-    with pytest.raises(InvalidInput, match=r"Bombay_0 in .* has 32×32 pixels; needed are 96×96"):
+    with pytest.raises(InvalidInput, match=r"Bombay_0 in .* has 32x32 pixels; needed are 96x96"):
         load("pets", tmp_path)
 
 
@@ -329,7 +329,7 @@ def test_other_files_are_not_packs(tmp_path: Path) -> None:
         "pickle.npz": b"\x80\x04]\x94.",
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InvalidInput, match="is damaged: File is not a zip file; delete it and get it again"):
+        with pytest.raises(InvalidInput, match=r"is damaged: File is not a zip file .*; delete it and get it again"):
             read_pack(tmp_path / name, 96)
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_pack(tmp_path, 96)
@@ -416,8 +416,8 @@ Change = Callable[[Files, Files], object]
 @pytest.mark.parametrize(
     ("change", "name", "message"),
     [
-        (lambda i, a: i.pop("images/pug_1.jpg"), 0, "lacks 1 photographs, such as images/pug_1.jpg"),
-        (lambda i, a: i.clear(), 0, "lacks 8 photographs, such as images/Bombay_0.jpg"),
+        (lambda i, a: i.pop("images/pug_1.jpg"), 0, "lacks 1 of the 8 files .* such as images/pug_1.jpg"),
+        (lambda i, a: i.clear(), 0, "lacks 8 of the 8 files .* such as images/Bombay_0.jpg"),
         (lambda i, a: i.update({"images/pug_1.jpg": b"nothing"}), 0, "images/pug_1.jpg in .* not a picture"),
         (
             lambda i, a: i.update({"images/pug_1.jpg": i["images/pug_1.jpg"][:-900]}),
@@ -429,7 +429,7 @@ Change = Callable[[Files, Files], object]
         (
             lambda i, a: a.pop("annotations/trimaps/pug_1.png"),
             1,
-            "lists pug_1 but has no annotations/trimaps/",
+            "lacks 1 of the 8 files .* such as annotations/trimaps/pug_1.png",
         ),
         (
             lambda i, a: a.update({"annotations/trimaps/pug_1.png": encoded(np.full((9, 9), 4, np.uint8), "PNG")}),

@@ -11,7 +11,7 @@ Source: the article, "Model"; the paper's experiments; `spec/data.md`.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -28,13 +28,23 @@ NAMES = (*DIGITS, *PHOTOGRAPHS)
 
 @overload
 def load(
-    name: Literal["pets"], folder: Path | str | None = ..., *, size: int = ..., splits: Collection[str] = ...
+    name: Literal["pets"],
+    folder: Path | str | None = ...,
+    *,
+    size: int = ...,
+    splits: Collection[str] = ...,
+    on_progress: Callable[[int, int], object] = ...,
 ) -> Dataset[Photographs]: ...
 
 
 @overload
 def load(
-    name: str, folder: Path | str | None = ..., *, size: int = ..., splits: Collection[str] = ...
+    name: str,
+    folder: Path | str | None = ...,
+    *,
+    size: int = ...,
+    splits: Collection[str] = ...,
+    on_progress: Callable[[int, int], object] = ...,
 ) -> Dataset[Any]: ...
 
 
@@ -44,12 +54,14 @@ def load(
     *,
     size: int = 48,
     splits: Collection[str] = ("train", "test"),
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Dataset[Any]:
     """The dataset of this name, one of NAMES: of Photographs for pets, of Split for the digits.
 
     `folder` is where its files are; None: the environment's REFCA_DATA; without that, the user's cache
     folder, into which missing files are downloaded. The optdigits need no files. `size` is the side of the
     photographs in pixels, 48, 96 or 384, and `splits` what is read of them; digits are read whole.
+    `on_progress` is called with the number of photographs read out of archives so far, and of all.
     Raises InvalidInput for an unknown name or size, and for files that are missing, damaged or cannot be
     downloaded.
     """
@@ -63,7 +75,7 @@ def load(
     if name == "pets":
         from refca.data.pets import pets
 
-        return pets(Path(given) if given else None, size, splits=splits)
+        return pets(Path(given) if given else None, size, splits=splits, on_progress=on_progress)
     from refca.data.optdigits import optdigits
 
     return optdigits(28 if name == "optdigits-28" else None)

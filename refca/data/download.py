@@ -25,20 +25,21 @@ def find(names: Iterable[str], folders: Iterable[Path]) -> Path | None:
 
 
 def download(url: str, md5: str, path: Path, *, instead: str) -> Path:
-    """The file from a URL, written to `path` once it is whole and its hash is right.
+    """The file from a URL, written to `path` once it is whole; a file that is there already is hashed first.
 
     Raises InvalidInput for everything that can go wrong, naming the URL and `instead`, the files that a user
     without a network puts into a folder.
     """
     import pooch
 
-    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    get = pooch.HTTPDownloader(progressbar=bool(sys.stderr and sys.stderr.isatty()), timeout=TIMEOUT)
+    there = f"{path} is not the original file, and " if path.is_file() else ""
     try:
         pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=get)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
         cause = "its content is not the original file's" if isinstance(error, ValueError) else brief(error)
         raise InvalidInput(
-            f"{url} could not be downloaded: {cause}; try again, or put {instead} into a folder "
+            f"{there}{url} could not be downloaded: {cause}; try again, or put {instead} into a folder "
             "and name it with --data or REFCA_DATA"
         ) from error
     return path

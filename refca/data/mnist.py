@@ -5,7 +5,7 @@ Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ MD5 = {  # of the original files, as they were published
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 WHITE = 255
+FOLDERS = ("mnist", "MNIST", "MNIST/raw", "mnist/raw", "raw")  # in a folder that the user names
 
 
 def mnist(
@@ -32,10 +33,10 @@ def mnist(
     md5: Mapping[str, str] = MD5,
     cache: Path | None = None,
 ) -> Dataset[Split]:
-    """MNIST from `folder` or `folder`/mnist; with folder None from `cache`, downloading what it lacks.
+    """MNIST from `folder` or one of its FOLDERS; with folder None from `cache`, downloading what it lacks.
 
-    The files may be gzipped or not. `cache` is the user's cache folder unless given; `base_url` ends in a
-    slash, and `md5` holds the hash of each file there.
+    The files may be gzipped or not, and have one of the names that other programs give them. `cache` is the
+    user's cache folder unless given; `base_url` ends in a slash, and `md5` holds the hash of each file there.
     Raises InvalidInput for files that are missing, damaged, do not fit each other or cannot be downloaded.
     """
     paths = found(folder, md5) if folder else cached(cache or user_cache(), base_url, md5)
@@ -66,25 +67,30 @@ def split(pixels_path: Path, labels_path: Path) -> Split:
 
 def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
     """Where each file is in a folder that the user named. Raises InvalidInput, saying where it looked."""
-    paths = [find(spellings(name), (folder, folder / "mnist")) for name in names]
+    places = (folder, *(folder / name for name in FOLDERS))
+    paths = [find(spellings(name), [*places, *own_folders(places, name)]) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
+        zipped = [path.name for place in places if place.is_dir() for path in sorted(place.glob("*.zip"))]
+        instead = f"unpack {zipped[0]} there" if zipped else "put them there"
         raise InvalidInput(
-            f"MNIST's {', '.join(missing)} (or without .gz) are neither in {folder} nor in "
-            f"{folder / 'mnist'}; put them there, or name no folder to have them downloaded"
+            f"MNIST's {', '.join(missing)} (or without .gz) are neither in {folder} nor in its folders "
+            f"{', '.join(FOLDERS)}; {instead}, or name no folder to have them downloaded"
         )
     return [path for path in paths if path]
 
 
 def cached(cache: Path, base_url: str, md5: Mapping[str, str]) -> list[Path]:
-    """Where each file is in the cache folder, after downloading those that were not."""
-    folder, instead = cache / "mnist", "MNIST's four files"
-    return [
-        find(spellings(name), [folder]) or download(base_url + name, md5[name], folder / name, instead=instead)
-        for name in md5
-    ]
+    """Where each file is in the cache folder, after downloading those that are missing or not the original."""
+    return [download(base_url + name, md5[name], cache / "mnist" / name, instead="MNIST's four files") for name in md5]
 
 
-def spellings(name: str) -> tuple[str, str]:
-    """A file's name, and the one it has once it is unzipped."""
-    return name, name.removesuffix(".gz")
+def spellings(name: str) -> list[str]:
+    """The names that a file goes by: with a dot before idx, and with or without .gz."""
+    plain = name.removesuffix(".gz")
+    return [f"{each}{end}" for end in (".gz", "", ".gz.gz") for each in (plain, plain.replace("-idx", ".idx"))]
+
+
+def own_folders(places: Iterable[Path], name: str) -> list[Path]:
+    """Folders that are called as the file in them, as some programs unpack them."""
+    return [place / each for place in places for each in spellings(name) if (place / each).is_dir()]

@@ -8,8 +8,9 @@ Letters: N photographs, S×S pixels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from refca.data.dataset import Dataset
 from refca.data.download import download, find, user_cache
 from refca.data.pets_archives import read_archives
-from refca.data.pets_pack import SPLITS, read_pack, write_pack
+from refca.data.pets_pack import SPLITS, read_pack, sources_of, write_pack
 from refca.data.photographs import Photographs
 from refca.errors import InvalidInput
 
@@ -28,6 +29,7 @@ MD5 = {
     "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f",
 }
 ARCHIVES = " and ".join(MD5)
+FOLDERS = ("oxford_pets", "pets", "oxford-iiit-pet", "oxford-iiit-pets")  # in a folder that the user names
 
 
 def pets(
@@ -38,20 +40,22 @@ def pets(
     base_url: str = BASE_URL,
     md5: Mapping[str, str] = MD5,
     cache: Path | None = None,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Dataset[Photographs]:
-    """The photographs at size×size, from `folder`, its oxford_pets or its pets; with None from `cache`.
+    """The photographs at size×size, from `folder` or one of its FOLDERS; with None from `cache`.
 
-    A folder has a pack or the official archives. `cache` is the user's cache folder unless given: into it
-    missing archives are downloaded if no folder is named, and what was made of the official archives is
-    packed. Of a pack only `splits` are read. `base_url` ends in a slash, and `md5` holds the hash of each
-    archive there.
+    A folder has a pack or the official archives, which may have been unpacked. `cache` is the user's cache
+    folder unless given: into it missing archives are downloaded if no folder is named, and what was made of
+    the official archives is packed. Of a pack only `splits` are read. `base_url` ends in a slash, and `md5`
+    holds the hash of each archive there. `on_progress` is called with the number of photographs read out of
+    archives so far, and of all.
     Raises InvalidInput for other sizes, and for files that are missing, damaged or cannot be downloaded.
     """
     if size not in SIZES:
         raise InvalidInput(f"pets come at the sizes {', '.join(map(str, SIZES))}, got {size}")
     side = 96 if size == 48 else size
-    cache = (cache or user_cache()) / "pets"
-    found = named(folder, side, splits, md5, cache) if folder else downloaded(side, splits, base_url, md5, cache)
+    store = Cache((cache or user_cache()) / "pets", side, tuple(md5.values()), on_progress)
+    found = named(folder, splits, md5, store) if folder else downloaded(splits, base_url, md5, store)
     if size != side:
         found = {split: halved(photographs) for split, photographs in found.items()}
     why = (
@@ -63,17 +67,53 @@ def pets(
     return Dataset("pets", *(found.get(split, absent[split]) for split in SPLITS))
 
 
-def named(
-    folder: Path, side: int, splits: Collection[str], md5: Mapping[str, str], cache: Path
-) -> dict[str, Photographs]:
-    """These splits at side×side from a folder that the user named, in which nothing is ever written."""
-    folders = (folder, folder / "oxford_pets", folder / "pets")
+@dataclass(frozen=True)
+class Cache:
+    """The folder that keeps archives and packs of one size, and what packs in it are made from."""
+
+    folder: Path
+    side: int
+    original: tuple[str, ...]  # the hashes of the official archives
+    on_progress: Callable[[int, int], object]
+
+    @property
+    def pack(self) -> Path:
+        return self.folder / f"pets_{self.side}.npz"
+
+    def current(self) -> bool:
+        """Whether there is a whole pack that says it was made from the official archives."""
+        with suppress(InvalidInput):
+            return self.pack.is_file() and sources_of(self.pack) == self.original
+        return False
+
+    def read(self, archives: list[Path], splits: Collection[str], original: bool) -> dict[str, Photographs]:
+        """These splits of the two archives; of the original ones from their pack, made if there is none.
+
+        A cache that cannot be written is done without.
+        """
+        if original and self.current():
+            return read_pack(self.pack, self.side, splits)
+        images, annotations = archives
+        found = read_archives(images, annotations, self.side, original=original, on_progress=self.on_progress)
+        if original:
+            with suppress(OSError):
+                write_pack(self.pack, found, self.original)
+        return {split: found[split] for split in splits}
+
+
+def named(folder: Path, splits: Collection[str], md5: Mapping[str, str], cache: Cache) -> dict[str, Photographs]:
+    """These splits from a folder that the user named, in which nothing is ever written."""
+    side = cache.side
+    folders = (folder, *(folder / name for name in FOLDERS))
     if pack := find([f"pets_{side}.npz"], folders):
         return read_pack(pack, side, splits)
     archives = [path for path in (find([name], folders) for name in md5) if path]
     if len(archives) == len(md5):
-        original = [md5_of(path) for path in archives] == list(md5.values())
-        return unpacked(archives, side, splits, cache if original else None)
+        return cache.read(archives, splits, tuple(map(md5_of, archives)) == cache.original)
+    for each in folders:
+        unpacked = [each / name.partition(".")[0] for name in md5]
+        if all(map(Path.is_dir, unpacked)):
+            return cache.read(unpacked, splits, original=False)
     if side == 384 and (sample := find(["pets_384_sample.npz"], folders)):
         return read_pack(sample, side, {"test"} & set(splits))
     looked = ", ".join(map(str, folders))
@@ -83,34 +123,14 @@ def named(
     )
 
 
-def downloaded(
-    side: int, splits: Collection[str], base_url: str, md5: Mapping[str, str], cache: Path
-) -> dict[str, Photographs]:
-    """These splits at side×side from the cache, after downloading the archives if they are needed."""
-    if (pack := cache / f"pets_{side}.npz").is_file():
-        return read_pack(pack, side, splits)
-    instead = f"{ARCHIVES}, or pets_{side}.npz,"
-    paths = {name: cache / name for name in md5}
-    for name, path in paths.items():
-        if not path.is_file():
-            download(base_url + name, md5[name], path, instead=instead)
-    return unpacked(list(paths.values()), side, splits, cache)
-
-
-def unpacked(archives: list[Path], side: int, splits: Collection[str], cache: Path | None) -> dict[str, Photographs]:
-    """These splits of the two archives; of original ones from their pack in the cache, made if there is none.
-
-    A cache that cannot be written is done without.
-    """
-    pack = cache / f"pets_{side}.npz" if cache else None
-    if pack and pack.is_file():
-        return read_pack(pack, side, splits)
-    images, annotations = archives
-    found = read_archives(images, annotations, side)
-    if pack:
-        with suppress(OSError):
-            write_pack(pack, found)
-    return {split: found[split] for split in splits}
+def downloaded(splits: Collection[str], base_url: str, md5: Mapping[str, str], cache: Cache) -> dict[str, Photographs]:
+    """These splits from the cache, after downloading the archives that are missing or not the original ones."""
+    paths = [cache.folder / name for name in md5]
+    if cache.current() or (cache.pack.is_file() and not all(map(Path.is_file, paths))):
+        return read_pack(cache.pack, cache.side, splits)
+    for path in paths:
+        download(base_url + path.name, md5[path.name], path, instead=f"{ARCHIVES}, or pets_{cache.side}.npz,")
+    return cache.read(paths, splits, original=True)
 
 
 def halved(photographs: Photographs) -> Photographs:

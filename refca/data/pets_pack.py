@@ -9,8 +9,6 @@ Letters: N photographs, S×S pixels.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -19,10 +17,14 @@ import numpy as np
 
 from refca.atomic import atomic_write
 from refca.data.photographs import CLASSES, Photographs, in_order
-from refca.data.pictures import opened
+from refca.data.pictures import opened, rgb
 from refca.errors import InvalidInput
+from refca.npz import open_npz
 
 SPLITS = ("train", "test")
+SOURCES = "sources"  # the hashes of the archives that a pack in the cache was made from
+LONGEST_NAME = 256  # bytes
+AGAIN = "delete it and get it again"
 
 
 def read_pack(path: Path, size: int, splits: Iterable[str] = SPLITS) -> dict[str, Photographs]:
@@ -30,12 +32,21 @@ def read_pack(path: Path, size: int, splits: Iterable[str] = SPLITS) -> dict[str
 
     Raises InvalidInput, naming the file, if it cannot be read, is damaged, or holds something else.
     """
-    return {split: read_split(path, read_arrays(path, split), split, size) for split in splits}
+    return {split: read_split(path, read_arrays(path, split, size), split, size) for split in splits}
 
 
-def write_pack(path: Path, splits: Mapping[str, Photographs]) -> None:
+def sources_of(path: Path) -> tuple[str, ...]:
+    """The hashes of the archives that a pack was made from, as far as it says. Raises InvalidInput."""
+    with open_npz(path, AGAIN) as file:
+        declared = file.declared.get(SOURCES, np.empty(0))
+        if declared.dtype.kind != "S" or declared.shape != (2,) or declared.dtype.itemsize > LONGEST_NAME:
+            return ()
+        return tuple(hash.decode("ascii", "replace") for hash in file.read(SOURCES).tolist())
+
+
+def write_pack(path: Path, splits: Mapping[str, Photographs], sources: Iterable[str] = ()) -> None:
     """Writes a pack with plain pixels, whole or not at all. Raises OSError as the file system does."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {SOURCES: np.array([hash.encode() for hash in sources])} if sources else {}
     for split, photographs in splits.items():
         arrays[f"{split}_images"] = photographs.pixels
         arrays[f"{split}_trimaps"] = photographs.trimaps
@@ -44,17 +55,34 @@ def write_pack(path: Path, splits: Mapping[str, Photographs]) -> None:
         np.savez(temporary, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path, split: str) -> dict[str, np.ndarray]:
-    """The arrays of an npz file that belong to a split. Raises InvalidInput."""
-    try:
-        with zipfile.ZipFile(path) as file:  # np.load would take other files too
-            names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names if name.startswith(f"{split}_")}
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError) as error:
-        raise InvalidInput(f"{path} is damaged: {error}; delete it and get it again") from error
+def read_arrays(path: Path, split: str, size: int) -> dict[str, np.ndarray]:
+    """The arrays of a pack that belong to a split, after a look at what they declare to be.
+
+    Raises InvalidInput if the file is damaged or an array is not of a pack of size×size photographs.
+    """
+    with open_npz(path, AGAIN) as file:
+        check_declared(path, file.declared, split, size)
+        pixels = [name for name in (f"{split}_images_jpeg", f"{split}_images") if name in file.declared][:1]
+        names = [f"{split}_names", f"{split}_trimaps", f"{split}_images_offsets", *pixels]
+        return {name: file.read(name) for name in names if name in file.declared}
+
+
+def check_declared(path: Path, declared: Mapping[str, np.ndarray], split: str, size: int) -> None:
+    """Raise InvalidInput unless the names, shapes and dtypes of the arrays are those of a pack."""
+    names = declared.get(f"{split}_names", np.empty(0))
+    if names.ndim != 1 or names.dtype.kind != "S" or not len(names) or names.dtype.itemsize > LONGEST_NAME:
+        raise InvalidInput(f"{path} is not a pack with {split} photographs: it has no names of them, {split}_names")
+    N = len(names)
+    checked(path, declared, f"{split}_trimaps", (N, size, size))
+    if f"{split}_images_jpeg" in declared:
+        checked(path, declared, f"{split}_images_jpeg")
+        ends = declared.get(f"{split}_images_offsets", np.empty(0))
+        if ends.shape != (N + 1,) or ends.dtype.kind not in "iu":
+            raise InvalidInput(
+                f"{path} has {split}_images_offsets {ends.dtype} {ends.shape}; needed are {N + 1} integers"
+            )
+    else:
+        checked(path, declared, f"{split}_images", (N, size, size, 3))
 
 
 def read_split(path: Path, arrays: Mapping[str, np.ndarray], split: str, size: int) -> Photographs:
@@ -78,11 +106,8 @@ def read_split(path: Path, arrays: Mapping[str, np.ndarray], split: str, size: i
 
 
 def read_names(path: Path, arrays: Mapping[str, np.ndarray], split: str) -> list[str]:
-    """The names of a split in a pack. Raises InvalidInput if there are none, or one comes twice."""
-    coded = arrays.get(f"{split}_names", np.empty(0))
-    if coded.ndim != 1 or coded.dtype.kind != "S" or not len(coded):
-        raise InvalidInput(f"{path} is not a pack with {split} photographs: it has no names of them, {split}_names")
-    names = [name.decode("ascii", "replace") for name in coded.tolist()]
+    """The names of a split in a pack. Raises InvalidInput if one comes twice."""
+    names = [name.decode("ascii", "replace") for name in arrays[f"{split}_names"].tolist()]
     if len(set(names)) < len(names):
         raise InvalidInput(f"{path} names {len(names)} {split} photographs, of which {len(set(names))} differ")
     return names
@@ -102,9 +127,8 @@ def checked(
 
 def decoded(path: Path, arrays: Mapping[str, np.ndarray], split: str, names: list[str], size: int) -> np.ndarray:
     """The pixels of the JPEG files of a split, (N, size, size, 3) uint8. Raises InvalidInput."""
-    jpeg = checked(path, arrays, f"{split}_images_jpeg")
-    ends = arrays.get(f"{split}_images_offsets", np.empty(0))
-    if ends.shape != (len(names) + 1,) or ends.dtype.kind not in "iu" or (ends[0], ends[-1]) != (0, len(jpeg)):
+    jpeg, ends = arrays[f"{split}_images_jpeg"], arrays[f"{split}_images_offsets"]
+    if (ends[0], ends[-1]) != (0, len(jpeg)) or (ends[1:] <= ends[:-1]).any():
         raise InvalidInput(
             f"{path} has {split}_images_offsets {ends.dtype} {ends.shape} that do not cut {len(jpeg)} bytes "
             f"into {len(names)} JPEG files"
@@ -112,8 +136,8 @@ def decoded(path: Path, arrays: Mapping[str, np.ndarray], split: str, names: lis
     pixels = np.empty((len(names), size, size, 3), np.uint8)
     for i, (begin, end) in enumerate(pairwise(ends.tolist())):
         what = f"{names[i]} in {path}"
-        picture = opened(jpeg[begin:end].tobytes(), what).convert("RGB")
+        picture = rgb(opened(jpeg[begin:end].tobytes(), what), what)
         if picture.size != (size, size):
-            raise InvalidInput(f"{what} has {picture.width}×{picture.height} pixels; needed are {size}×{size}")
+            raise InvalidInput(f"{what} has {picture.width}x{picture.height} pixels; needed are {size}x{size}")
         pixels[i] = np.asarray(picture)
     return pixels

@@ -19,6 +19,7 @@ from refca.atomic import write_text
 from refca.cli import (
     announce,
     choose_backend,
+    counting_bar,
     describe_backend,
     memory_for,
     progress_bar,
@@ -97,7 +98,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     cell, size = experiment.cell, experiment.size if flags.size is None else flags.size
     if size % cell.stride:
         raise InvalidInput(f"--size must be a multiple of the stride of these cells, {cell.stride}; got {size}")
-    photographs = load(experiment.dataset, flags.data, size=size, splits=("test",)).test
+    with counting_bar("photographs") as show:
+        photographs = load(experiment.dataset, flags.data, size=size, splits=("test",), on_progress=show).test
     samples = number(flags, "samples", len(photographs), len(photographs))
     curve_samples = number(flags, "curve_samples", min(64, samples), len(photographs))
     at = steps_of(flags.at)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refca.cli import counting_bar
 from refca.data import Photographs, load
 from refca.definition.metrics import iou, predict
 from refca.definition.randomness import Streams
@@ -37,7 +38,8 @@ BUFFER = PersistentBatch
 
 def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Photographs:
     """The training photographs. Raises InvalidInput if they are not there, damaged, or not of this size."""
-    return load("pets", folder, size=experiment.size, splits=("train",)).train
+    with counting_bar("photographs") as show:
+        return load("pets", folder, size=experiment.size, splits=("train",), on_progress=show).train
 
 
 def prepare(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> None:
