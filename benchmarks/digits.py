@@ -53,8 +53,8 @@ class Problem:
     def draws(self, size: int, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
         """Recorded fires and noise of all steps."""
         drawn = [refca.Streams(0).at(self.cell, t, size, 28, 28) for t in range(steps)]
-        fires, noise, _ = zip(*drawn, strict=True)
-        return np.stack(fires), np.stack(noise).astype(np.float32)
+        fire_mask, noise, _ = zip(*drawn, strict=True)
+        return np.stack(fire_mask), np.stack(noise).astype(np.float32)
 
 
 def weights(size: int, steps: int = STEPS) -> np.ndarray:
@@ -124,8 +124,8 @@ class Torch:
         return self.peer.from_reference(image), self.torch.from_numpy(label)
 
     def draws(self, size: int) -> list[Any]:
-        fires, noise = self.problem.draws(size)
-        masks = self.torch.from_numpy(fires[:, :, None].astype(np.float32))
+        fire_mask, noise = self.problem.draws(size)
+        masks = self.torch.from_numpy(fire_mask[:, :, None].astype(np.float32))
         return list(zip(masks, map(self.peer.from_reference, noise), strict=True))
 
     def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:

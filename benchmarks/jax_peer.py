@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def step(params: Any, image: jax.Array, state: jax.Array, fires: jax.Array, noise: jax.Array) -> jax.Array:
+def step(params: Any, image: jax.Array, state: jax.Array, fire_mask: jax.Array, noise: jax.Array) -> jax.Array:
     layout = ("NHWC", "HWIO", "NHWC")
     x = jnp.concatenate([image, state], -1)
     x = lax.conv_general_dilated(x, params["perceive.weight"], (1, 1), "SAME", dimension_numbers=layout)
     x = jax.nn.relu(x + params["perceive.bias"])
     x = jax.nn.relu(x @ params["hidden.0.weight"] + params["hidden.0.bias"])
     x = x @ params["update.weight"] + params["update.bias"] + 0.02 * noise
-    return state + x * fires[..., None] * (image > 0.1)
+    return state + x * fire_mask[..., None] * (image > 0.1)
 
 
 def unroll(params: Any, image: jax.Array, state: jax.Array, key: Any, steps: int, draws: Any = None) -> jax.Array:

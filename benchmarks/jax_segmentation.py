@@ -28,7 +28,9 @@ def convolve(x: jax.Array, weight: jax.Array, groups: int = 1) -> jax.Array:
     return lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=groups)
 
 
-def step(norm: str, params: Any, image: jax.Array, state: jax.Array, fires: jax.Array, z: Any) -> jax.Array:
+def step(
+    norm: str, params: Any, image: jax.Array, state: jax.Array, fire_mask: jax.Array, reset_noise: Any
+) -> jax.Array:
     x = jnp.concatenate([image, state], -1)
     if "perceive.mix" in params:
         x = x @ params["perceive.mix"]
@@ -40,7 +42,7 @@ def step(norm: str, params: Any, image: jax.Array, state: jax.Array, fires: jax.
         x = jax.nn.relu(normalise(norm, x @ params[f"hidden.{i}.weight"]))
     candidate = state + x @ params["update.weight"]
     r = jax.nn.sigmoid(x @ params["gate.weight"])
-    return jnp.where(fires[..., None], r * z + (1 - r) * candidate, state)
+    return jnp.where(fire_mask[..., None], r * reset_noise + (1 - r) * candidate, state)
 
 
 def loss(

@@ -80,8 +80,8 @@ class Problem:
     def draws(self) -> refca.Recorded:
         drawn = [refca.Streams(0).at(self.cell, t, self.size, self.side, self.side) for t in range(self.steps)]
         return refca.Recorded(
-            np.stack([draw.fires for draw in drawn]),
-            reset=np.stack([np.asarray(draw.z, np.float32) for draw in drawn]),
+            np.stack([draw.fire_mask for draw in drawn]),
+            reset=np.stack([np.asarray(draw.reset_noise, np.float32) for draw in drawn]),
         )
 
     def arguments(self, dtype: Any = np.float32) -> tuple[Any, ...]:

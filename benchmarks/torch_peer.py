@@ -54,12 +54,12 @@ def draw(state: torch.Tensor) -> Draws:
 
 
 def step(params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws | None = None) -> torch.Tensor:
-    fires, noise = draws or draw(state)
+    fire_mask, noise = draws or draw(state)
     x = torch.cat([image, state], 1)
     x = F.relu(F.conv2d(x, params["perceive.weight"], params["perceive.bias"], padding=1))
     x = F.relu(F.conv2d(x, params["hidden.0.weight"], params["hidden.0.bias"]))
     x = F.conv2d(x, params["update.weight"], params["update.bias"]) + 0.02 * noise
-    return state + x * fires * (image > 0.1).float()
+    return state + x * fire_mask * (image > 0.1).float()
 
 
 def unroll(

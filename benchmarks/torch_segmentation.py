@@ -33,7 +33,7 @@ def draw(state: torch.Tensor) -> Draws:
 
 
 def step(norm: str, params: Any, image: torch.Tensor, state: torch.Tensor, draws: Draws | None) -> torch.Tensor:
-    fires, z = draws or draw(state)
+    fire_mask, reset_noise = draws or draw(state)
     x = torch.cat([image, state], 1)
     if "perceive.mix" in params:
         x = F.conv2d(x, params["perceive.mix"])
@@ -45,7 +45,7 @@ def step(norm: str, params: Any, image: torch.Tensor, state: torch.Tensor, draws
         x = F.relu(normalise(norm, F.conv2d(x, params[f"hidden.{i}.weight"])))
     candidate = state + F.conv2d(x, params["update.weight"])
     r = torch.sigmoid(F.conv2d(x, params["gate.weight"]))
-    return torch.where(fires, r * z + (1 - r) * candidate, state)
+    return torch.where(fire_mask, r * reset_noise + (1 - r) * candidate, state)
 
 
 def loss(

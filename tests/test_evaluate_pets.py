@@ -17,7 +17,7 @@ import refca
 from refca import evaluate
 from refca.contract import reference
 from refca.data import CLASSES, Dataset, Photographs
-from refca.definition.metrics import overlaps, ratio
+from refca.definition.metrics import count_overlaps, ratio
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Streams
 from refca.definition.step import gate, hidden_layers, neighbourhood
@@ -83,7 +83,7 @@ def small_cell(**settings: Any) -> refca.Cell:
 def test_overlaps_add_up_to_the_iou_of_everything() -> None:
     rng = np.random.default_rng(1)
     predicted, target = rng.integers(0, 3, (2, 6, 7)), rng.integers(0, 3, (2, 6, 7))
-    counts = np.sum([overlaps(p, t, 4) for p, t in zip(predicted, target, strict=True)], axis=0)
+    counts = np.sum([count_overlaps(p, t, 4) for p, t in zip(predicted, target, strict=True)], axis=0)
     np.testing.assert_array_equal(ratio(*counts), refca.iou(predicted, target, 4))
     assert np.isnan(refca.iou(predicted, target, 4)[3])
 

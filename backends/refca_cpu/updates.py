@@ -44,7 +44,7 @@ def draw_updates(
         fires = np.empty((steps, len(sample)), bool)
         draws.draw_fires(fires, live.cell, number, first, key, np.uint64(round(cell.fire_rate * 2**32)))
     else:
-        taken = [flat(source[t].fires)[sample, live.cell] for t in range(first, first + steps)]
+        taken = [flat(source[t].fire_mask)[sample, live.cell] for t in range(first, first + steps)]
         fires = np.array(taken, bool).reshape(steps, len(sample))
     step, who = np.nonzero(fires)
     offsets = np.searchsorted(step, np.arange(steps + 1))
@@ -65,7 +65,7 @@ def draw_updates(
         return out
 
     place = (live.sample * cells + live.cell)[who]
-    noise, z = normals(cell.noise, NOISE, "noise"), normals(cell.resettable, RESET, "z")
+    noise, z = normals(cell.noise, NOISE, "noise"), normals(cell.resettable, RESET, "reset_noise")
     return Updates(live.corner[who], place, offsets, noise, z)
 
 

@@ -86,11 +86,11 @@ class Call:
             u.first_sample, u.fire_below = draws.first_sample, round(cell.fire_rate * 2**32)
             return
         drawn = [draws.at(cell, t, self.B, self.H, self.W) for t in range(u.first_step, u.first_step + u.steps)]
-        self.share(fire=xp.stack([xp.asarray(draw.fires) for draw in drawn]))
+        self.share(fire=xp.stack([xp.asarray(draw.fire_mask) for draw in drawn]))
         if cell.noise:
             self.share(noise=xp.stack([xp.asarray(draw.noise, self.dtype) for draw in drawn]))
         if cell.resettable:
-            self.share(reset=xp.stack([xp.asarray(draw.z, self.dtype) for draw in drawn]))
+            self.share(reset=xp.stack([xp.asarray(draw.reset_noise, self.dtype) for draw in drawn]))
 
     def share_rows(self) -> None:
         """What a step needs: pixels, the rows of each block, and what statistics go over."""

@@ -1,6 +1,4 @@
-"""The cell: the settings that make one automaton of it, and the parameters that it learns.
-
-Everything here is data. What a cell does with its settings is in `step.py`.
+"""The settings of a cell. They choose the automaton; `step.py` defines what a cell does with them.
 
 Source: "Self-classifying MNIST Digits" (Randazzo et al., Distill 2020, doi 10.23915/distill.00027.002),
 called *the article* throughout, section "Model"; and "Image segmentation via Cellular Automata" (Sandler et
@@ -21,33 +19,33 @@ Params: TypeAlias = dict[str, Array]
 
 NORMS = ("none", "instance", "batch", "channel")
 STRIDES = (1, 2, 4, 8)
-ENCODER_CHANNELS = 8  # E of a strided cell: the channels that each of its encoder's layers makes
+ENCODER_CHANNELS = 8  # E of a strided cell: output channels of each encoder layer
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The settings of one automaton. Instances are immutable and hashable.
+    """The settings of one automaton, immutable and hashable.
 
-    Raises InvalidInput, naming the setting, for a value that no cell can have.
+    Raises InvalidInput, naming the setting, for an invalid value.
     """
 
-    image_channels: int  # K: what the image has, and no cell can change
-    state_channels: int  # D: what a cell sends to its neighbours
+    image_channels: int  # K: channels of the image, which cells cannot change
+    state_channels: int  # D: channels that a cell updates and its neighbours read
     hidden_width: int  # P
     labels: int  # L
-    hidden_layers: int = 1  # 1×1 layers after the 3×3 one
-    noise: float = 0.0  # sigma, the standard deviation of the residual noise; 0: none
-    fire_rate: float = 0.5  # the probability with which a cell updates in a step
-    alive_above: float | None = None  # a cell is alive if its image exceeds this float32; None: always
-    biases: bool = True  # of the layers; the gate and the readout never have one
-    depthwise: bool = False  # the first layer is 1×1, then 3×3 within each channel; else it is a full 3×3
-    frozen_filters: bool = False  # the first layer's 3×3 weights stay as they began
-    norm: str = "none"  # over what each ReLU layer's sums are normalised, one of NORMS
-    residual: bool = True  # the proposal is added to the state; else it takes its place
-    resettable: bool = False  # a gate in each cell can reset its state to noise
-    linear_readout: bool = False  # a linear map of the state; else its last L channels
-    stride: int = 1  # pixels from one cell to the next; above 1 the image is encoded, labels are decoded
-    normal_start: bool = False  # the state starts as N(0, 1); else as zeros
+    hidden_layers: int = 1  # 1×1 layers after the 3×3 layer
+    noise: float = 0.0  # sigma: standard deviation of the residual noise; 0: no noise
+    fire_rate: float = 0.5  # probability that a cell updates in a step
+    alive_above: float | None = None  # a cell is alive if image > float32(alive_above); None: always
+    biases: bool = True  # whether layers have biases; the gate and the readout never do
+    depthwise: bool = False  # first layer: 1×1, then 3×3 within each channel; else full 3×3
+    frozen_filters: bool = False  # keep the random 3×3 weights of the first layer
+    norm: str = "none"  # normalisation of each ReLU layer's sums, one of NORMS
+    residual: bool = True  # add the proposal to the state; else replace the state by it
+    resettable: bool = False  # each cell has a gate that resets its state to noise
+    linear_readout: bool = False  # read labels by a linear map of the state; else its last L channels
+    stride: int = 1  # pixels per cell on each axis; above 1, encode the image and decode the labels
+    normal_start: bool = False  # start from N(0, 1); else from zeros
 
     def __post_init__(self) -> None:
         for name in ("image_channels", "state_channels", "hidden_width", "labels"):
@@ -56,17 +54,21 @@ class Cell:
         if self.hidden_layers < 0:
             raise InvalidInput(f"hidden_layers must be at least 0, got {self.hidden_layers}")
         if self.norm not in NORMS:
-            raise InvalidInput(f'unknown norm "{self.norm}"; known are {", ".join(NORMS)}')
+            raise InvalidInput(f'norm must be one of {", ".join(NORMS)}, got "{self.norm}"')
         if self.stride not in STRIDES:
             raise InvalidInput(f"stride must be one of {', '.join(map(str, STRIDES))}, got {self.stride}")
         if self.stride > 1 and self.linear_readout:
-            raise InvalidInput("a strided cell is read out by its decoder; linear_readout must be False")
+            raise InvalidInput(
+                f"linear_readout must be False for a strided cell, whose decoder reads labels; stride is {self.stride}"
+            )
         if self.stride > 1 and self.alive_above is not None:
-            raise InvalidInput("every cell of a strided automaton is alive; alive_above must be None")
+            raise InvalidInput(
+                f"alive_above must be None for a strided cell, got {self.alive_above} with stride {self.stride}"
+            )
         if self.last_channels and self.labels > self.state_channels:
-            raise InvalidInput(f"{self.labels} labels do not fit in {self.state_channels} state channels")
+            raise InvalidInput(f"labels must be at most state_channels, {self.state_channels}, got {self.labels}")
         if not 0 <= self.noise < float("inf"):
-            raise InvalidInput(f"noise must be a finite number that is not negative, got {self.noise}")
+            raise InvalidInput(f"noise must be finite and at least 0, got {self.noise}")
         if not 0 <= self.fire_rate <= 1:
             raise InvalidInput(f"fire_rate must be between 0 and 1, got {self.fire_rate}")
         if self.alive_above is not None and self.alive_above != self.alive_above:
@@ -74,7 +76,7 @@ class Cell:
 
     @property
     def environment_channels(self) -> int:
-        """E: what a cell sees of the image, K channels, or those of the encoder of a strided cell."""
+        """E, the channels of the environment: K, or the encoder's output channels for a strided cell."""
         return self.image_channels if self.stride == 1 else ENCODER_CHANNELS
 
     @property

@@ -1,12 +1,12 @@
-"""The one error for input that cannot be used."""
+"""The error for invalid input."""
 
 LONGEST = 1000  # characters of a message
 
 
 class InvalidInput(ValueError):
-    """An input that cannot be used. The message is one sentence: the cause and, where it helps, the remedy.
+    """Invalid input. The message is one sentence: the cause and, where it helps, the remedy.
 
-    Names out of files are part of many messages, so the message is kept on one line and short.
+    Many messages quote names out of files; they are therefore cut to one short line.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -14,7 +14,7 @@ class InvalidInput(ValueError):
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    """Return text without control characters, which are escaped, and with its middle left out if it is long."""
+    """Return text without control characters, which are escaped, cut in the middle if it is long."""
     if len(text) > longest:
         tail = longest // 4
         text = f"{text[: longest - tail - 5]} ... {text[-tail:]}"

@@ -1,6 +1,6 @@
-"""What is measured of a state: are the cells right, and do they agree.
+"""The metrics: cell accuracy, total agreement and IoU.
 
-The labels of a readout are the argmax over its L channels; ties go to the lowest label.
+A cell's predicted label is the argmax over its L readout channels; ties go to the lowest label.
 
 Source: the article, experiment 1 ("average cell accuracy", "total agreement"); the paper, Table 1 and
 Figures 2 and 11 (IoU, which it does not define); `spec/chapters/cell_accuracy.md`, `spec/chapters/total_agreement.md`,
@@ -16,57 +16,64 @@ from refca.definition.errors import InvalidInput
 
 
 def cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
-    """The share of live cells whose label is the sample's; NaN if no cell lives.
+    """Return the fraction of live cells that predict their sample's label; NaN without live cells.
 
-    readout (B, H, W, L), labels (B,) integers, live (B, H, W) boolean. Every cell counts the same,
-    so a digit counts by its size.
+    readout (B, H, W, L), labels (B,) integers, live (B, H, W) boolean. Every cell has the same weight, so a
+    digit with more live cells counts more.
     """
-    right, cells = map(int, right_cells(predict(readout), labels, live))
-    return right / cells if cells else float("nan")
+    correct, cells = map(int, count_correct_cells(predict(readout), labels, live))
+    return correct / cells if cells else float("nan")
 
 
 def total_agreement(readout: Array, live: Array) -> float:
-    """The share of digits whose live cells all name one label, right or wrong; NaN if none has a live cell.
+    """Return the fraction of digits whose live cells all predict one label, correct or not.
 
-    readout (B, H, W, L), live (B, H, W) boolean. A digit without live cells is left out.
+    readout (B, H, W, L), live (B, H, W) boolean. Digits without live cells do not count; the result is NaN if
+    there are no others.
     """
-    agreeing, digits = map(int, agreeing_digits(predict(readout), live))
+    agreeing, digits = map(int, count_agreeing_digits(predict(readout), live))
     return agreeing / digits if digits else float("nan")
 
 
 def iou(predicted: Array, target: Array, labels: int) -> Array:
-    """Intersection over union of each class, (labels,) float64, over all pixels together.
+    """Return the intersection over union of each class over all pixels together, (labels,) float64.
 
-    predicted and target are integers from 0 to labels − 1, of one shape, any. NaN for a class that is
-    neither predicted nor there. Raises InvalidInput for shapes that differ or labels out of range.
+    predicted and target are integers from 0 to labels - 1 and have the same shape. The IoU of a class that
+    occurs in neither is NaN. Raises InvalidInput for shapes that differ or labels out of range.
     """
-    return ratio(*overlaps(predicted, target, labels))
+    return ratio(*count_overlaps(predicted, target, labels))
 
 
 def predict(readout: Array) -> Array:
-    """The label that each cell names, (B, H, W) of a readout (B, H, W, L); rows of cells, (N,) of (N, L)."""
+    """Return the predicted label of each cell: the argmax of readout (..., L), (...) integers."""
     return np.argmax(readout, axis=-1)
 
 
-def right_cells(named: Array, labels: Array, live: Array) -> tuple[Array, Array]:
-    """How many live cells name the sample's label, and how many there are: numbers of the arrays' library."""
-    return np.sum((named == labels[:, None, None]) & live), np.sum(live)
+def count_correct_cells(predicted: Array, labels: Array, live: Array) -> tuple[Array, Array]:
+    """Return the number of live cells that predict the label, and the number of live cells.
+
+    Both are 0-dimensional arrays of the library of the arguments.
+    """
+    return np.sum((predicted == labels[:, None, None]) & live), np.sum(live)
 
 
-def agreeing_digits(named: Array, live: Array) -> tuple[Array, Array]:
-    """How many digits agree, and how many have a live cell: numbers of the arrays' library."""
-    lowest = np.min(np.where(live, named, 2**31 - 1), axis=(1, 2))
-    highest = np.max(np.where(live, named, -1), axis=(1, 2))
+def count_agreeing_digits(predicted: Array, live: Array) -> tuple[Array, Array]:
+    """Return the number of digits whose live cells agree, and the number of digits with a live cell.
+
+    Both are 0-dimensional arrays of the library of the arguments.
+    """
+    lowest = np.min(np.where(live, predicted, 2**31 - 1), axis=(1, 2))  # (B,)
+    highest = np.max(np.where(live, predicted, -1), axis=(1, 2))  # -1 without a live cell
     return np.sum(lowest == highest), np.sum(highest >= 0)
 
 
-def overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array]:
-    """Pixels in the intersection and in the union of each class, two (labels,) int64; sums of them add up."""
+def count_overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array]:
+    """Return the pixels in the intersection and in the union of each class, both (labels,) int64."""
     if predicted.shape != target.shape:
-        raise InvalidInput(f"predicted labels {predicted.shape} and true ones {target.shape} differ in shape")
+        raise InvalidInput(f"predicted and target must have the same shape, got {predicted.shape} and {target.shape}")
     for array in (predicted, target):
         if array.size and not 0 <= int(array.min()) <= int(array.max()) < labels:
-            raise InvalidInput(f"labels go from 0 to {labels - 1}, got {int(array.min())} to {int(array.max())}")
+            raise InvalidInput(f"labels must be from 0 to {labels - 1}, got {int(array.min())} to {int(array.max())}")
     of_class = [(predicted == label, target == label) for label in range(labels)]
     intersection = [int(np.sum(p & t)) for p, t in of_class]
     union = [int(np.sum(p | t)) for p, t in of_class]
@@ -74,5 +81,5 @@ def overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array
 
 
 def ratio(part: Array, whole: Array) -> Array:
-    """part / whole, NaN where the whole is 0."""
+    """Return part / whole, NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

@@ -1,4 +1,4 @@
-"""The parameters of a cell: their names, shapes and initial values.
+"""The parameters of a cell: names, shapes and initial values.
 
 Source: the article's training notebook (initial weights); the paper, 3.1, 3.3 and Table 1 (counts).
 
@@ -14,7 +14,7 @@ from refca.definition.generators import WEIGHTS, generator
 
 
 def param_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every parameter. Input channels are the environment's E, then the state's D."""
+    """Return the name and shape of every parameter. Input channels: E of the environment, then D of the state."""
     K, E, D = cell.image_channels, cell.environment_channels, cell.state_channels
     P, L = cell.hidden_width, cell.labels
     shapes: dict[str, tuple[int, ...]] = {}
@@ -38,27 +38,27 @@ def param_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
 
 
 def encoders(cell: Cell) -> list[str]:
-    """The layers from image to environment, in order; each halves the resolution. None without a stride."""
+    """Return the encoder layers from image to environment; each halves the resolution. Empty for stride 1."""
     return ["encode.weight", "encode.1.weight", "encode.2.weight"][: cell.stride.bit_length() - 1]
 
 
 def decoders(cell: Cell) -> list[str]:
-    """The layers from state to labels, in order; each doubles the resolution. None without a stride."""
+    """Return the decoder layers from state to labels; each doubles the resolution. Empty for stride 1."""
     return ["decode.weight", "decode.1.weight", "decode.2.weight"][: cell.stride.bit_length() - 1]
 
 
 def frozen(cell: Cell) -> tuple[str, ...]:
-    """The parameters that training leaves as they are: their gradient is zero."""
+    """Return the parameters that training does not change: their gradient is defined as zero."""
     if not cell.frozen_filters:
         return ()
     return ("perceive.depthwise",) if cell.depthwise else ("perceive.weight",)
 
 
 def init_params(cell: Cell, seed: int) -> Params:
-    """Float32 parameters before training: Glorot uniform weights; zero biases, update layer and gate.
+    """Return float32 parameters before training: Glorot uniform weights; zero biases, update layer and gate.
 
-    With a zero update layer an untrained cell does nothing (but its noise, and what its gate resets), as in
-    the article's code. A depthwise filter has 9 inputs and 9 outputs.
+    The zero update layer is the article's: an untrained cell changes by noise and resets alone. A depthwise
+    filter has 9 inputs and 9 outputs.
     """
     rng = generator(WEIGHTS, seed)
     params: Params = {}

@@ -1,12 +1,12 @@
-"""The randomness of a step, as data: recorded, or drawn from counter-based streams.
+"""The randomness of a step as data: recorded arrays, or counter-based streams.
 
-A step is a deterministic function of what it is given. Both sources have the same one method,
+A step is a deterministic function of its arguments. Both sources of randomness have one method,
 
-    at(cell, t, B, H, W) -> fires, noise, z
+    at(cell, t, B, H, W) -> fire_mask, noise, reset_noise
 
-the last three arguments of `step`: fires (B, H, W) boolean, drawn before aliveness is known; noise
-(B, H, W, D) standard normal, None for a cell without noise; z (B, H, W, D) standard normal, what a reset gate
-resets to, None for a cell without one.
+which returns the last three arguments of `step`: fire_mask (B, H, W) boolean, the cells that fire whether or
+not they are alive; noise (B, H, W, D) standard normal, None for a cell without noise; reset_noise (B, H, W, D)
+standard normal, None for a cell without a reset gate.
 
 Source: the article, "Model" (stochastic updates) and experiment 2 (noise); the paper, 3.3 (reset);
 `spec/chapters/streams.md`.
@@ -25,26 +25,29 @@ from refca.definition.errors import InvalidInput
 from refca.definition.philox import Words, philox
 
 FIRE, NOISE, RESET, INITIAL, FOLD = range(5)  # purposes, in the upper half of the last counter word
-BLOCK = 4  # channels that one call of Philox serves
+BLOCK = 4  # channels for which one call of Philox gives words
 
 
 class Draw(NamedTuple):
-    fires: Array
-    noise: Array | None
-    z: Array | None
+    """The random arrays of one step."""
+
+    fire_mask: Array  # (B, H, W) boolean
+    noise: Array | None  # (B, H, W, D)
+    reset_noise: Array | None  # (B, H, W, D)
 
 
 class Randomness(Protocol):
-    """What `evolve` and `loss_and_grads` draw from."""
+    """A source of randomness: `Recorded`, `Streams`, or your own."""
 
-    def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw: ...
+    def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+        """Return the random arrays of step t for B samples on a grid of H×W cells."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Randomness made elsewhere: fire (T, B, H, W) boolean, noise and reset (T, B, H, W, D) or None.
+    """Recorded randomness: fire (T, B, H, W) boolean, noise and reset (T, B, H, W, D) standard normal or None.
 
-    Step t reads entry t. A source that the cell does not use is None.
+    Step t reads entry t. An array that the cell does not use may be None.
     """
 
     fire: Array
@@ -52,33 +55,33 @@ class Recorded:
     reset: Array | None = None
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        """Entry t of each array. Raises InvalidInput past the last step and for arrays that do not fit."""
+        """Return entry t of each array. Raises InvalidInput past the last step and for arrays that do not fit."""
         if not 0 <= t < len(self.fire):
-            raise InvalidInput(f"step {t} was asked of randomness recorded for {len(self.fire)} steps")
+            raise InvalidInput(f"t must be from 0 to {len(self.fire) - 1}, the recorded steps, got {t}")
         if self.fire.shape[1:] != (B, H, W) or str(self.fire.dtype) != "bool":
             got = f"{self.fire.dtype} {tuple(self.fire.shape)}"
-            raise InvalidInput(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
+            raise InvalidInput(f"fire must be bool (T, {B}, {H}, {W}), got {got}")
         if self.reset is not None and not cell.resettable:
-            raise InvalidInput("reset must be None: this cell has no reset gate")
+            raise InvalidInput("reset must be None for a cell without a reset gate, got an array")
         if cell.noise and self.noise is None:
-            raise InvalidInput(f"a cell with noise {cell.noise} needs recorded noise, got None")
+            raise InvalidInput(f"noise must be an array for a cell with noise {cell.noise}, got None")
         if cell.resettable and self.reset is None:
-            raise InvalidInput("a cell with a reset gate needs recorded reset, got None")
+            raise InvalidInput("reset must be an array for a cell with a reset gate, got None")
         for name, used in (("noise", cell.noise), ("reset", cell.resettable)):
             array, shape = getattr(self, name), (len(self.fire), B, H, W, cell.state_channels)
             if used and (len(array) <= t or array.shape[1:] != shape[1:]):
                 raise InvalidInput(f"{name} must be {shape}, got {tuple(array.shape)}")
         noise = self.noise[t] if cell.noise and self.noise is not None else None
-        z = self.reset[t] if cell.resettable and self.reset is not None else None
-        return Draw(self.fire[t], noise, z)
+        reset_noise = self.reset[t] if cell.resettable and self.reset is not None else None
+        return Draw(self.fire[t], noise, reset_noise)
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Randomness from Philox, keyed by a 64-bit seed: a draw depends on (seed, sample, cell, channel, t).
+    """Randomness from Philox with a 64-bit seed: a draw depends on (seed, sample, site, channel, t) alone.
 
-    Sample b of a batch is number first_sample + b. So the same run in other batch slices, on another
-    backend or on several machines, uses the same numbers.
+    Sample b of a batch has the number first_sample + b. A run therefore uses the same random numbers in other
+    batch slices, on other backends and on several machines.
     """
 
     seed: int
@@ -86,41 +89,42 @@ class Streams:
 
     def __post_init__(self) -> None:
         for name in ("seed", "first_sample"):
-            object.__setattr__(self, name, index(getattr(self, name)))  # NumPy's integers too
+            object.__setattr__(self, name, index(getattr(self, name)))  # accepts NumPy integers
         if not 0 <= self.seed < 2**64:
-            raise InvalidInput(f"a seed is an integer from 0 to 2**64 - 1, got {self.seed}")
+            raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
         if not 0 <= self.first_sample < 2**32:
-            raise InvalidInput(f"first_sample is an integer from 0 to 2**32 - 1, got {self.first_sample}")
+            raise InvalidInput(f"first_sample must be from 0 to 2**32 - 1, got {self.first_sample}")
 
     @property
     def key(self) -> tuple[int, int]:
-        """The seed as two words, the lower one first."""
+        """The seed as two 32-bit words, the lower word first."""
         return self.seed % 2**32, self.seed // 2**32
 
     def fold(self, i: int) -> Streams:
-        """Independent streams for training step i: their seed is the first two words at counter i."""
+        """Return independent streams for training step i, whose seed is the first two words at counter i."""
         if not 0 <= i < 2**64:
-            raise InvalidInput(f"a training step is an integer from 0 to 2**64 - 1, got {i}")
+            raise InvalidInput(f"i must be from 0 to 2**64 - 1, got {i}")
         w0, w1, _, _ = philox((i % 2**32, i // 2**32, 0, FOLD << 16), self.key)
         return replace(self, seed=int(w0) + (int(w1) << 32))
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        """The draws of step t for samples first_sample … first_sample + B - 1; noise and z are float64."""
+        """Return the arrays of step t for samples first_sample ... first_sample + B - 1; normals are float64."""
+        fire_mask = self.fire_mask(cell.fire_rate, t, B, H, W)
         noise = self.normals(NOISE, t, B, H, W, cell.state_channels) if cell.noise else None
-        z = self.normals(RESET, t, B, H, W, cell.state_channels) if cell.resettable else None
-        return Draw(self.fires(cell.fire_rate, t, B, H, W), noise, z)
+        reset_noise = self.normals(RESET, t, B, H, W, cell.state_channels) if cell.resettable else None
+        return Draw(fire_mask, noise, reset_noise)
 
     def initial(self, B: int, H: int, W: int, D: int) -> Array:
-        """A state to start from, (B, H, W, D) float64, standard normal."""
+        """Return standard normal initial states, (B, H, W, D) float64."""
         return self.normals(INITIAL, 0, B, H, W, D)
 
-    def fires(self, rate: float, t: int, B: int, H: int, W: int) -> Array:
-        """Which cells fire, (B, H, W): those whose first word is below round(rate·2³²). Exact everywhere."""
+    def fire_mask(self, rate: float, t: int, B: int, H: int, W: int) -> Array:
+        """Return the cells that fire, (B, H, W) boolean: first word < round(rate·2³²), exact on any backend."""
         word, _, _, _ = self.words(FIRE, 0, t, B, H, W)
         return word < np.uint64(round(rate * 2**32))
 
     def normals(self, purpose: int, t: int, B: int, H: int, W: int, channels: int) -> Array:
-        """Standard normal numbers, (B, H, W, channels) float64: block c // 4 gives channel c."""
+        """Return standard normal numbers, (B, H, W, channels) float64; channel c comes from block c // 4."""
         blocks = []
         for block in range(-(-channels // BLOCK)):
             w0, w1, w2, w3 = self.words(purpose, block, t, B, H, W)
@@ -128,19 +132,19 @@ class Streams:
         return np.stack(blocks[:channels], axis=-1)
 
     def words(self, purpose: int, block: int, t: int, B: int, H: int, W: int) -> tuple[Words, ...]:
-        """Four (B, H, W) uint32 arrays. The counter is: cell y·W+x; sample; t; purpose·2¹⁶ + block."""
-        cell = np.arange(H * W).reshape(1, H, W)
+        """Return four (B, H, W) uint32 arrays, from the counter (site y·W+x, sample, t, purpose·2¹⁶ + block)."""
+        site = np.arange(H * W).reshape(1, H, W)
         sample = (np.arange(self.first_sample, self.first_sample + B) % 2**32).reshape(B, 1, 1)
-        return philox((cell, sample, t, (purpose << 16) + block), self.key)
+        return philox((site, sample, t, (purpose << 16) + block), self.key)
 
 
 def box_muller(w0: Words, w1: Words) -> tuple[Array, Array]:
-    """Two independent standard normal numbers: the radius from the first word, the angle from the second."""
+    """Return two independent standard normal arrays: w0 gives the radius, w1 the angle."""
     radius = np.sqrt(-2 * np.log(uniform(w0)))
     angle = 2 * np.pi * uniform(w1)
     return radius * np.cos(angle), radius * np.sin(angle)
 
 
 def uniform(word: Words) -> Array:
-    """A float64 in (0, 1), never 0 nor 1, from the upper 24 bits of a word."""
+    """Return float64 numbers strictly between 0 and 1, from the upper 24 bits of each word."""
     return ((word >> np.uint32(8)) + 0.5) * 2.0**-24

@@ -1,7 +1,7 @@
-"""One step of the automaton, all cells at once: look, think, propose, gate, fire.
+"""One step of the automaton, for all cells at once: neighbourhood, hidden_layers, propose, gate, fire.
 
-This file is the definition. It is meant to be read, and is never made faster at the price of that; the
-backends are where speed lives. It is written in NumPy through autograd, so that gradients follow from it.
+This file is the definition. It is written to be read and is not optimised; the backends are. It uses NumPy
+through autograd, which derives the gradients.
 
 Source: the article, "Model" and experiment 2; the paper, 3.1 (depthwise), 3.3 (reset gate), 3.5 (norms);
 `spec/chapters/step.md` gives the index formula.
@@ -17,62 +17,72 @@ from refca.definition.cell import Array, Cell, Params
 from refca.definition.errors import InvalidInput
 from refca.definition.strided import decode
 
-EPSILON = 1e-5  # added to a variance before its root is taken
+EPSILON = 1e-5  # added to a variance before the square root
 
 
 def step(
-    cell: Cell, params: Params, image: Array, state: Array, fires: Array, noise: Array | None, z: Array | None
+    cell: Cell,
+    params: Params,
+    environment: Array,
+    state: Array,
+    fire_mask: Array,
+    noise: Array | None,
+    reset_noise: Array | None,
 ) -> Array:
-    """The state after one step, (B, H, W, D), a new array of the dtype of `state`.
+    """Return the state after one step, (B, H, W, D), a new array of the dtype of `state`.
 
-    image (B, H, W, E), what `encode` makes of it for a strided cell, and state (B, H, W, D) are float32 or
-    float64; fires (B, H, W) is boolean, drawn before aliveness is known; noise and z (B, H, W, D) are
-    standard normal, None for a cell without noise, and for one without a reset gate. Outside the grid
-    everything is zero.
-    Raises InvalidInput for missing noise or a z that is missing or not asked for; shapes are the caller's to keep
-    (`refca.check` has the checks).
+    environment (B, H, W, E) is the image, or `encode(image)` for a strided cell. It and state (B, H, W, D) are
+    float32 or float64. fire_mask (B, H, W) is boolean and ignores whether a cell is alive. noise and
+    reset_noise (B, H, W, D) are standard normal; noise is None for a cell without noise, reset_noise for a
+    cell without a reset gate. Outside the grid everything is zero.
+
+    Raises InvalidInput for noise that is missing, and for reset_noise that is missing or unused. Shapes are not
+    checked here but in `refca.contract.checks`.
     """
-    if (cell.noise and noise is None) or cell.resettable != (z is not None):
-        raise InvalidInput("noise may be None only for a cell without noise, and z for one without a reset gate")
-    hidden = hidden_layers(cell, params, neighbourhood(image, state))  # (B, H, W, P)
+    if cell.noise and noise is None:
+        raise InvalidInput(f"noise must be an array for a cell with noise {cell.noise}, got None")
+    if cell.resettable != (reset_noise is not None):
+        needed, got = ("an array", "None") if cell.resettable else ("None", "an array")
+        raise InvalidInput(f"reset_noise must be {needed} for a cell with resettable={cell.resettable}, got {got}")
+    hidden = hidden_layers(cell, params, neighbourhood(environment, state))  # (B, H, W, P)
     proposal = propose(cell, params, hidden, noise)  # (B, H, W, D)
     candidate = state + proposal if cell.residual else proposal
     if cell.resettable:
-        candidate = reset(gate(params, hidden), candidate, z)
-    return fire(state, candidate, fires & alive(cell, image))
+        candidate = reset(gate(params, hidden), candidate, reset_noise)
+    return fire(state, candidate, fire_mask & alive(cell, environment))
 
 
-def neighbourhood(image: Array, state: Array) -> Array:
-    """What each cell sees: its 3×3 neighbourhood row by row, (B, H, W, 9, E+D), image channels first."""
-    x = np.concatenate([image, state], axis=-1)
+def neighbourhood(environment: Array, state: Array) -> Array:
+    """Return the 3×3 neighbourhood of each cell, row by row, (B, H, W, 9, E+D), environment channels first."""
+    x = np.concatenate([environment, state], axis=-1)  # (B, H, W, E+D)
     _, H, W, _ = x.shape
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "constant")  # (B, H+2, W+2, E+D)
     return np.stack([x[:, dy : dy + H, dx : dx + W] for dy in range(3) for dx in range(3)], axis=-2)
 
 
-def hidden_layers(cell: Cell, params: Params, seen: Array) -> Array:
-    """The hidden values: the 3×3 layer, then the 1×1 layers; each normalises its sums, then rectifies."""
-    hidden = relu(normalise(cell, perceive(cell, params, seen)))
+def hidden_layers(cell: Cell, params: Params, patches: Array) -> Array:
+    """Return the hidden values (B, H, W, P): the 3×3 layer, then 1×1 layers, each normalised, then relu."""
+    hidden = relu(normalise(cell, perceive(cell, params, patches)))
     for i in range(cell.hidden_layers):
         sums = hidden @ params[f"hidden.{i}.weight"] + bias(cell, params, f"hidden.{i}.bias")
         hidden = relu(normalise(cell, sums))
     return hidden
 
 
-def perceive(cell: Cell, params: Params, seen: Array) -> Array:
-    """The first layer's sums (B, H, W, P): over all that is seen, or in each channel of a mix of it."""
+def perceive(cell: Cell, params: Params, patches: Array) -> Array:
+    """Return the first layer's sums (B, H, W, P): a full 3×3 layer, or a 1×1 then a depthwise 3×3 layer."""
     if cell.depthwise:
-        mixed = seen @ params["perceive.mix"]  # (B, H, W, 9, P)
-        filters = np.reshape(params["perceive.depthwise"], (9, -1))
+        mixed = patches @ params["perceive.mix"]  # (B, H, W, 9, P)
+        filters = np.reshape(params["perceive.depthwise"], (9, -1))  # (9, P)
         return np.sum(mixed * filters, axis=-2) + bias(cell, params, "perceive.bias")
     weight = np.reshape(params["perceive.weight"], (-1, cell.hidden_width))
-    flat = np.reshape(seen, (*seen.shape[:3], len(weight)))  # (B, H, W, 9·(E+D))
+    flat = np.reshape(patches, (*patches.shape[:3], len(weight)))  # (B, H, W, 9·(E+D))
     return flat @ weight + bias(cell, params, "perceive.bias")
 
 
 def normalise(cell: Cell, sums: Array) -> Array:
-    """Sums (B, H, W, P) to mean 0 and variance 1 over a sample's cells, the batch's, or a cell's channels."""
-    if cell.norm == "none" or not sums.size:  # no sample has no mean
+    """Return sums (B, H, W, P) with mean 0 and variance 1 over a sample, a batch or the channels of a cell."""
+    if cell.norm == "none" or not sums.size:  # an empty batch has no mean
         return sums
     axis = {"instance": (1, 2), "batch": (0, 1, 2), "channel": (3,)}[cell.norm]
     centred = sums - np.mean(sums, axis=axis, keepdims=True)
@@ -80,7 +90,7 @@ def normalise(cell: Cell, sums: Array) -> Array:
 
 
 def propose(cell: Cell, params: Params, hidden: Array, noise: Array | None) -> Array:
-    """The update each cell would make: a linear layer, and the residual noise on every channel."""
+    """Return the proposed update (B, H, W, D): a linear layer plus residual noise on every channel."""
     update = hidden @ params["update.weight"] + bias(cell, params, "update.bias")
     if cell.noise:
         update = update + cell.noise * np.asarray(noise, update.dtype)
@@ -88,32 +98,32 @@ def propose(cell: Cell, params: Params, hidden: Array, noise: Array | None) -> A
 
 
 def gate(params: Params, hidden: Array) -> Array:
-    """How far each cell would reset itself, (B, H, W, 1), from 0 to 1."""
+    """Return the reset gate of each cell, (B, H, W, 1), from 0 (keep) to 1 (reset)."""
     return sigmoid(hidden @ params["gate.weight"])
 
 
-def reset(gate: Array, candidate: Array, z: Array) -> Array:
-    """The candidate, replaced by noise as far as the gate is open."""
-    return gate * np.asarray(z, candidate.dtype) + (1 - gate) * candidate
+def reset(gate: Array, candidate: Array, reset_noise: Array) -> Array:
+    """Return the mean of reset noise and candidate, weighted by the gate, (B, H, W, D)."""
+    return gate * np.asarray(reset_noise, candidate.dtype) + (1 - gate) * candidate
 
 
 def fire(state: Array, candidate: Array, updates: Array) -> Array:
-    """The candidate where a cell updates, (B, H, W) boolean; elsewhere the state, unchanged."""
+    """Return the candidate where `updates` (B, H, W) is true, and the unchanged state elsewhere."""
     return np.where(updates[..., None], candidate, state)
 
 
-def alive(cell: Cell, image: Array) -> Array:
-    """Which cells live, (B, H, W) boolean: those whose image exceeds the threshold, a float32 number."""
+def alive(cell: Cell, environment: Array) -> Array:
+    """Return the mask of live cells, (B, H, W) boolean: first channel > float32(alive_above)."""
     if cell.alive_above is None:
-        return np.ones_like(image[..., 0], dtype=bool)
-    return image[..., 0] > np.float32(cell.alive_above)
+        return np.ones_like(environment[..., 0], dtype=bool)
+    return environment[..., 0] > np.float32(cell.alive_above)
 
 
 def readout(cell: Cell, params: Params, state: Array) -> Array:
-    """What is said of the image, one number for each label: (B, H, W, L), of a strided cell (B, sH, sW, L).
+    """Return one number for each label: logits (B, H, W, L), or (B, sH, sW, L) for a strided cell.
 
-    The last L channels of the state (B, H, W, D), or a linear map of it, or what its decoder makes of it. Of
-    a cell without a stride also from rows of cells, (N, D) to (N, L).
+    They are the last L channels of the state (B, H, W, D), a linear map of it, or the output of the decoder.
+    A cell with stride 1 also takes rows of cells: state (N, D) gives (N, L).
     """
     if cell.stride > 1:
         return decode(cell, params, state)
@@ -121,15 +131,15 @@ def readout(cell: Cell, params: Params, state: Array) -> Array:
 
 
 def bias(cell: Cell, params: Params, name: str) -> Array:
-    """This bias, or for a cell that has none 0."""
+    """Return the bias of this name, or 0 for a cell without biases."""
     return params[name] if cell.biases else 0
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0), with derivative 0 at 0; NaN stays NaN."""
+    """Return max(x, 0), whose derivative at 0 is 0; NaN stays NaN."""
     return np.where(x <= 0, 0, x)
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(−x)), without overflow."""
+    """Return 1 / (1 + exp(-x)) without overflow."""
     return (np.tanh(x / 2) + 1) / 2

@@ -16,7 +16,7 @@ import numpy as np
 
 from refca.data import Split
 from refca.definition.cell import Array, Cell, Params
-from refca.definition.metrics import agreeing_digits, predict, right_cells
+from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
 from refca.definition.state import init_state, mutate
 from refca.definition.step import alive, readout
@@ -136,7 +136,7 @@ def live_rows(state: Array, live_cells: Array) -> Array:
 def count(named: Array, labels: Array, live: Array, rows: Array, updates: Array) -> list[Array]:
     """Of one step: right cells, live cells, agreeing digits, digits, and summed |state| and |update|; float64
     numbers of the arrays' library."""
-    counted = (*right_cells(named, labels, live), *agreeing_digits(named, live))
+    counted = (*count_correct_cells(named, labels, live), *count_agreeing_digits(named, live))
     return [x.astype(np.float64) for x in (*counted, abs(rows).sum(), abs(updates).sum())]
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refca.definition.cell import Array, Cell, Params
-from refca.definition.metrics import agreeing_digits, predict, right_cells
+from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
 from refca.definition.state import init_state, mutate
 from refca.definition.step import alive, readout
@@ -123,7 +123,7 @@ def in_slices(of: Automaton, images: np.ndarray, labels: np.ndarray) -> Iterator
 def counted(of: Automaton, state: Array, image: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Right cells, live cells, agreeing digits, digits: (4,)."""
     live, named = alive(of.cell, image), predict(of.outputs(state))
-    return np.array([*right_cells(named, label, live), *agreeing_digits(named, live)])
+    return np.array([*count_correct_cells(named, label, live), *count_agreeing_digits(named, live)])
 
 
 def shares(counts: np.ndarray) -> tuple[int, float, float, float]:

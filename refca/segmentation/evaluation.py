@@ -21,7 +21,7 @@ import numpy as np
 
 from refca.data import Photographs
 from refca.definition.cell import Array, Cell, Params
-from refca.definition.metrics import overlaps, predict, ratio
+from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
 from refca.definition.state import init_state
 from refca.definition.step import readout
@@ -81,7 +81,7 @@ def iou_at(
                 measured = i
             if i < measured:
                 named = backend.asnumpy(predict(readout(cell, weights, values)))
-                counts[i] += overlaps(named, target, cell.labels)
+                counts[i] += count_overlaps(named, target, cell.labels)
     ious = ratio(counts[:, 0], counts[:, 1])
     ious[measured:] = np.nan
     return ious
@@ -135,7 +135,7 @@ def curves(
                     on_progress(len(chosen) * (steps - t))
                     break
                 known, named = after.target >= 0, backend.asnumpy(predict(after.logits))
-                counts[t] += overlaps(named[known], after.target[known], cell.labels)
+                counts[t] += count_overlaps(named[known], after.target[known], cell.labels)
                 sums[t] += len(chosen) * np.array(means)
                 before = after
                 on_progress(len(chosen))

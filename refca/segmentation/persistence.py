@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from refca.definition.cell import Array
-from refca.definition.generators import RENEWAL, generator
+from refca.definition.generators import RESAMPLE, generator
 from refca.definition.randomness import Streams
 from refca.definition.state import normal_start
 
@@ -62,7 +62,7 @@ def draw_resample(batch: int, photos: int, keep_photo: float, keep_state: float,
 
     New photos are uniform below `photos`; they can be the one of before.
     """
-    rng = generator(RENEWAL, seed, i)
+    rng = generator(RESAMPLE, seed, i)
     new_photo, new_state = rng.random((2, batch)) >= np.array([[keep_photo], [keep_state]])
     photo = rng.integers(0, photos, batch)
     return Resample(new_photo | (i == 0), new_state | (i == 0), photo)

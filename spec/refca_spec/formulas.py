@@ -20,15 +20,15 @@ def step(
     params: Params,
     environment: Array,
     state: Array,
-    fires: Array,
+    fire_mask: Array,
     noise: Array | None,
-    z: Array | None = None,
+    reset_noise: Array | None = None,
 ) -> Array:
     """`spec/chapters/step.md`: the state (B, H, W, D) after one step."""
     after = np.array(state)
     hidden = hidden_layers(cell, params, environment, state)
-    for b, y, x in np.ndindex(*fires.shape):
-        if not (fires[b, y, x] and alive(cell, environment[b, y, x])):
+    for b, y, x in np.ndindex(*fire_mask.shape):
+        if not (fire_mask[b, y, x] and alive(cell, environment[b, y, x])):
             continue
         h = hidden[b, y, x]
         for d in range(cell.state_channels):
@@ -37,9 +37,9 @@ def step(
                 candidate += cell.noise * noise[b, y, x, d]
             if cell.residual:
                 candidate += state[b, y, x, d]
-            if cell.resettable and z is not None:
+            if cell.resettable and reset_noise is not None:
                 gate = 1 / (1 + math.exp(-linear(h, params["gate.weight"][:, 0], 0.0)))
-                candidate = gate * z[b, y, x, d] + (1 - gate) * candidate
+                candidate = gate * reset_noise[b, y, x, d] + (1 - gate) * candidate
             after[b, y, x, d] = candidate
     return after
 
@@ -163,12 +163,12 @@ def alive(cell: Cell, pixel: Array) -> bool:
 
 def l2(readout: Array, target: Array, live: Array) -> list[float]:
     """`spec/chapters/l2.md`: the loss of each sample."""
-    return over_cells(half_squares, readout, target, live)
+    return reduce_cells(half_squares, readout, target, live)
 
 
 def cross_entropy(readout: Array, target: Array, live: Array) -> list[float]:
     """`spec/chapters/cross_entropy.md`: the loss of each sample."""
-    return over_cells(surprise, readout, target, live)
+    return reduce_cells(surprise, readout, target, live)
 
 
 def half_squares(said: Array, label: int) -> float:
@@ -179,7 +179,7 @@ def surprise(said: Array, label: int) -> float:
     return math.log(sum(math.exp(value) for value in said)) - said[label]
 
 
-def over_cells(loss: object, readout: Array, target: Array, live: Array) -> list[float]:
+def reduce_cells(loss: object, readout: Array, target: Array, live: Array) -> list[float]:
     """The sum over live cells for labels (B,); the mean over all pixels for a label map (B, H, W)."""
     assert callable(loss)
     B, H, W, _ = readout.shape

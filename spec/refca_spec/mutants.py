@@ -23,7 +23,7 @@ import numpy
 from refca.contract import reference
 from refca.contract.reference import evolve, loss_and_grads
 from refca.definition.cell import Array, Cell
-from refca.definition.losses import over_cells
+from refca.definition.losses import reduce_cells
 from refca.definition.metrics import cell_accuracy, iou, total_agreement
 from refca.definition.params import encoders, param_shapes
 from refca.definition.randomness import NOISE, Draw, Recorded, Streams
@@ -149,44 +149,44 @@ def step_with(order: str) -> Callable[..., Array]:
         params: dict,
         image: Array,
         state: Array,
-        fires: Array,
+        fire_mask: Array,
         noise: Array | None,
-        z: Array | None,
+        reset_noise: Array | None,
     ) -> Array:
         quiet = replace(cell, noise=0.0)
         lives = alive(cell, image)
         if order == "noise after the fire mask":
-            after = step(quiet, params, image, state, fires, None, z)
+            after = step(quiet, params, image, state, fire_mask, None, reset_noise)
             return after if noise is None else after + cell.noise * noise * lives[..., None]
         if order == "noise on dead cells":
-            after = step(quiet, params, image, state, fires, None, z)
-            return after if noise is None else after + cell.noise * noise * fires[..., None]
+            after = step(quiet, params, image, state, fire_mask, None, reset_noise)
+            return after if noise is None else after + cell.noise * noise * fire_mask[..., None]
         if order == "one fire mask for the batch":
-            return step(cell, params, image, state, fires[:1] & np.ones_like(fires), noise, z)
+            return step(cell, params, image, state, fire_mask[:1] & np.ones_like(fire_mask), noise, reset_noise)
         if order == "fire masks ignored":
-            return step(cell, params, image, state, np.ones_like(fires), noise, z)
+            return step(cell, params, image, state, np.ones_like(fire_mask), noise, reset_noise)
         if order == "noise in the first channel alone":
             first = None if noise is None else noise * (np.arange(noise.shape[-1]) == 0)
-            return step(cell, params, image, state, fires, first, z)
+            return step(cell, params, image, state, fire_mask, first, reset_noise)
         if order == "samples leak":
-            return step(cell, params, image, 0.01 * state[::-1] + state, fires, noise, z)
+            return step(cell, params, image, 0.01 * state[::-1] + state, fire_mask, noise, reset_noise)
         if order == "resets of every cell":
-            after = step(cell, params, image, state, np.ones_like(fires), noise, z)
+            after = step(cell, params, image, state, np.ones_like(fire_mask), noise, reset_noise)
             opened = (
                 gate(params, hidden_layers(cell, params, neighbourhood(image, state))) > 0.5
                 if cell.resettable
-                else fires
+                else fire_mask
             )
-            return np.where(fires[..., None] | opened, after, state)
+            return np.where(fire_mask[..., None] | opened, after, state)
         if order == "norm after the residual":
-            after = step(cell, params, image, state, fires, noise, z)
-            return np.where((fires & lives)[..., None], normalise(cell, after), after)
+            after = step(cell, params, image, state, fire_mask, noise, reset_noise)
+            return np.where((fire_mask & lives)[..., None], normalise(cell, after), after)
         if order == "statistics of the firing cells":
-            with in_force({"refca.definition.step:normalise": normalised_over(fires & lives)}):
-                return step(cell, params, image, state, fires, noise, z)
+            with in_force({"refca.definition.step:normalise": normalised_over(fire_mask & lives)}):
+                return step(cell, params, image, state, fire_mask, noise, reset_noise)
         if order == "gate before the residual":
-            after = step(replace(cell, residual=False), params, image, 0 * state, fires, noise, z)
-            return state * (cell.residual | ~(fires & lives))[..., None] + after
+            after = step(replace(cell, residual=False), params, image, 0 * state, fire_mask, noise, reset_noise)
+            return state * (cell.residual | ~(fire_mask & lives))[..., None] + after
         raise KeyError(order)
 
     return wrong
@@ -265,13 +265,13 @@ def biased_gate(params: dict, hidden: Array) -> Array:
     return sigmoid(hidden @ params["gate.weight"] + 1)
 
 
-def shared_reset(gate: Array, candidate: Array, z: Array) -> Array:
+def shared_reset(gate: Array, candidate: Array, reset_noise: Array) -> Array:
     """One number for all channels of a cell."""
-    return reset(gate, candidate, z[..., :1] + 0 * z)
+    return reset(gate, candidate, reset_noise[..., :1] + 0 * reset_noise)
 
 
-def inverted_reset(gate: Array, candidate: Array, z: Array) -> Array:
-    return reset(1 - gate, candidate, z)
+def inverted_reset(gate: Array, candidate: Array, reset_noise: Array) -> Array:
+    return reset(1 - gate, candidate, reset_noise)
 
 
 def first_readout(cell: Cell, params: dict, state: Array) -> Array:
@@ -457,18 +457,18 @@ def cut_evolve(
 def averaged_over_cells(each: Array, target: Array, live: Array) -> Array:
     """The mean over live cells instead of the sum."""
     if target.ndim == 3:
-        return over_cells(each, target, live)
+        return reduce_cells(each, target, live)
     return np.sum(each * live, axis=(1, 2)) / np.maximum(np.sum(live, axis=(1, 2)), 1)
 
 
 def summed_over_every_cell(each: Array, target: Array, live: Array) -> Array:
     """Dead cells count."""
-    return over_cells(each, target, np.ones_like(live))
+    return reduce_cells(each, target, np.ones_like(live))
 
 
 def masked_map(each: Array, target: Array, live: Array) -> Array:
     """A label map's loss leaves dead cells out."""
-    return over_cells(each * live if target.ndim == 3 else each, target, live)
+    return reduce_cells(each * live if target.ndim == 3 else each, target, live)
 
 
 def unmasked_cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
@@ -650,8 +650,8 @@ def zero_init_state(cell: Cell, image: Array, streams: Streams | None = None) ->
 def replayed_at(self: Any, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
     """The residual noise serves for resets too."""
     draw = at(self, cell, t, B, H, W)
-    z = self.normals(NOISE, t, B, H, W, cell.state_channels) if cell.resettable else None
-    return draw._replace(z=z)
+    reset_noise = self.normals(NOISE, t, B, H, W, cell.state_channels) if cell.resettable else None
+    return draw._replace(reset_noise=reset_noise)
 
 
 def first_initial(self: Any, B: int, H: int, W: int, D: int) -> Array:
@@ -847,17 +847,17 @@ BACKENDS: dict[str, Mutant] = {
     ),
     "loss averaged over live cells": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.definition.losses:over_cells": averaged_over_cells},
+        {"refca.definition.losses:reduce_cells": averaged_over_cells},
         L2,
     ),
     "loss over dead cells": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.definition.losses:over_cells": summed_over_every_cell},
+        {"refca.definition.losses:reduce_cells": summed_over_every_cell},
         L2,
     ),
     "label map masked": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.definition.losses:over_cells": masked_map},
+        {"refca.definition.losses:reduce_cells": masked_map},
         MAP,
     ),
     "resets of cells at rest": Mutant(
@@ -984,7 +984,7 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "a float comparison of words": Mutant(
         "test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all",
-        {"refca.definition.randomness:Streams.fires": lambda *args: ~reaching_fires(*args)},
+        {"refca.definition.randomness:Streams.fire_mask": lambda *args: ~reaching_fires(*args)},
         (("rate", 1.0),),
     ),
     "a window a pixel early in the definition": Mutant(
@@ -1081,16 +1081,16 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "l2 averaged over cells": Mutant(
         "test_l2_c1_the_array_code_is_the_index_formula",
-        {"refca.definition.losses:over_cells": averaged_over_cells},
+        {"refca.definition.losses:reduce_cells": averaged_over_cells},
         (("kind", "labels"),),
     ),
     "l2 over dead cells": Mutant(
         "test_l2_c2_for_labels_dead_cells_do_not_count",
-        {"refca.definition.losses:over_cells": summed_over_every_cell},
+        {"refca.definition.losses:reduce_cells": summed_over_every_cell},
     ),
     "cross-entropy map masked": Mutant(
         "test_cross_entropy_c3_for_a_map_every_pixel_counts",
-        {"refca.definition.losses:over_cells": masked_map},
+        {"refca.definition.losses:reduce_cells": masked_map},
     ),
     "accuracy of dead cells": Mutant(
         "test_cell_accuracy_c1_the_array_code_is_the_index_formula",

@@ -175,8 +175,8 @@ class Case:
         """Fire masks at the cell's rate, normal noise and resets for T steps; None for what is not used."""
         rng, shape = self.rng("recorded"), (self.T, *self.grid, self.cell.state_channels)
         fire = rng.random(shape[:-1]) < self.cell.fire_rate
-        noise, z = (exact(rng.standard_normal(shape)) for _ in range(2))
-        return Recorded(fire, noise if self.cell.noise else None, z if self.cell.resettable else None)
+        noise, reset_noise = (exact(rng.standard_normal(shape)) for _ in range(2))
+        return Recorded(fire, noise if self.cell.noise else None, reset_noise if self.cell.resettable else None)
 
     @property
     def streams(self) -> Streams:

@@ -19,13 +19,13 @@ from refca_spec.strategies import Case, cases, law
 @given(case=cases())
 def test_recorded_c1_step_t_reads_entry_t(case: Case) -> None:
     for t in range(case.T):
-        fires, noise, z = case.recorded.at(case.cell, t, *case.grid)
-        assert_same(fires, case.recorded.fire[t], "The fire mask", (case, t))
-        assert (noise is None, z is None) == (case.cell.noise == 0, not case.cell.resettable)
+        fire_mask, noise, reset_noise = case.recorded.at(case.cell, t, *case.grid)
+        assert_same(fire_mask, case.recorded.fire[t], "The fire mask", (case, t))
+        assert (noise is None, reset_noise is None) == (case.cell.noise == 0, not case.cell.resettable)
         if case.recorded.noise is not None:
             assert_same(noise, case.recorded.noise[t], "The noise", (case, t))
         if case.recorded.reset is not None:
-            assert_same(z, case.recorded.reset[t], "z", (case, t))
+            assert_same(reset_noise, case.recorded.reset[t], "z", (case, t))
 
 
 @law

@@ -240,9 +240,9 @@ def test_step_c16_an_open_gate_puts_z_in_every_channel_of_a_cell_that_updates(
     backend: Any, dtype: str, case: Case
 ) -> None:
     got = evolve(backend, dtype, case, steps=1, params=gated(case, 80))
-    z, updates = case.recorded.reset, (case.recorded.fire[0] & case.alive)[..., None]
-    assert z is not None
-    ref: Array = np.where(updates, z[0], case.state)
+    reset_noise, updates = case.recorded.reset, (case.recorded.fire[0] & case.alive)[..., None]
+    assert reset_noise is not None
+    ref: Array = np.where(updates, reset_noise[0], case.state)
     assert_same(got, ref.astype(dtype), "The state after a reset", case)
 
 
@@ -276,13 +276,13 @@ def test_step_c18_a_cell_without_hidden_values_opens_its_gate_by_half(backend: A
 @given(case=cases(T=1))
 def test_step_c19_missing_draws_and_a_z_without_a_gate_are_refused(case: Case) -> None:
     environment = encode(case.cell, case.params, case.image)
-    fires, noise, z = case.recorded.at(case.cell, 0, *case.grid)
-    wrong = [(noise, case.state if z is None else None)]
+    fire_mask, noise, reset_noise = case.recorded.at(case.cell, 0, *case.grid)
+    wrong = [(noise, case.state if reset_noise is None else None)]
     if noise is not None:
-        wrong.append((None, z))
+        wrong.append((None, reset_noise))
     for draws in wrong:
         with pytest.raises(InvalidInput, match="may be None only"):
-            step(case.cell, case.params, environment, case.state, fires, *draws)
+            step(case.cell, case.params, environment, case.state, fire_mask, *draws)
 
 
 def zeros(case: Case) -> Params:

@@ -34,12 +34,12 @@ def test_streams_c1_the_counter_is_cell_sample_step_and_purpose(case: Case, t: i
 def test_streams_c2_a_cell_fires_if_its_word_is_below_the_rate(case: Case, t: int, rate: float) -> None:
     word, _, _, _ = case.streams.words(FIRE, 0, t, *case.grid)
     ref = np.vectorize(lambda w: int(w) < round(rate * 2**32), otypes=[bool])(word)
-    assert_same(case.streams.fires(rate, t, *case.grid), ref, "The fire mask", (case, t, rate))
+    assert_same(case.streams.fire_mask(rate, t, *case.grid), ref, "The fire mask", (case, t, rate))
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_streams_c2_at_rate_0_none_fires_and_at_rate_1_all(rate: float) -> None:
-    assert_same(Streams(3).fires(rate, 0, 2, 9, 9), np.full((2, 9, 9), rate == 1), "The fire mask", rate)
+    assert_same(Streams(3).fire_mask(rate, 0, 2, 9, 9), np.full((2, 9, 9), rate == 1), "The fire mask", rate)
 
 
 @law
@@ -55,8 +55,8 @@ def test_streams_c4_a_slice_of_a_batch_draws_what_the_batch_draws(case: Case, t:
     whole = case.streams.at(case.cell, t, *case.grid)
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     part = later.at(case.cell, t, case.B - 1, case.H, case.W)
-    assert_same(part.fires, whole.fires[1:], "The fire mask of a slice", (case, t))
-    for got, ref, what in ((part.noise, whole.noise, "noise"), (part.z, whole.z, "z")):
+    assert_same(part.fire_mask, whole.fire_mask[1:], "The fire mask of a slice", (case, t))
+    for got, ref, what in ((part.noise, whole.noise, "noise"), (part.reset_noise, whole.reset_noise, "reset noise")):
         if got is not None and ref is not None:
             assert_same(got, ref[1:], f"The {what} of a slice", (case, t))
 
@@ -78,8 +78,8 @@ def test_streams_c6_a_backend_fires_exactly_these_cells(backend: Any, dtype: str
     params["update.bias"][...] = 1
     zeros = np.zeros_like(case.state)
     got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, first_step=t)
-    fires = (case.streams.fires(case.cell.fire_rate, t + i, *case.grid) & case.alive for i in range(case.T))
-    ref = np.broadcast_to(sum(mask.astype(dtype) for mask in fires)[..., None], got.shape)
+    fire_mask = (case.streams.fire_mask(case.cell.fire_rate, t + i, *case.grid) & case.alive for i in range(case.T))
+    ref = np.broadcast_to(sum(mask.astype(dtype) for mask in fire_mask)[..., None], got.shape)
     assert_same(got, ref, "The number of steps in which a cell fired", (case, t))
 
 
@@ -91,19 +91,19 @@ def test_streams_c7_a_backend_adds_exactly_this_noise(backend: Any, dtype: str, 
     got = evolve(backend, dtype, case, case.streams, params=params, state=zeros, first_step=t)
     ref = zeros
     for i in range(case.T):
-        fires, noise, _ = case.streams.at(case.cell, t + i, *case.grid)
-        ref = ref + (fires & case.alive)[..., None] * 0.5 * noise
+        fire_mask, noise, _ = case.streams.at(case.cell, t + i, *case.grid)
+        ref = ref + (fire_mask & case.alive)[..., None] * 0.5 * noise
     assert_close(got, ref, longest_sum(case.cell), "A state that only noise moves", (case, t), steps=case.T)
 
 
 @law
 @given(case=cases())
 def test_streams_c8_a_source_that_the_cell_does_not_use_is_none(case: Case) -> None:
-    fires, noise, z = case.streams.at(case.cell, 0, *case.grid)
-    assert fires.shape == case.grid
-    assert fires.dtype == bool
+    fire_mask, noise, reset_noise = case.streams.at(case.cell, 0, *case.grid)
+    assert fire_mask.shape == case.grid
+    assert fire_mask.dtype == bool
     assert (noise is None) == (case.cell.noise == 0), f"noise is {noise} for {case.cell}"
-    assert (z is None) != case.cell.resettable, f"z is {z} for {case.cell}"
+    assert (reset_noise is None) != case.cell.resettable, f"reset_noise is {reset_noise} for {case.cell}"
 
 
 @pytest.mark.parametrize(("seed", "first"), [(-1, 0), (2**64, 0), (0, -1), (0, 2**32)])
@@ -115,7 +115,7 @@ def test_streams_c9_other_seeds_and_sample_numbers_are_refused(seed: int, first:
 @law
 @given(case=cases(resettable=True), t=st.integers(0, 1000))
 def test_streams_c10_resets_are_normal_numbers_of_their_own_purpose(case: Case, t: int) -> None:
-    assert_close(case.streams.at(case.cell, t, *case.grid).z, normals(case, RESET, t), 1, "z", (case, t))
+    assert_close(case.streams.at(case.cell, t, *case.grid).reset_noise, normals(case, RESET, t), 1, "z", (case, t))
 
 
 @law

@@ -59,7 +59,7 @@ def test_vectors_c3_the_streams_draw_the_frozen_numbers() -> None:
     for block, ref in enumerate(v["noise_words"]):
         words = np.stack(source.words(NOISE, block, t, B, H, W), -1)
         assert_same(words, np.array(ref, np.uint32), "The words for noise", "streams.json")
-    assert_same(source.fires(v["fire_rate"], t, B, H, W), np.array(v["fires"]), "The fire mask", "streams.json")
+    assert_same(source.fire_mask(v["fire_rate"], t, B, H, W), np.array(v["fires"]), "The fire mask", "streams.json")
     assert_close(source.normals(NOISE, t, B, H, W, D), np.array(v["noise"]), 1, "The noise", "streams.json")
     assert_close(source.normals(RESET, t, B, H, W, D), np.array(v["reset"]), 1, "The resets", "streams.json")
     assert_close(source.initial(B, H, W, D), np.array(v["initial"]), 1, "The initial state", "streams.json")

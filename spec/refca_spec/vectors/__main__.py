@@ -43,7 +43,7 @@ def streams() -> dict[str, Any]:
         "fire_rate": CELL.fire_rate,
         "fire_words": np.stack(source.words(FIRE, 0, T, B, H, W), -1).tolist(),
         "noise_words": [np.stack(source.words(NOISE, k, T, B, H, W), -1).tolist() for k in range(2)],
-        "fires": source.fires(CELL.fire_rate, T, B, H, W).tolist(),
+        "fires": source.fire_mask(CELL.fire_rate, T, B, H, W).tolist(),
         "noise": source.normals(NOISE, T, B, H, W, D).tolist(),
         "reset": source.normals(RESET, T, B, H, W, D).tolist(),
         "initial": source.initial(B, H, W, D).tolist(),
