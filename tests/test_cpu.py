@@ -1,4 +1,4 @@
-"""What the cpu backend promises beyond the laws: threads and parts change nothing, sizes do not matter."""
+"""What the cpu backend promises beyond the laws: threads and shards change nothing, sizes do not matter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import refca_cpu
-from refca_cpu import blas, kernels, unroll
+from refca_cpu import blas, layout, unroll
 from refca_spec.compare import assert_same
 
 import refca
@@ -49,12 +49,12 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch, B
             assert_same(got, expected, f"a result of {B} samples", "other threads")
 
 
-def test_parts_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     cell, params, image, state, label, weights = problem(5)
     expected = reference.loss_and_grads(cell, "l2", params, image, state, label, weights, refca.Streams(1))
     for size, span in ((1, 1), (2, 7), (5, 30)):
-        monkeypatch.setattr(unroll, "PART", size)
-        monkeypatch.setattr(unroll, "TAPED_PART", size)
+        monkeypatch.setattr(unroll, "SHARD", size)
+        monkeypatch.setattr(unroll, "TAPED_SHARD", size)
         monkeypatch.setattr(unroll, "SPAN", span)
         loss, grads, last = refca_cpu.loss_and_grads(cell, "l2", params, image, state, label, weights, refca.Streams(1))
         assert loss == pytest.approx(expected[0], rel=1e-5)
@@ -70,7 +70,7 @@ SETTINGS = [(norm, depthwise) for norm in NORMS for depthwise in (False, True)]
 
 
 def photographs(norm: str, depthwise: bool) -> tuple[Any, ...]:
-    """A segmentation cell in float64, on grids of more cells than two blocks of rows, in several parts."""
+    """A segmentation cell in float64, on grids of more cells than two blocks of rows, in several shards."""
     rng = np.random.default_rng(0)
     cell = refca.segmentation_cell(5, 7, norm=norm, depthwise=depthwise)
     params = {name: rng.normal(0, 0.4, x.shape) for name, x in refca.init_params(cell, 0).items()}
@@ -81,7 +81,7 @@ def photographs(norm: str, depthwise: bool) -> tuple[Any, ...]:
 @pytest.mark.parametrize(("norm", "depthwise"), SETTINGS)
 def test_rows_in_many_blocks_give_the_reference(norm: str, depthwise: bool) -> None:
     cell, params, image, state, labels, weights = photographs(norm, depthwise)
-    assert image[0, ..., 0].size > 2 * kernels.BLOCK - 1
+    assert image[0, ..., 0].size > 2 * layout.BLOCK - 1
     arguments = (cell, "ce", params, image, state, labels, weights, refca.Streams(1))
     loss, grads, last = refca_cpu.loss_and_grads(*arguments, image_grad=True)
     expected = reference.loss_and_grads(*arguments, image_grad=True)

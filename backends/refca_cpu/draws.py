@@ -1,4 +1,4 @@
-"""Which cells update at each step, and their noise: drawn for those cells alone.
+"""Draw which cells update at each step, and the noise of those cells alone.
 
 The words are those of `refca.Streams`: fire masks are the same bit for bit, normals to rounding. The loops
 have no branch and no call that is not inlined, so that the compiler makes vector instructions of them.
@@ -8,13 +8,16 @@ Source: `spec/chapters/philox.md`, `spec/chapters/streams.md`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numba import njit
 
 from refca.definition.philox import MULTIPLIER, ROUNDS, WEYL
 from refca.definition.randomness import BLOCK, FIRE
+from refca_cpu.arrays import Bools, Ints, Reals
+
+Key: TypeAlias = tuple[np.uint64, np.uint64]
 
 WORD, HALF, EIGHT = np.uint64(2**32 - 1), np.uint64(32), np.uint64(8)
 M0, M1 = np.uint64(MULTIPLIER[0]), np.uint64(MULTIPLIER[1])
@@ -32,7 +35,9 @@ RADIANS = np.float32(2 * np.pi / 2**25)
 
 
 @njit(forceinline=True)
-def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
+def philox(
+    c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, k0: np.uint64, k1: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Four words from a counter and a key, all uint64 below 2³²."""
     for _ in range(ROUNDS):
         p0, p1 = M0 * c0, M1 * c2
@@ -42,7 +47,7 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 
 
 @njit(forceinline=True)
-def radius(word: Any) -> Any:
+def radius(word: np.uint64) -> np.float32:
     """√(−2 log u) in float32, where u = n / 2²⁵ and n is odd.
 
     log u = log(1 + f) + e log 2, and f = (n − 2ᵉ) / 2ᵉ is exact: u near 1 loses nothing.
@@ -57,7 +62,7 @@ def radius(word: Any) -> Any:
 
 
 @njit(forceinline=True)
-def direction(word: Any) -> Any:
+def direction(word: np.uint64) -> tuple[np.float32, np.float32]:
     """cos and sin of 2πu in float32: the nearest quarter of a turn, and the exact remainder as an angle."""
     n = np.int32(2 * (word >> EIGHT) + 1)
     quarter = (n + (1 << 22)) >> 23
@@ -70,25 +75,25 @@ def direction(word: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def draw_fires(out: Any, cell: Any, sample: Any, first: Any, key: Any, threshold: Any) -> None:
-    """out (T, n) boolean: whether the cells y·W+x of samples fire at steps first, first+1, …"""
+def draw_fires(out: Bools, site: Ints, sample: Ints, first: int, key: Key, threshold: np.uint64) -> None:
+    """Fill out (T, n): whether the cells at sites y·W+x of samples fire at steps first, first+1, …"""
     purpose = np.uint64(FIRE << 16)
     for i in range(len(out)):
         t = np.uint64(first + i)
-        for j in range(len(cell)):
-            words = philox(np.uint64(cell[j]), np.uint64(sample[j]), t, purpose, key[0], key[1])
+        for j in range(len(site)):
+            words = philox(np.uint64(site[j]), np.uint64(sample[j]), t, purpose, key[0], key[1])
             out[i, j] = words[0] < threshold
 
 
 @njit(nogil=True, cache=True)
-def draw_normals_float32(out: Any, cell: Any, sample: Any, t: Any, key: Any, purpose: Any) -> None:
-    """out (n, D) float32: the standard normal numbers of one purpose for n cells, each at its own step."""
+def draw_normals_float32(out: Reals, site: Ints, sample: Ints, t: Ints, key: Key, purpose: int) -> None:
+    """Fill out (n, D) with the standard normals of one purpose for n cells, each at its own step."""
     n, D = out.shape
     lanes = np.empty((BLOCK, n), np.float32)
     for block in range(-(-D // BLOCK)):
         last = np.uint64((purpose << 16) + block)
         for i in range(n):
-            words = philox(np.uint64(cell[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
+            words = philox(np.uint64(site[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
             r0, (x0, y0) = radius(words[0]), direction(words[1])
             r1, (x1, y1) = radius(words[2]), direction(words[3])
             lanes[0, i], lanes[1, i], lanes[2, i], lanes[3, i] = r0 * x0, r0 * y0, r1 * x1, r1 * y1
@@ -98,13 +103,13 @@ def draw_normals_float32(out: Any, cell: Any, sample: Any, t: Any, key: Any, pur
 
 
 @njit(nogil=True, cache=True)
-def draw_normals_float64(out: Any, cell: Any, sample: Any, t: Any, key: Any, purpose: Any) -> None:
-    """out (n, D) float64: as above, from the library's log, cos and sin."""
+def draw_normals_float64(out: Reals, site: Ints, sample: Ints, t: Ints, key: Key, purpose: int) -> None:
+    """Do as `draw_normals_float32`, with the library's log, cos and sin."""
     n, D = out.shape
     for i in range(n):
         for c in range(D):
             last = np.uint64((purpose << 16) + c // BLOCK)
-            words = philox(np.uint64(cell[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
+            words = philox(np.uint64(site[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
             pair = c & 2
             r = np.sqrt(-2 * np.log(((words[pair] >> EIGHT) + 0.5) * 2.0**-24))
             angle = 2 * np.pi * (((words[pair + 1] >> EIGHT) + 0.5) * 2.0**-24)

@@ -1,6 +1,6 @@
 """Matrix products that add to what is there, for compiled code: the routine behind numba's own `np.dot`.
 
-`np.dot` can only replace. Rows must be contiguous; they may be apart, as in a few columns of a wider matrix.
+`np.dot` can only replace. Each row must be contiguous, but rows may be part of a wider matrix.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
+
+from refca_cpu.arrays import Reals
 
 ADDRESS, SIZE, LETTER = types.uintp, types.intp, types.char
 XXGEMM: Any = types.ExternalFunction(
@@ -24,20 +26,20 @@ SMALL = 1_000_000  # products up to this many multiplications take OpenBLAS's pa
 
 
 @njit(nogil=True, cache=True)
-def multiply(a: Any, b: Any, out: Any, keep: Any) -> None:
-    """out (m, n) = a (m, k) @ b (k, n) + keep · out."""
-    gemm(AS_IS, AS_IS, len(a), b.shape[1], a.shape[1], a, b, keep, out)
+def multiply(a: Reals, b: Reals, out: Reals, beta: float) -> None:
+    """Set out (m, n) to a (m, k) @ b (k, n) + beta · out."""
+    gemm(AS_IS, AS_IS, len(a), b.shape[1], a.shape[1], a, b, beta, out)
 
 
 @njit(nogil=True, cache=True)
-def multiply_back(a: Any, b: Any, out: Any, keep: Any) -> None:
-    """out (m, n) = a (m, k) @ b (n, k).T + keep · out."""
-    gemm(AS_IS, TRANSPOSED, len(a), len(b), a.shape[1], a, b, keep, out)
+def multiply_back(a: Reals, b: Reals, out: Reals, beta: float) -> None:
+    """Set out (m, n) to a (m, k) @ b (n, k).T + beta · out."""
+    gemm(AS_IS, TRANSPOSED, len(a), len(b), a.shape[1], a, b, beta, out)
 
 
 @njit(nogil=True, cache=True)
-def add_product(a: Any, b: Any, out: Any) -> None:
-    """out (m, n) += a (k, m).T @ b (k, n), in runs of k that are small products."""
+def add_product(a: Reals, b: Reals, out: Reals) -> None:
+    """Add a (k, m).T @ b (k, n) to out (m, n), in runs of k that are small products."""
     run = max(64, SMALL // (a.shape[1] * b.shape[1]))
     for first in range(0, len(a), run):
         last = min(len(a), first + run)
@@ -46,11 +48,11 @@ def add_product(a: Any, b: Any, out: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def gemm(of_a: Any, of_b: Any, m: Any, n: Any, k: Any, a: Any, b: Any, keep: Any, out: Any) -> None:
-    """The routine counts columns first, so it is asked for the transposed product, b before a."""
+def gemm(of_a: int, of_b: int, m: int, n: int, k: int, a: Reals, b: Reals, beta: float, out: Reals) -> None:
+    """Call the routine, which counts columns first: ask for the transposed product, b before a."""
     if m == 0 or n == 0:
         return
-    factors = np.array([1, keep], out.dtype)
+    factors = np.array([1, beta], out.dtype)
     XXGEMM(
         ord("s") if out.itemsize == 4 else ord("d"),
         *(of_b, of_a, n, m, k),

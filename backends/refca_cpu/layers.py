@@ -1,64 +1,63 @@
-"""The layers of a cell on the rows of a part, and the same backwards: look, depthwise, norms, relu.
+"""The layers of a cell on the rows of a shard, and their gradients: neighbourhood, depthwise, norms, relu.
 
 Pixels are flat, (n, C), with a border of zeros, so that a row of a neighbourhood is one run of 3·C numbers.
-`corner` is the pixel where a cell's neighbourhood starts, `row` the pixels from one row to the next. The
-longest loops count in unsigned numbers: a signed index may mean "from the end", and the test for that keeps
-the compiler from making vector instructions.
+`corner` is the pixel where a cell's neighbourhood starts, `row_stride` the pixels from one row to the next.
+The longest loops count in unsigned numbers: a signed index may mean "from the end", and the test for that
+keeps the compiler from making vector instructions.
 
 Letters: C channels of a pixel, P hidden width, R rows, one for each cell that is computed.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
 from refca.definition.step import EPSILON
+from refca_cpu.arrays import Ints, Reals
 
 
 @njit(forceinline=True)
-def flat(x: Any) -> Any:
+def flat(x: Reals) -> Reals:
     """x in one row, a view."""
     return x.reshape(-1)
 
 
 @njit(nogil=True, cache=True)
-def neighbourhood(pixels: Any, row: Any, corner: Any, seen: Any) -> None:
-    """seen (R, 9·C): the neighbourhoods of the cells, three runs of 3·C numbers each."""
+def neighbourhood(pixels: Reals, row_stride: int, corner: Ints, seen: Reals) -> None:
+    """Fill seen (R, 9·C) with the neighbourhoods of the cells, three runs of 3·C numbers each."""
     run, source, target = np.uintp(3 * pixels.shape[1]), pixels.reshape(-1), seen.reshape(-1)
     end = np.uintp(0)
     for k in range(len(corner)):
         for dy in range(3):
-            first_step = np.uintp((corner[k] + dy * row) * pixels.shape[1])
+            start = np.uintp((corner[k] + dy * row_stride) * pixels.shape[1])
             for c in range(run):
-                target[end + np.uintp(c)] = source[first_step + np.uintp(c)]
+                target[end + np.uintp(c)] = source[start + np.uintp(c)]
             end += run
 
 
 @njit(nogil=True, cache=True)
-def look_grad(pixels_grad: Any, row: Any, corner: Any, seen_grad: Any) -> None:
+def neighbourhood_grad(pixels_grad: Reals, row_stride: int, corner: Ints, seen_grad: Reals) -> None:
     """Add each neighbourhood's gradient to the pixels that it was read from."""
     run, source, target = np.uintp(3 * pixels_grad.shape[1]), seen_grad.reshape(-1), pixels_grad.reshape(-1)
     end = np.uintp(0)
     for k in range(len(corner)):
         for dy in range(3):
-            first_step = np.uintp((corner[k] + dy * row) * pixels_grad.shape[1])
+            start = np.uintp((corner[k] + dy * row_stride) * pixels_grad.shape[1])
             for c in range(run):
-                target[first_step + np.uintp(c)] += source[end + np.uintp(c)]
+                target[start + np.uintp(c)] += source[end + np.uintp(c)]
             end += run
 
 
 @njit(nogil=True, cache=True)
-def depthwise(mixed: Any, row: Any, corner: Any, filters: Any, out: Any) -> None:
-    """out (R, P): each channel's 3×3 filter (9, P) over mixed pixels (n, P)."""
+def depthwise(mixed: Reals, row_stride: int, corner: Ints, filters: Reals, out: Reals) -> None:
+    """Fill out (R, P): in each channel the 3×3 filter (9, P) over mixed pixels (n, P)."""
     one = np.uintp(mixed.shape[1])
     two, four = one + one, one + one + one + one
     source, weight, target = flat(mixed), flat(filters), flat(out)
     for k in range(len(corner)):
         a = np.uintp(corner[k]) * one
-        b, c = np.uintp(corner[k] + row) * one, np.uintp(corner[k] + 2 * row) * one
+        b, c = np.uintp(corner[k] + row_stride) * one, np.uintp(corner[k] + 2 * row_stride) * one
         end = np.uintp(k) * one
         for i in range(one):
             p = np.uintp(i)
@@ -76,7 +75,13 @@ def depthwise(mixed: Any, row: Any, corner: Any, filters: Any, out: Any) -> None
 
 @njit(nogil=True, cache=True)
 def depthwise_grad(
-    mixed: Any, mixed_grad: Any, row: Any, corner: Any, filters: Any, filters_grad: Any, grad: Any
+    mixed: Reals,
+    mixed_grad: Reals,
+    row_stride: int,
+    corner: Ints,
+    filters: Reals,
+    filters_grad: Reals,
+    grad: Reals,
 ) -> None:
     """Add the gradients of the mixed pixels and of the filters, from `grad` (R, P) of the sums."""
     P = np.uintp(mixed.shape[1])
@@ -86,7 +91,7 @@ def depthwise_grad(
         end = np.uintp(k) * P
         for dy in range(3):
             for dx in range(3):
-                a = np.uintp(corner[k] + dy * row + dx) * P
+                a = np.uintp(corner[k] + dy * row_stride + dx) * P
                 u = np.uintp(3 * dy + dx) * P
                 for i in range(P):
                     p = np.uintp(i)
@@ -95,22 +100,22 @@ def depthwise_grad(
 
 
 @njit(nogil=True, cache=True)
-def add_bias(x: Any, bias: Any) -> None:
+def add_bias(x: Reals, bias: Reals) -> None:
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
             x[k, p] += bias[p]
 
 
 @njit(nogil=True, cache=True)
-def add_rows(total: Any, x: Any) -> None:
+def add_rows(total: Reals, x: Reals) -> None:
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
             total[p] += x[k, p]
 
 
 @njit(nogil=True, cache=True)
-def relu(x: Any, out: Any) -> None:
-    """x where it is above 0, else 0; NaN stays NaN."""
+def relu(x: Reals, out: Reals) -> None:
+    """Fill out with x where it is above 0, else 0; NaN stays NaN."""
     zero = x.dtype.type(0)
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
@@ -118,8 +123,8 @@ def relu(x: Any, out: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def biased_relu(x: Any, bias: Any) -> None:
-    """relu(x + bias), in place."""
+def biased_relu(x: Reals, bias: Reals) -> None:
+    """Replace x by relu(x + bias)."""
     zero = x.dtype.type(0)
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
@@ -128,17 +133,17 @@ def biased_relu(x: Any, bias: Any) -> None:
 
 
 @njit(nogil=True, cache=True)
-def relu_grad(grad: Any, felt: Any) -> None:
-    """Keep the gradient where relu let its input pass; `felt` is that input or the output."""
+def relu_grad(grad: Reals, preact: Reals) -> None:
+    """Keep the gradient where relu let its input pass; `preact` is that input or the output."""
     zero = grad.dtype.type(0)
     for k in range(grad.shape[0]):
         for p in range(grad.shape[1]):
-            grad[k, p] = zero if felt[k, p] <= zero else grad[k, p]
+            grad[k, p] = zero if preact[k, p] <= zero else grad[k, p]
 
 
 @njit(nogil=True, cache=True)
-def add_moments(x: Any, seen: Any, moments: Any) -> None:
-    """Take rows x (r, P) into the moments (2, P) of those seen before: mean, squared distances to it."""
+def add_moments(x: Reals, rows_before: int, moments: Reals) -> None:
+    """Add rows x (r, P) to the moments (2, P) of the rows before them: mean, and squared distances to it."""
     r, P = x.shape
     mean, squares = np.zeros(P, x.dtype), np.zeros(P, x.dtype)
     add_rows(mean, x)
@@ -148,45 +153,45 @@ def add_moments(x: Any, seen: Any, moments: Any) -> None:
         for p in range(P):
             distance = x[k, p] - mean[p]
             squares[p] += distance * distance
-    combine_moments(mean, squares, r, seen, moments)
+    combine_moments(mean, squares, r, rows_before, moments)
 
 
 @njit(nogil=True, cache=True)
-def combine_moments(mean: Any, squares: Any, count: Any, seen: Any, moments: Any) -> None:
-    """Moments of two sets of rows as those of both (Chan, Golub, LeVeque 1979)."""
-    total = seen + count
+def combine_moments(mean: Reals, squares: Reals, count: int, rows_before: int, moments: Reals) -> None:
+    """Merge the moments of `count` more rows into `moments` (Chan, Golub, LeVeque 1979)."""
+    total = rows_before + count
     for p in range(len(mean)):
-        apart = mean[p] - moments[0, p]
-        moments[0, p] += apart * (count / total)
-        moments[1, p] += squares[p] + apart * apart * (seen * (count / total))
+        delta = mean[p] - moments[0, p]
+        moments[0, p] += delta * (count / total)
+        moments[1, p] += squares[p] + delta * delta * (rows_before * (count / total))
 
 
 @njit(nogil=True, cache=True)
-def scales(moments: Any, count: Any, scale: Any) -> None:
-    """scale (P,) = 1 / √(variance + ε)."""
+def inverse_deviations(moments: Reals, count: int, scale: Reals) -> None:
+    """Fill scale (P,) with 1 / √(variance + ε)."""
     for p in range(len(scale)):
         scale[p] = 1 / np.sqrt(moments[1, p] / count + EPSILON)
 
 
 @njit(nogil=True, cache=True)
-def normalise(x: Any, mean: Any, scale: Any) -> None:
-    """Each channel of rows x (r, P) to mean 0 and variance 1, in place."""
+def normalise(x: Reals, mean: Reals, scale: Reals) -> None:
+    """Bring each channel of rows x (r, P) to mean 0 and variance 1, in place."""
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
             x[k, p] = (x[k, p] - mean[p]) * scale[p]
 
 
 @njit(nogil=True, cache=True)
-def normalise_grad(grad: Any, x: Any, scale: Any, sums: Any, count: Any) -> None:
-    """The gradient of the sums, in place, from that of the normalised rows x; `sums` as of `add_sums`."""
-    sums = sums / sums.dtype.type(count)
+def normalise_grad(grad: Reals, x: Reals, scale: Reals, grad_sums: Reals, count: int) -> None:
+    """The gradient of the sums, in place of that of the normalised rows x; grad_sums from `add_grad_sums`."""
+    means = grad_sums / grad_sums.dtype.type(count)
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
-            grad[k, p] = scale[p] * (grad[k, p] - sums[0, p] - x[k, p] * sums[1, p])
+            grad[k, p] = scale[p] * (grad[k, p] - means[0, p] - x[k, p] * means[1, p])
 
 
 @njit(nogil=True, cache=True)
-def add_sums(grad: Any, x: Any, sums: Any) -> None:
+def add_grad_sums(grad: Reals, x: Reals, sums: Reals) -> None:
     """Add to sums (2, P) over rows: Σ grad and Σ grad · x."""
     for k in range(grad.shape[0]):
         for p in range(grad.shape[1]):
@@ -195,8 +200,8 @@ def add_sums(grad: Any, x: Any, sums: Any) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
-def normalise_channels(x: Any, scale: Any) -> None:
-    """Each row of x (r, P) to mean 0 and variance 1, in place; scale (r,) keeps 1 / √(variance + ε)."""
+def normalise_channels(x: Reals, scale: Reals) -> None:
+    """Bring each row of x (r, P) to mean 0 and variance 1, in place; scale (r,) gets 1 / √(variance + ε)."""
     real, P = x.dtype.type, x.shape[1]
     for k in range(x.shape[0]):
         total = real(0)
@@ -212,14 +217,14 @@ def normalise_channels(x: Any, scale: Any) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
-def normalise_channels_grad(grad: Any, x: Any, scale: Any) -> None:
-    """The gradient of the sums, in place, from that of the normalised rows x (r, P)."""
+def normalise_channels_grad(grad: Reals, x: Reals, scale: Reals) -> None:
+    """The gradient of the sums, in place of that of the normalised rows x (r, P)."""
     real, P = x.dtype.type, x.shape[1]
     for k in range(x.shape[0]):
-        first, second = real(0), real(0)
+        total, along = real(0), real(0)
         for p in range(P):
-            first += grad[k, p]
-            second += grad[k, p] * x[k, p]
-        first, second = first / real(P), second / real(P)
+            total += grad[k, p]
+            along += grad[k, p] * x[k, p]
+        total, along = total / real(P), along / real(P)
         for p in range(P):
-            grad[k, p] = scale[k] * (grad[k, p] - first - x[k, p] * second)
+            grad[k, p] = scale[k] * (grad[k, p] - total - x[k, p] * along)

@@ -1,41 +1,40 @@
-"""How the kernels see parameters and samples: contiguous, padded, and of the cells only those to compute.
+"""How the kernels see parameters and samples: contiguous and padded, with only the cells to compute.
 
 Letters: b samples, H×W grid, E environment channels, D state channels, P hidden width, n hidden layers,
-U updates, R rows that a step computes, S counted steps.
+U updates, R rows that a step computes, S steps in the loss.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.params import param_shapes
 from refca.definition.step import alive
-from refca_cpu import kernels
-from refca_cpu.room import Room
+from refca_cpu.arrays import Ints, Reals
+from refca_cpu.pixels import pad
+from refca_cpu.workspace import Workspace
 
-NORMS = {
-    "none": kernels.NO_NORM,
-    "channel": kernels.CHANNEL,
-    "instance": kernels.TOGETHER,
-    "batch": kernels.TOGETHER,
-}
+BLOCK = 512  # rows that the kernels process at a time
+NO_NORM, CHANNEL, TOGETHER = range(3)  # TOGETHER: over the cells of a sample, or of the batch
+NORMS = {"none": NO_NORM, "channel": CHANNEL, "instance": TOGETHER, "batch": TOGETHER}
 
 
 class Packed(NamedTuple):
-    """The parameters of a step, or their gradients; those that a cell does not have are zero or empty."""
+    """The parameters of a step, or their gradients. Arrays that the cell does not have are zero or empty."""
 
-    perceive: Array  # (9·(E+D), P); of a depthwise cell (E+D, P), the mix
-    filters: Array  # (9, P) of a depthwise cell
-    hidden: Array  # (n, P, P)
-    biases: Array  # (n+1, P), the first layer's first
-    update: Array  # (P, D); of a resettable cell (P, D+1), the gate's weight last
-    update_bias: Array  # (D,)
+    perceive: Reals  # (9·(E+D), P); of a depthwise cell (E+D, P), the mix
+    filters: Reals  # (9, P) of a depthwise cell
+    hidden: Reals  # (n, P, P)
+    biases: Reals  # (n+1, P), row 0 for the first layer
+    update: Reals  # (P, D); of a resettable cell (P, D+1), the gate's weight in the last column
+    update_bias: Reals  # (D,)
 
     @classmethod
-    def zeros(cls, cell: Cell, dtype: Any) -> Packed:
+    def zeros(cls, cell: Cell, dtype: np.dtype) -> Packed:
+        """Zeros in the shapes of a cell's parameters."""
         C, D, P = cell.environment_channels + cell.state_channels, cell.state_channels, cell.hidden_width
         n = cell.hidden_layers
         perceive, filters = ((C, P), (9, P)) if cell.depthwise else ((9 * C, P), (0, P))
@@ -67,25 +66,26 @@ class Packed(NamedTuple):
 class Live(NamedTuple):
     """The live cells of a few samples, (m,) each."""
 
-    cell: Array  # y·W+x
-    sample: Array
-    corner: Array  # the padded pixel where the neighbourhood starts
+    site: Ints  # y·W+x
+    sample: Ints
+    corner: Ints  # the padded pixel where the neighbourhood starts
 
     @classmethod
-    def of(cls, cell: Cell, environment: Array) -> Live:
+    def of(cls, cell: Cell, environment: Reals) -> Live:
+        """List the live cells of an environment (b, H, W, E), sample by sample."""
         _, H, W, _ = environment.shape
         sample, y, x = np.nonzero(alive(cell, environment))
         return cls(y * W + x, sample, (sample * (H + 2) + y) * (W + 2) + x)
 
 
 class Updates(NamedTuple):
-    """The cells that update, step by step: step i has rows offsets[i] to offsets[i+1]."""
+    """The cells that update, step by step: step i has the updates offsets[i] to offsets[i+1]."""
 
-    corner: Array  # (U,), as in Live
-    place: Array  # (U,) its row where every cell is computed: sample·H·W + cell
-    offsets: Array  # (T+1,)
-    noise: Array  # (U, D); no rows where the cell has no noise
-    z: Array  # (U, D); no rows where it has no reset gate
+    corner: Ints  # (U,), as in Live
+    row: Ints  # (U,) the cell's row where every cell is computed: sample·H·W + site
+    offsets: Ints  # (T+1,)
+    noise: Reals  # (U, D); no rows where the cell has no noise
+    reset_noise: Reals  # (U, D); no rows where the cell has no reset gate
 
 
 class Form(NamedTuple):
@@ -97,107 +97,107 @@ class Form(NamedTuple):
     residual: bool
     resettable: bool
     frozen: bool
-    sigma: Any  # of the dtype computed in
-    keep: bool
+    sigma: np.floating  # of the dtype computed in
+    taped: bool
 
     @classmethod
-    def of(cls, cell: Cell, dtype: Any, keep: bool) -> Form:
+    def of(cls, cell: Cell, dtype: np.dtype, taped: bool) -> Form:
+        """The form of a cell in one dtype."""
         sigma = np.dtype(dtype).type(cell.noise)
         flags = cell.biases, cell.depthwise, cell.residual, cell.resettable, cell.frozen_filters
-        return cls(NORMS[cell.norm], *flags, sigma, keep)
+        return cls(NORMS[cell.norm], *flags, sigma, taped)
 
 
 class Tape(NamedTuple):
-    """What the way back needs of each step; without one, room for one step of the rows that it computes."""
+    """What the backward pass needs of each step. Without one: space for the rows of a single step."""
 
-    before: Array  # (U, D), the state that was replaced
-    candidate: Array  # (U, D), what a gate weighs against noise
-    gate: Array  # (U,)
-    felt: Array  # (n+1, rows, P), the hidden values; with a norm, the normalised sums
-    row_scale: Array  # (n+1, rows), what a norm over channels divided by, inverted
-    scale: Array  # (n+1, steps, P), the same of a norm over cells
+    before: Reals  # (U, D), the state that was replaced
+    candidate: Reals  # (U, D), what a gate weighs against noise
+    gate: Reals  # (U,)
+    preact: Reals  # (n+1, rows, P), the hidden values; with a norm, the normalised sums
+    row_scale: Reals  # (n+1, rows), the factor of a norm over channels
+    scale: Reals  # (n+1, steps, P), the factor of a norm over cells
 
     @classmethod
-    def of(cls, cell: Cell, form: Form, updates: Updates, cells: int, dtype: Any, room: Room) -> Tape:
-        """For these updates of a part of so many cells."""
+    def of(cls, cell: Cell, form: Form, updates: Updates, cells: int, dtype: np.dtype, workspace: Workspace) -> Tape:
+        """A tape for these updates of a shard of so many cells."""
         n, D, P, T = cell.hidden_layers + 1, cell.state_channels, cell.hidden_width, len(updates.offsets) - 1
-        together, kept = form.norm == kernels.TOGETHER, len(updates.corner) if form.keep else 0
-        if form.keep:
-            rows = T * cells if together else kept
+        together, replaced = form.norm == TOGETHER, len(updates.corner) if form.taped else 0
+        if form.taped:
+            rows = T * cells if together else replaced
         else:
             rows = cells if together else int(np.diff(updates.offsets).max(initial=0))
         shapes = (
-            (kept, D),
-            (kept if cell.resettable else 0, D),
-            (kept if cell.resettable else 0,),
+            (replaced, D),
+            (replaced if cell.resettable else 0, D),
+            (replaced if cell.resettable else 0,),
             (n, rows, P),
-            (n, rows if form.norm == kernels.CHANNEL else 0),
-            (n, (T if form.keep else 1) if together else 0, P),
+            (n, rows if form.norm == CHANNEL else 0),
+            (n, (T if form.taped else 1) if together else 0, P),
         )
         named = zip(cls._fields, shapes, strict=True)
-        return cls(*(room.empty(f"tape.{name}", shape, dtype) for name, shape in named))
+        return cls(*(workspace.empty(f"tape.{name}", shape, dtype) for name, shape in named))
 
 
-class Counted(NamedTuple):
-    """The states of the steps that the loss counts; on the way back, its gradients with respect to them."""
+class LossStates(NamedTuple):
+    """The states after the steps that the loss counts; in the backward pass, the loss's gradient there."""
 
-    slot: Array  # (T,) where a step's state is kept; -1: the step does not count
-    states: Array  # (S, b, H, W, D)
+    slot: Ints  # (T,) the index of a step's states; -1: the loss does not count the step
+    states: Reals  # (S, b, H, W, D)
 
     @classmethod
-    def of(cls, counts: Array, shape: tuple[int, ...], dtype: Any, room: Room) -> Counted:
-        """For the steps that count, (T,) boolean, of a part whose state has this shape (b, H, W, D)."""
-        slot = np.where(counts, np.cumsum(counts) - 1, -1)
-        return cls(slot, room.empty("states", (int(counts.sum()), *shape), dtype))
+    def of(cls, in_loss: Array, shape: tuple[int, ...], dtype: np.dtype, workspace: Workspace) -> LossStates:
+        """Space for the steps in the loss, (T,) boolean, of a shard with states of shape (b, H, W, D)."""
+        slot = np.where(in_loss, np.cumsum(in_loss) - 1, -1)
+        return cls(slot, workspace.empty("states", (int(in_loss.sum()), *shape), dtype))
 
 
-class Part(NamedTuple):
-    """A few samples, what is known of their steps, and room to work in."""
+class Shard(NamedTuple):
+    """A few samples, the updates of their steps, and memory to work in."""
 
     form: Form
-    row: int  # padded pixels from one row to the next
-    rows: int  # cells of the part, where a norm needs them all
-    pixels: Array  # (b·(H+2)·(W+2), E+D) within a border of zeros, environment first
-    grad: Array  # the same for gradients; empty without a tape
-    every: Array  # (rows,) the corners of all cells, where a norm needs them all
+    row_stride: int  # padded pixels from one row of a grid to the next
+    cells: int  # b·H·W
+    pixels: Reals  # (b·(H+2)·(W+2), E+D) within a border of zeros, environment first
+    grad: Reals  # the gradient of the pixels; empty without a tape
+    corners: Ints  # (cells,) the corners of all cells, where a norm needs them all
     updates: Updates
     tape: Tape
-    counted: Counted
-    moments: Array  # (2, P): mean and summed squared distance to it of a layer's sums
-    sums: Array  # (2, P): Σ grad and Σ grad·felt of a layer
-    seen: Array  # (block, 9·(E+D)) of a full first layer
-    hidden: Array  # (block, P)
-    proposal: Array  # (block, D or D+1)
-    mixed: Array  # (pixels, P) of a depthwise first layer
-    mixed_grad: Array
-    felt_grad: Array  # (n+1, rows of a step, P)
+    in_loss: LossStates
+    moments: Reals  # (2, P): mean of a layer's sums, and summed squared distance to it
+    grad_sums: Reals  # (2, P): Σ grad and Σ grad·preact of a layer
+    seen: Reals  # (BLOCK, 9·(E+D)), neighbourhoods, for a full first layer
+    hidden: Reals  # (BLOCK, P)
+    proposal: Reals  # (BLOCK, D or D+1)
+    mixed: Reals  # (pixels, P) of a depthwise first layer
+    mixed_grad: Reals
+    preact_grad: Reals  # (n+1, rows of a step, P)
 
     @classmethod
     def of(
         cls,
         cell: Cell,
         form: Form,
-        environment: Array,
-        state: Array,
-        part: Array,
+        environment: Reals,
+        state: Reals,
+        samples: Ints,
         updates: Updates,
-        counted: Counted,
-        room: Room,
-        pixels: Array | None = None,
-    ) -> Part:
-        """The samples `part` of a batch; `pixels` are those of the part's steps before, if there were any."""
+        in_loss: LossStates,
+        workspace: Workspace,
+        pixels: Reals | None = None,
+    ) -> Shard:
+        """Some samples of a batch. `pixels` go on from the shard's earlier steps, if there were any."""
         _, H, W, E = environment.shape
-        dtype, D, P, b = state.dtype, cell.state_channels, cell.hidden_width, len(part)
+        dtype, D, P, b = state.dtype, cell.state_channels, cell.hidden_width, len(samples)
         if pixels is None:
-            padded = room.empty("pixels", (b, H + 2, W + 2, E + D), dtype)
-            kernels.enter(padded, environment, state, part)
+            padded = workspace.empty("pixels", (b, H + 2, W + 2, E + D), dtype)
+            pad(padded, environment, state, samples)
             pixels = padded.reshape(-1, E + D)
-        together, keep = form.norm == kernels.TOGETHER, form.keep
+        together, taped = form.norm == TOGETHER, form.taped
         cells = b * H * W
-        block = kernels.BLOCK
         widest = cells if together else int(np.diff(updates.offsets).max(initial=0))
         mixed = (len(pixels) if cell.depthwise else 0, P)
-        grad = room.empty("grad", (len(pixels) if keep else 0, E + D), dtype)
+        grad = workspace.empty("grad", (len(pixels) if taped else 0, E + D), dtype)
         grad[...] = 0
         return cls(
             form,
@@ -207,20 +207,20 @@ class Part(NamedTuple):
             grad,
             corners(b, H, W) if together else np.zeros(0, np.int64),
             updates,
-            Tape.of(cell, form, updates, cells, dtype, room),
-            counted,
+            Tape.of(cell, form, updates, cells, dtype, workspace),
+            in_loss,
             np.zeros((2, P), dtype),
             np.zeros((2, P), dtype),
-            room.empty("seen", (0 if cell.depthwise else block, 9 * (E + D)), dtype),
-            room.empty("hidden", (block, P), dtype),
-            room.empty("proposal", (block, D + cell.resettable), dtype),
-            room.empty("mixed", mixed, dtype),
-            room.empty("mixed_grad", mixed if keep else (0, P), dtype),
-            room.empty("felt_grad", (cell.hidden_layers + 1, widest if keep else 0, P), dtype),
+            workspace.empty("seen", (0 if cell.depthwise else BLOCK, 9 * (E + D)), dtype),
+            workspace.empty("hidden", (BLOCK, P), dtype),
+            workspace.empty("proposal", (BLOCK, D + cell.resettable), dtype),
+            workspace.empty("mixed", mixed, dtype),
+            workspace.empty("mixed_grad", mixed if taped else (0, P), dtype),
+            workspace.empty("preact_grad", (cell.hidden_layers + 1, widest if taped else 0, P), dtype),
         )
 
 
-def corners(b: int, H: int, W: int) -> Array:
+def corners(b: int, H: int, W: int) -> Ints:
     """The corner of every cell of b samples, (b·H·W,)."""
     sample, y, x = (axis.reshape(-1) for axis in np.indices((b, H, W)))
     return (sample * (H + 2) + y) * (W + 2) + x

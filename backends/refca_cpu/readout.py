@@ -5,14 +5,13 @@ Letters: S counted steps, b samples, H×W grid, s stride, D state channels, L la
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
 from refca.contract.strided_vjp import decoded, decoded_grad
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.step import alive
+from refca_cpu.arrays import Ints, Reals
 from refca_cpu.gemm import add_product, multiply, multiply_back
 
 
@@ -62,7 +61,7 @@ def flat(x: Array) -> Array:
 
 
 @njit(nogil=True, cache=True)
-def count(said: Any, label: Any, weight: Any, squared: Any, grad: Any) -> Any:
+def count(said: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -> float:
     """The loss of said (S·m, L) at labels (m,) with weights (S, m), half the squared error or cross-entropy;
     its gradient goes to grad (S·m, L)."""
     L = said.shape[1]

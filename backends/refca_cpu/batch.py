@@ -1,0 +1,110 @@
+"""A batch as the shards that threads work on.
+
+Shards depend on the batch alone, and their results are summed in order, so that the number of threads changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from refca.contract.strided_vjp import encoded
+from refca.definition.cell import Cell, Params
+from refca.definition.randomness import Randomness
+from refca.definition.step import alive
+from refca_cpu.arrays import Bools, Ints, Reals
+from refca_cpu.layout import Form, Live, LossStates, Shard
+from refca_cpu.pixels import unpad
+from refca_cpu.updates import Source, draw_updates, source_of
+from refca_cpu.workspace import Workspace
+
+TOGETHER_SHARD = 2  # samples of a shard where shards wait for each other
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the shards of one call have in common."""
+
+    cell: Cell
+    form: Form
+    activations: list[Reals]  # the image, and the output of each layer of the encoder
+    state: Reals  # (B, H, W, D)
+    source: Source
+    own: threading.local = field(default_factory=threading.local)  # the workspace of each thread
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        params: Params,
+        image: Reals,
+        state: Reals,
+        randomness: Randomness,
+        first_step: int,
+        steps: int,
+        taped: bool,
+    ) -> Batch:
+        """Encode the images of a batch, and draw what has to be drawn at once."""
+        source = source_of(cell, randomness, state.shape[:3], first_step, steps)
+        return cls(cell, Form.of(cell, state.dtype, taped), encoded(cell, params, image), state, source)
+
+    @property
+    def environment(self) -> Reals:
+        """(B, H, W, E)."""
+        return self.activations[-1]
+
+    def split(self, most: int) -> list[Ints]:
+        """The samples of each shard, at most `most` of 28×28; fewer of a larger grid."""
+        _, H, W, _ = self.environment.shape
+        sizes = {"instance": 1, "batch": TOGETHER_SHARD}
+        size = sizes.get(self.cell.norm, min(most, max(1, most * 28 * 28 // max(1, H * W))))
+        return balanced(alive(self.cell, self.environment), size)
+
+    def shard(self, samples: Ints, first: int, in_loss: Bools, before: Shard | None = None) -> Shard:
+        """A shard at its steps from `first` on, of which `in_loss` (T,) count; it goes on from `before`."""
+        cell, dtype, (_, H, W, _) = self.cell, self.state.dtype, self.environment.shape
+        live, workspace = Live.of(cell, self.environment[samples]), self.workspace()
+        updates = draw_updates(cell, self.source, live, samples, first, len(in_loss), H * W, dtype, workspace)
+        states = LossStates.of(in_loss, (len(samples), *self.state.shape[1:]), dtype, workspace)
+        pixels = before.pixels if before else None
+        given = self.environment, self.state, samples, updates, states, workspace, pixels
+        return Shard.of(cell, self.form, *given)
+
+    def workspace(self) -> Workspace:
+        """The workspace of this thread, which its last shard has left; a new one if all go in lockstep."""
+        if self.cell.norm == "batch":
+            return Workspace()
+        if not hasattr(self.own, "workspace"):
+            self.own.workspace = Workspace()
+        workspace: Workspace = self.own.workspace
+        return workspace
+
+    def environments(self, shard: Shard, flat_pixels: Reals) -> Reals:
+        """The environment's channels of a shard's flat pixels, (b, H, W, E)."""
+        return self.channels(shard, flat_pixels, 0, self.environment.shape[-1])
+
+    def states(self, shard: Shard) -> Reals:
+        """The states of a shard, (b, H, W, D)."""
+        E, D = self.environment.shape[-1], self.state.shape[-1]
+        return self.channels(shard, shard.pixels, E, D)
+
+    def channels(self, shard: Shard, flat_pixels: Reals, first: int, count: int) -> Reals:
+        """Some channels of a shard's flat pixels, (b, H, W, count)."""
+        _, H, W, _ = self.environment.shape
+        array = np.empty((shard.cells // (H * W), H, W, count), self.state.dtype)
+        unpad(array, first, flat_pixels, shard.row_stride)
+        return array
+
+
+def balanced(live: Bools, size: int) -> list[Ints]:
+    """Split samples into shards of at most `size`, with about as many live cells (B, H, W) in each."""
+    if not len(live):
+        return []
+    largest_first = np.argsort(-live.sum(axis=(1, 2)), kind="stable")
+    count = -(-len(live) // size)
+    rows = [largest_first[i : i + count] for i in range(0, len(live), count)]
+    turned = [row if i % 2 == 0 else row[::-1] for i, row in enumerate(rows)]  # there and back again
+    return [np.sort([row[p] for row in turned if p < len(row)]) for p in range(count)]
