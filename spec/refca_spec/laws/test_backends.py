@@ -314,7 +314,7 @@ def test_backends_c15_an_image_that_does_not_divide_into_cells_is_refused(
             call()
 
 
-@pytest.mark.parametrize("change", [{"steps": -1}, {"start": -1}])
+@pytest.mark.parametrize("change", [{"steps": -1}, {"first_step": -1}])
 def test_backends_c15_negative_steps_are_refused(backend: Any, dtype: str, change: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match="negative"):
         evolve(backend, dtype, CASE, CASE.streams, **change)
