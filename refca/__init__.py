@@ -1,7 +1,7 @@
-"""refca: the executable specification of two neural cellular automata, of digits and of photographs.
+"""refca: the executable specification of two neural cellular automata, self-classifying digits and segmentation.
 
-Start with `cell.py` and `step.py`: they are the automaton. `reference.py` unrolls and differentiates it.
-The functions `step` and `mutate` are exported under the names of their modules.
+Start with `refca/definition/cell.py` and `refca/definition/step.py`, which define the automaton;
+`refca/contract/reference.py` unrolls and differentiates it.
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """load_weights, which needs settings and files that the automaton does not, when it is first used."""
+        """Import load_weights on first use: it needs modules that stepping an automaton does not need."""
         if name != "load_weights":
             raise AttributeError(f"module 'refca' has no attribute {name!r}")
         from refca.weights.load import load_weights

@@ -1,6 +1,4 @@
-"""Files written whole or not at all.
-
-A reader of a run directory never finds half a file, also after a full disk or Ctrl-C.
+"""Atomic writes: a file is written whole or not at all, even if the disk is full or Ctrl-C comes.
 Source: `spec/programs.md`.
 """
 
@@ -15,11 +13,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, of the same suffix; it takes the place of `path` if the block succeeds.
+    """Yield a temporary path with the suffix of `path`, and rename it to `path` if the block succeeds.
 
-    The block writes and closes the temporary file. Its bytes are on the disk before it is renamed. If the
-    block raises, the temporary file is removed and `path` is as it was. Missing folders are made.
-    Raises OSError as the file system does.
+    The block writes and closes the temporary file, which is synced before it is renamed. If the block raises,
+    the temporary file is removed and `path` is unchanged. Missing folders are created. Raises OSError from the
+    file system.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +34,6 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a file of UTF-8 text, as `replacing` does. Raises OSError as the file system does."""
+    """Write a file of UTF-8 text atomically. Raises OSError from the file system."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, "utf-8")

@@ -1,6 +1,6 @@
-"""What the programs share: one way to refuse, to stop, to choose a backend and to say it.
+"""The command-line code that all programs share: errors, exit codes, common flags, backends, progress bars.
 
-Exit codes: 0 done, 2 input that cannot be used (one sentence says why), 130 stopped by Ctrl-C.
+Exit codes: 0 success, 2 invalid input (one sentence on standard error says why), 130 stopped by Ctrl-C.
 Source: `spec/programs.md`.
 """
 
@@ -21,7 +21,7 @@ STOPPED = 130
 
 
 def exit_code(program: Callable[[], int]) -> int:
-    """Run a program; say in one sentence, on standard error, what input or disk it could not work with."""
+    """Run a program and return its exit code; print invalid input and file errors as one sentence."""
     try:
         return program()
     except InvalidInput as error:
@@ -30,7 +30,7 @@ def exit_code(program: Callable[[], int]) -> int:
         where = f" ({error.filename})" if error.filename else ""
         print(f"refca: {error.strerror or error}{where}", file=sys.stderr)
     except MemoryError:
-        print("refca: the memory is used up; try a smaller --batch, or fewer --samples", file=sys.stderr)
+        print("refca: out of memory; use a smaller --batch or fewer --samples", file=sys.stderr)
     except KeyboardInterrupt:
         print("refca: stopped", file=sys.stderr)
         return STOPPED
@@ -38,41 +38,46 @@ def exit_code(program: Callable[[], int]) -> int:
 
 
 def add_common_flags(parser: ArgumentParser) -> None:
-    """The flags that every program has."""
+    """Add the flags that every program has."""
     parser.add_argument(
-        "--backend", help=f"{', '.join(backend_names())} or a module; default: the fastest that works here"
+        "--backend",
+        help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: the fastest available",
     )
     parser.add_argument(
         "--device",
         metavar="N",
         type=int,
-        help="which device, counted from 0, for a backend that has several; default: its first",
+        help="number of the device (GPU) to use, counted from 0; default: 0",
     )
     parser.add_argument(
-        "--data", metavar="DIR", help="folder of the data files; default: REFCA_DATA, else your cache folder"
+        "--data",
+        metavar="DIR",
+        help="folder with the data files; default: $REFCA_DATA, or else a cache folder that is filled by downloads",
     )
-    parser.add_argument("--out", metavar="DIR", help="run directory: what is written goes here")
+    parser.add_argument("--out", metavar="DIR", help="folder for everything that is written (the run directory)")
 
 
 def add_model(parser: ArgumentParser) -> None:
-    """What a program measures."""
+    """Add the argument that names the weights to use."""
     parser.add_argument(
         "model",
         type=Path,
-        help="a run directory or another folder with a weights.safetensors, weights as .safetensors, .npz or "
-        "the article's model.json, or the name of weights that come with refca",
+        help="trained weights: a run directory, a .safetensors or .npz file, the article's model.json, or the "
+        "name of weights that come with refca, such as digits-large-batch",
     )
 
 
 def complete(flags: Namespace, report: Any, reports: Sequence[Any], samples: str) -> None:
-    """Fill in a report's own flags with its defaults where they were not given.
+    """Fill in the defaults of a report's own flags.
 
-    Raises InvalidInput for a flag that only other reports have.
+    Raises InvalidInput for a flag that only other tasks' reports have.
     """
     for other in reports:
         for name in other.DEFAULTS:
             if name not in report.DEFAULTS and getattr(flags, name) is not None:
-                raise InvalidInput(f"--{name.replace('_', '-')} is not for {samples}, as {flags.model} are")
+                raise InvalidInput(
+                    f"--{name.replace('_', '-')} does not apply to {flags.model}, which holds weights for {samples}"
+                )
     for name, default in report.DEFAULTS.items():
         if getattr(flags, name) is None:
             setattr(flags, name, default)
@@ -81,49 +86,51 @@ def complete(flags: Namespace, report: Any, reports: Sequence[Any], samples: str
 
 
 def choose_backend(name: str | None, device: int | None = None) -> tuple[str, Any]:
-    """The name and the module of the backend asked for, or of the fastest that works here, on this device.
+    """Return the name and the module of a backend (None: the fastest available), set to use this device.
 
-    Raises InvalidInput for a device that does not exist, and for any on a backend without devices.
+    Raises InvalidInput for a device that does not exist or a backend without devices.
     """
     name, backend = fastest() if name is None else (name, get_backend(name))
     if device is not None:
         if not hasattr(backend, "use_device"):
-            raise InvalidInput(f"the backend {name} has no devices to choose from; leave --device {device} out")
+            raise InvalidInput(
+                f"--device cannot be used with the backend {name}, which has no devices to choose from, got {device}"
+            )
         backend.use_device(device)
     return name, backend
 
 
 def describe_backend(name: str, backend: Any) -> str:
-    """The backend in a few words: its name, and what it works on where it says so."""
+    """Return the name of a backend, and the hardware it uses if the backend reports it."""
     return f"backend {name} on {backend.description()}" if hasattr(backend, "description") else f"backend {name}"
 
 
 @contextmanager
-def memory_for(what: str, instead: str) -> Iterator[None]:
-    """Within this block what does not fit into memory is refused; `instead` is the remedy."""
+def memory_for(what: str, remedy: str) -> Iterator[None]:
+    """Turn a MemoryError in this block into InvalidInput that names what did not fit, and the remedy."""
     try:
         yield
     except MemoryError as error:
-        raise InvalidInput(f"{what} do not fit into memory; {instead}") from error
+        raise InvalidInput(f"{what} do not fit into memory; {remedy}") from error
 
 
 def announce(backend: str, model: Path, done: int | None, steps: int) -> None:
-    """Say which weights are measured, after how many training steps where that is known, and on what."""
+    """Print the backend, the weights, and their number of training steps if it is known."""
     age = f", after {done:,} of {steps:,} training steps" if done is not None else ""
     print(f"{backend}; {model}{age}")
 
 
 def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
-    """A bar with the rate and the time left; into a file, a line now and then."""
+    """Return a progress bar with rate and remaining time; in a file it writes a line every ten seconds."""
     from tqdm import tqdm
 
-    seldom = 0.1 if sys.stderr.isatty() else 10  # seconds
-    return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=total > 10**5, mininterval=seldom)
+    interval = 0.1 if sys.stderr.isatty() else 10  # seconds
+    return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=total > 10**5, mininterval=interval)
 
 
 @contextmanager
 def counting_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to call with what is done and what there is in all; its first call draws a bar."""
+    """Yield a function (done, total) that shows a progress bar; its first call creates the bar."""
     bar: Any = None
 
     def show(done: int, total: int) -> None:
@@ -140,21 +147,21 @@ def counting_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Within this block Ctrl-C and SIGTERM ask to stop, and the yielded function says whether one came.
+    """Within this block, let Ctrl-C and SIGTERM request a stop; the yielded function tells whether one did.
 
     A second Ctrl-C stops at once.
     """
-    asked = False
+    requested = False
 
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
+    def request_stop(number: int, frame: Any) -> None:
+        nonlocal requested
+        if requested:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The errors that a user can meet. Each message is one sentence: the cause and, where it helps, the remedy."""
+"""The errors that a user can see. Each message is one sentence: the cause and, where it helps, the remedy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["Diverged", "InvalidInput", "Unavailable"]
 
 
 class Unavailable(InvalidInput):
-    """A backend that exists but cannot work on this machine. A backend may raise it while it is imported."""
+    """A backend that exists but does not work on this machine. A backend may raise it while it is imported."""
 
 
 class Diverged(InvalidInput):
-    """A training run whose numbers stopped being finite."""
+    """A training run in which a number became NaN or infinite."""

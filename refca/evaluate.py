@@ -1,6 +1,6 @@
-"""python -m refca.evaluate: measure trained cells on test samples, and draw what they do.
+"""python -m refca.evaluate: measure trained weights on test samples, and draw figures.
 
-Each task measures its weights in its own way: the digits as the article does, the segmentation as the paper.
+Each task has its own report: digits are measured as in the article, segmentation as in the paper.
 
 Source: the article, experiment 1; the paper, section 5 and appendix; `spec/programs.md`.
 """
@@ -18,15 +18,15 @@ from refca.training.run_directory import evaluation_folder
 from refca.weights.load import load_weights
 
 EXAMPLES = """examples:
-  python -m refca.evaluate runs/demo                          a run: table, curves, pictures, into runs/demo
+  python -m refca.evaluate runs/demo                          a run: table, curves and pictures in runs/demo
   python -m refca.evaluate model.json --data DIR              the article's published weights
-  python -m refca.evaluate runs/demo --mutation both          digits: the true mutation, and a restart
-  python -m refca.evaluate runs/pets --at 40,400              photographs: IoU after 400 steps too
+  python -m refca.evaluate runs/demo --mutation both          digits: after a mutation and after a restart
+  python -m refca.evaluate runs/pets --at 40,400              photographs: IoU after 40 and 400 steps
   python -m refca.evaluate runs/pets --samples 200            photographs: the first 200 of the test set
-  python -m refca.evaluate runs/pets --compare runs/full      curves of runs that have been measured, together
+  python -m refca.evaluate runs/pets --compare runs/full      draw the curves of several measured runs together
 
-It writes evaluation.csv (a row a step), evaluation.json and pictures into the run directory, or for weights
-alone into runs/NAME-evaluation.
+The program writes evaluation.csv (one row for each step), evaluation.json and pictures into the run directory;
+for weights without a run directory, into runs/NAME-evaluation.
 """
 
 
@@ -37,21 +37,24 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> ArgumentParser:
     p = ArgumentParser(
         "python -m refca.evaluate",
-        description="Measure trained automata on the test digits or the test photographs of a data set.",
+        description="Measure trained weights on the test digits or test photographs of a data set.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_model(p)
-    p.add_argument("--dataset", choices=NAMES, help="default: the data set trained on, or mnist if unknown")
+    p.add_argument(
+        "--dataset", choices=NAMES, help="data set to measure on; default: the one trained on, or mnist if unknown"
+    )
     add_common_flags(p)
     p.add_argument("--samples", metavar="N", type=int, help="number of test samples; default: all")
     p.add_argument(
         "--steps",
         metavar="N",
         type=int,
-        help="digits: steps before a mutation, and after it; photographs: steps of the curves; default: 200, 400",
+        help="steps of the automaton; digits: before the mutation and again after it; photographs: length of the "
+        "curves; default: 200 for digits, 400 for photographs",
     )
-    p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the randomness; default: 0")
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
     for name in task_names():
         get_task(name).report.add_flags(p.add_argument_group(f"for {get_task(name).samples}"))
     return p

@@ -1,4 +1,4 @@
-"""python -m refca.robustness: measure trained cells on inputs unlike their training data.
+"""python -m refca.robustness: measure trained weights on inputs unlike their training data.
 
 Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 """
@@ -18,11 +18,11 @@ from refca.training.run_directory import default_out
 from refca.weights.load import load_weights
 
 EXAMPLES = """examples:
-  python -m refca.robustness runs/digits-l2-noise-seed0 --data DIR    1,000 digits: some minutes
-  python -m refca.robustness model.json --data DIR --samples 10000    every test digit
+  python -m refca.robustness runs/digits-l2-noise-seed0 --data DIR    1,000 digits, a few minutes
+  python -m refca.robustness model.json --data DIR --samples 10000    all test digits
 
-It writes robustness.json, disturbances.csv, chimeras.csv, erased.csv and pictures into the folder robustness
-of the run directory, or for weights alone of runs/NAME-evaluation.
+The program writes robustness.json, perturbations.csv, chimeras.csv, erased.csv and pictures into the folder
+robustness of the run directory; for weights without a run directory, of runs/NAME-evaluation.
 """
 
 
@@ -33,16 +33,21 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> ArgumentParser:
     p = ArgumentParser(
         "python -m refca.robustness",
-        description="Measure how trained automata cope with inputs unlike their training data.",
+        description="Measure how trained weights cope with inputs unlike their training data: other sizes, stroke "
+        "widths and positions, digits from another source, erased halves, and chimeras of two digits.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
     add_model(p)
-    p.add_argument("--dataset", choices=NAMES, help="default: the data set trained on, or mnist if unknown")
+    p.add_argument(
+        "--dataset", choices=NAMES, help="data set to measure on; default: the one trained on, or mnist if unknown"
+    )
     add_common_flags(p)
-    p.add_argument("--samples", metavar="N", type=int, help="number of test samples; default: 1,000, or all")
+    p.add_argument(
+        "--samples", metavar="N", type=int, help="number of test samples; default: 1,000, or all if there are fewer"
+    )
     p.add_argument("--steps", metavar="N", type=int, help="steps from the initial state; default: 200")
-    p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the randomness; default: 0")
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
     for task in map(get_task, task_names()):
         if task.robustness:
             task.robustness.add_flags(p.add_argument_group(f"for {task.samples}"))
@@ -55,7 +60,9 @@ def robustness(flags: Namespace) -> int:
     task = task_of(weights.experiment)
     if not task.robustness:
         measured = ", ".join(other.samples for other in tasks if other.robustness)
-        raise InvalidInput(f"{flags.model} holds weights for {task.samples}; robustness is measured on {measured}")
+        raise InvalidInput(
+            f"{flags.model} holds weights for {task.samples}, but robustness is measured for {measured} only"
+        )
     complete(flags, task.robustness, [other.robustness for other in tasks if other.robustness], task.samples)
     Streams(flags.seed)  # raises InvalidInput for an invalid seed
     task.robustness.run(flags, weights, Path(flags.out or default_out(flags.model) / "robustness"))

@@ -33,7 +33,7 @@ FORMER_EXPERIMENTS = {
 
 
 def task_names() -> list[str]:
-    """The names of our tasks, then of those that other packages registered."""
+    """Return the names of refca's own tasks, then those of tasks that other packages registered."""
     return list(dict.fromkeys([*OURS, *sorted(point.name for point in entry_points(group=GROUP))]))
 
 
@@ -43,14 +43,14 @@ def get_task(name: str) -> Task:
         task: Task = point.load()
         return task
     if name not in OURS:
-        raise InvalidInput(f'unknown task "{name}"; known are {", ".join(task_names())}')
+        raise InvalidInput(f'task must be one of {", ".join(task_names())}, got "{name}"')
     module, _, attribute = OURS[name].partition(":")
     found: Task = getattr(import_module(module), attribute)
     return found
 
 
 def task_of(experiment: Experiment | None) -> Task:
-    """Return the task that an experiment belongs to; weights that name no experiment are the article's."""
+    """Return the task of an experiment; weights without an experiment are taken for digits, as the article's are."""
     return get_task(DEFAULT if experiment is None else experiment.task)
 
 
@@ -61,9 +61,9 @@ def lookup(settings: Mapping[str, Any]) -> tuple[Experiment, Task]:
 
 
 def make_experiment(settings: Mapping[str, Any]) -> Experiment:
-    """Return the experiment with these settings, and the defaults of its task for the others.
+    """Return the experiment with these settings; the others have the defaults of its task.
 
-    Without the setting `task`, the task is the one that knows the dataset.
+    Without the setting `task`, the task is the one that has the dataset.
     Raises InvalidInput for an unknown or invalid setting.
     """
     settings = current_names(settings)
@@ -72,7 +72,7 @@ def make_experiment(settings: Mapping[str, Any]) -> Experiment:
 
 
 def task_for_dataset(dataset: Any) -> str:
-    """The name of the task that knows this dataset; digits if none does."""
+    """Return the name of the task that has this dataset; digits if none has it."""
     for name in task_names():
         field = get_task(name).settings.__dataclass_fields__["dataset"]
         if dataset in field.metadata["choices"]:
@@ -99,7 +99,7 @@ def experiment_files() -> dict[str, Any]:
 
 
 def describe_experiment(name: str) -> str:
-    """The sentence on the first line of an experiment's file."""
+    """Return the description on the first line of an experiment's file."""
     first: str = experiment_files()[name].read_text("utf-8").splitlines()[0]
     return first.removeprefix("# ")
 
@@ -115,7 +115,7 @@ def load_experiment(name: str | Path) -> Experiment:
     if path is None or not path.is_file():
         near = get_close_matches(name, known, 3)
         nearest = f"the nearest are {', '.join(near)}; " if near else ""
-        raise InvalidInput(f'no experiment "{name}"; {nearest}--list shows all; or name a .toml file')
+        raise InvalidInput(f'unknown experiment "{name}"; {nearest}--list shows all; a path to a .toml file works too')
     try:
         return make_experiment(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidInput) as error:

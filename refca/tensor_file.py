@@ -1,4 +1,4 @@
-"""Files of named arrays: safetensors written whole or not at all, safetensors and .npz read with care."""
+"""Files of named arrays: writing safetensors atomically, reading and checking safetensors and .npz."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ def check_finite(path: Path, arrays: Params) -> None:
     """Raise InvalidInput, naming file and array, if a number is NaN or infinite."""
     for name, x in arrays.items():
         if not np.isfinite(np.asarray(x)).all():
-            raise InvalidInput(f"{path}: {name} holds a number that is not finite")
+            raise InvalidInput(f"{path}: {name} holds NaN or infinity")

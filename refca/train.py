@@ -1,4 +1,4 @@
-"""python -m refca.train: train the cells of one experiment, into a run directory.
+"""python -m refca.train: train one experiment and write a run directory.
 
 Source: the article, experiment 1; the paper, section 3; `spec/programs.md`.
 """
@@ -33,14 +33,14 @@ from refca.training.metrics_log import read_metrics
 from refca.training.train_state import TrainState
 
 EXAMPLES = """examples:
-  python -m refca.train --experiment demo                     digits that come along, two minutes
-  python -m refca.train --data DIR --steps 10000              MNIST, in DIR or DIR/mnist, a short run
-  python -m refca.train --experiment digits-ce --seed 1       the article's CE model, as it was trained
-  python -m refca.train --experiment pets-48-small            photographs of pets, sized for a CPU
-  python -m refca.train --out runs/digits-ce-seed1 --resume   go on with a run that was stopped
+  python -m refca.train --experiment demo                     small digits, no download, two minutes
+  python -m refca.train --data DIR --steps 10000              a short run on MNIST, in DIR or DIR/mnist
+  python -m refca.train --experiment digits-ce --seed 1       the article's model with cross-entropy loss
+  python -m refca.train --experiment pets-48-small            photographs of pets, small enough for a CPU
+  python -m refca.train --out runs/digits-ce-seed1 --resume   continue a stopped run
 
-A run directory holds settings.toml, metrics.csv, checkpoint.safetensors, and at the end
-weights.safetensors and loss.png. Measure it with python -m refca.evaluate.
+The run directory holds settings.toml, metrics.csv and checkpoint.safetensors, and at the end
+weights.safetensors and loss.png. To measure it: python -m refca.evaluate DIR.
 """
 
 
@@ -52,16 +52,25 @@ def parser() -> ArgumentParser:
     p = ArgumentParser(
         "python -m refca.train",
         usage="%(prog)s [--experiment NAME] [--out DIR [--resume]] [flags]",
-        description="Train self-classifying digits, or the segmentation of photographs.",
+        description="Train a neural cellular automaton to classify digits or to segment photographs. "
+        "A named experiment gives the settings; the flags below change its settings.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
     default = get_task(DEFAULT).default_experiment
-    p.add_argument("--experiment", metavar="NAME", help=f"an experiment by name, or a .toml file; default: {default}")
+    p.add_argument(
+        "--experiment", metavar="NAME", help=f"name of an experiment (see --list), or a .toml file; default: {default}"
+    )
     p.add_argument("--list", action="store_true", help="list all experiments and exit")
     add_common_flags(p)
-    p.add_argument("--resume", action="store_true", help="continue the run in --out, with its settings")
-    p.add_argument("--checkpoint-every", metavar="N", type=int, default=1000, help="training steps; default: 1000")
+    p.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
+    p.add_argument(
+        "--checkpoint-every",
+        metavar="N",
+        type=int,
+        default=1000,
+        help="training steps between checkpoints; default: 1000",
+    )
     add_setting_flags(p, tasks())
     return p
 
@@ -71,7 +80,7 @@ def tasks() -> list[Any]:
 
 
 def list_experiments() -> str:
-    """A table of all experiments: name, and the sentence in its file."""
+    """Return a table of all experiments: name and description."""
     names = experiment_names()
     width = max(map(len, names))
     return "\n".join(f"{name:{width}}  {describe_experiment(name)}" for name in names)
@@ -91,7 +100,8 @@ def train(flags: Namespace) -> int:
         samples = training.load_samples(experiment, flags.data)
         if samples.fingerprint() != train_state.data:
             raise InvalidInput(
-                f"the run in {out} was trained on other {experiment.samples} than those of {experiment.dataset} here"
+                f"the run in {out} was trained on other {experiment.samples} than --dataset "
+                f"{experiment.dataset} has here"
             )
         training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
     else:
@@ -115,7 +125,7 @@ def train(flags: Namespace) -> int:
             finished = fit(training, experiment, backend, samples, train_state, out, flags.checkpoint_every)
     except OSError as error:
         then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
-        raise InvalidInput(f"{error.strerror or error}; once that is mended, {then}") from error
+        raise InvalidInput(f"{error.strerror or error}; after fixing that, {then}") from error
     except Diverged as error:
         raise InvalidInput(
             f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --learning-rate in another --out"
@@ -130,50 +140,54 @@ def train(flags: Namespace) -> int:
 
 
 def again(out: Path, flags: Namespace) -> str:
-    """The command that resumes a run."""
+    """Return the command that resumes a run."""
     return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
 
 
 def same(flags: Namespace) -> str:
-    """The flags that a following command needs again: where the data is, and what to compute on."""
+    """Return the flags to repeat in a following command: --data, --backend and --device, if they were given."""
     given = {name: getattr(flags, name) for name in ("data", "backend", "device")}
     return "".join(f" --{name} {shlex.quote(str(x))}" for name, x in given.items() if x is not None)
 
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
-    """The directory of a new run. Raises InvalidInput if it holds another run."""
+    """Return the directory for a new run. Raises InvalidInput if it holds another run."""
     source = Path(flags.experiment or get_task(DEFAULT).default_experiment).stem
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
     if (out / CHECKPOINT_FILE).exists():
-        raise InvalidInput(f"{out} already holds a run; resume it with {again(out, flags)}; or give another --out")
+        raise InvalidInput(
+            f"--out {out} already holds a run; resume it with {again(out, flags)}, or choose another --out"
+        )
     if (out / WEIGHTS_FILE).exists():
-        raise InvalidInput(f"{out} holds weights, which would be lost; give another --out")
+        raise InvalidInput(f"--out {out} already holds weights, which would be overwritten; choose another --out")
     return out
 
 
 def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Path, Experiment, TrainState]:
-    """The directory, settings and state of a run that was stopped. Raises InvalidInput if it cannot go on."""
+    """Return directory, experiment and train state of a stopped run. Raises InvalidInput if it cannot be resumed."""
     if not flags.out:
-        raise InvalidInput("--resume needs --out, the directory of the run to resume")
+        raise InvalidInput("--resume needs --out DIR, the directory of the run to resume")
     out = Path(flags.out)
     checkpoint = out / CHECKPOINT_FILE
     if not checkpoint.exists():
         raise InvalidInput(f"{out} holds no checkpoint to resume from; start the run without --resume")
     experiment, train_state = load_checkpoint(checkpoint, lookup, backend.asarray)
-    asked = (load_experiment(flags.experiment) if flags.experiment else experiment).with_(**changes)
-    if asked.task != experiment.task:
-        raise InvalidInput(f"the run in {out} is a {experiment.task} run; {flags.experiment} is for {asked.task}")
+    requested = (load_experiment(flags.experiment) if flags.experiment else experiment).with_(**changes)
+    if requested.task != experiment.task:
+        raise InvalidInput(
+            f"the run in {out} is a {experiment.task} run, but --experiment {flags.experiment} is for {requested.task}"
+        )
     for f in fields(experiment):
-        mine, theirs = getattr(experiment, f.name), getattr(asked, f.name)
-        if mine != theirs:
+        saved, other = getattr(experiment, f.name), getattr(requested, f.name)
+        if saved != other:
             raise InvalidInput(
-                f"the run in {out} has {f.name} {shown(mine)}, not {shown(theirs)}; a resumed run keeps its settings"
+                f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
             )
     return out, experiment, train_state
 
 
 def draw_loss(out: Path) -> bool:
-    """Draw loss.png; return whether there was a loss to draw."""
+    """Draw loss.png and return true, unless no row has a positive loss."""
     from refca.drawing.plots import loss_curve
 
     rows = read_metrics(out / "metrics.csv")

@@ -14,7 +14,7 @@ class InvalidInput(ValueError):
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    """Return text without control characters, which are escaped, cut in the middle if it is long."""
+    """Return text on one line: control characters escaped, the middle cut out if it is long."""
     if len(text) > longest:
         tail = longest // 4
         text = f"{text[: longest - tail - 5]} ... {text[-tail:]}"

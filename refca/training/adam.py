@@ -1,7 +1,7 @@
-"""How parameters move: normalised gradients, Adam, and a learning rate that falls.
+"""The optimiser: normalised gradients, Adam, and a decreasing learning rate.
 
-Operators only, so that any backend's arrays will do; a backend may have its own `adam_step`. Source: the
-article's training notebook (the article names Adam alone); `spec/chapters/adam.md`.
+The code uses operators alone and so works on the arrays of any backend; a backend may have its own
+`adam_step`. Source: the article's training notebook (the article only names Adam); `spec/chapters/adam.md`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from refca.definition.cell import Params
 from refca.errors import InvalidInput
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-NORM_EPSILON = 1e-8  # added to the norm that a gradient is divided by
-DROPS = ((0.3, 30_000, 0.7), (0.7, 70_000, 0.9))  # least share of a run, the article's step, most share
+NORM_EPSILON = 1e-8  # added to the norm by which a gradient is divided
+DROPS = (
+    (0.3, 30_000, 0.7),
+    (0.7, 70_000, 0.9),
+)  # each drop: earliest as a fraction of the run, the article's step, latest
 
 SCHEDULES = ("article", "cosine")
 
 
 @dataclass
 class Adam:
-    """First and second moments of each parameter's gradient; empty before the first update."""
+    """The first and second moments of each parameter's gradient; empty before the first update."""
 
     m: Params = field(default_factory=dict)
     v: Params = field(default_factory=dict)
@@ -37,9 +40,9 @@ class Adam:
         normalise: bool = False,
         backend: Any = None,
     ) -> Params:
-        """The parameters after update i (from 0), new arrays; the moments move too.
+        """Return the parameters after update i (from 0), new arrays, and update the moments.
 
-        By the backend's own `adam_step`, if it has one.
+        A backend with a function `adam_step` computes them itself.
         """
         own = getattr(backend, "adam_step", adam_step)
         return own(params, grads, self.m, self.v, i, learning_rate, normalise)
@@ -48,10 +51,10 @@ class Adam:
 def adam_step(
     params: Params, grads: Params, m: Params, v: Params, i: int, learning_rate: float, normalise: bool
 ) -> Params:
-    """The parameters after update i (from 0), new arrays; the moments in `m` and `v` move too.
+    """Return the parameters after update i (from 0), new arrays, and update the moments `m` and `v`.
 
-    i counts the updates made: a training step that makes none does not weaken the correction of bias.
-    The rate is corrected for the moments' bias and epsilon is added after that, as in Keras.
+    i counts updates, not training steps, so that a training step without an update leaves the bias correction
+    alone. As in Keras, the learning rate carries the bias correction and epsilon is added afterwards.
     """
     learning_rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
     grads = normalised(grads) if normalise else grads
@@ -65,19 +68,20 @@ def adam_step(
 
 
 def normalised(grads: Params) -> Params:
-    """Each parameter tensor's gradient divided by (its L2 norm + 1e-8)."""
+    """Return the gradient of each parameter divided by (its L2 norm + 1e-8)."""
     return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}
 
 
 def learning_rate_at(initial: float, i: int, steps: int, schedule: str = "article") -> float:
-    """The rate of training step i of `steps`: divided by 10 twice (D14), or down half a wave of a cosine.
+    """Return the learning rate of training step i of `steps`.
 
-    In the article's 100,000 steps that is at 30,000 and 70,000; a longer run keeps their shares, 30 % and
-    70 %, and a shorter one their steps, but no later than 70 % and 90 %.
+    The schedule "article" divides it by 10 twice (D14): at 30,000 and 70,000 of the article's 100,000 steps, at
+    30 % and 70 % of a longer run, and in a shorter run at these steps, but no later than 70 % and 90 % of it.
+    The schedule "cosine" follows half a cosine wave from `initial` to 0.
     Raises InvalidInput for an unknown schedule.
     """
     if schedule not in SCHEDULES:
-        raise InvalidInput(f'unknown schedule "{schedule}"; known are {", ".join(SCHEDULES)}')
+        raise InvalidInput(f'schedule must be one of {", ".join(SCHEDULES)}, got "{schedule}"')
     if schedule == "cosine":
         return initial * (1 + cos(pi * i / steps)) / 2
     drops = (max(least * steps, min(step, most * steps)) for least, step, most in DROPS)

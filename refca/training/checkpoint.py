@@ -1,7 +1,8 @@
-"""A checkpoint: what a run needs to go on, in one safetensors file, written whole or not at all.
+"""Checkpoints: everything that a run needs to continue, in one safetensors file.
 
-It holds the parameters, Adam's moments and the task's buffer, and in its metadata the settings and the
-numbers of training steps and of updates done. A weights file holds the parameters alone.
+A checkpoint holds the parameters, Adam's moments and the task's buffer; its metadata holds the settings and the
+numbers of training steps and updates done. A weights file holds the parameters alone. Both are written
+atomically.
 
 Source: `spec/programs.md`.
 """
@@ -35,8 +36,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint.
 
-    Raises InvalidInput, and leaves the file of before as it was, for a number that is not finite; OSError as
-    the file system does.
+    Raises InvalidInput for NaN or infinity and OSError from the file system; the file is then unchanged.
     """
     groups = {
         "params": train_state.params,
@@ -55,8 +55,8 @@ def load_checkpoint(
 ) -> tuple[Experiment, TrainState]:
     """Return the experiment and the train state of a run, on the backend that `asarray` belongs to.
 
-    `lookup` finds the experiment and the task of settings. Raises InvalidInput for a file that is not a whole
-    checkpoint.
+    `lookup` returns the experiment and the task for saved settings. Raises InvalidInput for a file that is not a
+    complete checkpoint.
     """
     tensors, metadata = read_tensors(path)
     groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}}
@@ -87,7 +87,9 @@ def check_counts(path: Path, experiment: Experiment, train_state: TrainState) ->
     """Raise InvalidInput, naming the file, unless counts and moments fit the experiment and the parameters."""
     done, updates = train_state.done, train_state.updates
     if not 0 <= updates <= done <= experiment.steps:
-        raise InvalidInput(f"{path} claims {done} of {experiment.steps} training steps done, with {updates} updates")
+        raise InvalidInput(
+            f"{path}: updates <= done <= steps must hold, got {updates} updates, {done} of {experiment.steps} steps"
+        )
     shapes = {name: x.shape for name, x in train_state.params.items()} if updates else {}
     for moments in (train_state.adam.m, train_state.adam.v):
         if {name: x.shape for name, x in moments.items()} != shapes:
@@ -95,7 +97,7 @@ def check_counts(path: Path, experiment: Experiment, train_state: TrainState) ->
 
 
 def save_weights(path: Path, experiment: Experiment, params: Params, done: int) -> None:
-    """Write parameters alone (NumPy arrays), under their own names."""
+    """Write parameters (NumPy arrays) and the settings that they were trained with."""
     write_tensors(path, params, metadata_of(experiment) | {"done": done})
 
 

@@ -1,4 +1,4 @@
-"""An experiment: every setting of a training run, from a file in `refca/experiments`, another file, or flags.
+"""Experiments: all settings of a training run, from a file in `refca/experiments`, another file, or flags.
 
 Each task has its own settings in a subclass, for example `refca/digits/settings.py`.
 """
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from refca.definition.cell import Cell
 from refca.errors import InvalidInput
 
-FORMER_NAMES = {  # settings of runs that were made before they were renamed
+FORMER_NAMES = {  # names of settings in older runs
     "rate": "learning_rate",
     "start": "init_from",
     "target": "horizon",
@@ -24,7 +24,7 @@ FORMER_NAMES = {  # settings of runs that were made before they were renamed
 
 
 def setting(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
-    """A dataclass field with the text that `--help` shows, and the values allowed if they are few."""
+    """Return a dataclass field with its text for `--help` and its allowed values (empty: any)."""
     return field(default=default, metadata={"help": help, "choices": choices})
 
 
@@ -36,7 +36,7 @@ class Experiment(ABC):
     """
 
     task: ClassVar[str]  # the name of the task that these settings belong to
-    samples: ClassVar[str]  # what the task learns from, as a plural noun
+    samples: ClassVar[str]  # plural noun for the training samples
 
     dataset: str
     steps: int
@@ -56,10 +56,10 @@ class Experiment(ABC):
             choices = setting.metadata["choices"]
             if choices and value not in choices:
                 known = ", ".join(map(str, choices))
-                raise InvalidInput(f'unknown {setting.name} "{value}"; known are {known}')
+                raise InvalidInput(f'{setting.name} must be one of {known}, got "{value}"')
         self.at_least_one("steps", "unroll", "batch")
         if not 0 < self.learning_rate < float("inf"):
-            raise InvalidInput(f"learning_rate must be a positive number, got {self.learning_rate}")
+            raise InvalidInput(f"learning_rate must be finite and above 0, got {self.learning_rate}")
         if not 0 <= self.seed < 2**64:
             raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
         self.check()
@@ -85,18 +85,18 @@ class Experiment(ABC):
         for name in settings:
             if name not in known:
                 raise InvalidInput(
-                    f'"{name}" is not a setting of {self.task} experiments; known are {", ".join(known)}'
+                    f'"{name}" is not a setting of {self.task} experiments, which have {", ".join(known)}'
                 )
         return replace(self, **settings)
 
     def toml(self) -> str:
-        """The settings as the text of a file that `load_experiment` reads."""
+        """Return the settings as the text of an experiment file."""
         settings = {"task": self.task, **asdict(self)}
         return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
 
 def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings under their present names; those of older runs had others."""
+    """Return settings under their present names; older runs used other names."""
     renamed = {FORMER_NAMES.get(name, name): value for name, value in settings.items()}
     if "renewal" in renamed:  # one sample in so many
         renamed["fresh_fraction"] = 1 / renamed.pop("renewal")

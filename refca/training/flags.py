@@ -11,16 +11,16 @@ from refca.training.task import Task
 
 
 def add_setting_flags(parser: ArgumentParser, tasks: Sequence[Task]) -> None:
-    """Add a flag for each setting of these tasks: those that all tasks have first, then a group per task."""
+    """Add a flag for each setting: one group for the settings that tasks share, then one for each task."""
     found = settings(tasks)
-    shared = parser.add_argument_group("settings of every run, to change some of the experiment's")
+    shared = parser.add_argument_group("settings of every run (they change those of the experiment)")
     own = {task.name: parser.add_argument_group(f"settings of {task.name} runs") for task in tasks}
     for name, fields_of in found.items():
         add_flag(shared if len(fields_of) > 1 else own[next(iter(fields_of))], name, fields_of)
 
 
 def settings(tasks: Sequence[Task]) -> dict[str, dict[str, Field[Any]]]:
-    """Each setting by name, and its dataclass field in each task that has it, by the task's name."""
+    """Return for each setting its dataclass field in each task that has it: {setting: {task: field}}."""
     found: dict[str, dict[str, Field[Any]]] = {}
     for task in tasks:
         for field in fields(task.settings):
@@ -29,7 +29,7 @@ def settings(tasks: Sequence[Task]) -> dict[str, dict[str, Field[Any]]]:
 
 
 def add_flag(group: Any, name: str, fields_of: dict[str, Field[Any]]) -> None:
-    """Add the flag of one setting; a setting that is on or off has a --no- flag too."""
+    """Add the flag of one setting; a boolean setting also gets a --no- flag."""
     field = next(iter(fields_of.values()))
     choices = [str(choice) for f in fields_of.values() for choice in f.metadata["choices"]]
     defaults = {task: shown(f.default) for task, f in fields_of.items()}
@@ -47,7 +47,7 @@ def add_flag(group: Any, name: str, fields_of: dict[str, Field[Any]]) -> None:
 
 
 def shown(value: Any) -> str:
-    """A setting's value as people read it."""
+    """Return a setting's value as text for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value) or "none"

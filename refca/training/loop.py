@@ -1,4 +1,4 @@
-"""The training loop: steps, the log, checkpoints, and stopping when asked to.
+"""The training loop: training steps, the metrics log, checkpoints, and stopping on request.
 
 Source: `spec/programs.md`.
 """
@@ -26,10 +26,10 @@ def fit(
     out: Path,
     checkpoint_every: int = 1000,
 ) -> bool:
-    """Train to the end, or until Ctrl-C or SIGTERM; return whether the end was reached.
+    """Train until the last step or a stop request; return whether the last step was reached.
 
-    Either way the checkpoint in `out` is that of the last step done; at the end the weights are written too.
-    Raises Diverged for a loss or a parameter that is not finite.
+    The checkpoint in `out` then belongs to the last step done. After the last step the weights are written too.
+    Raises Diverged for a loss or parameter that is NaN or infinite.
     """
     samples, losses = samples.on(backend), LossMonitor()
     training.prepare(experiment, backend, samples)

@@ -1,8 +1,7 @@
-"""The log of a training run: metrics.csv, a row for every tenth training step, and the last.
+"""The log of a training run, metrics.csv: one row for every tenth training step and for the last.
 
-A row has the step, its loss and what this kind of training measures; NaN is left empty. It holds nothing that
-differs between two equal runs (no times), so a resumed run's file equals, byte for byte, that of a run that
-was never stopped.
+A row has the step, its loss and the task's metrics; NaN is written as an empty field. The file holds no times:
+a resumed run writes the same bytes as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ EVERY = 10
 class MetricsFile:
     """An open metrics.csv with a column for the step, the loss and each of `measured`.
 
-    Rows of training steps after `done` are dropped: they will be made again. Raises InvalidInput for a file with
-    other columns.
+    Rows after training step `done` are dropped, because training writes them again. Raises InvalidInput for a
+    file with other columns.
     """
 
     def __init__(self, path: Path, done: int, measured: Sequence[str]) -> None:
@@ -41,7 +40,7 @@ class MetricsFile:
         self.file.flush()
 
     def sync(self) -> None:
-        """Make sure that the rows are on the disk: a checkpoint must not know more than the log."""
+        """Sync the rows to the disk, before a checkpoint that includes them is written."""
         self.file.flush()
         os.fsync(self.file.fileno())
 
@@ -53,14 +52,14 @@ class MetricsFile:
 
 
 def written(row: Mapping[str, float]) -> dict[str, Any]:
-    """A row as it is in the file."""
+    """Return a row as it is written: NaN becomes empty."""
     return {name: "" if value != value else value for name, value in row.items()}
 
 
 def read_metrics(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
-    """The whole rows of a metrics.csv, NaN where there is no number; a last row cut short is left out.
+    """Return the complete rows of a metrics.csv, NaN for empty fields; an incomplete last row is dropped.
 
-    Raises InvalidInput for a row that is not of such a file, or of one with these columns.
+    Raises InvalidInput for a row with missing columns or with text that is no number.
     """
     rows: list[dict[str, float]] = []
     text = path.read_text()
@@ -68,7 +67,9 @@ def read_metrics(path: Path, columns: Sequence[str] | None = None) -> list[dict[
         try:
             rows.append({name: number(name, row[name]) for name in columns or row})
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"{path} holds a row that is not of a metrics file: {row}") from error
+            raise InvalidInput(
+                f"{path} is not a metrics file of this run: its row {row} has missing columns or text that is no number"
+            ) from error
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Where a model's results go: its run directory, or a folder named after it.
+"""The folder for a model's results: its run directory, or a folder named after the model.
 
 Source: `spec/programs.md`.
 """
@@ -12,18 +12,20 @@ from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 
 
 def evaluation_folder(model: Path, out: str | None) -> Path:
-    """The folder to write an evaluation into. Raises InvalidInput if it holds another run."""
+    """Return the folder for an evaluation. Raises InvalidInput if it holds another run."""
     folder = Path(out or default_out(model))
     taken = any((folder / file).exists() for file in (CHECKPOINT_FILE, WEIGHTS_FILE))
     if taken and folder.resolve() != folder_of(model).resolve():
-        raise InvalidInput(f"{folder} holds another run, whose evaluation would be lost; give another --out")
+        raise InvalidInput(
+            f"--out {folder} holds another run, whose evaluation would be overwritten; choose another --out"
+        )
     return folder
 
 
 def default_out(model: Path) -> Path:
-    """The run that a model belongs to, known by its checkpoint, or a directory named after the model.
+    """Return the run directory of a model, recognised by its checkpoint, or else runs/NAME-evaluation.
 
-    A file that is called weights.safetensors goes by the name of its folder.
+    NAME is the name of the weights file, or of its folder for weights.safetensors.
     """
     folder = folder_of(model)
     if model.exists() and (folder / CHECKPOINT_FILE).exists():
@@ -33,7 +35,7 @@ def default_out(model: Path) -> Path:
 
 
 def measured_in(model: Path) -> Path:
-    """Where a model's evaluation is: in its own folder, or where it is written by default."""
+    """Return the folder of a model's evaluation: its own folder, or the default one."""
     return model if (model / "evaluation.csv").exists() else default_out(model)
 
 

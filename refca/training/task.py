@@ -1,8 +1,8 @@
-"""A task: what the programs need to know of an automaton to train, measure and show it.
+"""Tasks: the interface between the programs and an automaton that they train and measure.
 
-The digits of the article and the segmentation of the paper are two tasks; `refca/tasks.py` finds them, and
-those of other packages, by name. A task's parts are modules that fit the protocols below and are imported
-when they are first used, so that naming a task costs nothing.
+The article's digits and the paper's segmentation are two tasks; `refca/tasks.py` finds them, and the tasks of
+other packages, by name. The parts of a task are modules that follow the protocols below; they are imported on
+first use.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from refca.training.train_state import Buffer, StepResult, TrainState, Weights
 class Training(Protocol):
     """The module of a task that trains it, written once over the arrays of any backend.
 
-    `train_step` waits for no device: it gives the backend work and reads nothing; `measure` reads.
+    `train_step` does not wait for a device: it queues work and reads no result. `measure` reads results.
     """
 
-    COLUMNS: tuple[str, ...]  # what `measure` measures of a batch
-    SHOWN: str  # which of them the progress bar shows
-    BUFFER: type[Buffer]  # what goes on from one training step to the next
+    COLUMNS: tuple[str, ...]  # names of the metrics that `measure` returns
+    SHOWN: str  # the metric that the progress bar shows
+    BUFFER: type[Buffer]  # data that persists between training steps
 
     def load_samples(self, experiment: Any, folder: str | None) -> Any:
         """Load the training samples of the experiment's dataset."""
@@ -51,12 +51,12 @@ class Training(Protocol):
 
 
 class Report(Protocol):
-    """A module of a task that measures trained weights, draws pictures, and writes a folder of results."""
+    """The module of a task that measures trained weights and writes tables and pictures."""
 
-    DEFAULTS: Mapping[str, Any]  # the flags that only this report has, with their defaults
+    DEFAULTS: Mapping[str, Any]  # flags that only this report has: default
 
     def add_flags(self, group: _ArgumentGroup) -> None:
-        """Add the flags that only this report has; each is None unless given."""
+        """Add the flags that only this report has, each with the default None."""
 
     def run(self, flags: Namespace, weights: Weights, out: Path) -> None:
         """Measure, print a summary, and write everything into `out`."""
@@ -75,11 +75,11 @@ class Task:
 
     @property
     def samples(self) -> str:
-        """What the task learns from, as a plural noun."""
+        """The plural noun for the task's training samples."""
         return self.settings.samples
 
     def experiment(self, **settings: Any) -> Experiment:
-        """An experiment with these settings, and defaults for the others."""
+        """Return an experiment with these settings, and defaults for the others."""
         return cast(Any, self.settings)().with_(**settings)
 
     @property

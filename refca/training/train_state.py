@@ -1,4 +1,4 @@
-"""What training changes from step to step, and what a step leaves behind."""
+"""The state of a training run, and the result of a training step."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from refca.training.experiment import Experiment
 
 
 class Buffer(Protocol):
-    """What goes on from one training step to the next: a dataclass whose fields are arrays."""
+    """Data that persists between training steps: a dataclass whose fields are arrays."""
 
     def on(self, asarray: Callable[[Any], Array]) -> Self:
-        """Return a copy whose large arrays are arrays of a backend; the others stay NumPy's."""
+        """Return a copy whose large arrays are a backend's; the others stay NumPy arrays."""
 
 
 @dataclass
 class TrainState:
-    """Everything that training changes, and the fingerprint of what it learns from.
+    """Everything that training changes, and the fingerprint of its samples.
 
     Parameters and moments are arrays of the backend, as are the large arrays of the buffer.
     """
 
-    done: int  # training steps
-    updates: int  # of the parameters: at most one in a training step
+    done: int  # training steps so far
+    updates: int  # parameter updates so far, at most one for each training step
     params: Params
     adam: Adam
     buffer: Any  # the task's Buffer
     data: str  # the fingerprint of the training samples
 
     def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
-        """Do one update of the parameters."""
+        """Update the parameters once."""
         self.params = self.adam.step(
             self.params, grads, self.updates, learning_rate, normalise=normalise, backend=backend
         )
@@ -54,16 +54,16 @@ class TrainState:
 
 
 class StepResult(NamedTuple):
-    """What a training step leaves: its loss and the batch that it ended in."""
+    """The loss and the final batch of a training step."""
 
-    loss: float | Array | None  # None if no step of the unroll counted
+    loss: float | Array | None  # None if no step of the unroll counts in it
     image: Array  # (B, sH, sW, K)
     target: np.ndarray  # (B,) or (B, sH, sW)
-    state: Array  # (B, H, W, D), the last one
+    state: Array  # (B, H, W, D) after the last step
 
 
 class Weights(NamedTuple):
-    """Parameters, the experiment that they come from, and its training steps; None where not known."""
+    """Parameters, their experiment and number of training steps; None if unknown."""
 
     params: Params
     experiment: Experiment | None = None
@@ -71,20 +71,20 @@ class Weights(NamedTuple):
 
 
 class LossMonitor:
-    """Losses that have not been read yet: reading the loss of a device waits until the device has it."""
+    """A queue of losses that are not read yet, because reading one waits for the device."""
 
     def __init__(self) -> None:
         self.unread: dict[int, float | Array] = {}
 
     def add(self, step: int, loss: float | Array | None) -> None:
-        """Add the loss of a training step. A Python number is read at once."""
+        """Add the loss of a training step; check it at once if it is a Python number."""
         if loss is not None:
             self.unread[step] = loss
         if isinstance(loss, float):
             self.read()
 
     def read(self) -> None:
-        """Read the losses added. Raises Diverged for the first that is not finite."""
+        """Read the queued losses. Raises Diverged for the first that is NaN or infinite."""
         for step, loss in self.unread.items():
             if not isfinite(float(loss)):
                 raise Diverged(f"the loss of training step {step} is {float(loss)}")

@@ -1,4 +1,4 @@
-"""Having a backend do once what it does once: compile and load."""
+"""Warming up a backend: compiling and loading before the first measured step."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from refca.training.adam import Adam
 
 
 def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = None, label_map: bool = False) -> None:
-    """Have the backend do what it does once: compile, load. Says so if that takes a while.
+    """Run every operation of training or evaluation once, so that the backend compiles and loads it.
 
-    It evolves `batch` blank images of side×side pixels, a size for which it may have a way of its own; with a
-    loss, "l2" or "ce", of one label, or of a label map, it differentiates and moves parameters.
+    Evolve `batch` blank images of side×side pixels; with a loss, "l2" or "ce", also compute gradients for labels,
+    or for label maps, and update parameters. Print a message if this takes more than two seconds.
     """
-    words = "preparing the backend for this machine: once, a minute or so"
+    words = "preparing the backend for this machine; this happens once and takes about a minute"
     timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
     image = backend.asarray(np.zeros((batch, side, side, cell.image_channels), np.float32))
     target = np.zeros((batch, side, side) if label_map else batch, np.int64)
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
     state = backend.asarray(np.zeros((*grid(cell, image), cell.state_channels), np.float32))
     weights = np.ones((1, batch), np.float32)
-    with stoppable() as stop_asked:  # a compiler that is interrupted can bring the process down
+    with stoppable() as stop_asked:  # interrupting a compiler can crash the process
         timer.start()
         try:
             backend.evolve(cell, params, image, state, Streams(0), 1)

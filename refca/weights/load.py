@@ -1,4 +1,4 @@
-"""Weights by name or path: of a run, of a file, of the article's authors, or shipped with the package.
+"""Loading weights by name or path: from a run, a file, the article's model.json, or the package.
 
 Source: `spec/programs.md`.
 """
@@ -22,7 +22,7 @@ from refca.training.experiment import Experiment
 from refca.training.train_state import Weights
 from refca.weights.tfjs_weights import read_published
 
-FORMER_NAMES = {  # of shipped weights
+FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-3": "digits-long-unroll",
     "digits-recipe-4": "digits-few-fresh",
     "digits-recipe-5": "digits-longer-training",
@@ -32,12 +32,12 @@ PARAMS = "params/"  # the group of the parameters in a checkpoint
 
 
 def load_weights(name: Path | str) -> Weights:
-    """Return the float32 parameters at a path, or of a name that comes with the package.
+    """Return the float32 parameters at a path, or shipped with the package under a name.
 
-    A path is a run directory (its checkpoint, or the weights if that is all there is), a checkpoint, a
-    weights file (.safetensors, .npz) or the article's model.json; a path that exists goes before a name.
+    A path is a run directory (its checkpoint, or else its weights), a checkpoint, a weights file (.safetensors,
+    .npz) or the article's model.json. An existing path takes precedence over a name.
 
-    Raises InvalidInput for a file that cannot be read, is damaged, or holds another cell's weights or a NaN.
+    Raises InvalidInput for a file that cannot be read, is damaged, or holds NaN or another cell's weights.
     """
     path = file_of(Path(name))
     experiment: Experiment | None = None
@@ -55,21 +55,18 @@ def load_weights(name: Path | str) -> Weights:
                 saved = json.loads(metadata["refca"])
                 experiment, done = make_experiment(saved["experiment"]), int(saved["done"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"{path}: its settings cannot be used ({error!r})") from error
-    remedy = "" if experiment else "; a file that does not name its settings is taken for the article's"
+            raise InvalidInput(f"{path}: invalid settings in its metadata ({error!r})") from error
+    remedy = "" if experiment else "; weights without settings must fit the article's cell"
     check_weights(path, (experiment or task_of(None).experiment()).cell, params, remedy)
     return Weights({key: np.asarray(x, np.float32) for key, x in params.items()}, experiment, done)
 
 
 def file_of(path: Path) -> Path:
-    """The file of weights at a path, in a folder, or of this name in the package.
-
-    Raises InvalidInput if there is none.
-    """
+    """Return the weights file at a path, in a folder, or in the package. Raises InvalidInput if there is none."""
     if path.is_dir():
         for file in filter(Path.is_file, (path / CHECKPOINT_FILE, path / WEIGHTS_FILE)):
             return file
-        raise InvalidInput(f"{path} is no run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
+        raise InvalidInput(f"{path} is not a run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
     name = FORMER_NAMES.get(str(path), str(path))
     if name in shipped_names() and not path.exists():
         return Path(str(shipped() / f"{name}.safetensors"))
@@ -82,24 +79,24 @@ def file_of(path: Path) -> Path:
 
 
 def shipped_names() -> list[str]:
-    """The names of the weights that come with the package."""
+    """Return the names of the weights that come with the package."""
     folder = shipped()
     return sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".safetensors"))
 
 
 def shipped() -> Any:
-    """The folder of the weights that come with the package."""
+    """Return the folder of the weights that come with the package."""
     return files("refca") / "weights"
 
 
 def initial_params(experiment: Experiment, backend: Any) -> Params:
-    """The parameters before training, as arrays of the backend: random, or those that `init_from` names.
+    """Return the parameters before training, as arrays of the backend: random, or loaded from `init_from`.
 
     Raises InvalidInput for weights that cannot be read or belong to another cell.
     """
     if experiment.init_from:
         params = load_weights(experiment.init_from).params
-        remedy = "; start with weights of this experiment's cell, or with random ones"
+        remedy = "; init_from must name weights of this experiment's cell, or be empty for random weights"
         check_weights(Path(experiment.init_from), experiment.cell, params, remedy)
     else:
         params = init_params(experiment.cell, experiment.seed)

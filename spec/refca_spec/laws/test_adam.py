@@ -147,5 +147,5 @@ def test_adam_c6_the_rate_is_whole_at_first_and_half_in_the_middle(i: int, expec
 
 
 def test_adam_c7_an_unknown_schedule_is_refused() -> None:
-    with pytest.raises(ValueError, match='unknown schedule "linear"; known are article, cosine'):
+    with pytest.raises(ValueError, match='schedule must be one of article, cosine, got "linear"'):
         learning_rate_at(1e-3, 0, 10, "linear")

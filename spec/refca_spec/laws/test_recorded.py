@@ -82,7 +82,7 @@ def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(backend: Any, 
 def refused(backend: Any, dtype: str, case: Case, name: str) -> None:
     """Raises AssertionError unless a case is refused without this array and with others than its own."""
     right = getattr(case.recorded, name)
-    with pytest.raises(ValueError, match=f"needs recorded {name}, got None"):
+    with pytest.raises(ValueError, match=f"{name} must be an array for a cell with"):
         evolve(backend, dtype, case, replace(case.recorded, **{name: None}))
     short = [right[: case.T - 1]] if case.T > 1 else []
     for wrong in (right[..., None], right[..., :1, :], np.concatenate([right, right], axis=-1), *short):

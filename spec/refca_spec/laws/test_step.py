@@ -281,7 +281,7 @@ def test_step_c19_missing_draws_and_a_z_without_a_gate_are_refused(case: Case) -
     if noise is not None:
         wrong.append((None, reset_noise))
     for draws in wrong:
-        with pytest.raises(InvalidInput, match="may be None only"):
+        with pytest.raises(InvalidInput, match="must be"):
             step(case.cell, case.params, environment, case.state, fire_mask, *draws)
 
 
