@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -67,17 +68,31 @@ def make_experiment(settings: Mapping[str, Any]) -> Experiment:
     Raises InvalidInput for an unknown or invalid setting.
     """
     settings = current_names(settings)
-    name = settings.pop("task", None) or task_for_dataset(settings.get("dataset"))
-    return get_task(name).experiment(**settings)
+    name = settings.pop("task", None) or task_for_dataset(settings.get("dataset")) or DEFAULT
+    return change(get_task(name).experiment(), settings)
 
 
-def task_for_dataset(dataset: Any) -> str:
-    """Return the name of the task that has this dataset; digits if none has it."""
+def change(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with some settings changed. Raises InvalidInput for an unknown or invalid one,
+    naming the task that has it if another one does."""
+    known = {f.name for f in fields(experiment)}
+    for name in settings.keys() - known:
+        for other in map(get_task, task_names()):
+            if name in {f.name for f in fields(other.settings)}:
+                raise InvalidInput(f"{name} is a setting of {other.name} experiments, not of {experiment.task}")
+    dataset = settings.get("dataset", experiment.dataset)
+    if (other_name := task_for_dataset(dataset)) not in (None, experiment.task):
+        raise InvalidInput(f"{dataset} needs a {other_name} experiment, not {experiment.task}; --list shows all")
+    return experiment.with_(**settings)
+
+
+def task_for_dataset(dataset: Any) -> str | None:
+    """Return the name of the task that has this dataset; None if none has it."""
     for name in task_names():
         field = get_task(name).settings.__dataclass_fields__["dataset"]
         if dataset in field.metadata["choices"]:
             return name
-    return DEFAULT
+    return None
 
 
 def experiment_names() -> list[str]:

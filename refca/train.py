@@ -17,6 +17,7 @@ from refca.cli import STOPPED, add_common_flags, choose_backend, describe_backen
 from refca.errors import Diverged, InvalidInput
 from refca.tasks import (
     DEFAULT,
+    change,
     describe_experiment,
     experiment_names,
     get_task,
@@ -106,7 +107,7 @@ def train(flags: Namespace) -> int:
         training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
     else:
         experiment = load_experiment(flags.experiment or get_task(DEFAULT).default_experiment)
-        experiment = experiment.with_(**changes)
+        experiment = change(experiment, changes)
         out = new_run(flags, experiment)
         training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
@@ -172,7 +173,7 @@ def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Pat
     if not checkpoint.exists():
         raise InvalidInput(f"{out} holds no checkpoint to resume from; start the run without --resume")
     experiment, train_state = load_checkpoint(checkpoint, lookup, backend.asarray)
-    requested = (load_experiment(flags.experiment) if flags.experiment else experiment).with_(**changes)
+    requested = change(load_experiment(flags.experiment) if flags.experiment else experiment, changes)
     if requested.task != experiment.task:
         raise InvalidInput(
             f"the run in {out} is a {experiment.task} run, but --experiment {flags.experiment} is for {requested.task}"

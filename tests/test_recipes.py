@@ -26,7 +26,7 @@ from refca.weights.load import initial_params, load_weights
 
 NEW = ("init_from", "fresh_fraction", "unroll_max", "loss_steps", "schedule")
 SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
-RECIPE = ["--unroll-max", "6", "--loss-steps", "2", "--schedule", "cosine", "--fresh-fraction", "2"]
+RECIPE = ["--unroll-max", "6", "--loss-steps", "2", "--schedule", "cosine", "--fresh-fraction", "0.5"]
 
 
 class Asked:

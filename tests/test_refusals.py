@@ -16,6 +16,7 @@ from refca import cli as programs
 from refca import evaluate, train
 from refca.digits.pool import Pool
 from refca.tasks import lookup
+from refca.training import loop
 from refca.training.adam import Adam
 from refca.training.checkpoint import load_checkpoint, save_checkpoint
 from refca.weights.load import load_weights
@@ -97,13 +98,13 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
         (["--stride", "4", "--size", "50"], "size must be a multiple of stride, 4, got 50"),
         (["--norm", "layer"], 'unknown norm "layer"; known are none, instance, batch, channel'),
         (["--state", "0"], "state must be at least 1, got 0"),
-        (["--noise", "0"], "noise is a setting of experiments with digits, not with photographs"),
-        (["--dataset", "mnist"], "mnist needs an experiment with digits, not with photographs; --list shows"),
+        (["--noise", "0"], "noise is a setting of digits experiments, not of segmentation"),
+        (["--dataset", "mnist"], "mnist needs a digits experiment, not segmentation; --list shows"),
         (
             ["--experiment", "demo", "--norm", "none"],
-            "norm is a setting of experiments with photographs, not",
+            "norm is a setting of segmentation experiments, not of digits",
         ),
-        (["--experiment", "demo", "--dataset", "pets"], "pets needs an experiment with photographs, not"),
+        (["--experiment", "demo", "--dataset", "pets"], "pets needs a segmentation experiment, not digits"),
         (["--experiment", "pets-48-smal"], "the nearest are pets-48-small, "),
         (["--data", "nowhere"], "nowhere"),
     ],
@@ -127,7 +128,7 @@ def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture
     ("text", "words"),
     [
         ("steps = ", "settings.toml: "),
-        ("stpes = 3", '"stpes" is not a setting; known are dataset'),
+        ("stpes = 3", '"stpes" is not a setting of digits experiments; known are dataset'),
         ('steps = "many"', "steps must be int, got 'many'"),
         ("steps = true", "steps must be int, got True"),
     ],
@@ -141,7 +142,7 @@ def test_an_experiment_file_is_refused_by_name(tmp_path: Path, capsys: Capture, 
 def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) -> None:
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
-    assert f"{out} already holds a run; go on with it: python -m refca.train --out {out} --resume; or give" in said
+    assert f"{out} already holds a run; resume it with python -m refca.train --out {out} --resume; or give" in said
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -160,7 +161,7 @@ def test_a_disk_that_refuses_the_first_file_is_no_run_to_go_on_with(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "MetricsFile", full)
+        patched.setattr(loop, "MetricsFile", full)
         said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run")]))
     assert "No space left on device; once that is mended, start it again" in said
     assert train.main([*SHORT, "--out", str(tmp_path / "run")]) == 0
@@ -281,7 +282,7 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsy
     resumed = ["--out", str(out), "--resume"]
     short = Pool(*(x[:5] for x in vars(train_state.buffer).values()))
     for wrong, words in (
-        (replace(train_state, adam=Adam()), "Adam's moments are not those of the parameters"),
+        (replace(train_state, adam=Adam()), "Adam's moments do not have the shapes of the parameters"),
         (replace(train_state, buffer=short), "its pool is not one of 8 digits and their states"),
         (replace(train_state, done=13), "says that 13 of 12 steps are done"),
         (replace(train_state, updates=13), "says that 12 of 12 steps are done, with 13 updates"),
