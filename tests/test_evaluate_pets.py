@@ -408,6 +408,27 @@ def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photogr
     assert "two of these have the same name" in capsys.readouterr().err
 
 
+def test_the_photographs_held_out_are_measured_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """The mean of what is measured tells the photographs: those held out are all object."""
+    held_out = painted(np.ones((3, 16, 16), np.int64))
+    both = painted(np.concatenate([random_photographs(4, 16).trimaps, held_out.trimaps]))
+    monkeypatch.setattr(evaluate_pets, "load", lambda *_, **__: Dataset("pets", both, random_photographs(9, 16)))
+    weights = trained(tmp_path / "run", validation=3)
+    assert evaluate.main([str(weights), *FEW, "--validation"]) == 0
+    values = json.loads((weights.parent / "evaluation.json").read_text())
+    assert (values["split"], values["samples"]) == ("validation", 3)
+    for step in (1, 3):
+        assert values[f"iou_boundary_at_{step}"] in (0, None)
+        assert values[f"iou_background_at_{step}"] in (0, None)
+    assert evaluate.main([str(weights), *FEW]) == 0
+    values = json.loads((weights.parent / "evaluation.json").read_text())
+    assert (values["split"], values["samples"]) == ("test", 9)
+    said = sentence(capsys, lambda: evaluate.main([str(trained(tmp_path / "none")), *FEW, "--validation"]))
+    assert "--validation needs weights whose training held photographs out" in said
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -415,8 +436,8 @@ def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photogr
         (["--noise", "0"], "--noise is not for weights of photographs"),
         (["--palette", "article"], "--palette is not for weights of photographs"),
         (["--dataset", "mnist"], "weights of photographs are measured on pets, not on mnist"),
-        (["--samples", "41"], "--samples goes from 1 to 40, the test photographs of pets; got 41"),
-        (["--curve-samples", "0"], "--curve-samples goes from 1 to 40, the test photographs of pets; got 0"),
+        (["--samples", "41"], "--samples goes from 1 to 40, the number of photographs to measure; got 41"),
+        (["--curve-samples", "0"], "--curve-samples goes from 1 to 40, the number of photographs to measure; got 0"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--at", "forty"], "--at needs steps as 40,400; got 'forty'"),
         (["--at=-1,3"], "--at needs steps as 40,400; got '-1,3'"),
@@ -439,7 +460,7 @@ def test_a_size_that_the_stride_does_not_divide_is_refused(tmp_path: Path, capsy
     said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "18"]))
     assert "--size must be a multiple of the stride of these cells, 4; got 18" in said
     said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "0"]))
-    assert "pets come at the sizes 48, 96, 384, got 0" in said
+    assert "pets come at the sizes 24, 48, 96, 384, got 0" in said
 
 
 @pytest.mark.parametrize("flag", ["--at=40", "--adversarial", "--curve-samples=3", "--compare=runs/x"])

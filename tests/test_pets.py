@@ -371,9 +371,10 @@ def test_archives_are_scaled_as_a_whole_and_labels_renamed(tmp_path: Path, archi
 
 def test_all_sizes_come_from_archives_and_48_again_from_96(tmp_path: Path, archives: Files) -> None:
     write(tmp_path, archives)
-    sizes = {size: load("pets", tmp_path, size=size) for size in (48, 96, 384)}
+    sizes = {size: load("pets", tmp_path, size=size) for size in (24, 48, 96, 384)}
     assert [d.train.pixels.shape for d in sizes.values()] == [(5, s, s, 3) for s in sizes]
     assert sizes[48].test.fingerprint() == halved(sizes[96].test).fingerprint()
+    assert sizes[24].test.fingerprint() == halved(sizes[48].test).fingerprint()
 
 
 def test_archives_win_over_the_sample_and_a_pack_over_archives(tmp_path: Path, archives: Files) -> None:
@@ -487,7 +488,7 @@ def test_absent_photographs_are_refused_with_where_they_were_looked_for(tmp_path
 
 @pytest.mark.parametrize("size", [0, 47, 192, -48])
 def test_sizes_that_are_not_offered_are_refused(tmp_path: Path, size: int) -> None:
-    with pytest.raises(InvalidInput, match=f"pets come at the sizes 48, 96, 384, got {size}"):
+    with pytest.raises(InvalidInput, match=f"pets come at the sizes 24, 48, 96, 384, got {size}"):
         load("pets", tmp_path, size=size)
 
 

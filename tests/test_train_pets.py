@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from refca.segmentation import training as pets_training
 from refca.segmentation.persistence import PersistentBatch
 from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import describe_experiment, experiment_names, load_experiment, lookup
+from refca.training import loop
 from refca.training.checkpoint import load_checkpoint, save_checkpoint
 from refca.training.metrics_log import read_metrics
 from refca.weights.load import load_weights
@@ -91,15 +92,15 @@ def test_the_same_settings_give_the_same_run_and_another_seed_another(whole: Pat
     assert (other / "metrics.csv").read_bytes() != (whole / "metrics.csv").read_bytes()
 
 
-def stopped_and_resumed(out: Path, steps: int, backend: str = "reference") -> Path:
+def stopped_and_resumed(out: Path, steps: int, backend: str = "reference", settings: Sequence[str] = ()) -> Path:
     @contextmanager
     def stopping() -> Iterator[Callable[[], bool]]:
         asked = iter([False] * steps + [True])
         yield lambda: next(asked)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "stoppable", stopping)
-        assert train.main(flags(out, "--backend", backend)) == 130
+        patched.setattr(loop, "stoppable", stopping)
+        assert train.main(flags(out, "--backend", backend, *settings)) == 130
     assert train.main(["--out", str(out), "--resume", "--backend", backend]) == 0
     return out
 
@@ -112,6 +113,54 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(whole: Path,
 def test_a_run_on_the_cpu_backend_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", "--backend", "cpu")
     assert_equal(stopped_and_resumed(tmp_path / "run", 17, "cpu"), whole)
+
+
+RECIPE = ["--flips", "--validation", "2", "--schedule", "cosine", "--warmup-steps", "5"]
+
+
+def test_a_run_with_the_settings_of_recipes_goes_on_as_if_it_had_not_been_stopped(whole: Path, tmp_path: Path) -> None:
+    recipe = run(tmp_path / "whole", *RECIPE)
+    assert_equal(stopped_and_resumed(tmp_path / "run", 17, settings=RECIPE), recipe)
+    assert (recipe / "weights.safetensors").read_bytes() != (whole / "weights.safetensors").read_bytes()
+
+
+def test_cells_see_mirrored_photographs_with_mirrored_labels() -> None:
+    experiment = SegmentationExperiment(size=SIZE, state=5, hidden=6, batch=8, flips=True)
+    samples = photographs(7)
+    train_state = pets_training.begin(experiment, reference, samples)
+    for _ in range(2):
+        result = pets_training.train_step(experiment, reference, samples, train_state)
+    batch = train_state.buffer
+    assert 0 < batch.flipped.sum() < 8
+    for b, (photo, flipped) in enumerate(zip(batch.photo, batch.flipped, strict=True)):
+        order = slice(None, None, -1 if flipped else 1)
+        np.testing.assert_array_equal(result.image[b], samples.images([photo])[0][:, order])
+        np.testing.assert_array_equal(result.target[b], samples.labels([photo])[0][:, order])
+
+
+def test_photographs_held_out_are_the_last_and_are_not_trained_on(capsys: Capture, tmp_path: Path) -> None:
+    experiment = SegmentationExperiment(size=SIZE, validation=2)
+    samples = photographs(7)
+    assert pets_training.load_samples(experiment, None).names == samples.names[:5]
+    parts = pets_training.split_validation(experiment, samples)
+    assert [part.names for part in parts] == [samples.names[:5], samples.names[5:]]
+    np.testing.assert_array_equal(parts[1].images([0]), samples.images([5]))
+    assert train.main(flags(tmp_path, "--validation", "7")) == 2
+    assert "validation must be less than 7, the number of training photographs, got 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"), [([], 0.01), (["--warmup-steps", "10"], 0.003), (["--schedule", "cosine"], 0.0025)]
+)
+def test_the_first_update_has_the_learning_rate_of_its_training_step(
+    tmp_path: Path, settings: list[str], size: float
+) -> None:
+    """Adam's first update, here in the third of three training steps, has nearly the size of the rate."""
+    always = ["--keep-image", "1", "--keep-state", "1", "--horizon", "12", "--steps", "3"]
+    out = run(tmp_path / "run", *always, "--learning-rate", "0.01", *settings)
+    experiment, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
+    moved = train_state.params["readout.weight"] - init_params(experiment.cell, 0)["readout.weight"]
+    np.testing.assert_allclose(np.abs(moved), size, rtol=2e-2)
 
 
 def test_an_unroll_of_which_no_step_counts_makes_no_update(tmp_path: Path) -> None:

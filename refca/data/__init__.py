@@ -60,7 +60,7 @@ def load(
 
     `folder` is where its files are; None: the environment's REFCA_DATA; without that, the user's cache
     folder, into which missing files are downloaded. The optdigits need no files. `size` is the side of the
-    photographs in pixels, 48, 96 or 384, and `splits` what is read of them; digits are read whole.
+    photographs in pixels, 24, 48, 96 or 384, and `splits` what is read of them; digits are read whole.
     `on_progress` is called with the number of photographs read out of archives so far, and of all.
     Raises InvalidInput for an unknown name or size, and for files that are missing, damaged or cannot be
     downloaded.

@@ -22,7 +22,7 @@ from refca.data.pets_pack import SPLITS, read_pack, sources_of, write_pack
 from refca.data.photographs import Photographs
 from refca.errors import InvalidInput
 
-SIZES = (48, 96, 384)
+SIZES = (24, 48, 96, 384)
 BASE_URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 MD5 = {
     "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
@@ -53,10 +53,11 @@ def pets(
     """
     if size not in SIZES:
         raise InvalidInput(f"pets come at the sizes {', '.join(map(str, SIZES))}, got {size}")
-    side = 96 if size == 48 else size
+    side = max(size, 96)
     store = Cache((cache or user_cache()) / "pets", side, tuple(md5.values()), on_progress)
     found = named(folder, splits, md5, store) if folder else downloaded(splits, base_url, md5, store)
-    if size != side:
+    while side > size:
+        side //= 2
         found = {split: halved(photographs) for split, photographs in found.items()}
     why = (
         f"{folder} has only test photographs of {size}×{size}; to train on that size put {ARCHIVES} there, "

@@ -39,16 +39,31 @@ class Photographs:
         """The same photographs, their pixels and so what `images` gives arrays of the backend."""
         return replace(self, pixels=backend.asarray(self.pixels))
 
-    def images(self, numbers: Any) -> Any:
+    def part(self, first: int, end: int) -> Photographs:
+        """Return the photographs from number `first` up to but not including number `end`."""
+        here = slice(first, end)
+        return Photographs(self.pixels[here], self.trimaps[here], self.names[here])
+
+    def images(self, numbers: Any, flipped: np.ndarray | None = None) -> Any:
         """What cells see of these photographs: (len(numbers), S, S, 3) float32 in [-1, 1], pixels/127.5 - 1.
 
-        `numbers` is a slice or a sequence of integers. Raises IndexError for one beyond the last.
+        `numbers` is a slice or a sequence of integers; `flipped` (len(numbers),) boolean marks those that are
+        mirrored left to right. Raises IndexError for a number beyond the last.
         """
-        return self.pixels[chosen(numbers)].astype(np.float32) / np.float32(127.5) - np.float32(1)
+        return mirrored(self.pixels[chosen(numbers)], flipped).astype(np.float32) / np.float32(127.5) - np.float32(1)
 
-    def labels(self, numbers: Any) -> np.ndarray:
-        """The label map of each photograph, (len(numbers), S, S) int64; `numbers` as in `images`."""
-        return self.trimaps[chosen(numbers)].astype(np.int64)
+    def labels(self, numbers: Any, flipped: np.ndarray | None = None) -> np.ndarray:
+        """The label map of each photograph, (len(numbers), S, S) int64; arguments as in `images`."""
+        return np.asarray(mirrored(self.trimaps[chosen(numbers)], flipped).astype(np.int64))
+
+
+def mirrored(pixels: Any, flipped: np.ndarray | None) -> Any:
+    """Return pixels (B, S, S, ...) with those of the flipped samples (B,) mirrored left to right."""
+    if flipped is None or not flipped.any():
+        return pixels
+    B, S = pixels.shape[:2]
+    columns = np.where(flipped[:, None], np.arange(S)[::-1], np.arange(S))
+    return pixels[np.arange(B)[:, None, None], np.arange(S)[:, None], columns[:, None]]
 
 
 def chosen(numbers: Any) -> Any:

@@ -48,6 +48,7 @@ class DigitsExperiment(Experiment):
     )
     loss_steps: int = setting(1, "number of final steps of an unroll that count in the loss")
     schedule: str = setting("article", "how the learning rate falls", SCHEDULES)
+    warmup_steps: int = setting(0, "training steps in which the learning rate rises from zero")
 
     def check(self) -> None:
         self.at_least_one("pool", "loss_steps")
@@ -60,6 +61,8 @@ class DigitsExperiment(Experiment):
                 f"batch * fresh_fraction must be at least 1 for {self.regime} digits, got {self.batch} * "
                 f"{self.fresh_fraction:g}"
             )
+        if self.warmup_steps < 0:
+            raise InvalidInput(f"warmup_steps must not be negative, got {self.warmup_steps}")
         if self.batch > self.pool:
             raise InvalidInput(f"a batch of {self.batch} does not fit in a pool of {self.pool}")
         if not 0 <= self.noise < float("inf"):

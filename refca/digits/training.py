@@ -60,7 +60,8 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     loss, grads, state = backend.loss_and_grads(
         cell, experiment.loss, train_state.params, batch.image, batch.state, batch.label, weights, streams
     )
-    rate = learning_rate_at(experiment.learning_rate, i, experiment.steps, experiment.schedule)
+    schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
+    rate = learning_rate_at(experiment.learning_rate, i, *schedule)
     train_state.update(grads, rate, normalise=True, backend=backend)
     pool.commit(plan, batch, state)
     train_state.done += 1

@@ -28,11 +28,12 @@ from refca.definition.state import normal_start
 
 @dataclass(frozen=True)
 class PersistentBatch:
-    """A batch between two training steps. photo and age are NumPy's on every backend."""
+    """A batch between two training steps. All but the states are NumPy's on every backend."""
 
     photo: np.ndarray  # (B,) int64, numbers of training photographs
     state: Array  # (B, H, W, D)
     age: np.ndarray  # (B,) int64, steps since the sample's photo or state was last drawn anew
+    flipped: np.ndarray  # (B,) boolean, whether the sample's photo is mirrored
 
     def on(self, asarray: Callable[[Any], Array]) -> PersistentBatch:
         """Return a copy whose states are an array of a backend."""
@@ -41,14 +42,16 @@ class PersistentBatch:
 
 @dataclass(frozen=True)
 class Resample:
-    """What is renewed before a training step: new_photo and new_state (B,) boolean, and photo (B,) int64.
+    """What is drawn anew before a training step.
 
-    photo numbers the training photograph that a sample with a new photo gets; the others ignore it.
+    photo and flipped are the photograph, and whether it is mirrored, of a sample with a new photo; the other
+    samples ignore them.
     """
 
-    new_photo: np.ndarray
-    new_state: np.ndarray
-    photo: np.ndarray
+    new_photo: np.ndarray  # (B,) boolean
+    new_state: np.ndarray  # (B,) boolean
+    photo: np.ndarray  # (B,) int64
+    flipped: np.ndarray  # (B,) boolean
 
 
 def keep_probability(p: float, K: int, T: int) -> float:
@@ -56,16 +59,20 @@ def keep_probability(p: float, K: int, T: int) -> float:
     return float(p ** (K / T))
 
 
-def draw_resample(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Resample:
+def draw_resample(
+    batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int, flips: bool = False
+) -> Resample:
     """What is renewed before training step i: each sample's photo with probability 1 − keep_photo and,
     independently, its state with probability 1 − keep_state. Before step 0 everything is.
 
-    New photos are uniform below `photos`; they can be the one of before.
+    New photos are uniform below `photos`; they can be the one of before. With `flips` each is mirrored with
+    probability 1/2.
     """
     rng = generator(RESAMPLE, seed, i)
     new_photo, new_state = rng.random((2, batch)) >= np.array([[keep_photo], [keep_state]])
     photo = rng.integers(0, photos, batch)
-    return Resample(new_photo | (i == 0), new_state | (i == 0), photo)
+    flipped = rng.random(batch) < (0.5 if flips else 0.0)
+    return Resample(new_photo | (i == 0), new_state | (i == 0), photo, flipped)
 
 
 def resample(batch: PersistentBatch, resampling: Resample, streams: Streams, backend: Any = None) -> PersistentBatch:
@@ -83,6 +90,7 @@ def resample(batch: PersistentBatch, resampling: Resample, streams: Streams, bac
         np.where(resampling.new_photo, resampling.photo, batch.photo),
         state,
         np.where(resampling.new_photo | resampling.new_state, 0, batch.age),
+        np.where(resampling.new_photo, resampling.flipped, batch.flipped),
     )
 
 

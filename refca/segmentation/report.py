@@ -29,6 +29,7 @@ from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import SLICE, WAYS, Curves, curves, iou_at, summary, unmeasured
 from refca.segmentation.settings import SegmentationExperiment
+from refca.segmentation.training import split_validation
 from refca.training.run_directory import measured_in
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
@@ -51,6 +52,7 @@ DEFAULTS: Mapping[str, Any] = {
     "shift": 4,
     "adversarial": None,
     "compare": None,
+    "validation": False,
     "steps": 400,
 }
 
@@ -68,6 +70,12 @@ def add_flags(group: _ArgumentGroup) -> None:
         metavar="N",
         type=int,
         help="steps after which photographs change in the curves; default: 40",
+    )
+    group.add_argument(
+        "--validation",
+        action="store_true",
+        default=None,
+        help="measure the training photographs that were held out, not the test photographs",
     )
     group.add_argument("--shift", metavar="N", type=int, help="pixels by which they shift; default: 4")
     group.add_argument(
@@ -98,8 +106,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     cell, size = experiment.cell, experiment.size if flags.size is None else flags.size
     if size % cell.stride:
         raise InvalidInput(f"--size must be a multiple of the stride of these cells, {cell.stride}; got {size}")
-    with counting_bar("photographs") as show:
-        photographs = load(experiment.dataset, flags.data, size=size, splits=("test",), on_progress=show).test
+    photographs = load_samples(experiment, flags, size)
     samples = number(flags, "samples", len(photographs), len(photographs))
     curve_samples = number(flags, "curve_samples", min(64, samples), len(photographs))
     at = steps_of(flags.at)
@@ -107,9 +114,10 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         raise InvalidInput(f"--every must be at least 1, got {flags.every}")
     if not 0 <= flags.shift < size:
         raise InvalidInput(f"--shift goes from 0 to {size - 1} on photographs of {size}×{size}, got {flags.shift}")
+    kind = "validation" if flags.validation else "test"
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
-    print(f"{experiment.dataset} at {size}×{size}, {samples:,} test photographs; writing to {out}")
+    print(f"{experiment.dataset} at {size}×{size}, {samples:,} {kind} photographs; writing to {out}")
     out.mkdir(parents=True, exist_ok=True)
 
     at_once = min(SLICE, max(samples, curve_samples))
@@ -152,6 +160,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     }
     setting |= {"curve_samples": curve_samples, "steps": flags.steps, "every": flags.every}
     setting |= {"shift": flags.shift, "seed": flags.seed, "backend": name, "training_steps": done}
+    setting |= {"split": kind}
     write_values(out, values | setting)
     write_curves(out / "evaluation.csv", measured)
     draw({"": measured}, out, "curves")
@@ -162,6 +171,16 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         write_values(out, values | setting)
     drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial else [])]
     print(f"see in {out}: {', '.join(drawn)}")
+
+
+def load_samples(experiment: SegmentationExperiment, flags: Namespace, size: int) -> Photographs:
+    """Load the photographs to measure. Raises InvalidInput for --validation where none were held out."""
+    if flags.validation and not experiment.validation:
+        raise InvalidInput(f"--validation needs weights whose training held photographs out; {flags.model} has none")
+    split = "train" if flags.validation else "test"
+    with counting_bar("photographs") as show:
+        dataset = load(experiment.dataset, flags.data, size=size, splits=(split,), on_progress=show)
+    return split_validation(experiment, dataset.train)[1] if flags.validation else dataset.test
 
 
 def write_values(out: Path, values: dict[str, Any]) -> None:
@@ -240,7 +259,7 @@ def number(flags: Namespace, name: str, default: int, most: int) -> int:
         return default
     if not 1 <= value <= most:
         flag = name.replace("_", "-")
-        raise InvalidInput(f"--{flag} goes from 1 to {most}, the number of test photographs; got {value}")
+        raise InvalidInput(f"--{flag} goes from 1 to {most}, the number of photographs to measure; got {value}")
     return int(value)
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 from refca.data import PHOTOGRAPHS
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput
+from refca.training.adam import SCHEDULES
 from refca.training.experiment import Experiment, setting
 
 
@@ -54,7 +55,7 @@ class SegmentationExperiment(Experiment):
     steps: int = setting(1_000_000, "training steps")
     unroll: int = setting(10, "steps of the automaton in a training step")
     batch: int = setting(32, "samples in a training step")
-    learning_rate: float = setting(3e-4, "learning rate")
+    learning_rate: float = setting(3e-4, "initial learning rate; --schedule lowers it")
     seed: int = setting(0, "seed of initial weights, batches and randomness")
     init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
     size: int = setting(48, "side of a photograph in pixels")
@@ -70,6 +71,10 @@ class SegmentationExperiment(Experiment):
     persistence: bool = setting(True, "continue states in the next training step; else unroll the whole horizon")
     keep_image: float = setting(0.5, "probability of keeping a photograph over the horizon")
     keep_state: float = setting(0.5, "probability of keeping a state over the horizon")
+    flips: bool = setting(False, "mirror half of the photographs left to right")
+    schedule: str = setting("constant", "how the learning rate falls", SCHEDULES)
+    warmup_steps: int = setting(0, "training steps in which the learning rate rises from zero")
+    validation: int = setting(0, "number of training photographs to hold out, the last ones")
 
     def check(self) -> None:
         self.at_least_one("size", "state", "hidden", "horizon")
@@ -80,6 +85,9 @@ class SegmentationExperiment(Experiment):
         for name in ("keep_image", "keep_state"):
             if not 0 < getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
+        for name in ("warmup_steps", "validation"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative, got {getattr(self, name)}")
         if self.size % self.stride:
             raise InvalidInput(f"size must be a multiple of stride, {self.stride}, got {self.size}")
 

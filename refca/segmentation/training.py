@@ -5,6 +5,7 @@ Source: the paper, section 3; `spec/chapters/persistence.md`, `spec/chapters/ada
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from refca.segmentation.persistence import (
     resample,
 )
 from refca.segmentation.settings import SegmentationExperiment
-from refca.training.adam import Adam
+from refca.training.adam import Adam, learning_rate_at
 from refca.training.train_state import StepResult, TrainState
 from refca.training.warm_up import warm_up
 from refca.weights.load import initial_params
@@ -37,9 +38,27 @@ BUFFER = PersistentBatch
 
 
 def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Photographs:
-    """The training photographs. Raises InvalidInput if they are not there, damaged, or not of this size."""
+    """Load the photographs to train on: all training photographs but those held out for validation.
+
+    Raises InvalidInput if they are missing, damaged, of another size, or all held out.
+    """
     with counting_bar("photographs") as show:
-        return load("pets", folder, size=experiment.size, splits=("train",), on_progress=show).train
+        photographs = load("pets", folder, size=experiment.size, splits=("train",), on_progress=show).train
+    return split_validation(experiment, photographs)[0]
+
+
+def split_validation(experiment: SegmentationExperiment, photographs: Photographs) -> tuple[Photographs, Photographs]:
+    """Split training photographs into those to train on, and the last ones, which are held out.
+
+    Raises InvalidInput if all are held out.
+    """
+    count = len(photographs) - experiment.validation
+    if count < 1:
+        raise InvalidInput(
+            f"validation must be less than {len(photographs)}, the number of training photographs, got "
+            f"{experiment.validation}"
+        )
+    return photographs.part(0, count), photographs.part(count, len(photographs))
 
 
 def prepare(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> None:
@@ -51,7 +70,7 @@ def begin(experiment: SegmentationExperiment, backend: Any, photographs: Photogr
     """Return the state before the first training step: initial weights, and a batch that this step resamples."""
     B, side = experiment.batch, experiment.size // experiment.stride
     state = backend.asarray(np.zeros((B, side, side, experiment.state), np.float32))
-    batch = PersistentBatch(np.zeros(B, np.int64), state, np.zeros(B, np.int64))
+    batch = PersistentBatch(np.zeros(B, np.int64), state, np.zeros(B, np.int64), np.zeros(B, bool))
     return TrainState(0, 0, initial_params(experiment, backend), Adam(), batch, photographs.fingerprint())
 
 
@@ -62,10 +81,12 @@ def train_step(
     cell, i, K, T = experiment.cell, train_state.done, experiment.unroll, experiment.horizon
     streams, batch = Streams(experiment.seed).fold(i), train_state.buffer
     keep = keep_probabilities(experiment)
-    resampling = draw_resample(experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i)
+    resampling = draw_resample(
+        experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i, flips=experiment.flips
+    )
     batch = resample(batch, resampling, streams, backend)
-    image = backend.asarray(photographs.images(batch.photo))
-    target = photographs.labels(batch.photo)
+    image = backend.asarray(photographs.images(batch.photo, batch.flipped))
+    target = photographs.labels(batch.photo, batch.flipped)
     weights = loss_weights(batch.age, K, T)
     if weights.any():
         loss, grads, state = backend.loss_and_grads(
@@ -78,10 +99,12 @@ def train_step(
             weights,
             streams,
         )
-        train_state.update(grads, experiment.learning_rate, normalise=False, backend=backend)
+        schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
+        rate = learning_rate_at(experiment.learning_rate, i, *schedule)
+        train_state.update(grads, rate, normalise=False, backend=backend)
     else:
         loss, state = None, backend.evolve(cell, train_state.params, image, batch.state, streams, K)
-    train_state.buffer = PersistentBatch(batch.photo, state, batch.age + K)
+    train_state.buffer = replace(batch, state=state, age=batch.age + K)
     train_state.done += 1
     return StepResult(loss, image, target, state)
 
@@ -113,8 +136,9 @@ def measure(
 def check_buffer(path: Path, experiment: SegmentationExperiment, batch: PersistentBatch) -> None:
     """Raise InvalidInput, naming the file, unless a batch has the size and the cell of the experiment."""
     B, side = experiment.batch, experiment.size // experiment.stride
-    photo, age = batch.photo, batch.age
+    photo, age, flipped = batch.photo, batch.age, batch.flipped
     numbers = all(x.shape == (B,) and x.dtype == np.int64 and x.min() >= 0 for x in (photo, age))
+    numbers = numbers and flipped.shape == (B,) and flipped.dtype == bool
     states = batch.state.shape == (B, side, side, experiment.state) and batch.state.dtype == np.float32
     if not numbers or not states:
         raise InvalidInput(f"{path}: its batch does not hold {B} photographs, float32 states and ages")

@@ -20,7 +20,7 @@ DROPS = (
     (0.7, 70_000, 0.9),
 )  # each drop: earliest as a fraction of the run, the article's step, latest
 
-SCHEDULES = ("article", "cosine")
+SCHEDULES = ("article", "constant", "cosine")
 
 
 @dataclass
@@ -72,16 +72,21 @@ def normalised(grads: Params) -> Params:
     return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}
 
 
-def learning_rate_at(initial: float, i: int, steps: int, schedule: str = "article") -> float:
+def learning_rate_at(initial: float, i: int, steps: int, schedule: str = "article", warmup_steps: int = 0) -> float:
     """Return the learning rate of training step i of `steps`.
 
     The schedule "article" divides it by 10 twice (D14): at 30,000 and 70,000 of the article's 100,000 steps, at
     30 % and 70 % of a longer run, and in a shorter run at these steps, but no later than 70 % and 90 % of it.
-    The schedule "cosine" follows half a cosine wave from `initial` to 0.
+    The schedule "cosine" follows half a cosine wave from `initial` to 0; "constant" stays at `initial`.
+    In the first `warmup_steps` training steps the rate is (i + 1) / warmup_steps of the schedule's.
     Raises InvalidInput for an unknown schedule.
     """
     if schedule not in SCHEDULES:
         raise InvalidInput(f'schedule must be one of {", ".join(SCHEDULES)}, got "{schedule}"')
+    if i < warmup_steps:
+        initial *= (i + 1) / warmup_steps
+    if schedule == "constant":
+        return initial
     if schedule == "cosine":
         return initial * (1 + cos(pi * i / steps)) / 2
     drops = (max(least * steps, min(step, most * steps)) for least, step, most in DROPS)

@@ -147,5 +147,22 @@ def test_adam_c6_the_rate_is_whole_at_first_and_half_in_the_middle(i: int, expec
 
 
 def test_adam_c7_an_unknown_schedule_is_refused() -> None:
-    with pytest.raises(ValueError, match='schedule must be one of article, cosine, got "linear"'):
+    with pytest.raises(ValueError, match='schedule must be one of article, constant, cosine, got "linear"'):
         learning_rate_at(1e-3, 0, 10, "linear")
+
+
+@law
+@given(steps=st.integers(1, 10**6), share=st.floats(0, 1, exclude_max=True))
+def test_adam_c9_a_constant_rate_stays(steps: int, share: float) -> None:
+    assert learning_rate_at(3e-4, int(share * steps), steps, "constant") == 3e-4
+
+
+@pytest.mark.parametrize("schedule", ["article", "constant", "cosine"])
+@law
+@given(warmup=st.integers(1, 100), i=st.integers(0, 200))
+def test_adam_c10_the_rate_rises_in_equal_parts_to_the_schedules(schedule: str, warmup: int, i: int) -> None:
+    part, whole = min(1.0, (i + 1) / warmup), learning_rate_at(1.0, i, 1000, schedule)
+    got = learning_rate_at(1.0, i, 1000, schedule, warmup)
+    assert_close(got, np.float64(part * whole), 1, "The learning rate", (i, warmup), dtype="float64")
+    if i >= warmup - 1:
+        assert got == whole

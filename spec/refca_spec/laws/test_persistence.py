@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from refca.data import Photographs
 from refca.definition.cell import Array
 from refca.segmentation.persistence import (
     PersistentBatch,
@@ -91,7 +92,7 @@ def test_persistence_c4_before_the_first_step_everything_is_new(seed: int, photo
 @given(case=cases(B=3))
 def test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays(backend: Any, dtype: str, case: Case) -> None:
     colony, resampling = begun(case)
-    moved = PersistentBatch(colony.photo, to_backend(backend, colony.state, dtype), colony.age)
+    moved = PersistentBatch(colony.photo, to_backend(backend, colony.state, dtype), colony.age, colony.flipped)
     got = resample(moved, resampling, case.streams)
     fresh = case.streams.initial(*case.grid, case.cell.state_channels)
     state: Array = np.where(resampling.new_state[:, None, None, None], fresh, colony.state)
@@ -151,4 +152,45 @@ def begun(case: Case) -> tuple[PersistentBatch, Resample]:
     new_photo, new_state = rng.random((2, case.B)) < 0.5
     assume(new_photo.any() and new_state.any() and not (new_photo & new_state).all())
     photo, age = rng.integers(0, 9, case.B), rng.integers(1, 40, case.B)
-    return PersistentBatch(photo, case.state, age), Resample(new_photo, new_state, photo + 9)
+    flipped = rng.random((2, case.B)) < 0.5
+    batch = PersistentBatch(photo, case.state, age, flipped[0])
+    return batch, Resample(new_photo, new_state, photo + 9, flipped[1])
+
+
+@law
+@given(seed=SEEDS, i=st.integers(0, 10**6))
+def test_persistence_c10_flips_change_no_other_draw(seed: int, i: int) -> None:
+    plain, flipped = (draw_resample(64, 10**9, 0.5, 0.5, seed, i, flips) for flips in (False, True))
+    assert not plain.flipped.any()
+    for name in ("new_photo", "new_state", "photo"):
+        assert_same(getattr(flipped, name), getattr(plain, name), name, (seed, i))
+
+
+@pytest.mark.parametrize("i", [0, 17])
+def test_persistence_c10_half_of_the_photographs_are_mirrored_whatever_else_is_new(i: int) -> None:
+    """Shares of 200,000 samples; five standard deviations of the share of half of them are 0.008."""
+    drawn = draw_resample(200_000, 100, 0.5, 0.5, 5, i, flips=True)
+    for some, what in ((drawn.new_photo, "new photos"), (drawn.new_state, "new states"), (drawn.photo < 50, "half")):
+        share = drawn.flipped[some].mean()
+        assert abs(share - 0.5) < 0.008, f"{share} of the samples with {what} are mirrored, expected 0.5"
+    other = draw_resample(200_000, 100, 0.5, 0.5, 5, i + 1, flips=True).flipped
+    assert abs((drawn.flipped == other).mean() - 0.5) < 0.008, "Step after step mirrors the same samples"
+
+
+@law
+@given(case=cases(B=3))
+def test_persistence_c10_a_photograph_stays_mirrored_as_long_as_it_is_kept(case: Case) -> None:
+    batch, drawn = begun(case)
+    got = resample(batch, drawn, case.streams).flipped
+    assert_same(got, np.where(drawn.new_photo, drawn.flipped, batch.flipped), "Mirrored samples", case)
+
+
+def test_persistence_c10_label_maps_are_mirrored_with_their_photographs() -> None:
+    rng = np.random.default_rng(0)
+    trimaps = rng.integers(0, 3, (4, 5, 5)).astype(np.uint8)
+    photographs = Photographs(rng.integers(0, 256, (4, 5, 5, 3)).astype(np.uint8), trimaps, tuple("abcd"))
+    numbers, flipped = [2, 0, 2], np.array([True, False, False])
+    for whole in (photographs.images, photographs.labels):
+        got, plain = whole(numbers, flipped), whole(numbers)
+        assert_same(got[0], plain[0][:, ::-1], "The sample that is mirrored", flipped)
+        assert_same(got[1:], plain[1:], "The samples that are not", flipped)
