@@ -18,32 +18,47 @@ from refca.digits.settings import digits_cell
 from refca.segmentation.settings import segmentation_cell
 
 if TYPE_CHECKING:
-    from refca.weights.load import load_weights
-else:
+    from refca.automaton import Automaton, load
+    from refca.digits.prepare import digit
+    from refca.weights.load import load_weights, save_weights
+
+LAZY = {  # public names that need settings and files which the automaton does not: imported when first used
+    "Automaton": "refca.automaton",
+    "digit": "refca.digits.prepare",
+    "load": "refca.automaton",
+    "load_weights": "refca.weights.load",
+    "save_weights": "refca.weights.load",
+}
+
+if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import load_weights on first use: it needs modules that stepping an automaton does not need."""
-        if name != "load_weights":
+        """Import a public name on first use: some need modules that stepping an automaton does not need."""
+        if name not in LAZY:
             raise AttributeError(f"module 'refca' has no attribute {name!r}")
-        from refca.weights.load import load_weights
+        from importlib import import_module
 
-        return load_weights
+        return getattr(import_module(LAZY[name]), name)
 
 
 __all__ = [
+    "Automaton",
     "Cell",
     "Recorded",
     "Streams",
     "cell_accuracy",
     "cross_entropy",
+    "digit",
     "digits_cell",
     "get_backend",
     "init_params",
     "init_state",
     "iou",
     "l2",
+    "load",
     "load_weights",
     "mutate",
+    "save_weights",
     "segmentation_cell",
     "step",
     "total_agreement",

@@ -11,7 +11,6 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 from refca.cli import add_common_flags, add_model, complete, exit_code
-from refca.data import NAMES
 from refca.definition.randomness import Streams
 from refca.tasks import get_task, task_names, task_of
 from refca.training.run_directory import evaluation_folder
@@ -43,7 +42,7 @@ def parser() -> ArgumentParser:
     )
     add_model(p)
     p.add_argument(
-        "--dataset", choices=NAMES, help="data set to measure on; default: the one trained on, or mnist if unknown"
+        "--dataset", metavar="NAME", help="a name, or the path of your own data; default: what was trained on, or mnist"
     )
     add_common_flags(p)
     p.add_argument("--samples", metavar="N", type=int, help="number of test samples; default: all")

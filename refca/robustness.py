@@ -10,7 +10,6 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from refca.cli import add_common_flags, add_model, complete, exit_code
-from refca.data import NAMES
 from refca.definition.randomness import Streams
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names, task_of
@@ -40,7 +39,7 @@ def parser() -> ArgumentParser:
     )
     add_model(p)
     p.add_argument(
-        "--dataset", choices=NAMES, help="data set to measure on; default: the one trained on, or mnist if unknown"
+        "--dataset", metavar="NAME", help="a name, or the path of your own data; default: what was trained on, or mnist"
     )
     add_common_flags(p)
     p.add_argument(

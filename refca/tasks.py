@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from refca import data
 from refca.errors import InvalidInput
 from refca.training.experiment import Experiment, current_names
 from refca.training.task import Task
@@ -87,12 +88,9 @@ def change(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
 
 
 def task_for_dataset(dataset: Any) -> str | None:
-    """Return the name of the task that has this dataset; None if none has it."""
-    for name in task_names():
-        field = get_task(name).settings.__dataclass_fields__["dataset"]
-        if dataset in field.metadata["choices"]:
-            return name
-    return None
+    """Return the name of the task that learns from datasets of this one's kind; None if it is unknown."""
+    kind = data.kind_of(dataset) if isinstance(dataset, str) else None
+    return next((name for name in task_names() if kind and get_task(name).settings.kind == kind), None)
 
 
 def experiment_names() -> list[str]:

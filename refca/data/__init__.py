@@ -1,9 +1,13 @@
-"""What the automata learn from and are measured on, by name.
+"""What the automata learn from and are measured on, by name or by path.
 
     mnist          digits of 28×28, 60,000 to train on and 10,000 to test: the article's
     optdigits      8×8, 1,500 and 297: comes with scikit-learn, needs no download
     optdigits-28   the same, enlarged to 28×28: digits that were not written for MNIST
     pets           photographs of cats and dogs, 3,680 and 3,669, with a label for each pixel: the paper's
+
+A dataset is of a kind, which says what its samples are: "classification" has a label for each picture (`Split`),
+"segmentation" one for each pixel (`Photographs`). Other packages add datasets through the entry-point group
+`refca.datasets`; each names a `Source`.
 
 Source: the article, "Model"; the paper's experiments; `spec/data.md`.
 """
@@ -12,6 +16,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,11 +25,87 @@ from refca.data.dataset import Dataset, Split
 from refca.data.photographs import CLASSES, Photographs
 from refca.errors import InvalidInput
 
-__all__ = ["CLASSES", "DIGITS", "NAMES", "PHOTOGRAPHS", "Dataset", "Photographs", "Split", "load"]
+__all__ = ["CLASSES", "Dataset", "Photographs", "Request", "Source", "Split", "is_path", "kind_of", "load", "names"]
 
-DIGITS = ("mnist", "optdigits", "optdigits-28")
-PHOTOGRAPHS = ("pets",)
-NAMES = (*DIGITS, *PHOTOGRAPHS)
+GROUP = "refca.datasets"
+KINDS = ("classification", "segmentation")
+SPLITS = ("train", "test")
+OnProgress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a dataset: the folder of its files (None: where it keeps them), and what is needed of it."""
+
+    folder: Path | None
+    size: int = 48  # the side of its pictures in pixels, where it has several
+    splits: Collection[str] = SPLITS
+    on_progress: OnProgress = lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset that has a name: its kind, and what loads it."""
+
+    kind: str
+    load: Callable[[Request], Dataset[Any]]
+
+
+def load_mnist(request: Request) -> Dataset[Any]:
+    from refca.data.mnist import mnist
+
+    return mnist(request.folder)
+
+
+def load_optdigits(request: Request) -> Dataset[Any]:
+    from refca.data.optdigits import optdigits
+
+    return optdigits()
+
+
+def load_optdigits_28(request: Request) -> Dataset[Any]:
+    from refca.data.optdigits import optdigits
+
+    return optdigits(28)
+
+
+def load_pets(request: Request) -> Dataset[Any]:
+    from refca.data.pets import pets
+
+    return pets(request.folder, request.size, splits=request.splits, on_progress=request.on_progress)
+
+
+OURS = {
+    "mnist": Source("classification", load_mnist),
+    "optdigits": Source("classification", load_optdigits),
+    "optdigits-28": Source("classification", load_optdigits_28),
+    "pets": Source("segmentation", load_pets),
+}
+
+
+def source(name: str) -> Source | None:
+    """Return the source of the dataset of this name; None for an unknown name."""
+    for point in entry_points(group=GROUP, name=name):
+        found: Source = point.load()
+        return found
+    return OURS.get(name)
+
+
+def names(kind: str | None = None) -> list[str]:
+    """The names of the datasets of a kind, ours first; of all kinds if None."""
+    known = dict.fromkeys([*OURS, *sorted(point.name for point in entry_points(group=GROUP))])
+    return [name for name in known if kind is None or kind_of(name) == kind]
+
+
+def kind_of(name: str) -> str | None:
+    """The kind of the dataset of this name; None for an unknown name."""
+    found = source(name)
+    return found.kind if found else None
+
+
+def is_path(name: str) -> bool:
+    """Whether this names data of the user's own: a path, not the name of a dataset."""
+    return source(name) is None and (os.sep in name or "/" in name or "*" in name)
 
 
 @overload
@@ -33,7 +115,7 @@ def load(
     *,
     size: int = ...,
     splits: Collection[str] = ...,
-    on_progress: Callable[[int, int], object] = ...,
+    on_progress: OnProgress = ...,
 ) -> Dataset[Photographs]: ...
 
 
@@ -44,7 +126,7 @@ def load(
     *,
     size: int = ...,
     splits: Collection[str] = ...,
-    on_progress: Callable[[int, int], object] = ...,
+    on_progress: OnProgress = ...,
 ) -> Dataset[Any]: ...
 
 
@@ -53,10 +135,10 @@ def load(
     folder: Path | str | None = None,
     *,
     size: int = 48,
-    splits: Collection[str] = ("train", "test"),
-    on_progress: Callable[[int, int], object] = lambda done, total: None,
+    splits: Collection[str] = SPLITS,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Dataset[Any]:
-    """The dataset of this name, one of NAMES: of Photographs for pets, of Split for the digits.
+    """The dataset of this name: of Photographs for segmentation, of Split for classification.
 
     `folder` is where its files are; None: the environment's REFCA_DATA; without that, the user's cache
     folder, into which missing files are downloaded. The optdigits need no files. `size` is the side of the
@@ -65,17 +147,8 @@ def load(
     Raises InvalidInput for an unknown name or size, and for files that are missing, damaged or cannot be
     downloaded.
     """
-    if name not in NAMES:
-        raise InvalidInput(f'unknown dataset "{name}"; known are {", ".join(NAMES)}')
+    found = source(name)
+    if found is None:
+        raise InvalidInput(f'unknown dataset "{name}"; known are {", ".join(names())}')
     given = folder or os.environ.get("REFCA_DATA")
-    if name == "mnist":
-        from refca.data.mnist import mnist
-
-        return mnist(Path(given) if given else None)
-    if name == "pets":
-        from refca.data.pets import pets
-
-        return pets(Path(given) if given else None, size, splits=splits, on_progress=on_progress)
-    from refca.data.optdigits import optdigits
-
-    return optdigits(28 if name == "optdigits-28" else None)
+    return found.load(Request(Path(given) if given else None, size, splits, on_progress))

@@ -22,7 +22,7 @@ from refca.cli import (
     memory_for,
     progress_bar,
 )
-from refca.data import DIGITS, Split, load
+from refca.data import Split, load
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, slice_of, summary
 from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import PALETTES, get_palette
@@ -67,8 +67,7 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
     dataset = flags.dataset or experiment.dataset
-    if dataset not in DIGITS:
-        raise InvalidInput(f"weights for digits are measured on {', '.join(DIGITS)}, not on {dataset}")
+    experiment = experiment.with_(dataset=dataset)
     digits = load(dataset, flags.data).test
     count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
     if not 1 <= count <= len(digits):

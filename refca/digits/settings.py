@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from refca.data import DIGITS
 from refca.definition.cell import Cell
 from refca.definition.losses import LOSSES
 from refca.digits.pool import REGIMES, fractions
 from refca.errors import InvalidInput
 from refca.training.adam import SCHEDULES
-from refca.training.experiment import Experiment, setting
+from refca.training.experiment import Experiment, cell_setting, setting
 
 
 def digits_cell(noise: float = 0.02) -> Cell:
@@ -27,9 +26,10 @@ class DigitsExperiment(Experiment):
     """The settings of a run on digits. The defaults are the article's "L2 + noise"."""
 
     task: ClassVar[str] = "digits"
+    kind: ClassVar[str] = "classification"
     samples: ClassVar[str] = "digits"
 
-    dataset: str = setting("mnist", "data set to train on", DIGITS)
+    dataset: str = setting("mnist", "data set to train on: a name, or the path of your own data")
     steps: int = setting(100_000, "training steps")
     unroll: int = setting(20, "steps of the automaton in a training step")
     batch: int = setting(16, "samples in a training step")
@@ -37,7 +37,8 @@ class DigitsExperiment(Experiment):
     seed: int = setting(0, "seed of initial weights, batches and randomness")
     init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
     loss: str = setting("l2", "half the squared error, or cross-entropy", tuple(LOSSES))
-    noise: float = setting(0.02, "standard deviation of the residual noise; 0 for none")
+    noise: float = cell_setting("noise", 0.02)
+    alive_above: float | None = cell_setting("alive_above", 0.1, float)
     regime: str = setting("mutating", "how the samples of a batch begin", REGIMES)
     pool: int = setting(160, "number of digits whose states are kept between training steps")
     fresh_fraction: float = setting(
@@ -65,9 +66,3 @@ class DigitsExperiment(Experiment):
             raise InvalidInput(f"warmup_steps must not be negative, got {self.warmup_steps}")
         if self.batch > self.pool:
             raise InvalidInput(f"a batch of {self.batch} does not fit in a pool of {self.pool}")
-        if not 0 <= self.noise < float("inf"):
-            raise InvalidInput(f"noise must be a finite number that is not negative, got {self.noise}")
-
-    @property
-    def cell(self) -> Cell:
-        return digits_cell(noise=self.noise)

@@ -11,5 +11,6 @@ TASK = Task(
     default_experiment="digits-l2-noise",
     training_module="refca.digits.training",
     report_module="refca.digits.report",
+    prediction_module="refca.digits.prediction",
     robustness_module="refca.digits.robustness_report",
 )

@@ -65,6 +65,21 @@ COLORBLIND = Palette(
 # Of numbers, below zero, zero, above; `signed` goes from one to the next.
 SIGNED = Palette(((0, 68, 140), (255, 255, 255), (200, 80, 0)), names=("-2", "0", "2"))
 
+
+def many(names: tuple[str, ...]) -> Palette:
+    """A palette for labels of any number: the first is dark, as a background is, the others differ in hue."""
+    import colorsys
+
+    colours: list[Colour] = [(40, 44, 60)]
+    for i in range(len(names) - 1):
+        if i < len(COLORBLIND.labels):
+            colours.append(COLORBLIND.labels[(i + 1) % len(COLORBLIND.labels)])
+        else:
+            red, green, blue = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.55 + 0.4 * (i % 2), 0.95 - 0.3 * (i % 3) / 2)
+            colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return Palette(tuple(colours), names=names)
+
+
 PALETTES = {"article": ARTICLE, "colorblind": COLORBLIND}
 
 

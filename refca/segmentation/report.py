@@ -101,8 +101,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         return
     params, done = weights.params, weights.done
     experiment: Any = weights.experiment
-    if flags.dataset not in (None, experiment.dataset):
-        raise InvalidInput(f"weights of photographs are measured on {experiment.dataset}, not on {flags.dataset}")
+    if flags.dataset:
+        experiment = experiment.with_(dataset=flags.dataset)
     cell, size = experiment.cell, experiment.size if flags.size is None else flags.size
     if size % cell.stride:
         raise InvalidInput(f"--size must be a multiple of the stride of these cells, {cell.stride}; got {size}")

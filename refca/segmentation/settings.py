@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from refca.data import PHOTOGRAPHS
-from refca.definition.cell import NORMS, STRIDES, Cell
+from refca.data import CLASSES
+from refca.definition.cell import Cell
 from refca.errors import InvalidInput
 from refca.training.adam import SCHEDULES
-from refca.training.experiment import Experiment, setting
+from refca.training.experiment import Experiment, cell_setting, setting
 
 
 def segmentation_cell(
@@ -49,9 +49,10 @@ class SegmentationExperiment(Experiment):
     """The settings of a run on photographs. The defaults are the paper's, with its smallest full cell."""
 
     task: ClassVar[str] = "segmentation"
+    kind: ClassVar[str] = "segmentation"
     samples: ClassVar[str] = "photographs"
 
-    dataset: str = setting("pets", "data set to train on", PHOTOGRAPHS)
+    dataset: str = setting("pets", "data set to train on: a name, or the path of your own data")
     steps: int = setting(1_000_000, "training steps")
     unroll: int = setting(10, "steps of the automaton in a training step")
     batch: int = setting(32, "samples in a training step")
@@ -59,14 +60,16 @@ class SegmentationExperiment(Experiment):
     seed: int = setting(0, "seed of initial weights, batches and randomness")
     init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
     size: int = setting(48, "side of a photograph in pixels")
-    state: int = setting(32, "number of state channels, D")
-    hidden: int = setting(48, "number of hidden channels, P")
-    norm: str = setting("instance", "normalisation of each hidden layer", NORMS)
-    depthwise: bool = setting(False, "first layer is 1x1, then 3x3 within each channel; else a full 3x3")
-    frozen_filters: bool = setting(False, "keep the random 3x3 weights of the first layer")
-    residual: bool = setting(True, "add a cell's proposal to its state; else replace the state by it")
-    resettable: bool = setting(True, "let a gate in each cell reset its state to noise")
-    stride: int = setting(1, "pixels from one cell to the next", STRIDES)
+    channels: int = cell_setting("image_channels", 3)
+    state: int = cell_setting("state_channels", 32)
+    hidden: int = cell_setting("hidden_width", 48)
+    labels: int = cell_setting("labels", 3)
+    hidden_layers: int = cell_setting("hidden_layers", 2)
+    biases: bool = cell_setting("biases", False)
+    norm: str = cell_setting("norm", "instance")
+    resettable: bool = cell_setting("resettable", True)
+    linear_readout: bool = cell_setting("linear_readout", True)
+    normal_start: bool = cell_setting("normal_start", True)
     horizon: int = setting(40, "number of steps that a state should last; those after a third of it count")
     persistence: bool = setting(True, "continue states in the next training step; else unroll the whole horizon")
     keep_image: float = setting(0.5, "probability of keeping a photograph over the horizon")
@@ -92,14 +95,5 @@ class SegmentationExperiment(Experiment):
             raise InvalidInput(f"size must be a multiple of stride, {self.stride}, got {self.size}")
 
     @property
-    def cell(self) -> Cell:
-        return segmentation_cell(
-            state=self.state,
-            hidden=self.hidden,
-            norm=self.norm,
-            depthwise=self.depthwise,
-            resettable=self.resettable,
-            residual=self.residual,
-            stride=self.stride,
-            frozen_filters=self.frozen_filters,
-        )
+    def names(self) -> tuple[str, ...]:
+        return self.classes or (CLASSES if self.labels == len(CLASSES) else super().names)

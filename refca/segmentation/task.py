@@ -11,4 +11,5 @@ TASK = Task(
     default_experiment="pets-48-small",
     training_module="refca.segmentation.training",
     report_module="refca.segmentation.report",
+    prediction_module="refca.segmentation.prediction",
 )

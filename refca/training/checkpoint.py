@@ -102,4 +102,5 @@ def save_weights(path: Path, experiment: Experiment, params: Params, done: int) 
 
 
 def metadata_of(experiment: Experiment) -> dict[str, Any]:
-    return {"experiment": {"task": experiment.task, **asdict(experiment)}}
+    """The settings that a file keeps, and the fields of the cell for readers that know no settings."""
+    return {"experiment": {"task": experiment.task, **asdict(experiment)}, "cell": asdict(experiment.cell)}

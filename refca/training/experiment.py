@@ -6,12 +6,14 @@ Each task has its own settings in a subclass, for example `refca/digits/settings
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
-from refca.definition.cell import Cell
+from refca import data
+from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput
 
 FORMER_NAMES = {  # names of settings in older runs
@@ -23,9 +25,51 @@ FORMER_NAMES = {  # names of settings in older runs
 }
 
 
-def setting(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
-    """Return a dataclass field with its text for `--help` and its allowed values (empty: any)."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+CELL_SETTINGS = {  # for each field of `Cell` the setting that holds it, and its help
+    "image_channels": ("channels", "channels of a picture, K: 1 for gray, 3 for RGB"),
+    "state_channels": ("state", "number of state channels, D"),
+    "hidden_width": ("hidden", "number of hidden channels, P"),
+    "labels": ("labels", "number of labels, L"),
+    "hidden_layers": ("hidden_layers", "number of 1x1 hidden layers after the 3x3 one"),
+    "noise": ("noise", "standard deviation of the residual noise; 0 for none"),
+    "fire_rate": ("fire_rate", "probability with which a cell updates in a step"),
+    "alive_above": ("alive_above", "cells live where the picture exceeds this; none: all cells live"),
+    "biases": ("biases", "give the layers biases"),
+    "depthwise": ("depthwise", "first layer is 1x1, then 3x3 within each channel; else a full 3x3"),
+    "frozen_filters": ("frozen_filters", "keep the random 3x3 weights of the first layer"),
+    "norm": ("norm", "normalisation of each hidden layer"),
+    "residual": ("residual", "add a cell's proposal to its state; else replace the state by it"),
+    "resettable": ("resettable", "let a gate in each cell reset its state to noise"),
+    "linear_readout": (
+        "linear_readout",
+        "read labels out with a linear map of the state; else its last channels are the labels; "
+        "above stride 1 a decoder takes its place",
+    ),
+    "stride": ("stride", "pixels from one cell to the next"),
+    "normal_start": ("normal_start", "start from random normal states; else from zeros"),
+}
+CELL_GROUP = "the cell"
+DATA_GROUP = "data of your own"
+CHOICES: dict[str, tuple[Any, ...]] = {"norm": NORMS, "stride": STRIDES}
+
+
+def setting(
+    default: Any, help: str, choices: tuple[Any, ...] = (), *, group: str = "", kind: type | None = None
+) -> Any:
+    """A dataclass field with the text that `--help` shows, and the values allowed if they are few.
+
+    `group` is the heading under which help has it. With a `kind`, the type of its values, a setting may also
+    be None, which is written "none".
+    """
+    metadata: dict[str, Any] = {"help": help, "choices": choices, "group": group}
+    metadata |= {"kind": kind or type(default), "optional": kind is not None}
+    return field(default=default, metadata=metadata)
+
+
+def cell_setting(field_name: str, default: Any, kind: type | None = None) -> Any:
+    """The setting that holds this field of `Cell`, with the default of a task."""
+    name, help = CELL_SETTINGS[field_name]
+    return setting(default, help, CHOICES.get(name, ()), group=CELL_GROUP, kind=kind)
 
 
 @dataclass(frozen=True)
@@ -37,6 +81,7 @@ class Experiment(ABC):
 
     task: ClassVar[str]  # the name of the task that these settings belong to
     samples: ClassVar[str]  # plural noun for the training samples
+    kind: ClassVar[str]  # of the datasets that it learns from, one of `refca.data.KINDS`
 
     dataset: str
     steps: int
@@ -45,33 +90,73 @@ class Experiment(ABC):
     learning_rate: float
     seed: int
     init_from: str
+    channels: int = cell_setting("image_channels", 1)
+    state: int = cell_setting("state_channels", 19)
+    hidden: int = cell_setting("hidden_width", 80)
+    labels: int = cell_setting("labels", 10)
+    hidden_layers: int = cell_setting("hidden_layers", 1)
+    noise: float = cell_setting("noise", 0.0)
+    fire_rate: float = cell_setting("fire_rate", 0.5)
+    alive_above: float | None = cell_setting("alive_above", None, float)
+    biases: bool = cell_setting("biases", True)
+    depthwise: bool = cell_setting("depthwise", False)
+    frozen_filters: bool = cell_setting("frozen_filters", False)
+    norm: str = cell_setting("norm", "none")
+    residual: bool = cell_setting("residual", True)
+    resettable: bool = cell_setting("resettable", False)
+    linear_readout: bool = cell_setting("linear_readout", False)
+    stride: int = cell_setting("stride", 1)
+    normal_start: bool = cell_setting("normal_start", False)
+    classes: tuple[str, ...] = setting((), "names of the labels, as cat,dog", group=DATA_GROUP)
+    colours: tuple[str, ...] = setting((), "colours of the labels, as #0044aa,#ffcc00", group=DATA_GROUP)
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value, kind = getattr(self, setting.name), type(setting.default)
-            if kind is float and type(value) is int and abs(value) < 2**53:
-                object.__setattr__(self, setting.name, float(value))
-            elif type(value) is not kind:
+            value = converted(getattr(self, setting.name), setting.metadata["kind"], setting.metadata["optional"])
+            object.__setattr__(self, setting.name, value)
+            kind = setting.metadata["kind"]
+            if type(value) is not kind and not (value is None and setting.metadata["optional"]):
                 raise InvalidInput(f"{setting.name} must be {kind.__name__}, got {value!r}")
             choices = setting.metadata["choices"]
             if choices and value not in choices:
                 known = ", ".join(map(str, choices))
                 raise InvalidInput(f'{setting.name} must be one of {known}, got "{value}"')
+        known_sets = data.names(self.kind)
+        if self.dataset and self.dataset not in known_sets and not data.is_path(self.dataset):
+            known = ", ".join(known_sets)
+            raise InvalidInput(f'dataset must be one of {known}, or the path of your own data, got "{self.dataset}"')
         self.at_least_one("steps", "unroll", "batch")
         if not 0 < self.learning_rate < float("inf"):
             raise InvalidInput(f"learning_rate must be finite and above 0, got {self.learning_rate}")
         if not 0 <= self.seed < 2**64:
             raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
+        for name in ("classes", "colours"):
+            if getattr(self, name) and len(getattr(self, name)) != self.labels:
+                raise InvalidInput(f"{name} must be as many as labels, {self.labels}, got {len(getattr(self, name))}")
+        for colour in self.colours:
+            if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+                raise InvalidInput(f"colours must be written as #rrggbb, got {colour!r}")
         self.check()
+        self.cell  # noqa: B018  raises InvalidInput for settings that no cell can have
 
     @abstractmethod
     def check(self) -> None:
         """Raise InvalidInput for values that this task cannot use."""
 
     @property
-    @abstractmethod
     def cell(self) -> Cell:
-        """The cell that is trained."""
+        """The cell that is trained. Raises InvalidInput, naming the setting, for one that cannot be."""
+        settings = {of_cell: getattr(self, name) for of_cell, (name, _) in CELL_SETTINGS.items()}
+        settings["linear_readout"] = self.linear_readout and self.stride == 1
+        try:
+            return Cell(**settings)
+        except InvalidInput as error:
+            raise InvalidInput(in_words(str(error))) from None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each label."""
+        return self.classes or tuple(map(str, range(self.labels)))
 
     def at_least_one(self, *names: str) -> None:
         """Raise InvalidInput unless each of these settings is at least 1."""
@@ -92,7 +177,31 @@ class Experiment(ABC):
     def toml(self) -> str:
         """Return the settings as the text of an experiment file."""
         settings = {"task": self.task, **asdict(self)}
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+        none = json.dumps("none")
+        return "".join(f"{name} = {none if value is None else json.dumps(value)}\n" for name, value in settings.items())
+
+
+def cell_settings(cell: Cell) -> dict[str, Any]:
+    """Return the settings that hold the fields of a cell."""
+    return {name: getattr(cell, of_cell) for of_cell, (name, _) in CELL_SETTINGS.items()}
+
+
+def converted(value: Any, kind: type, optional: bool) -> Any:
+    """Return the value of a setting as its kind has it, if it comes in another form; else as it is."""
+    if optional and value == "none":
+        return None
+    if kind is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if kind is tuple and isinstance(value, list) and all(type(item) is str for item in value):
+        return tuple(value)
+    return value
+
+
+def in_words(sentence: str) -> str:
+    """Return a sentence about a field of `Cell` with the name of the setting that holds it."""
+    for of_cell, (name, _) in CELL_SETTINGS.items():
+        sentence = re.sub(rf"\b{of_cell}\b", name, sentence)
+    return sentence
 
 
 def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:

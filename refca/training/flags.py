@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from typing import Any
 
@@ -12,11 +12,18 @@ from refca.training.task import Task
 
 def add_setting_flags(parser: ArgumentParser, tasks: Sequence[Task]) -> None:
     """Add a flag for each setting: one group for the settings that tasks share, then one for each task."""
-    found = settings(tasks)
     shared = parser.add_argument_group("settings of every run (they change those of the experiment)")
     own = {task.name: parser.add_argument_group(f"settings of {task.name} runs") for task in tasks}
-    for name, fields_of in found.items():
-        add_flag(shared if len(fields_of) > 1 else own[next(iter(fields_of))], name, fields_of)
+    headed: dict[str, Any] = {}
+    for name, fields_of in settings(tasks).items():
+        task, field = next(iter(fields_of.items()))
+        heading = field.metadata["group"]
+        if heading:
+            group = headed.setdefault(heading, None) or parser.add_argument_group(f"settings of {heading}")
+            headed[heading] = group
+        else:
+            group = shared if len(fields_of) > 1 else own[task]
+        add_flag(group, name, fields_of)
 
 
 def settings(tasks: Sequence[Task]) -> dict[str, dict[str, Field[Any]]]:
@@ -43,11 +50,26 @@ def add_flag(group: Any, name: str, fields_of: dict[str, Field[Any]]) -> None:
     if isinstance(field.default, bool):
         group.add_argument(flag, action=BooleanOptionalAction, help=help)
     else:
-        group.add_argument(flag, metavar="X", type=type(field.default), help=help)
+        group.add_argument(flag, metavar="X", type=reader(field), help=help)
+
+
+def reader(field: Field[Any]) -> Callable[[str], Any]:
+    """What turns the text of a flag into the setting's value."""
+    kind: type = field.metadata["kind"]
+    if kind is tuple:
+        return lambda text: tuple(part.strip() for part in text.split(",") if part.strip())
+
+    def read(text: str) -> Any:
+        return text if field.metadata["optional"] and text == "none" else kind(text)
+
+    read.__name__ = kind.__name__  # argparse names it in its messages
+    return read
 
 
 def shown(value: Any) -> str:
     """Return a setting's value as text for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value) or "none"
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    return f"{value:,}" if isinstance(value, int) else str("" if value is None else value) or "none"

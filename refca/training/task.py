@@ -8,7 +8,7 @@ first use.
 from __future__ import annotations
 
 from argparse import Namespace, _ArgumentGroup
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -62,15 +62,32 @@ class Report(Protocol):
         """Measure, print a summary, and write everything into `out`."""
 
 
+class Prediction(Protocol):
+    """The module of a task that applies trained weights to pictures."""
+
+    LOWEST: int  # the values of an image go from this to 1
+    DEFAULTS: Mapping[str, Any]  # the flags that only this task has, with their defaults
+
+    def add_flags(self, group: _ArgumentGroup) -> None:
+        """Add the flags that only this task has; each is None unless given."""
+
+    def options_of(self, flags: Namespace) -> dict[str, Any]:
+        """Return the options of `predict_all` that the task's own flags ask for."""
+
+    def predict_all(self, automaton: Any, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """Yield a result for each picture, in their order, reading few of them ahead."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """A task by its name, its settings, and the names of the modules that train and measure it."""
+    """A task by its name, its settings, and the names of the modules that train, measure and apply it."""
 
     name: str
     settings: type[Experiment]
     default_experiment: str  # for `refca.train` without --experiment
     training_module: str
     report_module: str
+    prediction_module: str
     robustness_module: str | None = None
 
     @property
@@ -89,6 +106,10 @@ class Task:
     @property
     def report(self) -> Report:
         return cast(Report, import_module(self.report_module))
+
+    @property
+    def prediction(self) -> Prediction:
+        return cast(Prediction, import_module(self.prediction_module))
 
     @property
     def robustness(self) -> Report | None:

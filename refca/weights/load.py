@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from refca.definition.cell import Params
+from refca.definition.cell import Cell, Params
 from refca.definition.params import init_params
 from refca.errors import InvalidInput
-from refca.tasks import make_experiment, task_of
+from refca.tasks import get_task, make_experiment, task_of
 from refca.tensor_file import check_weights, read_npz, read_tensors
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
-from refca.training.experiment import Experiment
+from refca.training.checkpoint import save_weights as save_params
+from refca.training.experiment import Experiment, cell_settings
 from refca.training.train_state import Weights
 from refca.weights.tfjs_weights import read_published
 
+BEST = {"digits": "digits-large-batch", "pets": "pets-48"}  # the best shipped weights of each task
 FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-3": "digits-long-unroll",
     "digits-recipe-4": "digits-few-fresh",
@@ -53,12 +55,42 @@ def load_weights(name: Path | str) -> Weights:
         try:
             if "refca" in metadata:
                 saved = json.loads(metadata["refca"])
-                experiment, done = make_experiment(saved["experiment"]), int(saved["done"])
+                experiment, done = make_experiment(settings_of(saved)), int(saved.get("done", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{path}: invalid settings in its metadata ({error!r})") from error
     remedy = "" if experiment else "; weights without settings must fit the article's cell"
     check_weights(path, (experiment or task_of(None).experiment()).cell, params, remedy)
     return Weights({key: np.asarray(x, np.float32) for key, x in params.items()}, experiment, done)
+
+
+def settings_of(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a file's metadata holds: an experiment's, or those that are known of its cell alone."""
+    if "experiment" in saved:
+        return dict(saved["experiment"])
+    cell = Cell(**saved["cell"])
+    return {"task": task_of_cell(cell), "dataset": "", **cell_settings(cell)}
+
+
+def task_of_cell(cell: Cell) -> str:
+    """Return the task of a cell where nothing says it: a cell that starts from noise is the paper's."""
+    return "segmentation" if cell.normal_start else "digits"
+
+
+def save_weights(path: Path | str, cell: Cell, params: Params, *, task: str | None = None, **settings: Any) -> None:
+    """Write parameters and all that is needed to use them: `load_weights` and `refca.load` read the file anywhere.
+
+    `task` is "digits" or "segmentation" (None: by the cell), and `settings` are any of its settings, for
+    example classes=("cat", "dog") or size=64.
+    Raises InvalidInput for parameters of another cell and for unknown settings; OSError as the file system does.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InvalidInput(f"weights are written to a name that ends in .safetensors, got {path}")
+    params = {name: np.asarray(x, np.float32) for name, x in params.items()}
+    check_weights(path, cell, params)
+    known: dict[str, Any] = {"dataset": "", **cell_settings(cell), **settings}
+    experiment = get_task(task or task_of_cell(cell)).experiment(**known)
+    save_params(path, experiment, params, 0)
 
 
 def file_of(path: Path) -> Path:
@@ -67,11 +99,11 @@ def file_of(path: Path) -> Path:
         for file in filter(Path.is_file, (path / CHECKPOINT_FILE, path / WEIGHTS_FILE)):
             return file
         raise InvalidInput(f"{path} is not a run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
-    name = FORMER_NAMES.get(str(path), str(path))
+    name = FORMER_NAMES.get(str(path), BEST.get(str(path), str(path)))
     if name in shipped_names() and not path.exists():
         return Path(str(shipped() / f"{name}.safetensors"))
     if not path.is_file():
-        known = f"; or one of {', '.join(shipped_names())}" if shipped_names() else ""
+        known = f"; or one of {', '.join((*BEST, *shipped_names()))}"
         raise InvalidInput(
             f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
         )

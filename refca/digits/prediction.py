@@ -1,0 +1,183 @@
+"""The label of a picture, as the cells of an automaton agree on it.
+
+Letters: B pictures at once, H×W grid, K image channels, L labels.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace, _ArgumentGroup
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refca.data.batches import batched
+from refca.data.decode import Picture, pixels_of, resized
+from refca.definition.metrics import predict
+from refca.definition.step import alive
+from refca.digits.prepare import BOX, PAGE, digit
+from refca.drawing.canvas import enlarge
+from refca.drawing.palette import ARTICLE, paint, predicted_labels
+from refca.errors import InvalidInput
+from refca.training.experiment import Experiment
+
+if TYPE_CHECKING:
+    from refca.automaton import Automaton
+
+LOWEST = 0  # an image holds numbers from this to 1
+STEPS = 200  # the article measures after as many
+BATCH = 64  # pictures moved at a time
+HANDWRITTEN = ("mnist", "optdigits", "optdigits-28", "")  # datasets whose pictures are prepared as MNIST's
+
+DEFAULTS: Mapping[str, Any] = {"raw": False}
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What the cells make of one picture.
+
+    `label` is the name of the label that most live cells predict, `shares` the share of the live cells that
+    predict each label, and `agreement` the largest of them: 1.0 is the article's total agreement. Without live
+    cells `label` is None and all shares are NaN.
+    """
+
+    label: str | None
+    shares: dict[str, float]
+    agreement: float
+    names: tuple[str, ...]
+    image: np.ndarray = field(repr=False)  # (H, W, K), what the cells saw
+    labels: np.ndarray = field(repr=False)  # (H, W), each cell's; -1 for a cell that says nothing, or does not live
+    prepared: str = ""  # what was done to the picture first
+
+    def picture(self, scale: int = 8) -> np.ndarray:
+        """Return the cells in the colours of their labels, (scale·H, scale·W, 3) uint8."""
+        palette = palette_of(self.names)
+        live = self.labels >= 0
+        ink = self.image[None, ..., :1]
+        return enlarge(paint(palette, self.labels[None], live[None], ink), scale)[0]
+
+    def _repr_png_(self) -> bytes:
+        from PIL import Image
+
+        file = BytesIO()
+        Image.fromarray(self.picture()).save(file, "PNG")
+        return file.getvalue()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as JSON has it."""
+        nan = self.label is None
+        shares = {name: None if nan else round(share, 6) for name, share in self.shares.items()}
+        agreement = None if nan else round(self.agreement, 6)
+        return {"label": self.label, "agreement": agreement, "shares": shares, "prepared": self.prepared}
+
+    def __str__(self) -> str:
+        """The result in a line."""
+        if self.label is None:
+            return "no live cells, so no label"
+        return f"{self.label} ({self.agreement:.0%} of the cells agree)"
+
+
+def add_flags(group: _ArgumentGroup) -> None:
+    """Add the flags that only pictures with one label have."""
+    group.add_argument(
+        "--raw", action="store_true", default=None, help="use pictures as they are; else digits are made like MNIST's"
+    )
+
+
+def options_of(flags: Namespace) -> dict[str, Any]:
+    """Return the options of `predict_all` that flags ask for."""
+    return {"raw": bool(flags.raw)}
+
+
+def predict_all(
+    automaton: Automaton,
+    pictures: Iterable[Picture],
+    *,
+    steps: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    raw: bool = False,
+) -> Iterator[Classification]:
+    """Yield the label of each picture, in batches of pictures of one size.
+
+    Digits are made like MNIST's first unless they are `raw`; other pictures are resampled to the size that the
+    automaton was trained on. Raises InvalidInput for a picture that cannot be used.
+    """
+    steps = STEPS if steps is None else steps
+    if steps < 1:
+        raise InvalidInput(f"steps must be at least 1, got {steps}")
+    first = 0
+    alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
+    for batch in batched((prepared(automaton, p, size, raw) for p in pictures), 1 if alone else BATCH):
+        for same in runs_of_one_shape(list(batch)):
+            images = np.stack([image for image, _ in same])
+            outputs = automaton.settled(images, steps, seed, first)
+            live = alive(automaton.cell, images)
+            for i, (image, words) in enumerate(same):
+                yield classified(automaton, image, outputs[i], live[i], words)
+            first += len(same)
+
+
+def runs_of_one_shape(batch: list[tuple[np.ndarray, str]]) -> Iterator[list[tuple[np.ndarray, str]]]:
+    """Yield the pictures of a batch in their order, as long as they have one shape together."""
+    run: list[tuple[np.ndarray, str]] = []
+    for item in batch:
+        if run and item[0].shape != run[0][0].shape:
+            yield run
+            run = []
+        run.append(item)
+    if run:
+        yield run
+
+
+def prepared(automaton: Automaton, picture: Picture, size: int | None, raw: bool) -> tuple[np.ndarray, str]:
+    """Return what the cells are to see of a picture, (H, W, K) float32, and in words what was done to it."""
+    experiment = automaton.experiment
+    if experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10 and not raw:
+        made = digit(picture)
+        pixels = made.pixels
+        if experiment.dataset == "optdigits":  # fills its 8×8 pixels
+            edge = (PAGE - BOX) // 2
+            pixels = resized(pixels[edge:-edge, edge:-edge], 8, 8)
+        return pixels if size is None else resized(pixels, size, size), str(made)
+    pixels = pixels_of(picture, experiment.channels)
+    side = size or (None if raw else trained_size(experiment))
+    if side is None or pixels.shape[:2] == (side, side):
+        return pixels, ""
+    words = f"resampled from {pixels.shape[1]}x{pixels.shape[0]} to {side}x{side}"
+    return resized(pixels, side, side), words
+
+
+def trained_size(experiment: Experiment) -> int | None:
+    """Return the side of the pictures trained on, in pixels; None if it is not known."""
+    return getattr(experiment, "size", 0) or None
+
+
+def classified(
+    automaton: Automaton, image: np.ndarray, outputs: np.ndarray, live: np.ndarray, words: str
+) -> Classification:
+    """Return the result of one picture: image (H, W, K), outputs (H, W, L), live (H, W)."""
+    names = automaton.names
+    votes = np.bincount(predict(outputs)[live], minlength=len(names))
+    total = int(votes.sum())
+    shares = votes / total if total else np.full(len(names), np.nan)
+    label = names[int(votes.argmax())] if total else None
+    each = np.where(live, predicted_labels(outputs), -1).astype(np.int16)
+    return Classification(
+        label,
+        dict(zip(names, map(float, shares), strict=True)),
+        float(shares.max()) if total else float("nan"),
+        names,
+        image,
+        each,
+        words,
+    )
+
+
+def palette_of(names: tuple[str, ...]) -> Any:
+    """Return colours for labels of these names: the article's for up to ten."""
+    from refca.drawing.palette import many
+
+    return ARTICLE if len(names) <= len(ARTICLE.labels) else many(names)

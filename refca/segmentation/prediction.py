@@ -1,0 +1,212 @@
+"""The label of each pixel of a picture, as the cells of an automaton predict it.
+
+The cells work on a grid of their own size; what they predict is resampled to the picture.
+
+Letters: B pictures at once, h×w pixels of a picture, S×S pixels that cells work on, K image channels, L labels.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace, _ArgumentGroup
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refca.data.batches import batched
+from refca.data.decode import Picture, pixels_of, resized, with_channels
+from refca.drawing.palette import Palette, lay_over, many
+from refca.errors import InvalidInput
+from refca.segmentation.figures import SEGMENTATION
+from refca.training.experiment import Experiment
+
+if TYPE_CHECKING:
+    from refca.automaton import Automaton
+
+LOWEST = -1  # an image holds numbers from this to 1
+BATCH = 16  # pictures moved at a time
+OVERLAP = 0.25  # of a tile, on each side, that is worked on and left to the tile beside it
+
+DEFAULTS: Mapping[str, Any] = {"tile": None}
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The label of each pixel of a picture: labels (h, w) uint8, indices of `names`."""
+
+    labels: np.ndarray = field(repr=False)
+    names: tuple[str, ...]
+    palette: Palette = field(repr=False)
+    pixels: np.ndarray = field(repr=False)  # (h, w, K), the picture, from 0 to 1
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the pixels that have each label."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.names))
+        return dict(zip(self.names, map(float, counts / max(1, self.labels.size)), strict=True))
+
+    @property
+    def label(self) -> str:
+        """The name of the label that most pixels have."""
+        return max(self.shares, key=lambda name: self.shares[name])
+
+    def overlay(self) -> np.ndarray:
+        """Return the picture in gray with the colours of the labels over it, (h, w, 3) uint8."""
+        return overlay(self.palette, self.labels, self.pixels)
+
+    def _repr_png_(self) -> bytes:
+        from PIL import Image
+
+        file = BytesIO()
+        Image.fromarray(self.overlay()).save(file, "PNG")
+        return file.getvalue()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as JSON has it."""
+        height, width = self.labels.shape
+        return {"width": width, "height": height, "shares": {k: round(v, 6) for k, v in self.shares.items()}}
+
+    def __str__(self) -> str:
+        """The result in a line."""
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+
+
+def overlay(palette: Palette, labels: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (h, w, K) in gray with the colours of their labels over them, (h, w, 3) uint8."""
+    rgb = with_channels(pixels, 3) if pixels.shape[-1] in (1, 2, 3, 4) else np.repeat(pixels[..., :1], 3, axis=-1)
+    return lay_over(palette, labels[None].astype(int), 2 * rgb[None] - 1)[0]
+
+
+def add_flags(group: _ArgumentGroup) -> None:
+    """Add the flags that only pictures with a label for each pixel have."""
+    group.add_argument(
+        "--tile",
+        metavar="N",
+        type=int,
+        help="work on overlapping tiles of NxN pixels at the picture's own scale, for pictures with small things in "
+        "them or larger than memory; default: the whole picture at --size",
+    )
+
+
+def options_of(flags: Namespace) -> dict[str, Any]:
+    """Return the options of `predict_all` that flags ask for."""
+    return {"tile": flags.tile}
+
+
+def predict_all(
+    automaton: Automaton,
+    pictures: Iterable[Picture],
+    *,
+    steps: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    tile: int | None = None,
+) -> Iterator[Segmentation]:
+    """Yield the labels of each picture's pixels, some pictures at a time.
+
+    The cells work on size×size pixels, by default as many as in training, or on tiles of the picture. Raises
+    InvalidInput for a picture that cannot be used.
+    """
+    experiment: Any = automaton.experiment
+    steps, stride = experiment.horizon if steps is None else steps, automaton.cell.stride
+    side = experiment.size if size is None else size
+    if steps < 0:
+        raise InvalidInput(f"steps must not be negative, got {steps}")
+    for name, value in (("size", side), ("tile", tile)):
+        if value is not None and (value < stride or value % stride):
+            raise InvalidInput(f"{name} must be a positive multiple of the stride, {stride}, got {value}")
+    palette, done = palette_of(experiment), 0
+    alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
+    loaded = (pixels_of(picture, experiment.channels) for picture in pictures)
+    if tile is not None:
+        for pixels in loaded:
+            labels = tiled(automaton, pixels, tile, steps, seed)
+            yield Segmentation(labels, automaton.names, palette, pixels)
+        return
+    for batch in batched(loaded, 1 if alone else BATCH):
+        images = np.stack([as_seen(pixels, side) for pixels in batch])
+        outputs = automaton.settled(images, steps, seed, done)
+        done += len(batch)
+        for pixels, logits in zip(batch, outputs, strict=True):
+            yield Segmentation(labels_at(logits, *pixels.shape[:2]), automaton.names, palette, pixels)
+
+
+def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return what cells see of a picture (h, w, K) from 0 to 1: (size, size, K) from -1 to 1."""
+    return 2 * resized(pixels, size, size) - np.float32(1)
+
+
+def labels_at(logits: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Return the label of each pixel of a picture, (h, w) uint8, of logits (H, W, L) on another grid.
+
+    Probabilities are interpolated, not labels, so that outlines are smooth.
+    """
+    from PIL import Image
+
+    if logits.shape[:2] == (h, w):
+        return logits.argmax(axis=-1).astype(np.uint8)
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities = (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    labels, best = np.zeros((h, w), np.uint8), np.full((h, w), -1, np.float32)
+    for label in range(logits.shape[-1]):
+        plane = Image.fromarray(np.ascontiguousarray(probabilities[..., label]))
+        here = np.asarray(plane.resize((w, h), Image.Resampling.BILINEAR))
+        labels[here > best] = label
+        best = np.maximum(best, here)
+    return labels
+
+
+def tiled(automaton: Automaton, pixels: np.ndarray, tile: int, steps: int, seed: int) -> np.ndarray:
+    """Return the label of each pixel (h, w) uint8, from overlapping tiles of a picture at its own scale.
+
+    Each tile decides about its middle; at the edges of the picture it is moved inwards, and a picture smaller
+    than a tile is continued by its mirror image.
+    """
+    h, w, _ = pixels.shape
+    rows, columns = starts(h, tile), starts(w, tile)
+    labels = np.zeros((h, w), np.uint8)
+    places = [(top, left) for top in rows for left in columns]
+    done = 0
+    for some in batched(places, BATCH):
+        images = np.stack([mirrored(pixels[top : top + tile, left : left + tile], tile) for top, left in some])
+        outputs = automaton.settled(2 * images - np.float32(1), steps, seed, done).argmax(axis=-1)
+        done += len(some)
+        for (top, left), found in zip(some, outputs, strict=True):
+            y, x = own_part(top, rows, h, tile), own_part(left, columns, w, tile)
+            labels[y, x] = found[y.start - top : y.stop - top, x.start - left : x.stop - left]
+    return labels
+
+
+def starts(length: int, tile: int) -> list[int]:
+    """Return where tiles begin on a line of this many pixels, so that neighbours overlap and the line is covered."""
+    if length <= tile:
+        return [0]
+    count = 1 + -(-(length - tile) // max(1, round(tile * (1 - 2 * OVERLAP))))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def own_part(start: int, all_starts: list[int], length: int, tile: int) -> slice:
+    """Return the pixels of a line that the tile from `start` decides about: up to the middle of each overlap."""
+    i = all_starts.index(start)
+    low = 0 if i == 0 else (start + all_starts[i - 1] + tile) // 2
+    last = i == len(all_starts) - 1
+    high = length if last else (all_starts[i + 1] + start + tile) // 2
+    return slice(low, high)
+
+
+def mirrored(pixels: np.ndarray, tile: int) -> np.ndarray:
+    """Return a tile (tile, tile, K): pixels, continued downwards and to the right by their mirror image."""
+    h, w, _ = pixels.shape
+    if (h, w) == (tile, tile):
+        return pixels
+    return np.pad(pixels, ((0, tile - h), (0, tile - w), (0, 0)), "symmetric")
+
+
+def palette_of(experiment: Experiment) -> Palette:
+    """Return the colours of an experiment's labels, as stored with it, or of our choice."""
+    if experiment.colours:
+        colours = tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in experiment.colours)
+        return Palette(colours, names=experiment.names)
+    return SEGMENTATION if experiment.names == SEGMENTATION.names else many(experiment.names)
