@@ -162,12 +162,12 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
     if not changed:
         return "as the article says"
     words = [f"{changed.pop('steps', default.steps):,} steps"]
-    if "start" in changed:
-        begun = changed.pop("start")
+    if "init_from" in changed:
+        begun = changed.pop("init_from")
         words[0] += f" more, from {next((each.name for each in runs if begun in shipped_as(each)), begun)}"
     if "unroll_max" in changed:
         least = changed.pop("unroll", default.unroll)
-        words.append(f"unrolls of {least} to {changed.pop('unroll_most')}")
+        words.append(f"unrolls of {least} to {changed.pop('unroll_max')}")
     if changed.get("schedule") == "cosine":
         del changed["schedule"]
         words.append(f"rate falling from {changed.pop('learning_rate', default.learning_rate):g} to 0")
