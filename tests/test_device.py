@@ -242,7 +242,7 @@ def test_curves_of_photographs_fetch_labels_and_a_few_numbers(settings: dict[str
     rest: dict[str, Any] = {"samples": 3, "steps": 4, "every": 2, "shift": 1}
     got = pets_evaluation.curves(cell, params, device.device(reference), photographs(), **rest)
     if cell.stride == 1:
-        assert len(device.WAITS) <= len(pets_evaluation.WAYS) * (1 + 2 * 4)
+        assert len(device.WAITS) <= len(pets_evaluation.CONDITIONS) * (1 + 2 * 4)
     ious, expected_ious = (
         pets_evaluation.iou_at(cell, params, backend, photographs(), samples=7, at=[0, 2])
         for backend in (device.device(reference), reference)

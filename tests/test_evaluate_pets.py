@@ -32,7 +32,7 @@ from refca.segmentation.evaluation import (
     LEAP,
     MAGNITUDES,
     curves,
-    follow,
+    take_snapshots,
     iou_at,
     shifted,
     shown,
@@ -40,7 +40,7 @@ from refca.segmentation.evaluation import (
     unmeasured,
 )
 from refca.segmentation.gate import IOUS, gates
-from refca.segmentation.rollout import Rollout, record, replaced_grid
+from refca.segmentation.rollout import Rollout, rollout, replaced_grid
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights
 
@@ -145,7 +145,7 @@ def test_curves_follow_the_photograph_that_is_shown() -> None:
 def test_states_are_carried_over_to_another_photograph() -> None:
     cell = replace(small_cell(), fire_rate=0.0)
     moments = list(
-        follow(
+        take_snapshots(
             cell,
             random_params(cell),
             reference,
@@ -245,12 +245,12 @@ def test_nothing_is_measured_once_states_are_not_finite() -> None:
     with np.errstate(all="ignore"):
         ious = iou_at(*given, samples=3, at=[1, 3, 4, 9])
         found = curves(*given, samples=3, steps=9)
-        film = record(*given, "kept", steps=9)
+        film = rollout(*given, "kept", steps=9)
     assert np.isnan(ious).all(axis=1).tolist() == [False, False, True, True]
     for way, curve in found.items():
         for name in (*IOUS, "state", "state_change"):
             assert np.isnan(curve[name]).tolist() == [False] * 3 + [True] * 6, (way, name)
-    assert [bool((labels == -1).any()) for labels in film.said] == [False] * 3 + [True]  # steps 0, 1, 2, 5
+    assert [bool((labels == -1).any()) for labels in film.labels] == [False] * 3 + [True]  # steps 0, 1, 2, 5
     assert unmeasured([1, 3, 4, 9], ious, found) == (
         "states stopped being finite, of all samples by step 4, of those kept by step 4, of those replaced "
         "by step 4, of those shifted by step 4; nothing is measured from there on"
@@ -288,7 +288,7 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
     before, after = found.image
     assert found.region.sum() == 9
     np.testing.assert_array_equal(after[:, ~found.region], before[:, ~found.region])
-    assert (found.said[1][:, :3, :3] == 1).all()
+    assert (found.predicted[1][:, :3, :3] == 1).all()
     assert np.abs(after).max() <= 1
     again = adversarial.attack(cell, params, reference, photographs, 1)
     np.testing.assert_array_equal(again.image[1], after)
@@ -457,10 +457,10 @@ def test_it_refuses(tmp_path: Path, data: Photographs, capsys: Capture, flags: l
 
 def test_a_size_that_the_stride_does_not_divide_is_refused(tmp_path: Path, capsys: Capture) -> None:
     weights = trained(tmp_path / "run", stride=4)
-    said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "18"]))
-    assert "--size must be a multiple of the stride of these cells, 4; got 18" in said
-    said = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "0"]))
-    assert "pets come at the sizes 24, 48, 96, 384, got 0" in said
+    message = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "18"]))
+    assert "--size must be a multiple of 4, the stride of these cells, got 18" in message
+    message = sentence(capsys, lambda: evaluate.main([str(weights), "--size", "0"]))
+    assert "pets come at the sizes 24, 48, 96, 384, got 0" in message
 
 
 @pytest.mark.parametrize("flag", ["--at=40", "--adversarial", "--curve-samples=3", "--compare=runs/x"])
@@ -469,10 +469,10 @@ def test_digits_refuse_what_is_for_photographs(tmp_path: Path, capsys: Capture, 
     weights = tmp_path / "w.safetensors"
     save_weights(weights, experiment, refca.init_params(experiment.cell, 0), 0)
     name = flag.split("=")[0]
-    said = sentence(capsys, lambda: evaluate.main([str(weights), flag]))
-    assert f"{name} is not for weights of digits, as {weights} are" in said
-    said = sentence(capsys, lambda: evaluate.main([str(weights), "--dataset", "pets"]))
-    assert "weights of digits are measured on mnist, optdigits, optdigits-28, not on pets" in said
+    message = sentence(capsys, lambda: evaluate.main([str(weights), flag]))
+    assert f"{name} is not for weights of digits, as {weights} are" in message
+    message = sentence(capsys, lambda: evaluate.main([str(weights), "--dataset", "pets"]))
+    assert "weights of digits are measured on mnist, optdigits, optdigits-28, not on pets" in message
 
 
 # films
@@ -483,25 +483,25 @@ def test_a_film_of_cells_with_batch_norm_is_of_a_whole_slice() -> None:
     for norm, alike in (("instance", True), ("batch", False)):
         cell = small_cell(norm=norm)
         few = replace(photographs, pixels=photographs.pixels[:9], trimaps=photographs.trimaps[:9])
-        films = [record(cell, random_params(cell), reference, p, "kept", steps=3) for p in (photographs, few)]
-        assert np.array_equal(films[0].said[-1], films[1].said[-1]) == alike
-        assert films[0].said.shape == (3, 8, 8, 8)
+        films = [rollout(cell, random_params(cell), reference, p, "kept", steps=3) for p in (photographs, few)]
+        assert np.array_equal(films[0].labels[-1], films[1].labels[-1]) == alike
+        assert films[0].labels.shape == (3, 8, 8, 8)
 
 
 def test_a_film_keeps_the_steps_that_are_drawn() -> None:
     cell, photographs = small_cell(), random_photographs(2)
     for way, steps in (("kept", [0, 1, 2, 5]), ("replaced", list(range(8)))):
-        film = record(cell, random_params(cell), reference, photographs, way, steps=7, every=3)
+        film = rollout(cell, random_params(cell), reference, photographs, way, steps=7, every=3)
         assert film.step.tolist() == steps
-        assert len(film.said) == len(film.state) == len(film.which) == len(steps)
+        assert len(film.labels) == len(film.state) == len(film.photo) == len(steps)
 
 
 def test_photographs_shown_for_fewer_steps_than_are_drawn(tmp_path: Path) -> None:
     T, B, S = 8, 2, 8
     film = Rollout(
         step=np.arange(T),
-        said=np.zeros((T, B, S, S), int),
-        which=np.array([0, 0, 0, 0, 1, 1, 1, 2]),
+        labels=np.zeros((T, B, S, S), int),
+        photo=np.array([0, 0, 0, 0, 1, 1, 1, 2]),
         image=np.zeros((3, B, S, S, 3)),
         target=np.zeros((3, B, S, S), int),
         gate=None,

@@ -30,7 +30,7 @@ from refca.drawing.palette import (
 )
 from refca.drawing.plots import apart, loss_curve, running_median
 from refca.errors import InvalidInput
-from refca.segmentation.evaluation import COLUMNS, WAYS
+from refca.segmentation.evaluation import COLUMNS, CONDITIONS
 from refca.segmentation.figures import SEGMENTATION, iou_curves, magnitude_curves
 from refca.segmentation.rollout import Rollout
 from refca.segmentation.rollout import write_animation as write_photographs
@@ -342,7 +342,7 @@ def test_a_grid_needs_a_head_for_each_column(tmp_path: Path) -> None:
 def measured(T: int = 50, gate: float = 0.5) -> dict[str, dict[str, np.ndarray]]:
     curve: dict[str, np.ndarray] = {key: np.linspace(0.1, 0.9, T) for key in COLUMNS}
     curve |= {"step": np.arange(1, T + 1), "changes": np.arange(T) // 20, "gate": np.full(T, gate)}
-    return dict.fromkeys(WAYS, curve)
+    return dict.fromkeys(CONDITIONS, curve)
 
 
 def test_curves_of_photographs_of_one_run_or_of_several(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Recorded:
             raise InvalidInput(f"t must be from 0 to {len(self.fire) - 1}, the recorded steps, got {t}")
         if self.fire.shape[1:] != (B, H, W) or str(self.fire.dtype) != "bool":
             got = f"{self.fire.dtype} {tuple(self.fire.shape)}"
-            raise InvalidInput(f"fire must be bool (T, {B}, {H}, {W}), got {got}")
+            raise InvalidInput(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
         if self.reset is not None and not cell.resettable:
             raise InvalidInput("reset must be None for a cell without a reset gate, got an array")
         if cell.noise and self.noise is None:

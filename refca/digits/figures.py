@@ -1,8 +1,8 @@
-"""The figures of digits: curves over steps, and rows of digits in the colours of their cells.
+"""Figures of digits: curves over steps, and grids of digits in the colours of their predicted labels.
 
 Letters: S chosen steps, B digits, H×W grid.
 
-Source: the article's plots of accuracy, agreement and magnitudes over steps, and its rows of coloured digits.
+Source: the article's plots of accuracy, agreement and magnitudes, and its coloured digits.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-PANELS = (  # key, title, what is seen, factor
-    ("accuracy", "Average cell accuracy", "live cells that say the right digit, %", 100),
-    ("agreement", "Total agreement", "digits whose cells all say the same, %", 100),
+PANELS = (  # key, title, quantity, factor
+    ("accuracy", "Average cell accuracy", "live cells with the correct label, %", 100),
+    ("agreement", "Total agreement", "digits whose cells all predict one label, %", 100),
     ("state_magnitude", "State", "mean magnitude in live cells", 1),
     ("update_magnitude", "Residual update", "mean magnitude in live cells", 1),
 )
 
 
 def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
-    """A PNG of four panels over steps: accuracy, agreement, magnitude of the state and of its updates.
+    """Write a PNG of four panels over steps: accuracy, agreement, magnitudes of the state and of its updates.
 
     `evaluation` has arrays of one length (T,): "step", "accuracy" and "agreement" in [0, 1],
-    "state_magnitude", "update_magnitude" (NaN where there is none), and "mutation", the step after which the
-    digits change, or None. Or it is a mapping from names to such evaluations, drawn over each other,
-    magnitudes that end more than ten times apart on a logarithmic scale.
-    Raises InvalidInput for no evaluation, arrays that are missing or of another length; OSError from the disk.
+    "state_magnitude", "update_magnitude" (NaN if undefined), and "mutation", the step after which the digits
+    change, or None. It may also be a mapping from names to such evaluations, which are drawn together;
+    magnitudes that end more than ten times apart get a logarithmic scale.
+    Raises InvalidInput without an evaluation and for missing arrays or other lengths; OSError from the disk.
     """
     runs = {"": evaluation} if "step" in evaluation else dict(evaluation)
     if not runs:
-        raise InvalidInput(f"{path}: there is no evaluation to draw")
+        raise InvalidInput(f"{path}: evaluation must hold at least one evaluation, got none")
     for name, run in runs.items():
         check(run, f"{path}: the evaluation {name}".rstrip())
     figure = new_figure(12.5, 8.2)
-    for place, (key, title, seen, factor) in enumerate(PANELS, 1):
+    for place, (key, title, quantity, factor) in enumerate(PANELS, 1):
         axes = figure.add_subplot(2, 2, place)
-        dress(axes, title, seen)
+        dress(axes, title, quantity)
         ends = []
         for i, (name, run) in enumerate(runs.items()):
             values = factor * np.asarray(run[key], float)
@@ -88,25 +88,27 @@ def digit_grid(
     palette: Palette = ARTICLE,
     scale: int | None = None,
 ) -> None:
-    """A PNG of digits, one a row, at chosen steps, one a column, in the colours of what their cells say.
+    """Write a PNG with one digit in each row and one step in each column, coloured by predicted label.
 
     labels (S, B, H, W) integers, -1 for cells without a label yet; live (S, B, H, W) boolean; image
-    (S, B, H, W, 1) from 0 to 1; `steps` (S,) heads the columns; `scale` is pixels per cell (None: about 84
-    for a digit). Where digits change from one column to the next a line divides them.
-    Raises InvalidInput unless there is a digit and a head for each column, ValueError for shapes that differ,
+    (S, B, H, W, 1) from 0 to 1; `steps` (S,) are the headings of the columns; `scale` is pixels per cell (None:
+    a digit is about 84 pixels wide). A line marks where digits change from one column to the next.
+    Raises InvalidInput without a digit or with another number of headings, ValueError for shapes that differ,
     OSError from the disk.
     """
     if labels.ndim != 4 or not labels.size or len(steps) != len(labels):
-        raise InvalidInput(f"{path}: a grid needs labels (S, B, H, W) and S heads; got {labels.shape}, {len(steps)}")
+        raise InvalidInput(
+            f"{path}: labels must be (S, B, H, W) with S steps, got {labels.shape} and {len(steps)} steps"
+        )
     tiles = enlarge(paint(palette, labels, live, image), fitting(scale, labels.shape[-1]))
     heads = [f"step {steps[0]}", *map(str, steps[1:])]
     divided = np.flatnonzero(changed(image).any(axis=1))
     new = "new digits" if labels.shape[1] > 1 else "new digit"
-    tile_grid(path, tiles, heads, palette, "cells say", {int(s): new for s in divided})
+    tile_grid(path, tiles, heads, palette, "predicted label", {int(s): new for s in divided})
 
 
 def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> None:
-    """A dashed line after each step at which digits change, with words beside it if asked."""
+    """Draw a dashed line at each step after which digits change, labelled if `words` is true."""
     for mutation in sorted({m for m in mutations if m is not None}):
         axes.axvline(mutation, color=DARK, linewidth=1.2, linestyle=(0, (4, 3)))
         if words:
@@ -115,7 +117,7 @@ def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> 
 
 
 def check(run: Mapping[str, Any], what: str) -> None:
-    """Raises InvalidInput unless an evaluation has every array, and all of one length."""
+    """Raise InvalidInput unless an evaluation has every array, all of one length."""
     for key in ("step", *(panel[0] for panel in PANELS)):
         if key not in run:
             raise InvalidInput(f'{what} has no "{key}"')

@@ -1,8 +1,8 @@
-"""Digits that no one learned from: of other sizes, strokes and places, put together of two, half erased.
+"""Perturbed digits: other sizes, stroke widths and positions, erased halves, and chimeras of two digits.
 
-Images are (N, H, W, 1) float32 from 0 to 1, 0 where there is nothing, as `Split.images` gives them.
+Images are (N, H, W, 1) float32 from 0 (paper) to 1 (ink), as `Split.images` returns them.
 
-Source: the article, "Observed robustness and limitations", which shows such digits and measures none;
+Source: the article, "Observed robustness and limitations", which shows such digits without measurements;
 `spec/programs.md`.
 """
 
@@ -12,46 +12,47 @@ import numpy as np
 
 from refca.errors import InvalidInput
 
-FINE = 4  # strokes are made thicker and thinner in this fraction of a pixel
-STROKE = 3  # pixels, about the width of MNIST's
-ALIVE = 0.1  # where a digit has a cell, as the automaton sees it
+FINE = 4  # subpixels per pixel on each axis, for changing stroke widths
+STROKE = 3  # pixels, about the width of a stroke in MNIST
+ALIVE = 0.1  # threshold of live cells
 
 
 def resized(images: np.ndarray, factor: float, side: int | None = None) -> np.ndarray:
-    """The digits that many times as large, bilinear, in the middle of a grid of side×side (None: that fits).
+    """Return digits scaled by a factor, bilinear, centred on a grid of side×side (None: as large as needed).
 
-    Raises InvalidInput if they do not fit, or nothing is left of them.
+    Raises InvalidInput if they do not fit or become smaller than a pixel.
     """
     from PIL import Image
 
     size = round(images.shape[1] * factor)
     if size < 1:
-        raise InvalidInput(f"digits of {images.shape[1]} pixels are not {factor} times as large")
+        raise InvalidInput(f"factor must leave at least one pixel of {images.shape[1]}, got {factor}")
     scaled = [
         Image.fromarray(x).resize((size, size), Image.Resampling.BILINEAR) for x in images[..., 0]
-    ]  # Pillow takes the mean over what a smaller pixel covers
+    ]  # Pillow antialiases when it reduces
     pixels = np.stack([np.asarray(x, np.float32) for x in scaled])[..., None]
     side = max(size, images.shape[1]) if side is None else side
     return placed(np.clip(pixels, 0, 1), side, (side - size) // 2, (side - size) // 2)
 
 
 def placed(images: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
-    """The images with their corner at row `top` and column `left` of an empty grid of side×side.
+    """Return images placed at row `top` and column `left` of an empty grid of side×side.
 
     Raises InvalidInput if they do not fit.
     """
     N, H, W, _ = images.shape
     if not (0 <= top <= side - H and 0 <= left <= side - W):
-        raise InvalidInput(f"images of {H}×{W} at ({top}, {left}) do not fit in a grid of {side}×{side}")
+        raise InvalidInput(f"images of {H}x{W} at ({top}, {left}) do not fit in a grid of {side}x{side}")
     grid = np.zeros((N, side, side, 1), np.float32)
     grid[:, top : top + H, left : left + W] = images
     return grid
 
 
 def dilate_or_erode(images: np.ndarray, more: float) -> np.ndarray:
-    """The digits with strokes that many pixels wider, or if negative narrower: gray dilation and erosion.
+    """Return digits with strokes `more` pixels wider, or narrower if negative: gray dilation or erosion.
 
-    It is half of it on either side, with a disc, in quarters of a pixel; so the least is half a pixel.
+    The structuring element is a disc of radius more / 2, rounded to a quarter of a pixel; changes below a
+    quarter of a pixel do nothing.
     """
     from scipy import ndimage
 
@@ -69,22 +70,22 @@ def dilate_or_erode(images: np.ndarray, more: float) -> np.ndarray:
 
 
 def rescale_same_stroke(images: np.ndarray, factor: float) -> np.ndarray:
-    """The digits that many times as large, with strokes about as wide as before: drawn with the same pen."""
+    """Return digits scaled by a factor, with strokes about as wide as before."""
     return dilate_or_erode(resized(images, factor), (1 - factor) * STROKE)
 
 
 def without_lower_half(images: np.ndarray) -> np.ndarray:
-    """The digits, their lower half erased."""
+    """Return digits whose lower half is erased."""
     erased = images.copy()
     erased[:, images.shape[1] // 2 :] = 0
     return erased
 
 
 def chimeras(upper: np.ndarray, lower: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` digits put together: the upper half of each of `upper`, in one piece with the lower
-    half of the one of `lower` that meets it best, the most common pixels in the two rows at the seam.
+    """Return at most `count` chimeras: the upper half of one digit over the lower half of another.
 
-    Those whose halves make more than one piece are left out; (≤ count, H, W, 1).
+    Each digit of `upper` gets the digit of `lower` that matches it best in the two rows at the seam (largest
+    overlap of live pixels). Chimeras that are not in one piece are left out: (<= count, H, W, 1).
     """
     from scipy import ndimage
 

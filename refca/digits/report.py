@@ -1,4 +1,4 @@
-"""Measuring digits: the table, the curves and the pictures of the article.
+"""The report on digits: the table, the curves and the pictures of the article.
 
 Source: the article, experiment 1; `spec/programs.md`.
 """
@@ -30,7 +30,7 @@ from refca.errors import InvalidInput
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
-FILMED = 24
+ANIMATED = 24  # digits of the animation
 AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
 
 
@@ -41,28 +41,33 @@ def add_flags(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--mutation",
         choices=MUTATIONS,
-        help="after --steps: carry states over to another digit, restart from zero on it, both in turn, or "
-        "nothing; default: carry",
+        help="after --steps steps each digit becomes another one: carry its state over, restart from zero, "
+        "measure both, or none; default: carry",
     )
     group.add_argument(
-        "--noise", metavar="X", type=float, help="residual noise; default: as in training, 0.02 if unknown"
+        "--noise",
+        metavar="X",
+        type=float,
+        help="standard deviation of the residual noise; default: as in training, or 0.02 if unknown",
     )
-    group.add_argument("--palette", choices=tuple(PALETTES), help="default: article")
+    group.add_argument("--palette", choices=tuple(PALETTES), help="colours of the labels; default: article")
 
 
 class Measured(NamedTuple):
-    """What is measured: a model, on how many digits of a dataset, and by what."""
+    """The experiment, the digits and the backend of a measurement."""
 
-    experiment: DigitsExperiment  # what it was trained with; of weights that do not say, the article's
+    experiment: DigitsExperiment  # the article's L2 + noise for weights without settings
     digits: Split
     samples: int
     backend: Any
-    setting: dict[str, Any]  # this and more, as JSON files have it
+    setting: dict[str, Any]  # the settings of the measurement, for its JSON file
 
 
 def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = None) -> Measured:
-    """What is asked for, announced; `samples` are the default, all digits if None. Raises InvalidInput for what
-    cannot be measured."""
+    """Load the digits and the backend of a measurement and announce it; `samples` is the default of --samples.
+
+    Raises InvalidInput for flags that do not fit the weights or the data set.
+    """
     experiment: Any = weights.experiment or DigitsExperiment()
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
@@ -71,7 +76,7 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     digits = load(dataset, flags.data).test
     count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
     if not 1 <= count <= len(digits):
-        raise InvalidInput(f"--samples goes from 1 to {len(digits)}, the test digits of {dataset}; got {count}")
+        raise InvalidInput(f"--samples must be from 1 to {len(digits)}, the test digits of {dataset}, got {count}")
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
     print(f"{dataset}, {count:,} test digits; writing to {out}")
@@ -83,12 +88,12 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
 
 
 def run(flags: Namespace, weights: Weights, out: Path) -> None:
-    """Measure, draw, and write everything into `out`."""
+    """Measure the digits, print a table, and write tables and figures into `out`."""
     params = weights.params
     experiment, digits, samples, backend, setting = begin(flags, weights, out)
     at_once = min(samples, slice_of(backend))
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
-    fewer = f"measure fewer, with --samples {max(1, at_once // 2)}, or use another --backend"
+    fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
     with memory_for(f"{at_once} digits at a time", fewer):
         warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
         with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
@@ -108,13 +113,13 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     write_text(out / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
     write_csv(out / "evaluation.csv", curves)
     draw(out, curves)
-    film(experiment, params, backend, digits, out, flags)
+    animate(experiment, params, backend, digits, out, flags)
     print(table(values, curves, flags.steps))
     print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
 
 
 def write_csv(path: Path, curves: dict[str, Curves]) -> None:
-    """A row a step, counted on after the mutation; where both kinds were measured, more columns."""
+    """Write one row for each step before and after the mutation, with restart_ columns if both were measured."""
     after = [part for part in curves if part != "before"]
     columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
     if len(after) > 1:
@@ -128,7 +133,7 @@ def write_csv(path: Path, curves: dict[str, Curves]) -> None:
 
 
 def draw(out: Path, curves: Mapping[str, Curves]) -> None:
-    """curves.png: the article's four panels, one line for each kind of mutation."""
+    """Draw curves.png: the article's four panels, one line for each kind of mutation."""
     from refca.digits.figures import curves as draw_curves
 
     lines = {words: line(curves, part) for part, words in AFTER.items() if part in curves}
@@ -137,23 +142,24 @@ def draw(out: Path, curves: Mapping[str, Curves]) -> None:
 
 
 def line(curves: Mapping[str, Curves], part: str) -> dict[str, Any]:
-    """What `figures.curves` draws: curves before a mutation, and after it where `part` is one of AFTER."""
+    """Return the curves before a mutation, and after it if `part` is one of AFTER, for `figures.curves`."""
     parts = ["before"] if part == "before" else ["before", part]
     found: dict[str, Any] = {key: np.concatenate([curves[each][key] for each in parts]) for key in CURVES}
     found["step"] = np.arange(1, len(found["accuracy"]) + 1)
     return found | {"mutation": len(curves["before"]["accuracy"]) if len(parts) > 1 else None}
 
 
-def film(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
-    from refca.digits.rollout import rollout, write_film
+def animate(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
+    """Write animation.gif and digits.png."""
+    from refca.digits.rollout import rollout, write_pictures
 
-    chosen = range(min(FILMED, len(digits)))
-    recorded = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
-    write_film(recorded, out, get_palette(flags.palette))
+    chosen = range(min(ANIMATED, len(digits)))
+    frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
+    write_pictures(frames, out, get_palette(flags.palette))
 
 
 def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:
-    """The table that the article prints: best and last value of each curve, in per cent."""
+    """Return the article's table: the best and the last value of each curve, in per cent."""
     names = {"": "from zero", "after_mutation_": "after mutation", "after_restart_": "after restart"}
     lines = [f"{'':16}{'top accuracy':>20}{f'at {steps}':>8}{'top agreement':>20}{f'at {steps}':>8}"]
     for prefix in prefixes(curves).values():

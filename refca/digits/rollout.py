@@ -1,4 +1,4 @@
-"""A few digits while they classify themselves, become others, and do so again: frames for pictures.
+"""Rollouts of a few digits, before and after a mutation, for pictures.
 
 Source: the article's figures.
 """
@@ -21,20 +21,20 @@ from refca.digits.figures import digit_grid
 from refca.drawing.animation import write_animation
 from refca.drawing.palette import Palette, predicted_labels
 
-STEPS = 60  # before the mutation, and after it
-SHOWN = (0, 2, 5, 10, 20, 60, 62, 65, 70, 80, 120)  # steps in the still picture
+STEPS = 60  # before the mutation, and as many after it
+SHOWN = (0, 2, 5, 10, 20, 60, 62, 65, 70, 80, 120)  # steps in digits.png
 
 
 class Rollout(NamedTuple):
-    """Frame t is the state after t steps; the frame in which digits have changed shows their states kept."""
+    """The states after t = 0 ... T - 1 steps, as predicted labels."""
 
-    said: np.ndarray  # (T, B, H, W), -1: nothing yet
+    labels: np.ndarray  # (T, B, H, W), -1 for cells without a label yet
     live: np.ndarray  # (T, B, H, W)
     image: np.ndarray  # (T, B, H, W, 1)
 
 
 def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Sequence[int], seed: int = 0) -> Rollout:
-    """Frames of the digits with these numbers: STEPS steps, each becomes another digit, STEPS more."""
+    """Return STEPS steps of these digits, then STEPS steps after each has mutated to another digit."""
     chosen = np.asarray(numbers)
     params = {name: backend.asarray(x) for name, x in params.items()}
     image = backend.asarray(digits.images(chosen))
@@ -50,9 +50,9 @@ def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Se
     return Rollout(*(np.stack(arrays) for arrays in zip(*frames, strict=True)))
 
 
-def write_film(film: Rollout, out: Path, palette: Palette) -> None:
-    """animation.gif of all digits, and digits.png of six of them at chosen steps."""
-    write_animation(out / "animation.gif", film.said, film.live, film.image, palette=palette)
-    shown = [t for t in SHOWN if t < len(film.said)]
-    said, live, image = (array[shown, :6] for array in film)
-    digit_grid(out / "digits.png", said, live, image, shown, palette=palette)
+def write_pictures(frames: Rollout, out: Path, palette: Palette) -> None:
+    """Write animation.gif of all digits, and digits.png of six digits at chosen steps."""
+    write_animation(out / "animation.gif", frames.labels, frames.live, frames.image, palette=palette)
+    shown = [t for t in SHOWN if t < len(frames.labels)]
+    labels, live, image = (array[shown, :6] for array in frames)
+    digit_grid(out / "digits.png", labels, live, image, shown, palette=palette)

@@ -17,7 +17,7 @@ from refca.training.experiment import Experiment, cell_setting, setting
 
 
 def digits_cell(noise: float = 0.02) -> Cell:
-    """The article's cell: 22,499 parameters. `noise=0` is its "L2" and "CE" models, 0.02 its "L2 + noise"."""
+    """Return the article's cell, 22,499 parameters: noise 0 for its models "L2" and "CE", 0.02 for "L2 + noise"."""
     return Cell(image_channels=1, state_channels=19, hidden_width=80, labels=10, noise=noise, alive_above=0.1)
 
 
@@ -32,23 +32,27 @@ class DigitsExperiment(Experiment):
     dataset: str = setting("mnist", "data set to train on: a name, or the path of your own data")
     steps: int = setting(100_000, "training steps")
     unroll: int = setting(20, "steps of the automaton in a training step")
-    batch: int = setting(16, "samples in a training step")
+    batch: int = setting(16, "digits in a training step")
     learning_rate: float = setting(1e-3, "initial learning rate; --schedule lowers it")
     seed: int = setting(0, "seed of initial weights, batches and randomness")
     init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
-    loss: str = setting("l2", "half the squared error, or cross-entropy", tuple(LOSSES))
+    loss: str = setting("l2", "loss function, half the squared error or cross-entropy", tuple(LOSSES))
     noise: float = cell_setting("noise", 0.02)
     alive_above: float | None = cell_setting("alive_above", 0.1, float)
-    regime: str = setting("mutating", "how the samples of a batch begin", REGIMES)
+    regime: str = setting(
+        "mutating", "initial states of a batch: all zero; some continued; or some continued, some mutated", REGIMES
+    )
     pool: int = setting(160, "number of digits whose states are kept between training steps")
     fresh_fraction: float = setting(
-        0.25, "fraction of a batch that begins from zero on a new digit; as many mutate into one"
+        0.25, "fraction of a batch that starts from zero on a new digit; the same fraction mutates to a new digit"
     )
     unroll_max: int = setting(
         0, "longest unroll: each training step draws a length from --unroll to this (0: always --unroll)"
     )
     loss_steps: int = setting(1, "number of final steps of an unroll that count in the loss")
-    schedule: str = setting("article", "how the learning rate falls", SCHEDULES)
+    schedule: str = setting(
+        "article", "decrease of the learning rate: twice by a factor of 10, or a cosine to 0", SCHEDULES
+    )
     warmup_steps: int = setting(0, "training steps in which the learning rate rises from zero")
 
     def check(self) -> None:
@@ -59,10 +63,10 @@ class DigitsExperiment(Experiment):
             raise InvalidInput(f"loss_steps must be at most unroll, {self.unroll}, got {self.loss_steps}")
         if not any(fractions(self.regime, self.fresh_fraction, self.batch)):
             raise InvalidInput(
-                f"batch * fresh_fraction must be at least 1 for {self.regime} digits, got {self.batch} * "
+                f"batch * fresh_fraction must be at least 1 in the regime {self.regime}, got {self.batch} * "
                 f"{self.fresh_fraction:g}"
             )
         if self.warmup_steps < 0:
             raise InvalidInput(f"warmup_steps must not be negative, got {self.warmup_steps}")
         if self.batch > self.pool:
-            raise InvalidInput(f"a batch of {self.batch} does not fit in a pool of {self.pool}")
+            raise InvalidInput(f"batch must be at most pool, {self.pool}, got {self.batch}")

@@ -1,4 +1,4 @@
-"""Training on digits: one step of it.
+"""The training step for digits.
 
 Source: the article, experiment 1, and its training notebook; `spec/chapters/pool.md`, `spec/chapters/unroll.md`,
 `spec/chapters/adam.md`.
@@ -30,7 +30,7 @@ BUFFER = Pool
 
 
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
-    """The training digits. Raises InvalidInput if they are not there or damaged."""
+    """Return the training digits. Raises InvalidInput if they are missing or damaged."""
     return load(experiment.dataset, folder).train
 
 
@@ -40,7 +40,7 @@ def prepare(experiment: DigitsExperiment, backend: Any, digits: Split) -> None:
 
 
 def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> TrainState:
-    """Where training starts: initial weights, and a pool of digits whose cells have not moved."""
+    """Return the state before training: initial weights, and a pool of digits in their initial states."""
     first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
     image = backend.asarray(digits.images(first))
     pool = Pool(image, digits.labels[first], init_state(experiment.cell, image))
@@ -48,7 +48,7 @@ def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> TrainSta
 
 
 def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_state: TrainState) -> StepResult:
-    """Do the next training step: unroll a batch of the pool, move the parameters, put the batch back."""
+    """Do one training step: unroll a batch of the pool, update the parameters, write the batch back."""
     cell, i, xp, pool = experiment.cell, train_state.done, backend.xp, train_state.buffer
     settings = (experiment.regime, experiment.fresh_fraction, experiment.batch, experiment.pool)
     plan = sample(*settings, len(digits), experiment.seed, i)
@@ -71,12 +71,12 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
 def measure(
     experiment: DigitsExperiment, backend: Any, train_state: TrainState, result: StepResult
 ) -> dict[str, float]:
-    """Cell accuracy and total agreement of the batch, in its last state, after the update."""
-    said = readout(experiment.cell, train_state.params, result.state)
+    """Return cell accuracy and total agreement of the batch in its last state, read out after the update."""
+    logits = readout(experiment.cell, train_state.params, result.state)
     live = alive(experiment.cell, result.image)
     return {
-        "accuracy": cell_accuracy(said, backend.asarray(result.target), live),
-        "agreement": total_agreement(said, live),
+        "accuracy": cell_accuracy(logits, backend.asarray(result.target), live),
+        "agreement": total_agreement(logits, live),
     }
 
 
@@ -89,4 +89,4 @@ def check_buffer(path: Path, experiment: DigitsExperiment, pool: Pool) -> None:
 
 
 def check_samples(path: Path, experiment: DigitsExperiment, pool: Pool, digits: Split) -> None:
-    """Do nothing: a pool holds its digits themselves, no indices of samples."""
+    """Do nothing: a pool holds digits, not indices of digits."""

@@ -1,7 +1,7 @@
-"""How many steps of the automaton a training step on digits has, and which of them count in its loss.
+"""The length of an unroll in a training step on digits, and the steps that count in its loss.
 
-The article: always as many, and the last one alone. Every length is a function of (seed, training step), so a
-resumed run has the same ones.
+In the article the length is always 20 and the last step alone counts. A random length is a function of (seed,
+training step); a resumed run repeats it.
 
 Source: the article, experiment 1, and its training notebook; `spec/chapters/unroll.md`.
 """
@@ -14,24 +14,26 @@ from refca.definition.generators import UNROLL, generator
 from refca.errors import InvalidInput
 
 
-def unroll_length(least: int, most: int, seed: int, i: int) -> int:
-    """The steps of training step i: from least to most, each number as likely.
+def unroll_length(shortest: int, longest: int, seed: int, i: int) -> int:
+    """Return the number of steps of training step i, uniform from shortest to longest.
 
-    Raises InvalidInput if there is no such number, or least is below 1.
+    Raises InvalidInput unless 1 <= shortest <= longest.
     """
-    if not 1 <= least <= most:
-        raise InvalidInput(f"an unroll has at least 1 step and at most as many as it may, got {least} to {most}")
-    return int(generator(UNROLL, seed, i).integers(least, most, endpoint=True)) if least < most else least
+    if not 1 <= shortest <= longest:
+        raise InvalidInput(f"unroll lengths must satisfy 1 <= min <= max, got min={shortest}, max={longest}")
+    if shortest == longest:
+        return shortest
+    return int(generator(UNROLL, seed, i).integers(shortest, longest, endpoint=True))
 
 
-def last_steps(steps: int, batch: int, last: int) -> np.ndarray:
-    """How much each step's readout counts for each sample, (steps, batch) float32: the last `last` of them
-    share a weight of 1, and so do the samples.
+def last_steps(steps: int, batch: int, loss_steps: int) -> np.ndarray:
+    """Return the loss weight of each step and sample, (steps, batch) float32.
 
-    Raises InvalidInput unless last is from 1 to steps.
+    The last `loss_steps` steps have equal weights whose sum over steps and samples is 1; earlier steps have
+    weight 0. Raises InvalidInput unless 1 <= loss_steps <= steps.
     """
-    if not 1 <= last <= steps:
-        raise InvalidInput(f"of an unroll of {steps} steps from 1 to {steps} can count, got {last}")
+    if not 1 <= loss_steps <= steps:
+        raise InvalidInput(f"loss_steps must be from 1 to {steps}, the length of the unroll, got {loss_steps}")
     weights = np.zeros((steps, batch), np.float32)
-    weights[-last:] = 1 / (batch * last)
+    weights[-loss_steps:] = 1 / (batch * loss_steps)
     return weights

@@ -1,8 +1,8 @@
-"""An adversarial image: a corner of each photograph changes until cells everywhere say a chosen label.
+"""Adversarial images: a corner of each photograph is changed until cells elsewhere predict a chosen label.
 
-The paper shows one and says little of how it was made (A.2, Figure 20). Here the pixels of the region follow
-the sign of the gradient of the cross-entropy towards the chosen label, asked of every pixel at the steps that
-count in training; the others stay.
+The paper shows an example with few details (A.2, Figure 20). Here the pixels of the corner follow the sign of
+the gradient of the cross-entropy to the chosen label, over all pixels and the steps that count in training. The
+other pixels do not change.
 
 Source: the paper, A.2 and Figure 20; `spec/programs.md`.
 
@@ -27,20 +27,22 @@ from refca.drawing.palette import in_colour, lay_over
 from refca.drawing.plots import tile_grid
 from refca.segmentation.figures import SEGMENTATION
 from refca.segmentation.persistence import loss_weights
-from refca.segmentation.rollout import said_if_finite, sized
+from refca.segmentation.rollout import predict_if_finite, sized
 
-ATTACKED = 6  # photographs, the first of the set
+ATTACKED = 6  # number of photographs, from the first
 STEPS = 40  # of the automaton
 ITERATIONS = 40
-RATE = 0.05  # how far a pixel moves in an iteration; its values go from -1 to 1
+RATE = 0.05  # change of a pixel in an iteration; pixels go from -1 to 1
 
 
 class Attack(NamedTuple):
-    label: int  # what cells are to say
-    region: np.ndarray  # (S, S) the pixels that may change
-    target: np.ndarray  # (B, S, S) the trimaps
+    """Photographs and predicted labels before and after an attack."""
+
+    label: int  # the label that the attack aims at
+    region: np.ndarray  # (S, S) boolean, the pixels that may change
+    target: np.ndarray  # (B, S, S), the trimaps
     image: tuple[np.ndarray, np.ndarray]  # (B, S, S, 3) before and after
-    said: tuple[np.ndarray, np.ndarray]  # the same, (B, S, S) from the same initial states; -1: not finite
+    predicted: tuple[np.ndarray, np.ndarray]  # (B, S, S) before and after, from the same initial states; -1: NaN
 
 
 def attack(
@@ -53,10 +55,10 @@ def attack(
     seed: int = 0,
     on_progress: Callable[[int], object] = lambda done: None,
 ) -> Attack:
-    """Change the upper left corner, a third of each side, of the first photographs.
+    """Attack the first photographs in their upper left corner, a third of each side.
 
-    Iteration i unrolls with `Streams(seed).fold(i)`, what is said before and after with `Streams(seed)`.
-    `tick` is called with 1 after each iteration.
+    Iteration i unrolls with `Streams(seed).fold(i)`; labels before and after are predicted with `Streams(seed)`.
+    `on_progress` is called with 1 after each iteration.
     """
     chosen = np.arange(min(ATTACKED, len(photographs)))
     before, target = photographs.images(chosen), photographs.labels(chosen)
@@ -64,7 +66,7 @@ def attack(
     region: np.ndarray = np.zeros((side, side), bool)
     region[: side // 3, : side // 3] = True
     on_device = {name: backend.asarray(x) for name, x in params.items()}
-    asked = np.full(target.shape, label)
+    goal = np.full(target.shape, label)
     weights = loss_weights(np.zeros(len(chosen), int), STEPS, STEPS)
     after = before.copy()
     for i in range(ITERATIONS):
@@ -72,26 +74,28 @@ def attack(
         state = backend.asarray(init_state(cell, after, streams))
         image = backend.asarray(after)
         _, grads, _ = backend.loss_and_grads(
-            cell, "ce", on_device, image, state, asked, weights, streams, image_grad=True
+            cell, "ce", on_device, image, state, goal, weights, streams, image_grad=True
         )
-        moved = after - np.float32(RATE) * np.sign(np.nan_to_num(backend.asnumpy(grads["image"])))
-        after = np.where(region[..., None], np.clip(moved, -1, 1), before)
+        changed = after - np.float32(RATE) * np.sign(np.nan_to_num(backend.asnumpy(grads["image"])))
+        after = np.where(region[..., None], np.clip(changed, -1, 1), before)
         on_progress(1)
 
     def labels(image: np.ndarray) -> np.ndarray:
         state = backend.asarray(init_state(cell, image, Streams(seed)))
         state = backend.evolve(cell, on_device, backend.asarray(image), state, Streams(seed), STEPS)
-        return said_if_finite(readout(cell, params, backend.asnumpy(state)))
+        return predict_if_finite(readout(cell, params, backend.asnumpy(state)))
 
     return Attack(label, region, target, (before, after), (labels(before), labels(after)))
 
 
 def adversarial_summary(found: Attack) -> dict[str, Any]:
-    """The label, and IoU of each class before and after, in all pixels outside the region; None: none, or
-    cells whose logits are not finite."""
+    """Return the label and the IoU of each class before and after, over all pixels outside the region.
+
+    An IoU is None if it is undefined or logits are NaN or infinite.
+    """
     outside = np.broadcast_to(~found.region, found.target.shape)
     values: dict[str, Any] = {"adversarial_label": CLASSES[found.label]}
-    for when, labels in zip(("before", "after"), found.said, strict=True):
+    for when, labels in zip(("before", "after"), found.predicted, strict=True):
         ious = iou(np.maximum(labels, 0)[outside], found.target[outside], len(CLASSES))
         for name, value in zip(CLASSES, ious, strict=True):
             none = value != value or labels.min() < 0
@@ -100,10 +104,10 @@ def adversarial_summary(found: Attack) -> dict[str, Any]:
 
 
 def adversarial_grid(found: Attack, path: Path) -> None:
-    """Rows of photographs; columns: before, after, their trimap, what cells say before and after."""
+    """Write a PNG with a row for each photograph: before, after, trimap, labels before, labels after."""
     before, after = found.image
     columns = [in_colour(before), in_colour(after), lay_over(SEGMENTATION, found.target, before)]
-    columns += [lay_over(SEGMENTATION, found.said[0], before), lay_over(SEGMENTATION, found.said[1], after)]
-    heads = ["before", "after", "truth", "said before", "said after"]
+    columns += [lay_over(SEGMENTATION, found.predicted[0], before), lay_over(SEGMENTATION, found.predicted[1], after)]
+    heads = ["before", "after", "truth", "labels before", "labels after"]
     key = f"a corner changed towards {CLASSES[found.label]}"
     tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, key)

@@ -1,4 +1,4 @@
-"""The figures of segmentation: curves over steps, of one run or of several.
+"""Figures of segmentation: curves over steps of one or several runs.
 
 Source: the paper, Figures 2 and 11 (IoU while photographs change), 15 (gate), 16 to 19 (norms).
 """
@@ -14,7 +14,7 @@ import numpy as np
 from refca.data.photographs import CLASSES
 from refca.drawing.palette import Palette
 from refca.drawing.plots import GRAY, at_the_end, dress, name_lines, new_figure, save, stroke
-from refca.segmentation.evaluation import MAGNITUDES, WAYS
+from refca.segmentation.evaluation import CONDITIONS, MAGNITUDES
 from refca.segmentation.gate import IOUS
 
 if TYPE_CHECKING:
@@ -31,41 +31,41 @@ TITLES = {
     "logits_change": "Change of logits",
 }
 
-Run = Mapping[str, Mapping[str, np.ndarray]]  # for each way, for each column, one value a step
+Run = Mapping[str, Mapping[str, np.ndarray]]  # {condition: {column: one value for each step}}
 
 
 def iou_curves(runs: Mapping[str, Run], path: Path | str) -> None:
-    """A PNG of IoU over steps: a column for each class, a row for each way of showing photographs.
+    """Write a PNG of IoU over steps: a column for each class, a row for each condition.
 
-    `runs` maps a name to what `pets_evaluation.curves` measured; the name of one alone is not shown.
+    `runs` maps names to results of `evaluation.curves`; a single name is not shown.
     Raises OSError from the disk.
     """
     panels(runs, path, dict.fromkeys(IOUS, 1.0), "IoU")
 
 
 def magnitude_curves(runs: Mapping[str, Run], path: Path | str) -> None:
-    """The same of the mean gate, and of the mean absolute values of state, logits and their changes."""
+    """Write a PNG like `iou_curves` of the mean gate and the mean absolute values of state, logits and changes."""
     tops = {key: highest(runs, key) for key in MAGNITUDES}
     known = {key: top for key, top in tops.items() if top is not None}
     panels(runs, path, known or dict.fromkeys(MAGNITUDES, 1.0), "mean")
 
 
-def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float], seen: str) -> None:
-    """A row of panels for each of WAYS, and a column for each key of `tops`, from zero to its top."""
-    figure = new_figure(4.4 * len(tops), 3.7 * len(WAYS))
-    for row, way in enumerate(WAYS):
+def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float], quantity: str) -> None:
+    """Write a PNG with a row of panels for each condition and a column for each key of `tops`, its upper limit."""
+    figure = new_figure(4.4 * len(tops), 3.7 * len(CONDITIONS))
+    for row, condition in enumerate(CONDITIONS):
         for column, (key, top) in enumerate(tops.items()):
-            axes = figure.add_subplot(len(WAYS), len(tops), row * len(tops) + column + 1)
-            dress(axes, TITLES[key], f"{seen}, photograph {way}")
-            mark_changes(axes, [run[way] for run in runs.values()])
+            axes = figure.add_subplot(len(CONDITIONS), len(tops), row * len(tops) + column + 1)
+            dress(axes, TITLES[key], f"{quantity}, photograph {condition}")
+            mark_changes(axes, [run[condition] for run in runs.values()])
             ends = []
             for i, (name, run) in enumerate(runs.items()):
                 colour, dash = stroke(i)
-                axes.plot(run[way]["step"], run[way][key], dash, color=colour, linewidth=2, label=name)
-                ends.append((float(run[way][key][-1]), f"{run[way][key][-1]:.2f}", colour))
+                axes.plot(run[condition]["step"], run[condition][key], dash, color=colour, linewidth=2, label=name)
+                ends.append((float(run[condition][key][-1]), f"{run[condition][key][-1]:.2f}", colour))
             axes.set_ylim(0, top)
             at_the_end(axes, ends)
-            if row == len(WAYS) - 1:
+            if row == len(CONDITIONS) - 1:
                 axes.set_xlabel("step", fontsize=13, color=GRAY)
     if len(runs) > 1:
         name_lines(figure, columns=4)
@@ -73,18 +73,17 @@ def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float],
 
 
 def highest(runs: Mapping[str, Run], key: str) -> float | None:
-    """A little more than the highest finite value of any run and of any way, 1 if that is 0; None if there
-    is none."""
-    values = np.concatenate([run[way][key] for run in runs.values() for way in WAYS])
+    """Return 1.08 times the highest finite value of all runs and conditions (1 if it is 0), or None without any."""
+    values = np.concatenate([run[name][key] for run in runs.values() for name in CONDITIONS])
     finite = values[np.isfinite(values)]
     return 1.08 * float(finite.max()) or 1.0 if finite.size else None
 
 
 def mark_changes(axes: Axes, curves: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """A fine line after each step at which photographs change."""
+    """Draw a thin line after each step at which photographs change."""
     for step in sorted({s for curve in curves for s in curve["step"][1:][np.diff(curve["changes"]) > 0]}):
         axes.axvline(step - 0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 3)))
 
 
-# Dark, middle and light, and blue, orange and yellow of Okabe and Ito: told apart by everyone.
+# Blue, orange and yellow of Okabe and Ito, at three lightnesses: distinct for colour-blind readers too.
 SEGMENTATION = Palette(((0, 68, 140), (230, 120, 0), (255, 245, 150)), names=CLASSES)

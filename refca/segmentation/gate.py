@@ -1,4 +1,4 @@
-"""The reset gate as an observable: how far each cell resets itself in a step.
+"""The reset gate of each cell as a measured quantity.
 
 Source: the paper, 3.3 and Figure 15.
 
@@ -22,15 +22,15 @@ IOUS = tuple(f"iou_{name}" for name in CLASSES)
 
 
 def gates(cell: Cell, params: Params, backend: Any, image: Array, state: Array) -> Array:
-    """The gate of every cell in the step from this state, (B, H, W), an array of the backend."""
-    return gating(cell, params, backend)(image, state)
+    """Return the gate of every cell in the step after this state, (B, H, W), an array of the backend."""
+    return gate_function(cell, params, backend)(image, state)
 
 
-def gating(cell: Cell, params: Params, backend: Any) -> Callable[[Array, Array], Array]:
-    """What gives the gate of every cell, (B, H, W), from an image and a state.
+def gate_function(cell: Cell, params: Params, backend: Any) -> Callable[[Array, Array], Array]:
+    """Return a function that computes the gate of every cell, (B, H, W), from an image and a state.
 
-    Its sums are the state after one step of a cell that has no gate, keeps nothing, always fires, and whose
-    update layer holds the gate's weights: so the backend works them out.
+    It uses `evolve`: one step of a cell without gate, residual and noise that always fires, and whose update layer
+    has the gate's weights, gives the sums of the gate.
     """
     probe = replace(cell, resettable=False, residual=False, noise=0.0, fire_rate=1.0, alive_above=None)
     weight = np.zeros(params["update.weight"].shape, np.float32)

@@ -1,15 +1,15 @@
-"""Mini-unrolls: photographs and states that go on from one training step to the next, until they are renewed.
+"""Mini-unrolls: photographs and states that persist between training steps until they are resampled.
 
-A training step unrolls K steps, fewer than the T that a state is to last. Between training steps each sample
-keeps its photograph, and its state, or gets a new one. So gradients cross K steps only, while states live
-through many more, under photographs that change.
+A training step unrolls K steps, fewer than the horizon T. Between training steps each sample keeps or resamples
+its photograph and its state. Gradients therefore cross K steps only, while states live much longer, under
+photographs that change.
 
-Every choice is a function of (seed, training step), so a resumed run makes the same ones.
+Every draw is a function of (seed, training step); a resumed run repeats them.
 
-Source: the paper, section 3, which calls p^(K/T) a reset probability and means one to keep;
+Source: the paper, section 3, where p^(K/T) is called a reset probability although it is a keep probability;
 `spec/chapters/persistence.md`.
 
-Letters: B samples of a batch, H×W grid, D state channels, K steps of an unroll, T steps that states last.
+Letters: B samples of a batch, H×W grid, D state channels, K steps of an unroll, T steps of the horizon.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from refca.definition.state import normal_start
 
 @dataclass(frozen=True)
 class PersistentBatch:
-    """A batch between two training steps. All but the states are NumPy's on every backend."""
+    """A batch between two training steps. All arrays but the state are NumPy arrays on every backend."""
 
-    photo: np.ndarray  # (B,) int64, numbers of training photographs
+    photo: np.ndarray  # (B,) int64, indices of training photographs
     state: Array  # (B, H, W, D)
-    age: np.ndarray  # (B,) int64, steps since the sample's photo or state was last drawn anew
-    flipped: np.ndarray  # (B,) boolean, whether the sample's photo is mirrored
+    age: np.ndarray  # (B,) int64, steps since the photo or the state was last resampled
+    flipped: np.ndarray  # (B,) boolean, whether the photograph is mirrored
 
     def on(self, asarray: Callable[[Any], Array]) -> PersistentBatch:
-        """Return a copy whose states are an array of a backend."""
+        """Return a copy whose state is an array of a backend."""
         return replace(self, state=asarray(self.state))
 
 
 @dataclass(frozen=True)
 class Resample:
-    """What is drawn anew before a training step.
+    """The resampling before a training step.
 
-    photo and flipped are the photograph, and whether it is mirrored, of a sample with a new photo; the other
-    samples ignore them.
+    photo is the index of the new photograph, flipped whether it is mirrored; samples that keep their photograph
+    ignore both.
     """
 
     new_photo: np.ndarray  # (B,) boolean
@@ -55,18 +55,18 @@ class Resample:
 
 
 def keep_probability(p: float, K: int, T: int) -> float:
-    """The probability to keep something at one boundary, p^(K/T); at all T/K boundaries of T steps, p."""
+    """Return the probability of keeping over one unroll, p^(K/T), so that p is the probability over T steps."""
     return float(p ** (K / T))
 
 
 def draw_resample(
     batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int, flips: bool = False
 ) -> Resample:
-    """What is renewed before training step i: each sample's photo with probability 1 − keep_photo and,
-    independently, its state with probability 1 − keep_state. Before step 0 everything is.
+    """Draw the resampling before training step i.
 
-    New photos are uniform below `photos`; they can be the one of before. With `flips` each is mirrored with
-    probability 1/2.
+    Each sample gets a new photo with probability 1 - keep_photo and, independently, a new state with probability
+    1 - keep_state. Before step 0 all samples get both. New photos are uniform below `photos`; with `flips` each is
+    mirrored with probability 1/2.
     """
     rng = generator(RESAMPLE, seed, i)
     new_photo, new_state = rng.random((2, batch)) >= np.array([[keep_photo], [keep_state]])
@@ -76,10 +76,10 @@ def draw_resample(
 
 
 def resample(batch: PersistentBatch, resampling: Resample, streams: Streams, backend: Any = None) -> PersistentBatch:
-    """The colony after this renewal, new arrays; a sample whose photo or state is renewed has age 0.
+    """Return the batch after a resampling, new arrays. A sample with a new photo or state has age 0.
 
-    New states are N(0, 1), those of `streams.initial` at their places in the batch, which the backend's own
-    `initial` draws if it has one.
+    New states are N(0, 1): `streams.initial` at their index in the batch. A backend with a function `initial`
+    draws them itself.
     """
     _, H, W, D = batch.state.shape
     state = 1 * batch.state  # a copy, in any array library
@@ -95,15 +95,14 @@ def resample(batch: PersistentBatch, resampling: Resample, streams: Streams, bac
 
 
 def counted(age: np.ndarray, K: int, T: int) -> np.ndarray:
-    """Which steps of an unroll count, (K, B) boolean: step k = 1 … K of sample b does if age[b] + k > T/3."""
+    """Return the steps that count in the loss, (K, B) boolean: step k = 1 ... K of sample b if age[b] + k > T/3."""
     return 3 * (age + np.arange(1, K + 1)[:, None]) > T
 
 
 def loss_weights(age: np.ndarray, K: int, T: int) -> np.ndarray:
-    """What each step's readout counts in the loss of an unroll from these ages (B,), (K, B) float32.
+    """Return the loss weight of each step and sample for ages (B,), (K, B) float32.
 
-    Each pair of step and sample that counts weighs 1 / (number of such pairs), the others 0; all 0 if none
-    counts.
+    Every pair of step and sample that counts has the weight 1 / (number of such pairs); the others have weight 0.
     """
     counts = counted(age, K, T)
     return counts.astype(np.float32) / np.float32(max(1, counts.sum()))

@@ -25,7 +25,7 @@ def segmentation_cell(
     stride: int = 1,
     frozen_filters: bool = False,
 ) -> Cell:
-    """The paper's cell for photographs and three labels; Table 1 has (32, 48), (48, 72) and (64, 96)."""
+    """Return the paper's cell for photographs and three labels; Table 1 has sizes (32, 48), (48, 72), (64, 96)."""
     return Cell(
         image_channels=3,
         state_channels=state,
@@ -55,7 +55,7 @@ class SegmentationExperiment(Experiment):
     dataset: str = setting("pets", "data set to train on: a name, or the path of your own data")
     steps: int = setting(1_000_000, "training steps")
     unroll: int = setting(10, "steps of the automaton in a training step")
-    batch: int = setting(32, "samples in a training step")
+    batch: int = setting(32, "photographs in a training step")
     learning_rate: float = setting(3e-4, "initial learning rate; --schedule lowers it")
     seed: int = setting(0, "seed of initial weights, batches and randomness")
     init_from: str = setting("", "weights to start from, by name or path, instead of random ones")
@@ -70,21 +70,23 @@ class SegmentationExperiment(Experiment):
     resettable: bool = cell_setting("resettable", True)
     linear_readout: bool = cell_setting("linear_readout", True)
     normal_start: bool = cell_setting("normal_start", True)
-    horizon: int = setting(40, "number of steps that a state should last; those after a third of it count")
-    persistence: bool = setting(True, "continue states in the next training step; else unroll the whole horizon")
+    horizon: int = setting(40, "steps that a state should last; steps after a third of it count in the loss")
+    persistence: bool = setting(
+        True, "keep states from one training step to the next; without it every training step unrolls the whole horizon"
+    )
     keep_image: float = setting(0.5, "probability of keeping a photograph over the horizon")
     keep_state: float = setting(0.5, "probability of keeping a state over the horizon")
-    flips: bool = setting(False, "mirror half of the photographs left to right")
-    schedule: str = setting("constant", "how the learning rate falls", SCHEDULES)
+    flips: bool = setting(False, "mirror photographs left to right with probability 1/2")
+    schedule: str = setting("constant", "change of the learning rate over the run", SCHEDULES)
     warmup_steps: int = setting(0, "training steps in which the learning rate rises from zero")
-    validation: int = setting(0, "number of training photographs to hold out, the last ones")
+    validation: int = setting(0, "number of training photographs to hold out for validation, from the end")
 
     def check(self) -> None:
         self.at_least_one("size", "state", "hidden", "horizon")
         if self.horizon % self.unroll:
             raise InvalidInput(f"horizon must be a multiple of unroll, {self.unroll}, got {self.horizon}")
         if not self.persistence and self.unroll != self.horizon:
-            raise InvalidInput(f"without persistence unroll must equal horizon, {self.horizon}, got {self.unroll}")
+            raise InvalidInput(f"unroll must equal horizon, {self.horizon}, without persistence, got {self.unroll}")
         for name in ("keep_image", "keep_state"):
             if not 0 < getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")

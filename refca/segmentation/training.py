@@ -1,4 +1,4 @@
-"""Training on photographs: one step of it, a mini-unroll.
+"""The training step for photographs, a mini-unroll.
 
 Source: the paper, section 3; `spec/chapters/persistence.md`, `spec/chapters/adam.md`.
 """
@@ -38,7 +38,7 @@ BUFFER = PersistentBatch
 
 
 def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Photographs:
-    """Load the photographs to train on: all training photographs but those held out for validation.
+    """Return the training photographs without those held out for validation.
 
     Raises InvalidInput if they are missing, damaged, of another size, or all held out.
     """
@@ -77,7 +77,7 @@ def begin(experiment: SegmentationExperiment, backend: Any, photographs: Photogr
 def train_step(
     experiment: SegmentationExperiment, backend: Any, photographs: Photographs, train_state: TrainState
 ) -> StepResult:
-    """Do the next training step: renew the batch, unroll it, and move the parameters if a step counts."""
+    """Do one training step: resample the batch, unroll it, and update the parameters if a step counts."""
     cell, i, K, T = experiment.cell, train_state.done, experiment.unroll, experiment.horizon
     streams, batch = Streams(experiment.seed).fold(i), train_state.buffer
     keep = keep_probabilities(experiment)
@@ -110,7 +110,7 @@ def train_step(
 
 
 def keep_probabilities(experiment: SegmentationExperiment) -> tuple[float, float]:
-    """The probabilities to keep a photograph and a state at a training step; 0 without persistence."""
+    """Return the probabilities of keeping photograph and state at a training step; 0 without persistence."""
     if not experiment.persistence:
         return 0.0, 0.0
     K, T = experiment.unroll, experiment.horizon
@@ -120,8 +120,11 @@ def keep_probabilities(experiment: SegmentationExperiment) -> tuple[float, float
 def measure(
     experiment: SegmentationExperiment, backend: Any, train_state: TrainState, result: StepResult
 ) -> dict[str, float]:
-    """IoU of each class in the batch's last state, after the update, over the samples whose last step counts;
-    and the mean gate of all cells in a step from it. NaN where there is none."""
+    """Return the IoU of each class and the mean gate for the last state of the batch, after the update.
+
+    IoU covers the samples whose last step counts in the loss, the gate all cells in the following step. Undefined
+    values are NaN.
+    """
     cell, gate = experiment.cell, np.array(np.nan)
     if cell.resettable:
         gate = backend.asnumpy(gates(cell, train_state.params, backend, result.image, result.state))
@@ -150,5 +153,5 @@ def check_samples(
     """Raise InvalidInput, naming the file, unless a batch's photographs are among the training samples."""
     if batch.photo.max() >= len(photographs):
         raise InvalidInput(
-            f"{path}: its batch has photograph {batch.photo.max()}, and there are {len(photographs)}, counted from 0"
+            f"{path}: photographs of its batch must be below {len(photographs)}, got {batch.photo.max()}"
         )

@@ -52,11 +52,11 @@ def test_unroll_c4_the_last_steps_and_the_samples_share_one(steps: int, batch: i
 
 @pytest.mark.parametrize(("least", "most"), [(0, 3), (3, 2), (-1, -1)])
 def test_unroll_c5_impossible_lengths_are_refused(least: int, most: int) -> None:
-    with pytest.raises(ValueError, match="an unroll has at least 1 step"):
+    with pytest.raises(ValueError, match="unroll lengths must satisfy"):
         unroll_length(least, most, 0, 0)
 
 
 @pytest.mark.parametrize("last", [0, 5])
 def test_unroll_c5_more_steps_than_there_are_cannot_count(last: int) -> None:
-    with pytest.raises(ValueError, match="of an unroll of 4 steps from 1 to 4 can count"):
+    with pytest.raises(ValueError, match="loss_steps must be from 1 to 4"):
         last_steps(4, 2, last)
