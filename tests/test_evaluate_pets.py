@@ -32,15 +32,15 @@ from refca.segmentation.evaluation import (
     LEAP,
     MAGNITUDES,
     curves,
-    take_snapshots,
     iou_at,
     shifted,
     shown,
     summary,
+    take_snapshots,
     unmeasured,
 )
 from refca.segmentation.gate import IOUS, gates
-from refca.segmentation.rollout import Rollout, rollout, replaced_grid
+from refca.segmentation.rollout import Rollout, replaced_grid, rollout
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights
 
