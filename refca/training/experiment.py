@@ -25,28 +25,28 @@ FORMER_NAMES = {  # names of settings in older runs
 }
 
 
-CELL_SETTINGS = {  # for each field of `Cell` the setting that holds it, and its help
-    "image_channels": ("channels", "channels of a picture, K: 1 for gray, 3 for RGB"),
-    "state_channels": ("state", "number of state channels, D"),
-    "hidden_width": ("hidden", "number of hidden channels, P"),
-    "labels": ("labels", "number of labels, L"),
-    "hidden_layers": ("hidden_layers", "number of 1x1 hidden layers after the 3x3 one"),
+CELL_SETTINGS = {  # for each field of `Cell`: the name of the setting, and its help
+    "image_channels": ("channels", "channels of an image (K): 1 for gray, 3 for RGB"),
+    "state_channels": ("state", "state channels of a cell (D)"),
+    "hidden_width": ("hidden", "width of the hidden layers (P)"),
+    "labels": ("labels", "number of labels (L)"),
+    "hidden_layers": ("hidden_layers", "number of 1x1 hidden layers after the 3x3 layer"),
     "noise": ("noise", "standard deviation of the residual noise; 0 for none"),
-    "fire_rate": ("fire_rate", "probability with which a cell updates in a step"),
-    "alive_above": ("alive_above", "cells live where the picture exceeds this; none: all cells live"),
+    "fire_rate": ("fire_rate", "probability that a cell updates in a step"),
+    "alive_above": ("alive_above", "cells are alive where the image exceeds this number; none: all cells are alive"),
     "biases": ("biases", "give the layers biases"),
-    "depthwise": ("depthwise", "first layer is 1x1, then 3x3 within each channel; else a full 3x3"),
+    "depthwise": ("depthwise", "make the first layer 1x1, then 3x3 within each channel; without it a full 3x3"),
     "frozen_filters": ("frozen_filters", "keep the random 3x3 weights of the first layer"),
-    "norm": ("norm", "normalisation of each hidden layer"),
-    "residual": ("residual", "add a cell's proposal to its state; else replace the state by it"),
-    "resettable": ("resettable", "let a gate in each cell reset its state to noise"),
+    "norm": ("norm", "normalisation of the hidden layers"),
+    "residual": ("residual", "add a cell's update to its state; without it the update replaces the state"),
+    "resettable": ("resettable", "give each cell a gate that resets its state to noise"),
     "linear_readout": (
         "linear_readout",
-        "read labels out with a linear map of the state; else its last channels are the labels; "
-        "above stride 1 a decoder takes its place",
+        "read labels from the state by a linear map; without it from its last channels; above stride 1 a "
+        "decoder replaces both",
     ),
-    "stride": ("stride", "pixels from one cell to the next"),
-    "normal_start": ("normal_start", "start from random normal states; else from zeros"),
+    "stride": ("stride", "pixels per cell on each axis; above 1 strided layers encode the image and decode the labels"),
+    "normal_start": ("normal_start", "start from normal random states; without it from zeros"),
 }
 CELL_GROUP = "the cell"
 DATA_GROUP = "data of your own"
@@ -56,10 +56,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {"norm": NORMS, "stride": STRIDES}
 def setting(
     default: Any, help: str, choices: tuple[Any, ...] = (), *, group: str = "", kind: type | None = None
 ) -> Any:
-    """A dataclass field with the text that `--help` shows, and the values allowed if they are few.
+    """Return a dataclass field with its text for `--help` and its allowed values (empty: any).
 
-    `group` is the heading under which help has it. With a `kind`, the type of its values, a setting may also
-    be None, which is written "none".
+    `group` is its heading in `--help`. A setting with a `kind`, the type of its values, may also be None, written
+    "none".
     """
     metadata: dict[str, Any] = {"help": help, "choices": choices, "group": group}
     metadata |= {"kind": kind or type(default), "optional": kind is not None}
@@ -67,7 +67,7 @@ def setting(
 
 
 def cell_setting(field_name: str, default: Any, kind: type | None = None) -> Any:
-    """The setting that holds this field of `Cell`, with the default of a task."""
+    """Return the setting for a field of `Cell`, with the default of a task."""
     name, help = CELL_SETTINGS[field_name]
     return setting(default, help, CHOICES.get(name, ()), group=CELL_GROUP, kind=kind)
 
@@ -81,7 +81,7 @@ class Experiment(ABC):
 
     task: ClassVar[str]  # the name of the task that these settings belong to
     samples: ClassVar[str]  # plural noun for the training samples
-    kind: ClassVar[str]  # of the datasets that it learns from, one of `refca.data.KINDS`
+    kind: ClassVar[str]  # kind of its data sets, one of `refca.data.KINDS`
 
     dataset: str
     steps: int
@@ -107,7 +107,7 @@ class Experiment(ABC):
     linear_readout: bool = cell_setting("linear_readout", False)
     stride: int = cell_setting("stride", 1)
     normal_start: bool = cell_setting("normal_start", False)
-    classes: tuple[str, ...] = setting((), "names of the labels, as cat,dog", group=DATA_GROUP)
+    classes: tuple[str, ...] = setting((), "names of the labels, such as cat,dog", group=DATA_GROUP)
     colours: tuple[str, ...] = setting((), "colours of the labels, as #0044aa,#ffcc00", group=DATA_GROUP)
 
     def __post_init__(self) -> None:
