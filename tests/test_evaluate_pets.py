@@ -432,9 +432,9 @@ def test_the_photographs_held_out_are_measured_when_asked(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--mutation", "carry"], "--mutation is not for weights of photographs"),
-        (["--noise", "0"], "--noise is not for weights of photographs"),
-        (["--palette", "article"], "--palette is not for weights of photographs"),
+        (["--mutation", "carry"], "--mutation does not apply to"),
+        (["--noise", "0"], "--noise does not apply to"),
+        (["--palette", "article"], "--palette does not apply to"),
         (["--dataset", "mnist"], "weights of photographs are measured on pets, not on mnist"),
         (["--samples", "41"], "--samples goes from 1 to 40, the number of photographs to measure; got 41"),
         (["--curve-samples", "0"], "--curve-samples goes from 1 to 40, the number of photographs to measure; got 0"),
@@ -470,7 +470,7 @@ def test_digits_refuse_what_is_for_photographs(tmp_path: Path, capsys: Capture, 
     save_weights(weights, experiment, refca.init_params(experiment.cell, 0), 0)
     name = flag.split("=")[0]
     message = sentence(capsys, lambda: evaluate.main([str(weights), flag]))
-    assert f"{name} is not for weights of digits, as {weights} are" in message
+    assert f"{name} does not apply to {weights}, which holds weights for digits" in message
     message = sentence(capsys, lambda: evaluate.main([str(weights), "--dataset", "pets"]))
     assert "weights of digits are measured on mnist, optdigits, optdigits-28, not on pets" in message
 

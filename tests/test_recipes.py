@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from refca import init_params, train
+from refca import init_params
 from refca.contract import reference
 from refca.definition.randomness import Streams
 from refca.digits import training as digits_training
@@ -20,6 +20,7 @@ from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
 from refca.tasks import load_experiment, lookup
 from refca.train import main
+from refca.training import loop
 from refca.training.adam import Adam, learning_rate_at
 from refca.training.checkpoint import load_checkpoint
 from refca.weights.load import initial_params, load_weights
@@ -101,7 +102,7 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(tmp_path: Path, monkeypatc
     assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "whole")]) == 0
     done = iter([False] * 7 + [True])
     with monkeypatch.context() as patched:
-        patched.setattr(train, "stoppable", lambda: Stopping(done))
+        patched.setattr(loop, "stoppable", lambda: Stopping(done))
         assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "stopped")]) == 130
     assert main(["--out", str(tmp_path / "stopped"), "--resume"]) == 0
     for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml"):

@@ -283,7 +283,7 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsy
     short = Pool(*(x[:5] for x in vars(train_state.buffer).values()))
     for wrong, words in (
         (replace(train_state, adam=Adam()), "Adam's moments do not have the shapes of the parameters"),
-        (replace(train_state, buffer=short), "its pool is not one of 8 digits and their states"),
+        (replace(train_state, buffer=short), "its pool does not hold 8 digits and their states"),
         (replace(train_state, done=13), "says that 13 of 12 steps are done"),
         (replace(train_state, updates=13), "says that 12 of 12 steps are done, with 13 updates"),
         (replace(train_state, data="others"), "learned from other digits than those of optdigits here"),

@@ -19,6 +19,7 @@ from refca import train
 from refca.data import load
 from refca.digits.settings import DigitsExperiment
 from refca.tasks import lookup
+from refca.training import loop
 from refca.training.checkpoint import load_checkpoint
 from refca.training.metrics_log import read_metrics
 from refca.weights.load import load_weights
@@ -87,7 +88,7 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
         yield lambda: next(asked)
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "stoppable", stopping)
+        patched.setattr(loop, "stoppable", stopping)
         assert train.main(flags(tmp_path / "run")) == 130
     said = capsys.readouterr().err
     assert f"; go on with python -m refca.train --out {tmp_path / 'run'} --resume" in said
