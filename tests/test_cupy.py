@@ -1,7 +1,7 @@
 """The cupy backend beyond the laws: its schedules, its sizes, broken kernels, and the compilers for GPUs.
 
 The kernels run on a processor. There a missing barrier is seen, between threads of a block and between blocks
-of a cluster. Not seen is what only a GPU does, `cuda/cuda.h`: it is built where nvcc or NVRTC is present, and
+of a cluster. Not seen is what only a GPU does, `cuda/gpu.h`: it is built where nvcc or NVRTC is present, and
 runs where a GPU is (`make gpu-test`).
 """
 
@@ -23,7 +23,7 @@ import pytest
 from refca_cupy.emulated import asarray, asnumpy
 from refca_cupy.emulator import Emulator
 from refca_cupy.schedule import Schedule
-from refca_cupy.sources import source
+from refca_cupy.sources import FOLDER, files, source
 from refca_cupy.unroll import Backend
 from refca_spec.compare import assert_same
 
@@ -66,7 +66,7 @@ LAWS: tuple[tuple[str, dict[str, Any]], ...] = (
     (DRAWN, {"loss": "ce", "kind": "labels"}),
     (IMAGE, {}),
 )
-ALONE = "return {me.block, me.block + 1};"
+ALONE = "return {block.number, block.number + 1};"
 SCHEDULES: dict[str, dict[str, Any]] = {
     "a launch for each phase": {"clusters": False},
     "fewer blocks than samples": {"resident": 1},
@@ -190,11 +190,11 @@ def test_schedules_of_a_large_gpu() -> None:
         resident, clusters = 216, False
 
     digits, photographs = refca.digits_cell(), refca.segmentation_cell(norm="batch")
-    assert Schedule.of(Hopper, digits, 16, 784) == (True, 8, 128, 98)
-    assert Schedule.of(Hopper, digits, 4096, 784) == (True, 1, 264, 784)
-    assert Schedule.of(Hopper, photographs, 32, 2304) == (False, 8, 256, 288)
-    assert Schedule.of(Ampere, digits, 16, 784) == (False, 13, 208, 61)
-    assert Schedule.of(Ampere, digits, 4096, 784) == (True, 1, 216, 784)
+    assert Schedule.of(Hopper(), digits, 16, 784) == (True, 8, 128, 98)
+    assert Schedule.of(Hopper(), digits, 4096, 784) == (True, 1, 264, 784)
+    assert Schedule.of(Hopper(), photographs, 32, 2304) == (False, 8, 256, 288)
+    assert Schedule.of(Ampere(), digits, 16, 784) == (False, 13, 208, 61)
+    assert Schedule.of(Ampere(), digits, 4096, 784) == (True, 1, 216, 784)
 
 
 BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, and what is wrong instead
@@ -203,7 +203,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
     "a cell at rest whose state is lost": (EVOLVE, "if (moves && inside && !updates)", "if (false)"),
     "no relu before the update": (
         TEXTS,
-        "Four x = loaded<relu>(from[i] + k);",
+        "Four x = loaded<rectify>(from[i] + k);",
         "Four x = load(from[i] + k);",
     ),
     "a round of Philox too few": (STREAMS, "round < 10", "round < 9"),
@@ -216,11 +216,11 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
     ),
     "weights of one block alone": (
         GRADIENTS,
-        "++block) sum += u.weight",
-        "block += u.blocks) sum += u.weight",
+        "for (int l = 0; l < 8; ++l) sum += some[l];",
+        "sum += some[0];",
     ),
-    "a gate that no gradient passes": (TEXTS, "gate_grad *= gate * (1 - gate);", "gate_grad = 0;"),
-    "a mean that is not differentiated": (GRADIENTS, "(*grad - mean[p] - felt", "(*grad - felt"),
+    "a gate that no gradient passes": (TEXTS, "gate_grad *= open * (1 - open);", "gate_grad = 0;"),
+    "a mean that is not differentiated": (GRADIENTS, "(grad[k].x[l] - flat.x[l] - x", "(grad[k].x[l] - x"),
     "taps summed up too soon": (STEP, "if (!split) return;\n  SYNC();", "if (!split) return;"),
     "a layer read too soon": (
         TEXTS,
@@ -229,25 +229,27 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
     ),
     "places counted too soon": (TEXTS, "blockDim.x - 1];\n  SYNC();", "blockDim.x - 1];"),
     "moments combined too soon": (TEXTS, "P4 + p] = squares;\n  }\n  SYNC();", "P4 + p] = squares;\n  }"),
-    "a step too soon": (TEXTS, "      step(me, i);\n      TEAM_SYNC();", "step(me, i); SYNC();"),
-    "a gather too soon": (TEXTS, "      step_grad(me, i);\n      TEAM_SYNC();", "step_grad(me, i); SYNC();"),
+    "a step too soon": (TEXTS, "      step(block, i);\n      TEAM_SYNC();", "step(block, i); SYNC();"),
+    "a gather too soon": (TEXTS, "      step_grad(block, i);\n      TEAM_SYNC();", "step_grad(block, i); SYNC();"),
     "statistics too soon": (
         TEXTS,
-        "    feel(me, i, j);\n    if (together()) TEAM_SYNC();",
-        "feel(me, i, j);",
+        "    layer(block, i, j);\n    if (norm_over_cells()) TEAM_SYNC();",
+        "layer(block, i, j);",
     ),
 }
+
+
+def edited(right: str, wrong: str) -> Callable[[str], str]:
+    """An edit of one place in the kernels. It is checked here, as a failed check must not pass for a caught error."""
+    places = sum(text.count(right) for text in files().values())
+    assert places == 1, f"{places} places have {right!r}"
+    return lambda text: text.replace(right, wrong)
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_law_catches_the_broken_kernel(name: str) -> None:
     which, right, wrong = BROKEN[name]
-
-    def edit(text: str) -> str:
-        assert text.count(right) == 1, f"{text.count(right)} places have {right!r}"
-        return text.replace(right, wrong)
-
-    arguments = {"loss": "ce", "kind": "map"}
+    edit, arguments = edited(right, wrong), {"loss": "ce", "kind": "map"}
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         law(which, On(edit=edit), **arguments)()
     law(which, On(), **arguments)()
@@ -261,13 +263,13 @@ BUILT: dict[str, tuple[Any, ...]] = {
     "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8),
     "photographs, clusters": ("unroll", "float32", refca.segmentation_cell(32, 48), 4),
     "the start of states": ("initial", "float32"),
-    "descent": ("adam_step", "float32"),
+    "Adam": ("adam", "float32"),
 }
 
 
 @pytest.mark.parametrize("what", BUILT)
 def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> None:
-    text = source("cuda", *BUILT[what])
+    text = source("gpu", *BUILT[what])
     architectures = ARCHITECTURES if "cluster" not in what else ("sm_90",)
     if shutil.which("nvcc"):
         (tmp_path / "kernels.cu").write_text(text, "utf-8")
@@ -279,6 +281,7 @@ def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> N
                 "-cubin",
                 "-Xptxas",
                 "-O1",
+                f"-I{FOLDER}",
                 "kernels.cu",
             ]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -291,7 +294,7 @@ def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> N
         pytest.skip(f"the kernels were not built for GPUs: there is no nvcc, and no NVRTC by CuPy ({error})")
     for architecture in architectures:
         program = nvrtc.createProgram(text, "kernels.cu", (), ())
-        nvrtc.compileProgram(program, ("-std=c++17", f"--gpu-architecture={architecture}"))
+        nvrtc.compileProgram(program, ("-std=c++17", f"-I{FOLDER}", f"--gpu-architecture={architecture}"))
 
 
 def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:

@@ -1,1 +1,1 @@
-"""The cell on CUDA: `gpu.py` is the backend; `emulated.py` has its kernels on a processor, for checking."""
+"""The cell on CUDA. `gpu.py` is the backend; `emulated.py` runs its kernels on a processor, to check them."""

@@ -1,4 +1,4 @@
-"""The GPU, as `unroll.py` needs it, through CuPy. What it is asked for is enqueued, and not waited for."""
+"""The GPU, through CuPy. Work is enqueued, and not waited for."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import cupy
 import numpy as np
 
 from refca.definition.cell import Array, Cell
-from refca_cupy.sources import THREADS, source
+from refca_cupy.sources import FOLDER, THREADS, source
 
-LEAST_WIDTH = 16  # hidden units of a cell that is worth a module of its own, which takes seconds to build
+LEAST_WIDTH = 16  # hidden units from which a cell gets a module of its own, which takes seconds to build
 
 
 class Gpu:
-    """One GPU, that which is current when it is first used.
+    """The GPU that is current at the first use.
 
-    A block gets at least `least_cells` of a sample; without `clusters` blocks do not wait for each other.
+    A block gets at least `least_cells` cells of a sample. Without `clusters` blocks never wait for each other.
     """
 
     xp = cupy
-    largest_cluster = 8  # blocks, that every GPU with clusters can hold together
+    largest_cluster = 8  # blocks; every GPU with clusters supports so many
 
     def __init__(self, least_cells: int = 16, clusters: bool = True) -> None:
         self.least_cells, self.with_clusters = least_cells, clusters
@@ -35,12 +35,12 @@ class Gpu:
 
     @property
     def resident(self) -> int:
-        """Blocks that work at once, two on a multiprocessor."""
+        """How many blocks work at once: two on a multiprocessor."""
         return 2 * int(self.properties["multiProcessorCount"])
 
     @property
     def clusters(self) -> bool:
-        """Whether blocks of a launch can wait for each other."""
+        """Whether the blocks of a launch can wait for each other."""
         return self.with_clusters and int(self.properties["major"]) >= 9
 
     @cached_property
@@ -49,39 +49,37 @@ class Gpu:
         return int(free)
 
     def room(self) -> int:
-        """How many bytes an unroll may keep: half of what was free at first."""
+        """How many bytes an unroll may allocate: half of what was free at first."""
         return self.memory // 2
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return cupy.empty(shape, dtype)
 
     def asnumpy(self, x: Array) -> np.ndarray:
-        """x as a NumPy array; one that is on the GPU is waited for."""
+        """x as a NumPy array, after all that was enqueued before."""
         return x if isinstance(x, np.ndarray) else x.get()
 
     def address(self, x: Array) -> int:
         return int(x.data.ptr)
 
     def spread(self, items: int) -> int:
-        """Blocks for so many items, each on its own."""
+        """How many blocks to launch for so many independent items."""
         return min(4 * self.resident, -(-items // THREADS))
 
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:
-        """Kernels, for this cell, or if it is small or none, for any."""
+        """A module for this cell; for a small cell, or none, the module for any cell."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
-        text = source("cuda", name, dtype, own, team, whole)
+        text = source("gpu", name, dtype, own, team, whole)
         if text not in self.modules:
             self.modules[text] = Module(text)
         return self.modules[text]
 
 
 class Module:
-    """Kernels, built by NVRTC when they are first used; CuPy keeps what it has built."""
+    """Kernels that NVRTC builds at the first use. CuPy caches what it has built."""
 
     def __init__(self, text: str) -> None:
-        # CuPy writes the source in the encoding of the place; what is not ASCII in it is in comments
-        code = text.encode("ascii", "replace").decode()
-        raw = cupy.RawModule(code=code, options=("-std=c++17",))
+        raw = cupy.RawModule(code=text, options=("-std=c++17", f"-I{FOLDER}"))
         self.kernel, self.structure = cache(raw.get_function), cache(raw.get_global)
 
     def write(self, name: str, structure: ctypes.Structure) -> None:

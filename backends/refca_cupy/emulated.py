@@ -1,4 +1,4 @@
-"""The cupy backend without a GPU: its kernels on a processor, for checking them. Slow; nothing to train with.
+"""The cupy backend without a GPU: its kernels on a processor, to check them. Too slow for training.
 
 Source: the contract of `spec/chapters/backends.md`.
 """
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy as xp
 
-from refca_cupy.emulator import Emulator, compiler_of_the_system
+from refca_cupy.emulator import Emulator, system_compiler
 from refca_cupy.unroll import Backend
 
 __all__ = ["adam_step", "asarray", "asnumpy", "description", "evolve", "initial", "loss_and_grads", "xp"]
@@ -16,11 +16,11 @@ __all__ = ["adam_step", "asarray", "asnumpy", "description", "evolve", "initial"
 BACKEND = Backend(Emulator())
 evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
 adam_step, initial = BACKEND.adam_step, BACKEND.initial
-compiler_of_the_system()  # raises Unavailable where there is none
+system_compiler()  # raises Unavailable where there is none
 
 
 def description() -> str:
-    """What it is for."""
+    """What the backend is for, in a few words."""
     return "a processor, for checking kernels; slow"
 
 

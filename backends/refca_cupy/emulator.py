@@ -1,10 +1,10 @@
-"""A processor in the place of a GPU: the kernels' own source, built by the C++ compiler of the system.
+"""A processor in the place of a GPU: the source of the kernels, built by the C++ compiler of the system.
 
-It is for checking, and slow. What it cannot show: how fast a kernel is, and what CUDA alone does, which is in
-`cuda/cuda.h`. Threads of a block take turns from barrier to barrier, in one direction and the other, so that
-most barriers that are missing show in the result.
+It is for checking, and slow. It shows wrong results, and most missing barriers, because the threads of a block
+take turns from barrier to barrier, in one direction and then the other. It does not show how fast a kernel is,
+nor what only CUDA does (`cuda/gpu.h`).
 
-CXX names the compiler; by default it is c++, g++ or clang++.
+CXX names the compiler; the default is c++, g++ or clang++.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from refca.atomic import atomic_write
 from refca.data.download import user_cache
 from refca.definition.cell import Array, Cell
 from refca.errors import Unavailable
-from refca_cupy.sources import source
+from refca_cupy.sources import files, source
 
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 
 
 class Emulator:
-    """A device of `unroll.py`, on NumPy arrays. Memory that nothing has been written to is NaN.
+    """A device on NumPy arrays. Memory that nothing has been written to is NaN.
 
-    Arguments say how work is laid out, which may change no result; `edit` changes the source, to try checks.
+    The arguments say how work is spread, which may change no result. `edit` changes the text of each source
+    file, to break kernels on purpose.
     """
 
     xp = np
@@ -48,7 +49,7 @@ class Emulator:
         clusters: bool = True,
         room: int = 1 << 30,
         fixed: bool = False,
-        edit: Callable[[str], str] = lambda source: source,
+        edit: Callable[[str], str] | None = None,
     ) -> None:
         self.threads, self.resident, self.clusters = threads, resident, clusters
         self.memory, self.fixed, self.edit = room, fixed, edit
@@ -63,22 +64,22 @@ class Emulator:
         return int(x.ctypes.data)
 
     def room(self) -> int:
-        """How many bytes an unroll may keep."""
+        """How many bytes an unroll may allocate."""
         return self.memory
 
     def spread(self, items: int) -> int:
-        """Blocks for so many items, each on its own."""
+        """How many blocks to launch for so many independent items."""
         return min(3, -(-items // self.threads))
 
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Library:
-        """Kernels, for any cell or for this one."""
+        """A module for any cell, or if `fixed` for this one."""
         text = source("emulator", name, dtype, cell if self.fixed else None, whole=whole)
-        text = self.edit(text) if name == "unroll" else text
-        return Library(built(text), self.threads, team)
+        edit = self.edit if name == "unroll" else None
+        return Library(built(text, edit), self.threads, team)
 
 
 class Library:
-    """The kernels in one dtype."""
+    """A module as a shared library."""
 
     def __init__(self, path: Path, threads: int, team: int) -> None:
         self.library, self.threads, self.team = ctypes.CDLL(str(path)), threads, team
@@ -96,15 +97,17 @@ class Library:
 
 
 @cache
-def built(text: str) -> Path:
-    """The library of this source, built if it has not been. Raises Unavailable without a compiler."""
-    compiler = compiler_of_the_system()
-    name = hashlib.sha256("\0".join((text, compiler, *FLAGS)).encode()).hexdigest()[:16]
+def built(text: str, edit: Callable[[str], str] | None = None) -> Path:
+    """The library of a program, built at the first use. Raises Unavailable without a compiler."""
+    compiler = system_compiler()
+    headers = {name: edit(header) if edit else header for name, header in files().items()}
+    name = hashlib.sha256("\0".join((text, compiler, *FLAGS, *headers.values())).encode()).hexdigest()[:16]
     library = folder() / f"kernels-{name}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory() as scratch, atomic_write(library) as temporary:
-            path = Path(scratch) / "kernels.cpp"
-            path.write_text(text, "utf-8")
+            path = Path(scratch) / "program.cpp"
+            for file, content in {path.name: text, **headers}.items():
+                (path.parent / file).write_text(content, "utf-8")
             command = [compiler, *FLAGS, str(path), "-o", str(temporary)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
@@ -112,7 +115,7 @@ def built(text: str) -> Path:
     return library
 
 
-def compiler_of_the_system() -> str:
+def system_compiler() -> str:
     """The C++ compiler. Raises Unavailable if there is none."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
         if name and shutil.which(name):
@@ -121,5 +124,5 @@ def compiler_of_the_system() -> str:
 
 
 def folder() -> Path:
-    """Where libraries are kept."""
+    """The folder of built libraries."""
     return user_cache() / "kernels"

@@ -1,7 +1,7 @@
-"""The backend for NVIDIA GPUs: CUDA kernels through CuPy, that make whole unrolls, and are not waited for.
+"""The backend for NVIDIA GPUs: CUDA kernels, through CuPy, that make whole unrolls. Nothing waits for them.
 
-Kernels are CUDA C++, built for the cell at hand when they are first used; `emulated.py` runs the same source
-on a processor. CuPy has them built so that subnormal numbers are zero. Importing this needs CuPy and a GPU.
+The kernels are CUDA C++, built at the first use for the cell in hand; `emulated.py` runs the same source on a
+processor. CuPy builds them so that subnormal numbers are zero. Importing this needs CuPy and a GPU.
 
 Source: the contract of `spec/chapters/backends.md`.
 """
@@ -70,6 +70,6 @@ def use_device(n: int) -> None:
 
 def description() -> str:
     """The GPU and the libraries, in a few words."""
-    name = BACKEND.device.properties["name"].decode()
+    name = Gpu().properties["name"].decode()
     version = cupy.cuda.runtime.runtimeGetVersion()
     return f"{name}, CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}"

@@ -1,8 +1,8 @@
-"""How the kernels see one call: the structure in their constant memory, and the parameters in rows of fours.
+"""How the kernels see one call: the structure in their constant memory, and the parameters in padded rows.
 
 Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, N hidden layers, Q
-numbers of a proposal, L labels, T steps; a size with a 4 is rounded up to a multiple of 4. "blocks" are those
-of a launch, "team" how many of them share a sample.
+numbers of a proposal, L labels, T steps, S steps in the loss. A size with a 4 is rounded up to a multiple of 4.
+`blocks` are the blocks of a launch; `team` of them share a sample.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ NORMS = {"none": 0, "channel": 1, "instance": 2, "batch": 3}
 INTEGERS = (
     *("e", "d", "p", "n"),  # E, D, P, N
     *("norm", "depthwise", "residual", "resettable", "noisy"),  # settings that a module can be built for
-    *("biased", "frozen", "everyone"),  # and others; everyone: all cells are alive
+    *("biased", "frozen", "all_alive"),  # and others
     *("b", "h", "w", "steps"),  # B, H, W, T
     *("grids", "scaled"),  # steps whose pixels, and whose statistics, are kept
-    *("team", "blocks", "cap"),  # cap: slots of a block
-    *("onto_image", "counts"),  # whether the environment's gradient is wanted; steps that count
-    *("labels", "shown", "mapped"),  # L; pixels of a readout; whether the target is a label map
+    *("team", "blocks", "slots"),  # slots of a block
+    *("to_environment", "loss_steps"),  # whether the gradient of the environment is wanted; S
+    *("labels", "readout_pixels", "label_map"),  # L; pixels of a sample; whether a target is a label map
     "weights",  # numbers of a packed set of parameters
 )
 WORDS = ("key0", "key1", "first_sample", "first_step")
@@ -31,37 +31,37 @@ REALS = (
     "environment",  # (B, H, W, E)
     "state",  # (B, H, W, D)
     "pixels",  # (grids, B, H+2, W+2, E+D to 4)
-    *("noise", "reset"),  # (T, B, H, W, D), or nothing
+    *("noise", "reset_noise"),  # (T, B, H, W, D), or nothing
     *("perceive", "filters", "hidden", "bias", "update", "update_bias"),  # as in `Packed`
-    *("perceive_back", "hidden_back", "update_back"),  # each matrix turned round
-    *("felt", "felt_grad"),  # (N+1, blocks, cap, P4)
-    "row_scale",  # (N+1, blocks, cap)
-    *("proposal", "proposal_grad"),  # (blocks, cap, Q4)
-    *("mixed", "mixed_grad"),  # (B, H+2, W+2, P4); (blocks, cap, P4)
-    "part",  # (blocks, GROUPS, 2, P4)
-    *("moments", "sums"),  # (N+1, blocks, 2, P4)
+    *("perceive_back", "hidden_back", "update_back"),  # each matrix transposed
+    *("preact", "preact_grad"),  # (N+1, blocks, slots, P4)
+    "row_scale",  # (N+1, blocks, slots)
+    *("proposal", "proposal_grad"),  # (blocks, slots, Q4)
+    *("mixed", "mixed_grad"),  # (B, H+2, W+2, P4); (blocks, slots, P4)
+    "group_sums",  # (blocks, GROUPS, 2, P4)
+    *("moments", "grad_sums"),  # (N+1, blocks, 2, P4)
     "scales",  # (scaled, N+1, B, team, 2, P4)
     "last",  # (B, H, W, D)
-    *("states", "state_grad"),  # (counts, B, H, W, D)
+    *("states", "state_grad"),  # (S, B, H, W, D)
     "grad",  # (B, H, W, E+D to 4)
-    "seen_grad",  # (blocks, cap, 9, E+D to 4), of a cell that is not depthwise
+    "seen_grad",  # (blocks, slots, 9, E+D to 4), of a cell that is not depthwise
     "weight_grad",  # (blocks, weights)
-    *("said", "said_grad"),  # (counts, B, pixels, L)
-    "weight",  # (counts, B)
+    *("logits", "logits_grad"),  # (S, B, pixels, L)
+    "weight",  # (S, B)
 )
 OTHERS = {
     "fire": "const unsigned char",  # (T, B, H, W), or nothing
-    **dict.fromkeys(("live", "lives"), "int"),  # (B, H, W) numbers of live cells; (B,) how many
+    **dict.fromkeys(("live", "live_count"), "int"),  # (B, H·W) sites of live cells; (B,)
     "slot_of": "int",  # (B, H, W), -1: the cell is no row
-    "cell": "int",  # (blocks, cap), of a slot
-    "at": "long long",  # (blocks, cap): where its neighbourhood starts in `pixels`
-    "updates": "unsigned char",  # (blocks, cap)
+    "site": "int",  # (blocks, slots)
+    "corner": "long long",  # (blocks, slots): where a neighbourhood starts in `pixels`
+    "updates": "unsigned char",  # (blocks, slots)
     **dict.fromkeys(("used", "rows"), "int"),  # (blocks,): slots used before this step, and by it
-    "counted": "const int",  # (T,): the number of a counted step, or -1
+    "loss_index": "const int",  # (T,): the index of a step in the loss, or -1
     "label": "const int",  # (B,) or (B, pixels)
-    "losses": "double",  # one for each block of `judge`
+    "losses": "double",  # one for each block of `loss_and_grad`
 }
-GROUPS = 8  # of rows, whose sums are added up first
+GROUPS = 8  # groups of rows that are added up first
 FIXED = INTEGERS[: INTEGERS.index("biased")]
 
 
@@ -101,18 +101,18 @@ def settings(cell: Cell) -> dict[str, int]:
         "noisy": int(cell.noise > 0),
         "biased": int(cell.biases),
         "frozen": int(cell.frozen_filters),
-        "everyone": int(cell.alive_above is None),
+        "all_alive": int(cell.alive_above is None),
         "labels": cell.labels,
     }
 
 
-def fours(size: int) -> int:
-    """The size rounded up to a multiple of 4."""
+def round_up4(size: int) -> int:
+    """Round a size up to a multiple of 4."""
     return -(-size // 4) * 4
 
 
 class Packed(NamedTuple):
-    """The parameters of a step, or their gradients: an array, and views of it with zeros in their margins."""
+    """The parameters of a step, or their gradients: an array, and views of it that are padded with zeros."""
 
     flat: Array
     perceive: Array  # (9, (E+D)4, P4); of a depthwise cell (1, (E+D)4, P4), the mix
@@ -140,7 +140,7 @@ class Packed(NamedTuple):
         return packed
 
     def named(self, cell: Cell) -> Params:
-        """Views of the arrays without their margins, under the parameters' names; a 3×3 is one axis of 9."""
+        """Views of the arrays without padding, under the parameters' names; a 3×3 is one axis of 9."""
         C, D, P = cell.environment_channels + cell.state_channels, cell.state_channels, cell.hidden_width
         if cell.depthwise:
             views = {"perceive.mix": self.perceive[0, :C, :P], "perceive.depthwise": self.filters[:, :P]}
@@ -161,22 +161,22 @@ class Packed(NamedTuple):
         return {name: x for name, x in self._asdict().items() if name != "flat"}
 
     def back(self, xp: Any) -> dict[str, Array]:
-        """Each matrix turned round, for the way back."""
-        perceive = self.perceive.reshape(-1, self.perceive.shape[-1])  # of all taps at once
+        """Each matrix transposed, for the backward pass."""
+        perceive = self.perceive.reshape(-1, self.perceive.shape[-1])  # all taps at once
         arrays = {"perceive_back": perceive, "hidden_back": self.hidden, "update_back": self.update}
         return {name: xp.ascontiguousarray(x.swapaxes(-1, -2)) for name, x in arrays.items()}
 
 
 def packed_shapes(cell: Cell) -> tuple[tuple[int, ...], ...]:
-    """Of the arrays of `Packed`, in their order."""
-    C4 = fours(cell.environment_channels + cell.state_channels)
-    P4, Q4, N = fours(cell.hidden_width), fours(cell.state_channels + cell.resettable), cell.hidden_layers
+    """The shapes of the arrays of `Packed`, in their order."""
+    C4 = round_up4(cell.environment_channels + cell.state_channels)
+    P4, Q4, N = round_up4(cell.hidden_width), round_up4(cell.state_channels + cell.resettable), cell.hidden_layers
     taps, filters = (1, (9, P4)) if cell.depthwise else (9, (0, P4))
     return (taps, C4, P4), filters, (N, P4, P4), (N + 1, P4), (P4, Q4), (Q4,)
 
 
 def sizes(cell: Cell) -> list[int]:
-    """How many numbers each array of `Packed` has."""
+    """The number of elements of each array of `Packed`."""
     found = []
     for shape in packed_shapes(cell):
         size = 1

@@ -1,23 +1,24 @@
-"""How an unroll is laid over a device: blocks that share a sample, and whether one launch makes all steps.
+"""How an unroll is spread over a device: the blocks that share a sample, and whether one launch makes all steps.
 
-A team of blocks on one sample waits for its own members alone. Where the members are a cluster, or one block,
-a launch carries samples through all their steps. A norm over the batch makes every sample wait for every
-other, and on a device without clusters only the end of a launch makes blocks wait: there a launch makes one
-phase of a step, or a whole step where blocks wait only at its end.
+The blocks of a team work on one sample, and wait for each other. Where a team is a cluster, or one block, a
+launch carries samples through all their steps. With a norm over the batch every sample waits for every other,
+and on a device without clusters blocks wait only at the end of a launch: there a launch makes one phase of a
+step, or a whole step where blocks wait only at its end.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from refca.definition.cell import Cell
+from refca_cupy.machine import Capacity
 
 
 class Schedule(NamedTuple):
     whole: bool  # one launch for all steps; else one or more for each step
-    team: int  # blocks of a sample
+    team: int  # the blocks of a sample
     blocks: int  # of a launch
-    cap: int  # slots of a block: cells that can be its rows in one step
+    slots: int  # of a block: the cells that can be its rows in one step
 
     @property
     def cluster(self) -> int:
@@ -25,7 +26,7 @@ class Schedule(NamedTuple):
         return self.team if self.whole else 1
 
     @classmethod
-    def of(cls, device: Any, cell: Cell, B: int, cells: int) -> Schedule:
+    def of(cls, device: Capacity, cell: Cell, B: int, cells: int) -> Schedule:
         """The schedule of B samples of so many cells."""
         most = max(1, min(device.resident // B, cells // device.least_cells))
         whole = cell.norm != "batch" and (device.clusters or most == 1)

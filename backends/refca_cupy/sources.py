@@ -1,47 +1,47 @@
-"""The kernels' source, put together for a compiler: NVRTC, nvcc, or that of the processor."""
+"""The programs that a compiler gets: NVRTC, nvcc, or the C++ compiler of a processor.
+
+A program says what it is built for, declares what Python and the kernels share, and includes files of `cuda/`,
+which include what they need.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from refca.definition.cell import Cell
-from refca_cupy.descent import DESCENT
+from refca_cupy.adam import ADAM
 from refca_cupy.layout import FIXED, declaration, settings
 
-FILES = {  # of a module
-    "unroll": (
-        "unroll.h",
-        "products.h",
-        "draws.h",
-        "rows.h",
-        "norms.h",
-        "step.h",
-        "step_grad.h",
-        "kernels.cu",
-    ),
-    "initial": ("unroll.h", "products.h", "draws.h", "initial.cu"),
-    "descend": ("descend.cu",),
-}
+FOLDER = Path(__file__).parent / "cuda"
+KERNELS = {"unroll": "kernels.cu", "initial": "initial.cu", "adam": "adam_step.cu"}  # by module
 THREADS = 256  # of a block, at most
-NUMBERS = {"float32": "float", "float64": "double"}
+REALS = {"float32": "float", "float64": "double"}
 
 
 @cache
 def source(machine: str, module: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> str:
-    """The source of a module for machine "cuda" or "emulator", in one dtype; with a cell's settings built in.
+    """The program of a module for machine "gpu" or "emulator", in one dtype; with a cell's settings built in.
 
-    Blocks of a team of more than one are a cluster. A launch makes all steps, or if not `whole` at most one.
+    The blocks of a team of more than one are a cluster. A launch makes all steps, or at most one if not `whole`.
     """
-    parts = [f"#define TEAM {team}", f"#define WHOLE {int(whole)}", f"#define THREADS {THREADS}"]
-    parts += [f"typedef {NUMBERS[dtype]} real;"]
+    lines = [f"// Files: {digest()}", f"#define TEAM {team}", f"#define WHOLE {int(whole)}"]
+    lines += [f"#define THREADS {THREADS}", f"typedef {REALS[dtype]} real;"]
     if cell is not None:
         built_in = settings(cell)
-        parts += ["#define FIXED", *(f"#define FIXED_{name} {built_in[name]}" for name in FIXED)]
-    return "\n".join([*parts, text(f"{machine}.h"), declaration(), DESCENT, *map(text, FILES[module])])
+        lines += ["#define FIXED", *(f"#define FIXED_{name} {built_in[name]}" for name in FIXED)]
+    declared = ADAM if module == "adam" else declaration()
+    return "\n".join([*lines, f'#include "{machine}.h"', declared, f'#include "{KERNELS[module]}"', ""])
 
 
 @cache
-def text(name: str) -> str:
-    """A file, with its name for the compiler's messages."""
-    return f'#line 1 "{name}"\n{(files("refca_cupy") / "cuda" / name).read_text("utf-8")}'
+def files() -> dict[str, str]:
+    """The files of `cuda/` by name."""
+    return {path.name: path.read_text("utf-8") for path in sorted(FOLDER.iterdir())}
+
+
+@cache
+def digest() -> str:
+    """A digest of all files, for caches of what was built from them."""
+    return hashlib.sha256("\0".join(files().values()).encode()).hexdigest()[:16]

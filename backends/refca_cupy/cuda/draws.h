@@ -1,8 +1,11 @@
-// Which cells fire, and with what noise: recorded arrays, or words of Philox4x32-10, those of `refca.Streams`.
+// Which cells fire, and with what noise: recorded arrays, or the words of Philox4x32-10 that `refca.Streams` draws.
 //
 // Source: `spec/chapters/philox.md`, `spec/chapters/streams.md`.
+#pragma once
 
-enum { FIRE, NOISE, RESET, INITIAL };  // purposes, of `refca/randomness.py`
+#include "products.h"
+
+enum { FIRE, NOISE, RESET, INITIAL };  // purposes, of `refca/definition/randomness.py`
 
 struct Words {
   word w[4];
@@ -22,14 +25,14 @@ DEVICE Words philox(word c0, word c1, word c2, word c3) {
   return {{c0, c1, c2, c3}};
 }
 
-// The words of a cell at step i of the call, for a purpose and a block of four channels.
-DEVICE Words words(int purpose, int block, int i, int b, int cell) {
-  return philox(cell, u.first_sample + b, u.start + i, ((word)purpose << 16) + block);
+// The words of a cell at step i of the call, for a purpose and a quad.
+DEVICE Words words(int purpose, int quad, int i, int b, int site) {
+  return philox(site, u.first_sample + b, u.first_step + i, ((word)purpose << 16) + quad);
 }
 
-DEVICE bool fires(int i, int b, int cell) {
-  if (u.fire) return u.fire[((offset)i * u.b + b) * cells() + cell];
-  return words(FIRE, 0, i, b, cell).w[0] < u.fire_below;
+DEVICE bool fires(int i, int b, int site) {
+  if (u.fire) return u.fire[((offset)i * u.b + b) * cells() + site];
+  return words(FIRE, 0, i, b, site).w[0] < u.fire_below;
 }
 
 // √(−2 ln v) of v = n / 2²⁵, n odd; near 1 from 1 − v, which is exact.
@@ -51,16 +54,16 @@ DEVICE void direction(word random, real* x, real* y) {
   if (quarter & 2) *y = -*y;
 }
 
-// The standard normal numbers of four channels, those of `block`.
-DEVICE Four normals(int purpose, int block, int i, int b, int cell) {
+// The standard normal numbers of a quad.
+DEVICE Four normals(int purpose, int quad, int i, int b, int site) {
   Four z;
-  const real* recorded = purpose == NOISE ? u.noise : purpose == RESET ? u.reset : 0;
+  const real* recorded = purpose == NOISE ? u.noise : purpose == RESET ? u.reset_noise : 0;
   if (recorded) {
-    const real* from = recorded + (((offset)i * u.b + b) * cells() + cell) * D + 4 * block;
-    for (int c = 0; c < 4; ++c) z.x[c] = 4 * block + c < D ? from[c] : 0;
+    const real* from = recorded + (((offset)i * u.b + b) * cells() + site) * D + 4 * quad;
+    for (int c = 0; c < 4; ++c) z.x[c] = 4 * quad + c < D ? from[c] : 0;
     return z;
   }
-  Words random = words(purpose, block, i, b, cell);
+  Words random = words(purpose, quad, i, b, site);
   for (int pair = 0; pair < 4; pair += 2) {
     real r = radius(random.w[pair]), x, y;
     direction(random.w[pair + 1], &x, &y);

@@ -1,8 +1,9 @@
-// A processor in the place of CUDA: threads of a team of blocks take turns, each as far as its next barrier.
+// A processor in the place of CUDA: the threads of a team of blocks take turns, each as far as its next barrier.
 //
-// A block runs ahead of the others as far as it can, its threads in one order, then in the other, and blocks too:
-// so most numbers that are read without the barrier behind which they are written are wrong, and seen to be. A
-// barrier that some threads of a block never reach, and threads that wait for each other for ever, are errors.
+// A block runs as far ahead of the others as it can, its threads first in one order, then in the other, and so do
+// blocks. Most numbers that are read without a barrier after they were written are therefore wrong, and tests see
+// it. It is an error if some threads of a block never reach a barrier, or if threads wait for each other for ever.
+#pragma once
 
 #include <ucontext.h>
 
@@ -53,7 +54,7 @@ static std::vector<Fiber> fibers;
 static ucontext_t scheduler;
 static Fiber* now;
 static int sites;
-static std::map<std::pair<int, int>, std::vector<char>> memory;  // of a block, at a declaration
+static std::map<std::pair<int, int>, std::vector<char>> memory;  // by block and declaration
 static Kernel kernel;
 static int arguments[3];
 
@@ -81,7 +82,7 @@ static void resume(Fiber& fiber) {
   swapcontext(&scheduler, &fiber.context);
 }
 
-// Let those go on that have all reached a barrier of this kind; whether they have.
+// Release the threads of a range if all have reached a barrier of this kind. Returns whether they had.
 static bool release(Waiting what, int first, int last) {
   for (int i = first; i < last; ++i)
     if (fibers[i].done || fibers[i].waiting != what) return false;
@@ -89,9 +90,9 @@ static bool release(Waiting what, int first, int last) {
   return true;
 }
 
-// Run a block's threads as far as they come without other blocks; whether any moved.
+// Run the threads of a block as far as they come without other blocks. Returns whether any moved.
 static bool run_block(int first, int threads) {
-  static bool up;  // another direction whenever it is called
+  static bool up;  // the direction changes with every call
   bool moved = false;
   for (up = !up;; up = !up) {
     for (int k = 0; k < threads; ++k) {
@@ -132,7 +133,7 @@ static int run_team(int first_block, int blocks, int threads) {
 
 }  // namespace emulator
 
-// Run a kernel; 1 if its threads cannot go on.
+// Run a kernel. Returns 1 if its threads cannot go on.
 extern "C" __attribute__((visibility("default"))) int launch(
     emulator::Kernel kernel, int blocks, int threads, int team, int a, int b, int c) {
   emulator::kernel = kernel;

@@ -1,6 +1,9 @@
-// Matrix products of a block's rows with weights. Each thread makes tiles of 4×4 results, so what it reads it
-// uses four times. A result is a sum over each tap, then over taps, in this order, whatever the number of threads
-// and rows.
+// Matrix products of a block's rows with weights. Each thread computes tiles of 4×4 results, so that it uses every
+// number it reads four times. A result is a sum over each tap, then over taps, in this order, whatever the number
+// of threads and rows.
+#pragma once
+
+#include "unroll.h"
 
 struct alignas(4 * sizeof(real)) Four {
   real x[4];
@@ -8,26 +11,30 @@ struct alignas(4 * sizeof(real)) Four {
 
 DEVICE Four load(const real* from) { return *(const Four*)from; }
 DEVICE void save(real* to, Four x) { *(Four*)to = x; }
-DEVICE real rectified(real x) { return x <= 0 ? 0 : x; }  // NaN stays NaN
-DEVICE real passed(real grad, real x) { return x <= 0 ? 0 : grad; }
+DEVICE Four plus(Four x, const real* y) {
+  for (int l = 0; l < 4; ++l) x.x[l] += y[l];
+  return x;
+}
+DEVICE real relu(real x) { return x <= 0 ? 0 : x; }  // NaN stays NaN
+DEVICE real relu_grad(real grad, real x) { return x <= 0 ? 0 : grad; }
 
-template <bool relu>
+template <bool rectify>
 DEVICE Four loaded(const real* from) {
   Four x = load(from);
-  if (relu)
-    for (int i = 0; i < 4; ++i) x.x[i] = rectified(x.x[i]);
+  if (rectify)
+    for (int i = 0; i < 4; ++i) x.x[i] = relu(x.x[i]);
   return x;
 }
 
 // Add to sums the product of HEIGHT rows with four columns of a weight (length, columns).
-template <bool relu, int HEIGHT>
+template <bool rectify, int HEIGHT>
 DEVICE void add_tap(int length, int columns, const real* weight, const real* const* from, Four* sums) {
   Four of_tap[HEIGHT] = {};
   for (int k = 0; k < length; k += 4) {
     Four factor[4];
     for (int j = 0; j < 4; ++j) factor[j] = load(weight + (k + j) * columns);
     for (int i = 0; i < HEIGHT; ++i) {
-      Four x = loaded<relu>(from[i] + k);
+      Four x = loaded<rectify>(from[i] + k);
       for (int j = 0; j < 4; ++j)
         for (int l = 0; l < 4; ++l) of_tap[i].x[l] += x.x[j] * factor[j].x[l];
     }
@@ -36,17 +43,17 @@ DEVICE void add_tap(int length, int columns, const real* weight, const real* con
     for (int l = 0; l < 4; ++l) sums[i].x[l] += of_tap[i].x[l];
 }
 
-constexpr int SPLIT = 32768 / sizeof(Four);  // sums of single taps that a block keeps
+constexpr int SPLIT = 32768 / sizeof(Four);  // sums of single taps that fit a block's shared memory
 
 DEVICE Four* sums_of_taps() {
   SHARED(Four, sums, SPLIT);
   return sums;
 }
 
-// keep(r, c, sums): columns c to c+3 of row r of Σ_tap row(r, tap) @ weight[tap]; weight (taps, length, columns).
-// Where rows are few a tile is one row high, and if they are very few each thread takes one tap of a tile.
-template <bool relu, class Row, class Keep>
-DEVICE void product(int rows, int taps, int length, int columns, const real* weight, Row row, Keep keep) {
+// store(r, c, sums): columns c to c+3 of row r of Σ_tap row(r, tap) @ weight[tap]; weight (taps, length, columns).
+// Where rows are few a tile is one row high; where they are very few each thread computes one tap of a tile.
+template <bool rectify, class Row, class Store>
+DEVICE void product(int rows, int taps, int length, int columns, const real* weight, Row row, Store store) {
   int across = columns / 4, tiles = (rows + 3) / 4 * across;
   if (tiles >= blockDim.x) {
     for (int tile = threadIdx.x; tile < tiles; tile += blockDim.x) {
@@ -55,10 +62,10 @@ DEVICE void product(int rows, int taps, int length, int columns, const real* wei
       for (int tap = 0; tap < taps; ++tap) {
         const real* from[4];
         for (int i = 0; i < 4; ++i) from[i] = row(r + i < rows ? r + i : rows - 1, tap);
-        add_tap<relu, 4>(length, columns, weight + (offset)tap * length * columns + c, from, sums);
+        add_tap<rectify, 4>(length, columns, weight + (offset)tap * length * columns + c, from, sums);
       }
       for (int i = 0; i < 4; ++i)
-        if (r + i < rows) keep(r + i, c, sums[i]);
+        if (r + i < rows) store(r + i, c, sums[i]);
     }
     return;
   }
@@ -69,12 +76,12 @@ DEVICE void product(int rows, int taps, int length, int columns, const real* wei
     Four sums = {};
     for (int tap = item / tiles; tap < (split ? item / tiles + 1 : taps); ++tap) {
       const real* from = row(r, tap);
-      add_tap<relu, 1>(length, columns, weight + (offset)tap * length * columns + c, &from, &sums);
+      add_tap<rectify, 1>(length, columns, weight + (offset)tap * length * columns + c, &from, &sums);
     }
     if (split)
       sums_of_taps()[item] = sums;
     else
-      keep(r, c, sums);
+      store(r, c, sums);
   }
   if (!split) return;
   SYNC();
@@ -82,14 +89,14 @@ DEVICE void product(int rows, int taps, int length, int columns, const real* wei
     Four sums = {};
     for (int tap = 0; tap < taps; ++tap)
       for (int l = 0; l < 4; ++l) sums.x[l] += sums_of_taps()[tap * tiles + tile].x[l];
-    keep(tile / across, tile % across * 4, sums);
+    store(tile / across, tile % across * 4, sums);
   }
   SYNC();
 }
 
 // total (taps, length, columns) += Σ_r row(r, tap).T @ grad(r). A thread makes DEEP×4 of the length by 4 columns.
-template <bool relu, int DEEP, class Row, class Grad>
-DEVICE void add_outer(int rows, int taps, int length, int columns, real* total, Row row, Grad grad) {
+template <bool rectify, int DEEP, class Row, class Grad>
+DEVICE void add_outer_products(int rows, int taps, int length, int columns, real* total, Row row, Grad grad) {
   int across = columns / 4, down = (length / 4 + DEEP - 1) / DEEP;
   for (int tile = threadIdx.x; tile < taps * down * across; tile += blockDim.x) {
     int c = tile % across * 4, k = tile / across % down * DEEP * 4, tap = tile / across / down;
@@ -99,7 +106,7 @@ DEVICE void add_outer(int rows, int taps, int length, int columns, real* total, 
       Four g = load(grad(r) + c);
       for (int d = 0; d < DEEP; ++d) {
         if (k + 4 * d >= length) break;
-        Four x = loaded<relu>(from + 4 * d);
+        Four x = loaded<rectify>(from + 4 * d);
         for (int j = 0; j < 4; ++j)
           for (int l = 0; l < 4; ++l) sums[4 * d + j].x[l] += x.x[j] * g.x[l];
       }

@@ -1,22 +1,25 @@
-// The rows that a block computes: of its share of a sample's cells those that update, or, where statistics are
-// over cells, all. Each row has a slot; in the backward pass slots of several steps are kept, until `flush`.
+// The rows that a block computes: the cells of its share of a sample that update, or, where a norm is over cells,
+// all of them. Each row has a slot. The backward pass fills slots with the rows of several steps, until
+// `add_weight_grads` has used them.
+#pragma once
 
-DEVICE offset slot(Place me, int r) { return (offset)me.block * u.cap + r; }
+#include "draws.h"
 
-// Layer j's sums of the block's rows, normalised where the cell has a norm; and their gradients.
-DEVICE real* felt(Place me, int j, int r) { return u.felt + ((offset)j * u.blocks * u.cap + slot(me, r)) * P4; }
-DEVICE real* felt_grad(Place me, int j, int r) {
-  return u.felt_grad + ((offset)j * u.blocks * u.cap + slot(me, r)) * P4;
-}
-DEVICE real* row_scale(Place me, int j, int r) { return u.row_scale + (offset)j * u.blocks * u.cap + slot(me, r); }
-DEVICE real* proposal(Place me, int r) { return u.proposal + slot(me, r) * Q4; }
-DEVICE real* proposal_grad(Place me, int r) { return u.proposal_grad + slot(me, r) * Q4; }
+DEVICE offset slot(Block block, int r) { return (offset)block.number * u.slots + r; }
 
-// Of a thread's cell, which is a row or not: how many cells of lower threads are, and how many there are in all.
-DEVICE int place_among(bool mine, int* total) {
+// The sums of layer j, normalised where the cell has a norm; and their gradients.
+DEVICE offset layer_slot(Block block, int j, int r) { return (offset)j * u.blocks * u.slots + slot(block, r); }
+DEVICE real* preact(Block block, int j, int r) { return u.preact + layer_slot(block, j, r) * P4; }
+DEVICE real* preact_grad(Block block, int j, int r) { return u.preact_grad + layer_slot(block, j, r) * P4; }
+DEVICE real* row_scale(Block block, int j, int r) { return u.row_scale + layer_slot(block, j, r); }
+DEVICE real* proposal(Block block, int r) { return u.proposal + slot(block, r) * Q4; }
+DEVICE real* proposal_grad(Block block, int r) { return u.proposal_grad + slot(block, r) * Q4; }
+
+// How many threads before this one are `in`, and in *total how many of the block are.
+DEVICE int count_before(bool in, int* total) {
   SHARED(int, counts, 2 * THREADS);
   int x = threadIdx.x, now = 0;
-  counts[x] = mine;
+  counts[x] = in;
   SYNC();
   for (int reach = 1; reach < blockDim.x; reach *= 2) {
     int sum = counts[now * THREADS + x] + (x < reach ? 0 : counts[now * THREADS + x - reach]);
@@ -27,27 +30,31 @@ DEVICE int place_among(bool mine, int* total) {
   int up_to = counts[now * THREADS + x];
   *total = counts[now * THREADS + blockDim.x - 1];
   SYNC();
-  return up_to - mine;
+  return up_to - in;
 }
 
-// The live cells of sample b, in order; a block's work.
+// List the live cells of sample b, in order: the work of a block.
 PHASE void find_live(int b) {
   int found = 0;
   for (int first = 0; first < cells(); first += blockDim.x) {
-    int cell = first + threadIdx.x, total;
-    bool lives = cell < cells() && alive(b, cell);
-    int at = place_among(lives, &total);
-    if (lives) u.live[(offset)b * cells() + found + at] = cell;
+    int site = first + threadIdx.x, total;
+    bool lives = site < cells() && alive(b, site);
+    int at = count_before(lives, &total);
+    if (lives) u.live[(offset)b * cells() + found + at] = site;
     found += total;
   }
-  if (threadIdx.x == 0) u.lives[b] = found;
+  if (threadIdx.x == 0) u.live_count[b] = found;
 }
 
-// The cells that can be rows, and those of them that are this block's.
-DEVICE Range candidates(Place me) { return share(together() ? cells() : u.lives[me.sample], me); }
-DEVICE int candidate(Place me, int k) { return together() ? k : u.live[(offset)me.sample * cells() + k]; }
+// The block's share of the cells that can be rows, and the site of the k-th of these cells.
+DEVICE Range possible_rows(Block block) {
+  return share(norm_over_cells() ? cells() : u.live_count[block.sample], block);
+}
+DEVICE int possible_site(Block block, int k) {
+  return norm_over_cells() ? k : u.live[(offset)block.sample * cells() + k];
+}
 
-// The numbers of a pixel, eight fours at a time read before any is written.
+// Copy a pixel; eight loads are under way before the first store.
 DEVICE void copy_pixel(const real* from, real* to) {
   for (int c = 0; c < C4; c += 32) {
     Four x[8];
@@ -58,47 +65,47 @@ DEVICE void copy_pixel(const real* from, real* to) {
   }
 }
 
-// List the block's rows of step i, from slot `used` on. Where `moves`, cells that do not update keep their state.
-PHASE void list_rows(Place me, int i, int used, bool moves) {
-  Range mine = candidates(me);
-  int b = me.sample, rows = 0;
+// List the block's rows of step i, from slot `used` on. If `moves`, copy the cells that do not update.
+PHASE void list_rows(Block block, int i, int used, bool moves) {
+  Range mine = possible_rows(block);
+  int b = block.sample, rows = 0;
   for (int first = mine.from; first < mine.to; first += blockDim.x) {
     int k = first + threadIdx.x, total;
     bool inside = k < mine.to;
-    int cell = inside ? candidate(me, k) : 0;
-    bool updates = inside && fires(i, b, cell) && alive(b, cell);
-    bool row = inside && (updates || together());
-    int r = used + rows + (together() ? threadIdx.x : place_among(row, &total));
-    if (together()) total = mine.to - first < blockDim.x ? mine.to - first : blockDim.x;
-    if (inside) u.slot_of[(offset)b * cells() + cell] = row ? (int)slot(me, r) : -1;
+    int site = inside ? possible_site(block, k) : 0;
+    bool updates = inside && fires(i, b, site) && alive(b, site);
+    bool row = inside && (updates || norm_over_cells());
+    int r = used + rows + (norm_over_cells() ? threadIdx.x : count_before(row, &total));
+    if (norm_over_cells()) total = mine.to - first < blockDim.x ? mine.to - first : blockDim.x;
+    if (inside) u.slot_of[(offset)b * cells() + site] = row ? (int)slot(block, r) : -1;
     if (row) {
-      u.cell[slot(me, r)] = cell;
-      u.at[slot(me, r)] = corner(i, b, cell);
-      u.updates[slot(me, r)] = updates;
+      u.site[slot(block, r)] = site;
+      u.corner[slot(block, r)] = corner(i, b, site);
+      u.updates[slot(block, r)] = updates;
     }
     if (moves && inside && !updates) {
       offset own = tap_pixel(4) * C4;
-      copy_pixel(u.pixels + corner(i, b, cell) + own, u.pixels + corner(i + 1, b, cell) + own);
+      copy_pixel(u.pixels + corner(i, b, site) + own, u.pixels + corner(i + 1, b, site) + own);
     }
     rows += total;
   }
   if (threadIdx.x == 0) {
-    u.used[me.block] = used;
-    u.rows[me.block] = rows;
+    u.used[block.number] = used;
+    u.rows[block.number] = rows;
   }
   SYNC();
 }
 
-// What row r sees: tap by tap, the channels of a pixel.
-DEVICE const real* seen(Place me, int r, int tap) {
-  return u.pixels + u.at[slot(me, r)] + tap_pixel(tap) * C4;
+// One tap of the neighbourhood of row r: the channels of a pixel.
+DEVICE const real* neighbourhood(Block block, int r, int tap) {
+  return u.pixels + u.corner[slot(block, r)] + tap_pixel(tap) * C4;
 }
 
 // The state of row r's cell.
-DEVICE const real* state(Place me, int r) { return seen(me, r, 4) + E; }
+DEVICE const real* state(Block block, int r) { return neighbourhood(block, r, 4) + E; }
 
-// What a depthwise cell's row sees, after the mix.
-DEVICE real* mixed(Place me, int cell, int tap) {
-  offset sample = (offset)me.sample * (u.h + 2) * (u.w + 2);
-  return u.mixed + (sample + cell / u.w * (u.w + 2) + cell % u.w + tap_pixel(tap)) * P4;
+// One tap of the neighbourhood of a depthwise cell, after the mix.
+DEVICE real* mixed(Block block, int site, int tap) {
+  offset sample = (offset)block.sample * (u.h + 2) * (u.w + 2);
+  return u.mixed + (sample + site / u.w * (u.w + 2) + site % u.w + tap_pixel(tap)) * P4;
 }

@@ -1,114 +1,117 @@
-// One step, of a block's rows: look, think, propose, gate, fire. Each function is a phase; where blocks of a team
-// read what others wrote, or statistics of others, the team waits between phases.
+// One step, of a block's rows: perceive, hidden layers, propose, gate, reset, fire. Each PHASE ends where blocks of
+// a team read what others wrote, or statistics of others: there the team waits.
 //
 // Source: `spec/chapters/step.md`.
+#pragma once
+
+#include "norms.h"
 
 // The mix of a depthwise cell, of the block's share of all pixels.
-PHASE void mix(Place me, int i) {
-  Range mine = share(cells(), me);
+PHASE void mix(Block block, int i) {
+  Range mine = share(cells(), block);
   product<false>(
       mine.to - mine.from, 1, C4, P4, u.perceive,
-      [=](int r, int tap) { return u.pixels + corner(i, me.sample, mine.from + r) + tap_pixel(4) * C4; },
-      [=](int r, int c, Four sums) { save(mixed(me, mine.from + r, 4) + c, sums); });
+      [=](int r, int tap) { return u.pixels + corner(i, block.sample, mine.from + r) + tap_pixel(4) * C4; },
+      [=](int r, int c, Four sums) { save(mixed(block, mine.from + r, 4) + c, sums); });
   SYNC();
 }
 
-DEVICE Four plus(Four x, const real* y) {
-  for (int l = 0; l < 4; ++l) x.x[l] += y[l];
-  return x;
-}
-
-// The sums of the first layer.
-PHASE void first_sums(Place me) {
-  int rows = u.rows[me.block], used = u.used[me.block];
+// The sums of the first layer, from the neighbourhoods.
+PHASE void perceive(Block block) {
+  int rows = u.rows[block.number], used = u.used[block.number];
   if (DEPTHWISE) {
     for (int item = threadIdx.x; item < rows * P4; item += blockDim.x) {
-      int p = item % P4, r = used + item / P4, cell = u.cell[slot(me, r)];
+      int p = item % P4, r = used + item / P4, site = u.site[slot(block, r)];
       real sum = u.bias[p];
-      for (int tap = 0; tap < 9; ++tap) sum += mixed(me, cell, tap)[p] * u.filters[tap * P4 + p];
-      felt(me, 0, r)[p] = sum;
+      for (int tap = 0; tap < 9; ++tap) sum += mixed(block, site, tap)[p] * u.filters[tap * P4 + p];
+      preact(block, 0, r)[p] = sum;
     }
   } else {
     product<false>(
-        rows, 9, C4, P4, u.perceive, [=](int r, int tap) { return seen(me, used + r, tap); },
-        [=](int r, int c, Four sums) { save(felt(me, 0, used + r) + c, plus(sums, u.bias + c)); });
+        rows, 9, C4, P4, u.perceive, [=](int r, int tap) { return neighbourhood(block, used + r, tap); },
+        [=](int r, int c, Four sums) { save(preact(block, 0, used + r) + c, plus(sums, u.bias + c)); });
   }
   SYNC();
 }
 
-// The sums of layer j+1, from layer j's normalised ones.
-PHASE void next_sums(Place me, int j) {
-  int rows = u.rows[me.block], used = u.used[me.block];
+// The sums of layer j+1, from the normalised sums of layer j.
+PHASE void hidden_layer(Block block, int j) {
+  int rows = u.rows[block.number], used = u.used[block.number];
   product<true>(
-      rows, 1, P4, P4, u.hidden + (offset)j * P4 * P4, [=](int r, int tap) { return felt(me, j, used + r); },
+      rows, 1, P4, P4, u.hidden + (offset)j * P4 * P4, [=](int r, int tap) { return preact(block, j, used + r); },
       [=](int r, int c, Four sums) {
-        save(felt(me, j + 1, used + r) + c, plus(sums, u.bias + (j + 1) * P4 + c));
+        save(preact(block, j + 1, used + r) + c, plus(sums, u.bias + (j + 1) * P4 + c));
       });
   SYNC();
 }
 
-// The update layer, and beside it the gate's sum.
-PHASE void propose(Place me) {
-  int rows = u.rows[me.block], used = u.used[me.block];
+// The update layer, and in column D the sum of the gate.
+PHASE void propose(Block block) {
+  int rows = u.rows[block.number], used = u.used[block.number];
   product<true>(
-      rows, 1, P4, Q4, u.update, [=](int r, int tap) { return felt(me, N, used + r); },
-      [=](int r, int c, Four sums) { save(proposal(me, used + r) + c, plus(sums, u.update_bias + c)); });
+      rows, 1, P4, Q4, u.update, [=](int r, int tap) { return preact(block, N, used + r); },
+      [=](int r, int c, Four sums) { save(proposal(block, used + r) + c, plus(sums, u.update_bias + c)); });
   SYNC();
+}
+
+// Four channels of row r's candidate at step i: the proposal, residual noise, and the state.
+DEVICE Four candidate(Block block, int r, int quad, int i) {
+  Four x = load(proposal(block, r) + 4 * quad);
+  if (NOISY) {
+    Four noise = normals(NOISE, quad, i, block.sample, u.site[slot(block, r)]);
+    for (int c = 0; c < 4; ++c) x.x[c] += (real)u.sigma * noise.x[c];
+  }
+  if (RESIDUAL)
+    for (int c = 0; c < 4 && 4 * quad + c < D; ++c) x.x[c] += state(block, r)[4 * quad + c];
+  return x;
 }
 
 DEVICE real sigmoid(real x) { return 1 / (1 + exp(-x)); }
 
-// Four channels of row r's candidate at step i: proposal, residual noise, and the state before.
-DEVICE Four candidate_of(Place me, int r, int block, int i) {
-  int cell = u.cell[slot(me, r)];
-  Four x = load(proposal(me, r) + 4 * block);
-  if (NOISY) {
-    Four noise = normals(NOISE, block, i, me.sample, cell);
-    for (int c = 0; c < 4; ++c) x.x[c] += (real)u.sigma * noise.x[c];
-  }
-  if (RESIDUAL)
-    for (int c = 0; c < 4 && 4 * block + c < D; ++c) x.x[c] += state(me, r)[4 * block + c];
-  return x;
+// How far row r resets its cell, 0 to 1.
+DEVICE real gate(Block block, int r) { return sigmoid(proposal(block, r)[D]); }
+
+// Four channels of a candidate, replaced by noise as far as the gate is open.
+DEVICE Four reset(real gate, Four noise, Four candidate) {
+  for (int c = 0; c < 4; ++c) candidate.x[c] = gate * noise.x[c] + (1 - gate) * candidate.x[c];
+  return candidate;
 }
 
-// Gate and fire: the states of the rows that update, in the next grid.
-PHASE void fire(Place me, int i) {
-  int rows = u.rows[me.block], used = u.used[me.block], across = ROUNDED(D) / 4;
+// Gate, reset and fire: the states of the rows that update, in the next grid.
+PHASE void fire(Block block, int i) {
+  int rows = u.rows[block.number], used = u.used[block.number], across = ROUNDED(D) / 4;
   for (int item = threadIdx.x; item < rows * across; item += blockDim.x) {
-    int block = item % across, r = used + item / across, cell = u.cell[slot(me, r)];
-    if (!u.updates[slot(me, r)]) continue;
-    Four x = candidate_of(me, r, block, i);
-    if (RESETTABLE) {
-      Four z = normals(RESET, block, i, me.sample, cell);
-      real gate = sigmoid(proposal(me, r)[D]);
-      for (int c = 0; c < 4; ++c) x.x[c] = gate * z.x[c] + (1 - gate) * x.x[c];
-    }
-    real* to = u.pixels + corner(i + 1, me.sample, cell) + tap_pixel(4) * C4 + E + 4 * block;
-    for (int c = 0; c < 4 && 4 * block + c < D; ++c) to[c] = x.x[c];
+    int quad = item % across, r = used + item / across, site = u.site[slot(block, r)];
+    if (!u.updates[slot(block, r)]) continue;
+    Four x = candidate(block, r, quad, i);
+    if (RESETTABLE) x = reset(gate(block, r), normals(RESET, quad, i, block.sample, site), x);
+    real* to = u.pixels + corner(i + 1, block.sample, site) + tap_pixel(4) * C4 + E + 4 * quad;
+    for (int c = 0; c < 4 && 4 * quad + c < D; ++c) to[c] = x.x[c];
   }
 }
 
-// The phases of step i in order.
-DEVICE void begin_step(Place me, int i) {
-  list_rows(me, i, 0, true);
-  if (DEPTHWISE) mix(me, i);
+// The three parts of step i, between which a team waits.
+
+DEVICE void begin_step(Block block, int i) {
+  list_rows(block, i, 0, true);
+  if (DEPTHWISE) mix(block, i);
 }
 
-// Layer j's sums, once layer j-1's statistics are known; and what others need to know of them.
-DEVICE void feel(Place me, int i, int j) {
+// The sums of layer j, from the statistics of layer j-1; and the block's part of the statistics of layer j.
+DEVICE void layer(Block block, int i, int j) {
   if (j == 0) {
-    first_sums(me);
+    perceive(block);
   } else {
-    if (together()) settle_scales(me, i, j - 1);
-    normalise(me, i, j - 1);
-    next_sums(me, j - 1);
+    if (norm_over_cells()) finish_statistics(block, i, j - 1);
+    normalise(block, i, j - 1);
+    hidden_layer(block, j - 1);
   }
-  if (together()) add_moments(me, j);
+  if (norm_over_cells()) add_moments(block, j);
 }
 
-DEVICE void finish_step(Place me, int i) {
-  if (together()) settle_scales(me, i, N);
-  normalise(me, i, N);
-  propose(me);
-  fire(me, i);
+DEVICE void update_states(Block block, int i) {
+  if (norm_over_cells()) finish_statistics(block, i, N);
+  normalise(block, i, N);
+  propose(block);
+  fire(block, i);
 }

@@ -1,11 +1,13 @@
 // What the kernels of one call share: sizes, settings and arrays, in one structure of constant memory.
 //
-// `layout.py` declares the structure, its fields and what they are. A module that is built for one cell knows
-// that cell's settings while it is compiled (FIXED); a module for any cell reads them here.
+// The program that includes this, written by `sources.py`, declares the structure; `layout.py` lists its fields. A
+// module that is built for one cell knows that cell's settings when it is compiled (FIXED); a module for any cell
+// reads them here.
 //
 // Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, N hidden layers,
-// Q numbers that a proposal has, T steps. A size that ends in 4 is that size rounded up to a multiple of 4:
-// rows of arrays are as long as that, and zero beyond their end.
+// Q numbers of a proposal, T steps. A size that ends in 4 is rounded up to a multiple of 4: rows of arrays have
+// that length, and zeros beyond their end. A site is the index y·W+x of a cell; a quad is four channels.
+#pragma once
 
 typedef unsigned int word;
 typedef unsigned long long wide;
@@ -43,20 +45,20 @@ CONSTANT Unroll u;
 
 enum { NO_NORM, CHANNEL, INSTANCE, BATCH };  // `NORMS` of layout.py
 
-// Whether statistics are over cells: then every cell is a row of a step, else only those that update.
-DEVICE bool together() { return NORM >= INSTANCE; }
+// Whether the norm is over cells: then every cell is a row of a step, else only the cells that update.
+DEVICE bool norm_over_cells() { return NORM >= INSTANCE; }
 
-// A block's work: a share of one sample's cells; blocks of one sample are a team.
-struct Place {
-  int sample, rank, block;
+// A block works on a share of the cells of one sample. The blocks of one sample are a team.
+struct Block {
+  int sample, rank, number;
 };
 
 struct Range {
   int from, to;
 };
 
-DEVICE Range share(int count, Place me) {
-  return {(int)((offset)count * me.rank / u.team), (int)((offset)count * (me.rank + 1) / u.team)};
+DEVICE Range share(int count, Block block) {
+  return {(int)((offset)count * block.rank / u.team), (int)((offset)count * (block.rank + 1) / u.team)};
 }
 
 DEVICE int cells() { return u.h * u.w; }
@@ -68,11 +70,11 @@ DEVICE offset pixel(int i, int b, int y, int x) {
 }
 
 // The pixel in the corner of a cell's neighbourhood in grid i.
-DEVICE offset corner(int i, int b, int cell) { return pixel(i, b, cell / u.w, cell % u.w); }
+DEVICE offset corner(int i, int b, int site) { return pixel(i, b, site / u.w, site % u.w); }
 
 // How far a tap of a neighbourhood is from its corner, in pixels.
 DEVICE int tap_pixel(int tap) { return tap / 3 * (u.w + 2) + tap % 3; }
 
-DEVICE bool alive(int b, int cell) {
-  return u.everyone || u.environment[((offset)b * cells() + cell) * E] > u.alive_above;
+DEVICE bool alive(int b, int site) {
+  return u.all_alive || u.environment[((offset)b * cells() + site) * E] > u.alive_above;
 }

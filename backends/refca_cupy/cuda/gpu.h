@@ -1,7 +1,8 @@
-// What the kernels need of CUDA, by names that `emulator.h` has too.
+// What the kernels need of CUDA, under names that `emulator.h` has too.
+#pragma once
 
 #define DEVICE __device__ inline
-#define PHASE __device__ __noinline__  // what several kernels call is built once
+#define PHASE __device__ __noinline__  // compiled once, for all kernels that call it
 #define CONSTANT __constant__
 #define BOUNDS __launch_bounds__(THREADS, sizeof(real) == 4 ? 2 : 1)
 #define KERNEL extern "C" __global__ void BOUNDS

@@ -1,9 +1,9 @@
-// Adam, and before it the normalisation of gradients: a block for each tensor of parameters.
+// Adam, after the normalisation of gradients: one block for each tensor of parameters.
 //
-// Source: `spec/chapters/adam.md`. `descent.py` declares the structure `d`.
+// Source: `spec/chapters/adam.md`. The program that includes this declares the structure (`adam.py`).
 
 extern "C" {
-CONSTANT Descent d;
+CONSTANT Adam d;
 }
 
 // Σ grad² of a tensor, the same for every thread.
@@ -21,15 +21,15 @@ DEVICE double square_sum(const real* grad, int size) {
   return squares[0];
 }
 
-KERNEL descend(int normalise, int, int) {
+KERNEL adam_step(int normalise, int, int) {
   Tensor tensor = d.tensors[blockIdx.x];
-  real scale = normalise ? 1 / ((real)sqrt(square_sum(tensor.grad, tensor.size)) + (real)d.least) : 1;
+  real scale = normalise ? 1 / ((real)sqrt(square_sum(tensor.grad, tensor.size)) + (real)d.norm_epsilon) : 1;
   for (int n = threadIdx.x; n < tensor.size; n += blockDim.x) {
     real grad = tensor.grad[n] * scale;
-    real first = (real)d.beta_1 * tensor.first[n] + (real)(1 - d.beta_1) * grad;
-    real second = (real)d.beta_2 * tensor.second[n] + (real)(1 - d.beta_2) * grad * grad;
-    tensor.first[n] = first;
-    tensor.second[n] = second;
-    tensor.moved[n] = tensor.param[n] - (real)d.rate * first / (sqrt(second) + (real)d.epsilon);
+    real m = (real)d.beta_1 * tensor.m[n] + (real)(1 - d.beta_1) * grad;
+    real v = (real)d.beta_2 * tensor.v[n] + (real)(1 - d.beta_2) * grad * grad;
+    tensor.m[n] = m;
+    tensor.v[n] = v;
+    tensor.updated[n] = tensor.param[n] - (real)d.learning_rate * m / (sqrt(v) + (real)d.epsilon);
   }
 }
