@@ -50,6 +50,6 @@ export function predictedLabels(numbers, labels) {
  */
 export function countLabels(predicted, live, labels) {
   const counts = new Array(labels).fill(0);
-  for (let i = 0; i < predicted.length; i++) if (live[i]) counts[predicted[i]]++;
+  for (let i = 0; i < predicted.length; i++) if (live[i] && predicted[i] < labels) counts[predicted[i]]++;
   return counts;
 }

@@ -1,0 +1,58 @@
+"""Serve the playground on this machine, or write it as one file: draw, wound and mutate the cells in a browser.
+
+The server answers on the loopback address alone and sends nothing but the page's own files and the weights.
+Source: `spec/playground.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import webbrowser
+from pathlib import Path
+
+from refca.playground_page.catalogue import make_catalogue
+from refca.playground_page.export import export
+from refca.playground_page.server import serve
+from refca.programs import exit_code
+
+
+def main() -> int:
+    """Run the command line."""
+    arguments = parser().parse_args()
+    catalogue = make_catalogue(arguments.weights)
+    if arguments.export:
+        export(arguments.export, catalogue)
+        print(f"{arguments.export} written; it needs no server and no network")
+        return 0
+    with serve(catalogue, arguments.port) as (server, address):
+        print(f"the playground is at {address} (Ctrl-C stops it)", flush=True)
+        if not arguments.no_browser:
+            webbrowser.open(address)
+        server.serve_forever()
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m refca.playground", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--weights",
+        metavar="RUN",
+        type=Path,
+        action="append",
+        default=[],
+        help="show your own model too: a run directory or a weights file; may be given several times",
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="TCP port on 127.0.0.1, 0 to 65535; 0, the default: any free one"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser, only print the address")
+    parser.add_argument(
+        "--export", metavar="FILE.html", type=Path, help="write one self-contained file instead of serving"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,91 @@
+"""The files of the page by name: its own, the engine's, and the weights with a list of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from safetensors.numpy import save
+
+from refca.cell import Cell, digits_cell
+from refca.checkpoint import Weights, load_weights, shipped_names
+from refca.refused import Refused
+
+PAGE_SUFFIXES = (".html", ".css", ".js", ".json", ".svg", ".jpg")
+
+
+def make_catalogue(own: Iterable[Path] = ()) -> dict[str, bytes]:
+    """Return every file of the page by its path, `catalogue.json` and the weights included.
+
+    `own` are further weights, as `load_weights` takes them; they come first, and the first is shown first.
+    Raises InvalidInput for weights that cannot be read, or of a cell that the page cannot show.
+    """
+    page = folder(files("refca.playground_page") / "site")
+    engine = folder(files("refca_js"))
+    pages = page | {f"engine/{name}": content for name, content in engine.items()}
+    return pages | model_files([*own, *map(Path, shipped_names())], len(list(own)))
+
+
+def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
+    """Return the files of a folder and its folders that a page can ask for, by path."""
+    found: dict[str, bytes] = {}
+    for entry in sorted(top.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            found |= folder(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(PAGE_SUFFIXES):
+            found[prefix + entry.name] = entry.read_bytes()
+    return found
+
+
+def model_files(names: list[Path], own: int) -> dict[str, bytes]:
+    """Return the weights as safetensors and `catalogue.json`, which lists them."""
+    models = {str(name): load_weights(name) for name in names}
+    sources = {getattr(weights.experiment, "start", None) for weights in models.values()}
+    entries, found = [], {}
+    for number, (name, weights) in enumerate(models.items()):
+        cell = weights.experiment.cell if weights.experiment else digits_cell()
+        task = page_of(cell)
+        if task is None:
+            if number < own:
+                raise Refused(f"{name}: the page shows digits and photographs, not an automaton of {cell}")
+            continue
+        file = f"weights/{number}.safetensors"
+        found[file] = save(weights.params)
+        entries.append(
+            {
+                "name": name,
+                "file": file,
+                "task": task,
+                "summary": summary(weights),
+                "cell": asdict(cell),
+                # what others were trained from is surpassed; the user's own model comes first of all
+                "preferred": number < own if own else name not in sources,
+            }
+        )
+    return found | {"catalogue.json": json.dumps({"models": entries}, indent=1).encode()}
+
+
+def page_of(cell: Cell) -> str | None:
+    """Return the part of the page that shows this cell, None if there is none."""
+    if cell.image_channels == 1 and cell.last_channels and cell.labels == 10:
+        return "digits"
+    if cell.image_channels == 3 and cell.labels == 3:
+        return "segmentation"
+    return None
+
+
+def summary(weights: Weights) -> str:
+    """Return one line on how the weights were trained."""
+    experiment, done = weights.experiment, weights.done
+    if experiment is None:
+        return "weights without settings, taken for the article's cell"
+    cell = experiment.cell
+    if page_of(cell) == "digits":
+        how = f"{experiment.loss.upper()} loss, noise {cell.noise:g}"
+    else:
+        how = f"{cell.state_channels} state channels, {cell.hidden_width} hidden, norm {cell.norm}"
+    return f"{how}; {done or 0:,} training steps of {experiment.batch} on {experiment.dataset}"

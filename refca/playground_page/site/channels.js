@@ -1,0 +1,45 @@
+/** The state channels as small pictures. */
+
+import { signed } from "./palettes.js";
+
+export class Channels {
+  /** @param {HTMLElement} element @param {import("./digits_world.js").DigitsWorld} world */
+  constructor(element, world) {
+    const { size, automaton } = world;
+    const { state_channels: D, labels: L } = automaton.cell;
+    this.canvases = Array.from({ length: D }, (_, channel) => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: size, height: size });
+      const vote = channel - (D - L);
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", vote >= 0 ? `votes for ${vote}` : `state channel ${channel + 1}`);
+      const figure = document.createElement("figure");
+      const caption = document.createElement("figcaption");
+      caption.textContent = vote >= 0 ? `says ${vote}` : `${channel + 1}`;
+      figure.append(canvas, caption);
+      return { canvas, figure };
+    });
+    this.picture = new ImageData(size, size);
+    element.replaceChildren(...this.canvases.map(({ figure }) => figure));
+  }
+
+  /**
+   * @param {import("./digits_world.js").DigitsWorld} world
+   * @param {import("./palettes.js").Colour} paper of cells that do not live
+   * @param {import("./palettes.js").Colour} neutral of zero
+   */
+  paint({ automaton }, paper, neutral) {
+    const { live, grid, channels, environmentChannels } = automaton;
+    const pixels = this.picture.data;
+    this.canvases.forEach(({ canvas }, channel) => {
+      for (let index = 0; index < live.length; index++) {
+        const value = live[index] ? grid[automaton.place(index) * channels + environmentChannels + channel] : 0;
+        const [r, g, b] = live[index] ? signed(value, 1, neutral) : paper;
+        pixels[4 * index] = r;
+        pixels[4 * index + 1] = g;
+        pixels[4 * index + 2] = b;
+        pixels[4 * index + 3] = 255;
+      }
+      canvas.getContext("2d")?.putImageData(this.picture, 0, 0);
+    });
+  }
+}

@@ -1,0 +1,625 @@
+/** The digits page: connects the world with the board, the buttons and the panels. */
+
+import { Board } from "./board.js";
+import { stroke, forPixelsNear } from "./brush.js";
+import { Channels } from "./channels.js";
+import { paintChart } from "./chart.js";
+import { Clock, speedName, SPEEDS } from "./clock.js";
+import { loadModel, models, preferred, readJson } from "./catalogue.js";
+import { digitFromPicture } from "./digit_picture.js";
+import { agreed, DigitsWorld } from "./digits_world.js";
+import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
+import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
+import { Explained } from "./explained.js";
+import { download, drawingCanvas, GifRecorder, recordsVideo, recordVideo } from "./keeping.js";
+import { css, readableOn, turned } from "./palettes.js";
+import { acceptPictures, readPicture } from "./pictures.js";
+import { readLink, writeLink } from "./share_link.js";
+import { readTheme } from "./theme.js";
+import { unpack } from "./packed.js";
+
+const MOST_UNDONE = 30;
+const FIELD = 28; // of a sample
+
+export class DigitsPage {
+  /** Read models and samples, and show the drawing of the link or a first digit. */
+  static async open() {
+    const [entries, sheet] = await Promise.all([models("digits"), readJson("samples/digits.json")]);
+    const link = readLink(location.hash);
+    const entry = entries.find(({ name }) => name === link.model) ?? preferred(entries);
+    if (!entry) throw new Error("no weights of a digits automaton came with this page");
+    const samples = sheet.packed.map((/** @type {string[]} */ packed) =>
+      packed.map((text) => /** @type {Uint8Array} */ (unpack(text, sheet.size ** 2))),
+    );
+    return new DigitsPage(await loadModel(entry), entries, samples, link);
+  }
+
+  /**
+   * @param {import("./catalogue.js").Model} model
+   * @param {import("./catalogue.js").Entry[]} entries
+   * @param {Uint8Array[][]} samples by label
+   * @param {import("./share_link.js").Link} link
+   */
+  constructor(model, entries, samples, link) {
+    this.entries = entries;
+    this.samples = samples;
+    this.shown = samples.map(() => 0); // the sample that the next press loads
+    this.element = byId("digits");
+    this.world = new DigitsWorld(model, { size: link.size, seed: link.seed });
+    this.board = new Board(/** @type {HTMLCanvasElement} */ (byId("board")));
+    this.explained = new Explained(byId("explained"));
+    this.channels = new Channels(byId("channels"), this.world);
+    this.tool = "pencil";
+    this.brush = 2.5;
+    /** @type {number | null} */
+    this.inspected = null;
+    /** @type {number | null} */
+    this.cursor = null;
+    this.palette = { name: "colorblind", hue: 0 };
+    /** @type {{image: Uint8Array, state: Float32Array, size: number}[]} */
+    this.undone = [];
+    /** @type {GifRecorder | null} */
+    this.film = null;
+    this.finding = "";
+    this.slot = 0;
+    this.frames = 0;
+    this.clock = new Clock({ step: () => this.step(), draw: () => this.draw() });
+
+    this.setUpTools();
+    this.setUpBoard();
+    this.setUpSamples();
+    this.setUpTime();
+    this.setUpExperiments();
+    this.setUpSettings();
+    this.setUpKeeping();
+    document.addEventListener("keydown", (event) => this.onKey(event));
+    this.recolour();
+    new ResizeObserver(() => this.draw()).observe(this.board.canvas);
+
+    if (link.image) this.world.setImage(link.image, { restart: true });
+    else this.world.setImage(paste(this.world, samples[3][2]), { restart: true });
+    Object.assign(this.world.settings, link.settings);
+    this.showSettings();
+    this.draw();
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.play(true);
+  }
+
+  // --- what happens -------------------------------------------------------------------------------------------------
+
+  step() {
+    this.world.step();
+    this.film?.add(this.world);
+    if (this.film?.full) this.stopFilm();
+  }
+
+  /** Run a change of the drawing so that it can be undone. @param {() => void} change */
+  change(change) {
+    const { image, size, automaton } = this.world;
+    this.undone.push({ image: image.slice(), state: automaton.getState(), size });
+    if (this.undone.length > MOST_UNDONE) this.undone.shift();
+    this.finding = "";
+    change();
+    this.draw();
+  }
+
+  undo() {
+    const before = this.undone.pop();
+    if (!before) return;
+    if (before.size !== this.world.size) this.resize(before.size);
+    this.world.setImage(before.image);
+    this.world.automaton.setState(before.state);
+    this.world.automaton.mutate();
+    this.world.predict();
+    this.finding = "";
+    this.draw();
+  }
+
+  /** Put the next sample of a label under the cells. @param {number} label */
+  mutate(label) {
+    const { world, samples, shown } = this;
+    const sample = samples[label][shown[label]];
+    shown[label] = (shown[label] + 1) % samples[label].length;
+    this.change(() => {
+      const restart = this.restartsAtMutation();
+      if (world.size === FIELD) world.setImage(sample, { restart });
+      else world.setImage(this.onSheet(sample), { restart });
+    });
+    this.paintSample(label);
+  }
+
+  /** The drawing with a sample in the next place of a larger board. @param {Uint8Array} sample */
+  onSheet(sample) {
+    const { world } = this;
+    const places = Math.floor(world.size / FIELD);
+    const margin = Math.floor((world.size - places * FIELD) / 2);
+    const slot = this.slot++ % (places * places);
+    const left = margin + (slot % places) * FIELD;
+    const top = margin + Math.floor(slot / places) * FIELD;
+    const placed = paste(world, sample, left, top);
+    return world.image.map((ink, i) => {
+      const [x, y] = [i % world.size, Math.floor(i / world.size)];
+      const inside = x >= left && x < left + FIELD && y >= top && y < top + FIELD;
+      return inside ? placed[i] : ink;
+    });
+  }
+
+  restartsAtMutation() {
+    return /** @type {HTMLInputElement} */ (document.querySelector("[name=mutation][value=restart]")).checked;
+  }
+
+  /** @param {number} size */
+  resize(size) {
+    const before = this.world.image;
+    const side = this.world.size;
+    this.world.resize(size);
+    const shift = Math.floor((size - side) / 2);
+    this.world.setImage(paste(this.world, before, shift, shift));
+    this.slot = 0;
+    this.inspected = null;
+    this.channels = new Channels(byId("channels"), this.world);
+    this.showSettings();
+    this.draw();
+  }
+
+  /** @param {boolean} playing */
+  play(playing) {
+    if (playing) this.clock.play();
+    else this.clock.pause();
+    const button = byId("play");
+    button.innerHTML = playing
+      ? '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 5v14M17 5v14" /></svg><span>Pause</span>'
+      : '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 4l13 8-13 8z" class="full" /></svg><span>Play</span>';
+    this.draw();
+  }
+
+  // --- parts of the page --------------------------------------------------------------------------------------------
+
+  setUpTools() {
+    radioGroup(this.element, "[data-tool]", (button) => this.setTool(button.dataset.tool ?? "pencil"));
+    onRange("brush", (value) => {
+      this.brush = value;
+      byId("brush-size").textContent = `${value} px`;
+    });
+    byId("undo").addEventListener("click", () => this.undo());
+    byId("clear").addEventListener("click", () => this.clear());
+  }
+
+  clear() {
+    this.change(() => this.world.setImage(new Uint8Array(this.world.image.length)));
+  }
+
+  /** @param {string} tool */
+  setTool(tool) {
+    this.tool = tool;
+    for (const button of this.element.querySelectorAll("[data-tool]")) {
+      const chosen = /** @type {HTMLElement} */ (button).dataset.tool === tool;
+      button.setAttribute("aria-checked", String(chosen));
+      /** @type {HTMLElement} */ (button).tabIndex = chosen ? 0 : -1;
+    }
+    this.board.canvas.dataset.tool = tool;
+  }
+
+  setUpBoard() {
+    const { canvas } = this.board;
+    /** @type {{x: number, y: number} | null} */
+    let from = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      this.cursor = null;
+      from = this.board.placeOf(event, this.world.size);
+      const to = from;
+      if (this.tool === "inspect") this.inspect(from);
+      else this.change(() => this.apply(to, to, event.button === 2));
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!from) {
+        if (event.pointerType === "mouse") this.inspect(this.board.placeOf(event, this.world.size));
+        return;
+      }
+      const events = event.getCoalescedEvents?.() ?? [];
+      for (const each of events.length ? events : [event]) {
+        const to = this.board.placeOf(each, this.world.size);
+        if (this.tool === "inspect") this.inspect(to);
+        else this.apply(from, to, (event.buttons & 2) !== 0);
+        from = to;
+      }
+      this.draw();
+    });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (from = null));
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    canvas.addEventListener("blur", () => {
+      this.cursor = null;
+      this.draw();
+    });
+    acceptPictures(this.element, (file) => this.importPicture(file));
+  }
+
+  /**
+   * Use the tool along a line.
+   *
+   * @param {{x: number, y: number}} from @param {{x: number, y: number}} to @param {boolean} erase
+   */
+  apply(from, to, erase = false) {
+    const { world } = this;
+    const line = { x0: from.x, y0: from.y, x1: to.x, y1: to.y };
+    if (this.tool === "wound" && !erase) {
+      /** @type {number[]} */
+      const cells = [];
+      forPixelsNear(world.size, line, Math.max(0.75, this.brush / 2), (index) => cells.push(index));
+      world.wound(cells);
+      return;
+    }
+    stroke(world.image, world.size, line, this.brush, erase || this.tool === "eraser");
+    world.setImage(world.image);
+  }
+
+  /** @param {{x: number, y: number}} place */
+  inspect({ x, y }) {
+    const { size, automaton } = this.world;
+    if (!(x >= 0 && x < size && y >= 0 && y < size)) return;
+    const index = Math.floor(y) * size + Math.floor(x);
+    if (!automaton.live[index] || index === this.inspected) return;
+    this.inspected = index;
+    this.draw();
+  }
+
+  setUpSamples() {
+    const buttons = this.samples.map((_, label) => {
+      const button = document.createElement("button");
+      button.innerHTML = `<canvas width="${FIELD}" height="${FIELD}" aria-hidden="true"></canvas>
+        <b>${label}</b><i class="share"></i>`;
+      button.title = `Another ${label} (key ${label})`;
+      button.setAttribute("aria-label", `Load a ${label}`);
+      button.addEventListener("click", () => this.mutate(label));
+      return button;
+    });
+    byId("samples").replaceChildren(...buttons);
+    this.sampleButtons = buttons;
+  }
+
+  /** The next sample of a label in the label's colour. @param {number} label */
+  paintSample(label) {
+    const button = this.sampleButtons?.[label];
+    const context = button?.querySelector("canvas")?.getContext("2d");
+    if (!button || !context) return;
+    const pixels = new ImageData(FIELD, FIELD);
+    const [r, g, b] = this.colours[label];
+    this.samples[label][this.shown[label]].forEach((ink, i) => pixels.data.set([r, g, b, ink], 4 * i));
+    context.putImageData(pixels, 0, 0);
+    button.style.setProperty("--label", css(this.colours[label]));
+    button.style.setProperty("--on-label", readableOn(this.colours[label]));
+  }
+
+  setUpTime() {
+    byId("play").addEventListener("click", () => this.play(!this.clock.playing));
+    byId("step").addEventListener("click", () => this.singleStep());
+    byId("restart").addEventListener("click", () => this.restart());
+    const slider = /** @type {HTMLInputElement} */ (byId("speed"));
+    slider.max = String(SPEEDS.length - 1);
+    slider.value = String(SPEEDS.indexOf(this.clock.speed));
+    onRange("speed", (value) => {
+      this.clock.speed = SPEEDS[value];
+      byId("speed-name").textContent = speedName(this.clock.speed);
+      slider.setAttribute("aria-valuetext", speedName(this.clock.speed));
+    });
+  }
+
+  singleStep() {
+    this.play(false);
+    this.step();
+    this.draw();
+  }
+
+  restart() {
+    this.world.restart();
+    this.finding = "";
+    this.draw();
+  }
+
+  setUpExperiments() {
+    const buttons = EXPERIMENTS.map((experiment) => {
+      const button = document.createElement("button");
+      button.textContent = experiment.name;
+      button.addEventListener("click", () => {
+        if (!this.world.automaton.live.includes(1)) this.mutate(3);
+        this.change(() => experiment.run(this.world, this.samples));
+        this.finding = experiment.why;
+        this.draw();
+      });
+      return button;
+    });
+    byId("experiments").replaceChildren(...buttons);
+  }
+
+  setUpSettings() {
+    const select = fillSelect("model", this.entries.map(({ name }) => [name, name]));
+    select.addEventListener("change", async () => {
+      const entry = this.entries.find(({ name }) => name === select.value);
+      if (entry) this.use(await loadModel(entry));
+    });
+    onRange("fire-rate", (value) => {
+      this.world.settings.fire_rate = value;
+      byId("fire-rate-value").textContent = `${Math.round(100 * value)} %`;
+    });
+    onRange("noise", (value) => {
+      this.world.settings.noise = value;
+      byId("noise-value").textContent = value.toFixed(3);
+    });
+    byId("show-fires").addEventListener("change", () => this.draw());
+    const size = /** @type {HTMLSelectElement} */ (byId("size"));
+    size.addEventListener("change", () => this.change(() => this.resize(Number(size.value))));
+    const palette = /** @type {HTMLSelectElement} */ (byId("palette"));
+    palette.addEventListener("change", () => {
+      this.palette.name = palette.value;
+      this.recolour();
+    });
+    onRange("hue", (value) => {
+      this.palette.hue = value;
+      byId("hue-value").textContent = `${value} deg`;
+      if (this.board.theme) this.recolour();
+    });
+    const seed = /** @type {HTMLInputElement} */ (byId("seed"));
+    seed.addEventListener("change", () => this.reseed(seed.value));
+    byId("new-seed").addEventListener("click", () => this.reseed(String(Math.floor(Math.random() * 2 ** 32))));
+  }
+
+  /** @param {import("./catalogue.js").Model} model */
+  use(model) {
+    this.world.settings = { noise: model.cell.noise, fire_rate: model.cell.fire_rate };
+    this.world.use(model);
+    this.channels = new Channels(byId("channels"), this.world);
+    this.showSettings();
+    this.draw();
+  }
+
+  /** @param {string} seed */
+  reseed(seed) {
+    const valid = /^\d{1,19}$/.test(seed.trim());
+    if (valid) {
+      this.world.seed = seed.trim();
+      this.restart();
+    }
+    this.showSettings();
+  }
+
+  /** Show the world's settings in their controls. */
+  showSettings() {
+    const { model, settings, seed, size } = this.world;
+    const set = (/** @type {string} */ id, /** @type {string | number} */ value) => {
+      const control = /** @type {HTMLInputElement} */ (byId(id));
+      control.value = String(value);
+      if (control.type === "range") control.dispatchEvent(new Event("input"));
+    };
+    set("model", model.name);
+    set("fire-rate", settings.fire_rate);
+    set("noise", settings.noise);
+    set("seed", seed);
+    set("size", size);
+    byId("model-summary").textContent = model.summary;
+  }
+
+  setUpKeeping() {
+    const file = /** @type {HTMLInputElement} */ (byId("import-file"));
+    byId("import").addEventListener("click", () => file.click());
+    file.addEventListener("change", () => {
+      if (file.files?.[0]) this.importPicture(file.files[0]);
+      file.value = "";
+    });
+    byId("save-png").addEventListener("click", () => this.savePng());
+    byId("record-gif").addEventListener("click", () => (this.film ? this.stopFilm() : this.startFilm()));
+    const video = byId("record-webm");
+    video.hidden = !recordsVideo();
+    video.addEventListener("click", () => this.toggleVideo());
+    byId("copy-link").addEventListener("click", () => this.copyLink());
+  }
+
+  /** @param {Blob} file */
+  async importPicture(file) {
+    try {
+      const digit = digitFromPicture(await readPicture(file));
+      if (!digit) throw new Error("no ink was found in this picture");
+      this.change(() => this.world.setImage(paste(this.world, digit), { restart: this.restartsAtMutation() }));
+      this.keep("The digit was cut out, scaled and centred as MNIST's are.");
+    } catch (error) {
+      this.keep(/** @type {Error} */ (error).message);
+    }
+  }
+
+  /** @param {string} text */
+  keep(text) {
+    byId("kept").textContent = text;
+  }
+
+  async savePng() {
+    const { canvas } = this.board;
+    canvas.toBlob((blob) => blob && download(blob, "cells.png"), "image/png");
+    const drawing = await drawingCanvas(this.world).convertToBlob({ type: "image/png" });
+    download(drawing, "drawing.png");
+    this.keep("Saved the cells in their colours, and the drawing alone with a pixel a cell.");
+  }
+
+  startFilm() {
+    this.film = new GifRecorder(this.world.size, this.colours, readTheme());
+    pressed("record-gif", true, "Stop and save GIF");
+    this.keep("Recording: one frame a step, 400 at most.");
+    this.play(true);
+  }
+
+  stopFilm() {
+    const film = this.film;
+    this.film = null;
+    pressed("record-gif", false, "Record GIF");
+    if (!film?.frames.length) return this.keep("Nothing was recorded.");
+    download(film.finish(), "cells.gif");
+    this.keep(`Saved ${film.frames.length} steps.`);
+  }
+
+  async toggleVideo() {
+    if (this.stopVideo) {
+      const stop = this.stopVideo;
+      this.stopVideo = undefined;
+      pressed("record-webm", false, "Record WebM");
+      download(await stop(), "cells.webm");
+      return;
+    }
+    this.stopVideo = recordVideo(this.board.canvas);
+    pressed("record-webm", true, "Stop and save WebM");
+    this.play(true);
+  }
+
+  async copyLink() {
+    const { world } = this;
+    location.hash = writeLink(world);
+    try {
+      await navigator.clipboard.writeText(location.href);
+      this.keep("The link is in the clipboard.");
+    } catch {
+      this.keep("The link is in the address bar.");
+    }
+  }
+
+  // --- keys ---------------------------------------------------------------------------------------------------------
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (this.element.hidden || typing(event)) return;
+    const { key } = event;
+    if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") this.undo();
+    else if (event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (document.activeElement === this.board.canvas && this.moveCursor(key)) event.preventDefault();
+    else if (/^[0-9]$/.test(key)) this.mutate(Number(key));
+    else if (key === " ") {
+      if (document.activeElement instanceof HTMLButtonElement) return;
+      this.play(!this.clock.playing);
+    } else if (key === ".") this.singleStep();
+    else if (key === "Delete" || key === "Backspace") this.clear();
+    else if (key === "[" || key === "]") this.setBrush(this.brush + (key === "]" ? 0.5 : -0.5));
+    else {
+      const tool = { p: "pencil", e: "eraser", w: "wound", i: "inspect" }[key.toLowerCase()];
+      if (key.toLowerCase() === "r") this.restart();
+      else if (tool) this.setTool(tool);
+      else return;
+    }
+    event.preventDefault();
+  }
+
+  /** @param {number} width */
+  setBrush(width) {
+    const slider = /** @type {HTMLInputElement} */ (byId("brush"));
+    slider.value = String(width);
+    slider.dispatchEvent(new Event("input"));
+  }
+
+  /** Move the keyboard's cursor, or use the tool there. Whether the key did that. @param {string} key */
+  moveCursor(key) {
+    const { size } = this.world;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -size, ArrowDown: size };
+    const cursor = this.cursor ?? Math.floor((size * size + size) / 2);
+    const place = { x: (cursor % size) + 0.5, y: Math.floor(cursor / size) + 0.5 };
+    if (key === "Enter") {
+      this.cursor = cursor;
+      if (this.tool === "inspect") this.inspect(place);
+      else this.change(() => this.apply(place, place));
+      return true;
+    }
+    const step = steps[/** @type {keyof typeof steps} */ (key)];
+    if (!step) return false;
+    const next = cursor + step;
+    const wraps = Math.abs(step) === 1 && Math.floor(next / size) !== Math.floor(cursor / size);
+    this.cursor = next < 0 || next >= size * size || wraps ? cursor : next;
+    if (this.tool === "inspect") this.inspect({ x: (this.cursor % size) + 0.5, y: Math.floor(this.cursor / size) + 0.5 });
+    this.draw();
+    return true;
+  }
+
+  // --- drawing ------------------------------------------------------------------------------------------------------
+
+  get colours() {
+    return turned(this.palette.name, this.palette.hue);
+  }
+
+  /** After the palette or the theme has changed. */
+  recolour() {
+    this.board.setColours(this.colours, readTheme());
+    this.samples.forEach((_, label) => this.paintSample(label));
+    this.draw();
+  }
+
+  draw() {
+    if (this.element.hidden || !this.board.theme) return;
+    const { world, board, clock } = this;
+    const fires = /** @type {HTMLInputElement} */ (byId("show-fires")).checked;
+    board.fit(world.size);
+    board.paint(world, { fires, cursor: this.cursor, inspected: this.tool === "inspect" ? this.inspected : null });
+    const moment = world.moment();
+    byId("ghost").hidden = moment.live > 0;
+    byId("time").textContent = String(world.t);
+    byId("rate").textContent = clock.playing && clock.rate ? `${Math.round(clock.rate)}/s` : "";
+    this.showVerdict(moment);
+    this.frames++;
+    if (clock.playing && this.frames % 3) return; // the panels cost more than the board
+    this.drawPanels(moment);
+  }
+
+  /** @param {import("./digits_world.js").Moment} moment */
+  drawPanels(moment) {
+    const { world, colours } = this;
+    const theme = readTheme();
+    this.sampleButtons?.forEach((button, label) => {
+      button.style.setProperty("--share", String(moment.live ? moment.counts[label] / moment.live : 0));
+    });
+    paintChart(/** @type {HTMLCanvasElement} */ (byId("chart")), world.history, colours, theme);
+    byId("agreement").textContent = moment.live ? (agreed(moment) ? "total" : "none yet") : "-";
+    byId("living").textContent = String(moment.live);
+    byId("undecided").textContent = String(moment.undecided);
+    this.channels.paint(world, theme.paper, theme.dim);
+    if (this.inspected !== null) {
+      byId("explained-intro").hidden = true;
+      this.explained.show(world, this.inspected, colours, theme);
+    }
+    byId("finding").textContent = this.finding && `${this.finding} ${this.recovery()}`;
+  }
+
+  /** How far the cells have come since the last disturbance. */
+  recovery() {
+    const { world } = this;
+    const pieces = countPieces(world);
+    const parts = pieces > 1 ? ` There are ${pieces} separate pieces.` : "";
+    if (world.agreedAt >= 0) return `They agreed again after ${world.agreedAt - world.disturbedAt} steps.${parts}`;
+    return `${world.t - world.disturbedAt} steps without agreement so far.${parts}`;
+  }
+
+  /** @param {import("./digits_world.js").Moment} moment */
+  showVerdict(moment) {
+    const verdict = byId("verdict");
+    const { text, label } = verdictOf(moment);
+    if (verdict.dataset.text === text) return;
+    verdict.dataset.text = text;
+    verdict.style.setProperty("--label", label === null ? "transparent" : css(this.colours[label]));
+    verdict.style.setProperty("--on-label", label === null ? "inherit" : readableOn(this.colours[label]));
+    const chip = document.createElement("b");
+    chip.textContent = label === null ? "?" : String(label);
+    chip.className = label === null ? "chip unknown" : "chip";
+    const words = document.createElement("span");
+    words.textContent = text;
+    verdict.replaceChildren(chip, words);
+    const news = agreed(moment) ? text : "";
+    if (news && byId("announcement").textContent !== news) byId("announcement").textContent = news;
+  }
+}
+
+/**
+ * What the cells say, in words, and the label of most.
+ *
+ * @param {import("./digits_world.js").Moment} moment
+ */
+function verdictOf({ counts, undecided, live }) {
+  if (!live) return { text: "Draw a digit, or press one below.", label: null };
+  const ranking = counts.map((count, label) => ({ count, label })).sort((a, b) => b.count - a.count);
+  const [first, second] = ranking;
+  const percent = (/** @type {number} */ count) => Math.round((100 * count) / live);
+  if (undecided > live / 2) return { text: `${live} cells are finding out what they form.`, label: null };
+  if (first.count === live) return { text: `All ${live} cells agree.`, label: first.label };
+  const rest = second.count ? `, ${percent(second.count)} % say ${second.label}` : "";
+  return { text: `${percent(first.count)} % of ${live} cells say ${first.label}${rest}.`, label: first.label };
+}

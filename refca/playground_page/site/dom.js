@@ -1,0 +1,60 @@
+/** Small help with the document. */
+
+/** The element of this id. Throws an Error if the page has none. @param {string} id @returns {HTMLElement} */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no element "${id}"`);
+  return element;
+}
+
+/** Call `use` with a slider's value now and whenever it moves. @param {string} id @param {(value: number) => void} use */
+export function onRange(id, use) {
+  const slider = /** @type {HTMLInputElement} */ (byId(id));
+  const update = () => {
+    const share = (Number(slider.value) - Number(slider.min)) / (Number(slider.max) - Number(slider.min) || 1);
+    slider.style.setProperty("--value", String(share));
+    use(Number(slider.value));
+  };
+  slider.addEventListener("input", update);
+  update();
+}
+
+/** @param {string} id @param {string[][]} options value and text of each */
+export function fillSelect(id, options) {
+  const select = /** @type {HTMLSelectElement} */ (byId(id));
+  select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  return select;
+}
+
+/** Show a button as pressed or not. @param {string} id @param {boolean} on @param {string} text */
+export function pressed(id, on, text) {
+  const button = byId(id);
+  button.setAttribute("aria-pressed", String(on));
+  button.textContent = text;
+}
+
+/**
+ * Buttons of which one is chosen: by a press, or by arrow keys as in any radio group.
+ *
+ * @param {HTMLElement} element @param {string} selector @param {(button: HTMLElement) => void} choose
+ */
+export function radioGroup(element, selector, choose) {
+  const buttons = /** @type {HTMLElement[]} */ ([...element.querySelectorAll(selector)]);
+  buttons.forEach((button, i) => {
+    button.addEventListener("click", () => choose(button));
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = buttons[(i + step + buttons.length) % buttons.length];
+      choose(next);
+      next.focus();
+    });
+  });
+}
+
+/** Whether a key goes to a control that takes text or arrows. @param {KeyboardEvent} event */
+export function typing({ target }) {
+  if (!(target instanceof HTMLElement)) return false;
+  return target.matches("input:not([type=checkbox]):not([type=radio]):not([type=range]), select, textarea");
+}
