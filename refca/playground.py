@@ -11,10 +11,10 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from refca.cli import exit_code
 from refca.playground_page.catalogue import make_catalogue
 from refca.playground_page.export import export
 from refca.playground_page.server import serve
-from refca.programs import exit_code
 
 
 def main() -> int:

@@ -15,8 +15,7 @@ import pytest
 import refca_js
 from safetensors.numpy import load, save
 
-from refca import Cell, Streams
-from refca.randomness import Recorded
+from refca import Cell, Recorded, Streams
 
 
 def node() -> str:
@@ -32,23 +31,22 @@ class Client:
 
     def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.requests, self.answers = self.process.stdin, self.process.stdout
 
     def close(self) -> None:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.close()
+        self.requests.close()
         self.process.wait(timeout=10)
-        self.process.stdout.close()
+        self.answers.close()
 
     def ask(self, tensors: dict[str, np.ndarray], **settings: Any) -> tuple[dict[str, np.ndarray], Any]:
         """The tensors and the metadata of the answer to one request."""
-        request = save(
-            {name: np.ascontiguousarray(x) for name, x in tensors.items()}, {"refca": json.dumps(settings)}
-        )
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(struct.pack("<Q", len(request)) + request)
-        self.process.stdin.flush()
-        (length,) = struct.unpack("<Q", self.process.stdout.read(8))
-        answer = self.process.stdout.read(length)
+        request = save({name: np.ascontiguousarray(x) for name, x in tensors.items()}, {"refca": json.dumps(settings)})
+        self.requests.write(struct.pack("<Q", len(request)) + request)
+        self.requests.flush()
+        (length,) = struct.unpack("<Q", self.answers.read(8))
+        answer = self.answers.read(length)
         (header_length,) = struct.unpack("<Q", answer[:8])
         header = json.loads(answer[8 : 8 + header_length])
         return load(answer), json.loads(header["__metadata__"]["refca"])

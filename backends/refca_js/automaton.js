@@ -48,6 +48,7 @@ export class Automaton {
     this.live = new Uint8Array(batch * this.sites);
     this.everyCell = Int32Array.from(this.live, (_, index) => index);
     this.values = new Float32Array(cell.state_channels);
+    this.gates = new Float32Array(cell.resettable ? this.live.length : 0); // of cells that updated in the last step
     this.updateCount = 0; // how many cells updated in the last step: the first of `updates`
     this.takeMemory(kernel);
     this.setImage(new Float32Array(batch * height * width * cell.image_channels));
@@ -326,6 +327,7 @@ export class Automaton {
   fire(randomness, t) {
     const { cell, grid, channels, environmentChannels, proposals, updateColumns, sites, values } = this;
     const D = cell.state_channels;
+    this.gates.fill(0);
     for (let i = 0; i < this.updateCount; i++) {
       const index = this.updates[i];
       const b = Math.floor(index / sites);
@@ -339,12 +341,18 @@ export class Automaton {
       if (cell.resettable) {
         randomness.resetNoise(t, b, index - b * sites, values);
         const open = sigmoid(proposals[proposal + D]);
+        this.gates[index] = open;
         for (let c = 0; c < D; c++) {
           proposals[proposal + c] = open * values[c] + (1 - open) * proposals[proposal + c];
         }
       }
       for (let c = 0; c < D; c++) grid[state + c] = proposals[proposal + c];
     }
+  }
+
+  /** The mean gate of the cells that updated in the last step, 0 without a gate. */
+  get meanGate() {
+    return this.updateCount ? this.gates.reduce((a, b) => a + b, 0) / this.updateCount : 0;
   }
 
   /**

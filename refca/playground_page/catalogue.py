@@ -11,9 +11,11 @@ from pathlib import Path
 
 from safetensors.numpy import save
 
-from refca.cell import Cell, digits_cell
-from refca.checkpoint import Weights, load_weights, shipped_names
-from refca.refused import Refused
+from refca.definition.cell import Cell
+from refca.digits.settings import DigitsExperiment, digits_cell
+from refca.errors import InvalidInput
+from refca.training.train_state import Weights
+from refca.weights.load import FORMER_NAMES, load_weights, shipped_names
 
 PAGE_SUFFIXES = (".html", ".css", ".js", ".json", ".svg", ".jpg")
 
@@ -44,14 +46,15 @@ def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
 def model_files(names: list[Path], own: int) -> dict[str, bytes]:
     """Return the weights as safetensors and `catalogue.json`, which lists them."""
     models = {str(name): load_weights(name) for name in names}
-    sources = {getattr(weights.experiment, "start", None) for weights in models.values()}
+    initial = [getattr(weights.experiment, "init_from", "") for weights in models.values()]
+    sources = {FORMER_NAMES.get(name, name) for name in initial}
     entries, found = [], {}
     for number, (name, weights) in enumerate(models.items()):
         cell = weights.experiment.cell if weights.experiment else digits_cell()
         task = page_of(cell)
         if task is None:
             if number < own:
-                raise Refused(f"{name}: the page shows digits and photographs, not an automaton of {cell}")
+                raise InvalidInput(f"{name}: the page shows digits and photographs, not an automaton of {cell}")
             continue
         file = f"weights/{number}.safetensors"
         found[file] = save(weights.params)
@@ -62,8 +65,8 @@ def model_files(names: list[Path], own: int) -> dict[str, bytes]:
                 "task": task,
                 "summary": summary(weights),
                 "cell": asdict(cell),
-                # what others were trained from is surpassed; the user's own model comes first of all
-                "preferred": number < own if own else name not in sources,
+                # the user's own comes first; of the others, one that no other was trained from
+                "preferred": number < own or name not in sources,
             }
         )
     return found | {"catalogue.json": json.dumps({"models": entries}, indent=1).encode()}
@@ -84,7 +87,7 @@ def summary(weights: Weights) -> str:
     if experiment is None:
         return "weights without settings, taken for the article's cell"
     cell = experiment.cell
-    if page_of(cell) == "digits":
+    if isinstance(experiment, DigitsExperiment):
         how = f"{experiment.loss.upper()} loss, noise {cell.noise:g}"
     else:
         how = f"{cell.state_channels} state channels, {cell.hidden_width} hidden, norm {cell.norm}"

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from refca.files import replacing
+from refca.atomic import atomic_write
 
 IMPORT = re.compile(r'^import (?:(\{[^}]*\}) from )?"(\.[^"]+)";\n', re.MULTILINE)
 REEXPORT = re.compile(r'^export \{([^}]*)\} from "(\.[^"]+)";\n', re.MULTILINE)
@@ -24,7 +24,7 @@ ENTRY = "main.js"
 
 def export(path: Path, page: Mapping[str, bytes]) -> None:
     """Write the page to one file, whole or not at all."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(one_file(page), "utf-8")
 
 

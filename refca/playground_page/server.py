@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from refca.refused import Refused
+from refca.errors import InvalidInput
 
 LOOPBACK = "127.0.0.1"
 TYPES = {
@@ -33,11 +33,11 @@ def serve(page: Mapping[str, bytes], port: int) -> Iterator[tuple[ThreadingHTTPS
     Raises InvalidInput for a port that does not exist or is taken.
     """
     if not 0 <= port <= 65535:
-        raise Refused(f"--port must be from 0 to 65535, got {port}")
+        raise InvalidInput(f"--port must be from 0 to 65535, got {port}")
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), handler_of(page))
     except OSError as error:
-        raise Refused(f"--port {port} cannot be used: {error.strerror}") from error
+        raise InvalidInput(f"--port {port} cannot be used: {error.strerror}") from error
     with server:
         yield server, f"http://{LOOPBACK}:{server.server_port}/"
 

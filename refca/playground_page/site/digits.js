@@ -4,7 +4,7 @@ import { Board } from "./board.js";
 import { stroke, forPixelsNear } from "./brush.js";
 import { Channels } from "./channels.js";
 import { paintChart } from "./chart.js";
-import { Clock, speedName, SPEEDS } from "./clock.js";
+import { Clock } from "./clock.js";
 import { loadModel, models, preferred, readJson } from "./catalogue.js";
 import { digitFromPicture } from "./digit_picture.js";
 import { agreed, DigitsWorld } from "./digits_world.js";
@@ -16,10 +16,12 @@ import { css, readableOn, turned } from "./palettes.js";
 import { acceptPictures, readPicture } from "./pictures.js";
 import { readLink, writeLink } from "./share_link.js";
 import { readTheme } from "./theme.js";
+import { TimeControls } from "./time_controls.js";
 import { unpack } from "./packed.js";
 
 const MOST_UNDONE = 30;
-const FIELD = 28; // of a sample
+const FIELD = 28; // pixels of a sample's side
+const FIRST_DIGIT = 2;
 
 export class DigitsPage {
   /** Read models and samples, and show the drawing of the link or a first digit. */
@@ -68,7 +70,7 @@ export class DigitsPage {
     this.setUpTools();
     this.setUpBoard();
     this.setUpSamples();
-    this.setUpTime();
+    this.time = new TimeControls("", this.clock, { step: () => this.singleStep(), restart: () => this.restart() });
     this.setUpExperiments();
     this.setUpSettings();
     this.setUpKeeping();
@@ -77,7 +79,7 @@ export class DigitsPage {
     new ResizeObserver(() => this.draw()).observe(this.board.canvas);
 
     if (link.image) this.world.setImage(link.image, { restart: true });
-    else this.world.setImage(paste(this.world, samples[3][2]), { restart: true });
+    else this.world.setImage(paste(this.world, samples[FIRST_DIGIT][0]), { restart: true });
     Object.assign(this.world.settings, link.settings);
     this.showSettings();
     this.draw();
@@ -163,12 +165,7 @@ export class DigitsPage {
 
   /** @param {boolean} playing */
   play(playing) {
-    if (playing) this.clock.play();
-    else this.clock.pause();
-    const button = byId("play");
-    button.innerHTML = playing
-      ? '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 5v14M17 5v14" /></svg><span>Pause</span>'
-      : '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M7 4l13 8-13 8z" class="full" /></svg><span>Play</span>';
+    this.time.play(playing);
     this.draw();
   }
 
@@ -288,20 +285,6 @@ export class DigitsPage {
     context.putImageData(pixels, 0, 0);
     button.style.setProperty("--label", css(this.colours[label]));
     button.style.setProperty("--on-label", readableOn(this.colours[label]));
-  }
-
-  setUpTime() {
-    byId("play").addEventListener("click", () => this.play(!this.clock.playing));
-    byId("step").addEventListener("click", () => this.singleStep());
-    byId("restart").addEventListener("click", () => this.restart());
-    const slider = /** @type {HTMLInputElement} */ (byId("speed"));
-    slider.max = String(SPEEDS.length - 1);
-    slider.value = String(SPEEDS.indexOf(this.clock.speed));
-    onRange("speed", (value) => {
-      this.clock.speed = SPEEDS[value];
-      byId("speed-name").textContent = speedName(this.clock.speed);
-      slider.setAttribute("aria-valuetext", speedName(this.clock.speed));
-    });
   }
 
   singleStep() {
@@ -490,7 +473,7 @@ export class DigitsPage {
     else if (/^[0-9]$/.test(key)) this.mutate(Number(key));
     else if (key === " ") {
       if (document.activeElement instanceof HTMLButtonElement) return;
-      this.play(!this.clock.playing);
+      this.time.toggle();
     } else if (key === ".") this.singleStep();
     else if (key === "Delete" || key === "Backspace") this.clear();
     else if (key === "[" || key === "]") this.setBrush(this.brush + (key === "]" ? 0.5 : -0.5));
@@ -553,8 +536,7 @@ export class DigitsPage {
     board.paint(world, { fires, cursor: this.cursor, inspected: this.tool === "inspect" ? this.inspected : null });
     const moment = world.moment();
     byId("ghost").hidden = moment.live > 0;
-    byId("time").textContent = String(world.t);
-    byId("rate").textContent = clock.playing && clock.rate ? `${Math.round(clock.rate)}/s` : "";
+    this.time.show(world.t);
     this.showVerdict(moment);
     this.frames++;
     if (clock.playing && this.frames % 3) return; // the panels cost more than the board
@@ -577,7 +559,7 @@ export class DigitsPage {
       byId("explained-intro").hidden = true;
       this.explained.show(world, this.inspected, colours, theme);
     }
-    byId("finding").textContent = this.finding && `${this.finding} ${this.recovery()}`;
+    if (this.finding) byId("finding").textContent = `${this.finding} ${this.recovery()}`;
   }
 
   /** How far the cells have come since the last disturbance. */

@@ -1,22 +1,59 @@
 /** The playground: opens the digits at once, the photographs when asked for, and the object that tests use. */
 
+import { models } from "./catalogue.js";
 import { byId } from "./dom.js";
 import { DigitsPage } from "./digits.js";
+import { PhotographsPage } from "./photographs.js";
 import { setUpTheme } from "./theme.js";
 import { testObject } from "./test_object.js";
 
 /** @type {DigitsPage | undefined} */
 let digits;
+/** @type {PhotographsPage | null | undefined} undefined until asked for, null without a model */
+let photographs;
 
 setUpTheme(byId("theme"), () => digits?.recolour());
 addEventListener("unhandledrejection", ({ reason }) => report(reason));
 addEventListener("error", ({ error }) => report(error));
 
+const tabs = [byId("tab-digits"), byId("tab-photographs")];
+tabs.forEach((tab, i) => {
+  tab.addEventListener("click", () => show(tab.id === "tab-photographs"));
+  tab.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    tabs[1 - i].focus();
+    tabs[1 - i].click();
+  });
+});
+
 try {
   digits = await DigitsPage.open();
-  globalThis.refca = testObject(digits);
+  globalThis.refca = testObject(digits, () => photographs);
+  byId("tab-photographs").hidden = !(await models("segmentation")).length;
 } catch (error) {
   report(error);
+}
+
+/** Show the digits or the photographs; the other one's time stops. @param {boolean} wanted whether photographs */
+async function show(wanted) {
+  tabs.forEach((tab, i) => {
+    tab.setAttribute("aria-selected", String(wanted === (i === 1)));
+    tab.tabIndex = wanted === (i === 1) ? 0 : -1;
+  });
+  byId("digits").hidden = wanted;
+  byId("photographs").hidden = !wanted;
+  if (!wanted) {
+    photographs?.stopCamera();
+    photographs?.time.play(false);
+    digits?.draw();
+    return;
+  }
+  digits?.play(false);
+  if (photographs === undefined) {
+    photographs = await PhotographsPage.open();
+    photographs?.start();
+  }
+  photographs?.draw();
 }
 
 /** Show what went wrong. @param {unknown} error */

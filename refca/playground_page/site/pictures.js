@@ -48,3 +48,14 @@ export function acceptPictures(element, take) {
     if (file && !element.hidden) take(file);
   });
 }
+
+/** Open the camera: `frame` is its latest picture, `stop` closes it. Throws if it is not allowed. */
+export async function startCamera() {
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
+  await video.play();
+  return {
+    frame: () => (video.readyState >= 2 ? video : null),
+    stop: () => stream.getTracks().forEach((track) => track.stop()),
+  };
+}

@@ -2,10 +2,12 @@
 
 import { loadModel, models } from "./catalogue.js";
 import { agreed } from "./digits_world.js";
-import { paste } from "./experiments.js";
 
-/** @param {import("./digits.js").DigitsPage} page */
-export function testObject(page) {
+/**
+ * @param {import("./digits.js").DigitsPage} page
+ * @param {() => import("./photographs.js").PhotographsPage | null | undefined} photographs
+ */
+export function testObject(page, photographs) {
   return {
     page,
     /** Use a model by name, from zero states. @param {string} name */
@@ -35,6 +37,6 @@ export function testObject(page) {
     labels: () => Array.from(page.world.labels),
     /** Whether all living cells name one label. */
     agreement: () => agreed(page.world.moment()),
-    paste,
+    photographs,
   };
 }

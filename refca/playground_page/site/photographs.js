@@ -1,0 +1,376 @@
+/** The photographs page: a picture under the cells, their labels over it, and the charts. */
+
+import { loadModel, models, preferred, readJson, fileAddress } from "./catalogue.js";
+import { paintChart } from "./chart.js";
+import { Clock } from "./clock.js";
+import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
+import { css, SEGMENTATION } from "./palettes.js";
+import { PhotoWorld } from "./photo_world.js";
+import { acceptPictures, startCamera } from "./pictures.js";
+import { StateColours } from "./state_colours.js";
+import { readTheme } from "./theme.js";
+import { TimeControls } from "./time_controls.js";
+
+const NAMES = ["background", "animal", "outline"];
+const SHOWN_SIDE = 576; // pixels of the picture on the page: 48, 64 and 96 divide it
+const VEIL = 0.55; // how much of a label's colour lies over the picture
+const VIEWS = {
+  labels: "The colour of each cell's label over the photograph.",
+  state: "The cells' hidden states: similar states have similar colours. This is what they tell each other.",
+  gate: "How far each cell that fired just reset itself: bright cells are letting go.",
+  seen: "The picture as the cells get it, a pixel a cell.",
+};
+
+export class PhotographsPage {
+  /** Read models and samples. */
+  static async open() {
+    const [entries, samples] = await Promise.all([models("segmentation"), readJson("samples/photographs.json")]);
+    const entry = preferred(entries);
+    if (!entry) return null;
+    const addresses = await Promise.all(
+      samples.files.map((/** @type {string} */ file) => fileAddress(`samples/${file}`, "image/jpeg")),
+    );
+    return new PhotographsPage(await loadModel(entry), entries, addresses, samples.credit);
+  }
+
+  /**
+   * @param {import("./catalogue.js").Model} model
+   * @param {import("./catalogue.js").Entry[]} entries
+   * @param {string[]} samples addresses of pictures
+   * @param {string} credit
+   */
+  constructor(model, entries, samples, credit) {
+    this.element = byId("photographs");
+    this.canvas = /** @type {HTMLCanvasElement} */ (byId("photo-board"));
+    this.canvas.width = this.canvas.height = SHOWN_SIDE;
+    this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    /** The picture at the size in which it is shown; the cells get its means. */
+    this.picture = Object.assign(document.createElement("canvas"), { width: SHOWN_SIDE, height: SHOWN_SIDE });
+    this.pictureContext = /** @type {CanvasRenderingContext2D} */ (
+      this.picture.getContext("2d", { willReadFrequently: true })
+    );
+    this.world = new PhotoWorld(model, 48 * model.cell.stride);
+    this.stateColours = new StateColours(model.cell.state_channels);
+    this.entries = entries;
+    this.view = "labels";
+    this.frames = 0;
+    this.clock = new Clock({ step: () => this.world.step(), draw: () => this.frame() });
+    this.time = new TimeControls("photo-", this.clock, {
+      step: () => this.singleStep(),
+      restart: () => this.restart(),
+    });
+    byId("photo-credits").textContent = credit;
+    this.setUpPictures(samples);
+    this.setUpViews();
+    this.setUpSettings();
+    document.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  /** Show the first sample and, unless the visitor prefers little motion, play. */
+  start() {
+    /** @type {HTMLElement} */ (byId("photo-samples").firstElementChild).click();
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.time.play(true);
+  }
+
+  /** @param {string[]} samples */
+  setUpPictures(samples) {
+    const buttons = samples.map((address, i) => {
+      const button = document.createElement("button");
+      const image = Object.assign(new Image(), { src: address, alt: "" });
+      button.append(image);
+      button.setAttribute("aria-label", `Photograph ${i + 1}`);
+      button.setAttribute("aria-pressed", "false");
+      button.addEventListener("click", async () => {
+        await image.decode();
+        this.show(image, image.naturalWidth, image.naturalHeight);
+        buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+      });
+      return button;
+    });
+    byId("photo-samples").replaceChildren(...buttons);
+    const file = /** @type {HTMLInputElement} */ (byId("photo-file"));
+    byId("photo-choose").addEventListener("click", () => file.click());
+    file.addEventListener("change", () => {
+      if (file.files?.[0]) this.take(file.files[0]);
+      file.value = "";
+    });
+    acceptPictures(this.element, (dropped) => this.take(dropped));
+    byId("photo-camera").addEventListener("click", () => this.toggleCamera());
+    for (const button of this.element.querySelectorAll("[data-shift]")) {
+      const [dx, dy] = (/** @type {HTMLElement} */ (button).dataset.shift ?? "").split(",").map(Number);
+      button.addEventListener("click", () => this.shift(dx, dy));
+    }
+    byId("photo-mirror").addEventListener("click", () => this.redraw((copy) => {
+      this.pictureContext.setTransform(-1, 0, 0, 1, SHOWN_SIDE, 0);
+      this.pictureContext.drawImage(copy, 0, 0);
+      this.pictureContext.resetTransform();
+    }));
+  }
+
+  /** @param {Blob} file */
+  async take(file) {
+    try {
+      const bitmap = await createImageBitmap(file);
+      this.show(bitmap, bitmap.width, bitmap.height);
+      for (const button of byId("photo-samples").children) button.setAttribute("aria-pressed", "false");
+      this.note("The picture is on this page only.");
+    } catch {
+      this.note("This file is not a picture that the browser can read.");
+    }
+  }
+
+  /** The middle square of a picture. @param {CanvasImageSource} source @param {number} width @param {number} height */
+  show(source, width, height) {
+    const side = Math.min(width, height);
+    const { pictureContext: context } = this;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(source, (width - side) / 2, (height - side) / 2, side, side, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
+    this.pictureChanged();
+    this.world.markEvent();
+    this.draw();
+  }
+
+  /** Move the picture by three cells under the cells; what comes in repeats the edge. @param {number} dx @param {number} dy */
+  shift(dx, dy) {
+    const pixels = (3 * SHOWN_SIDE) / this.world.size;
+    this.redraw((copy) => this.pictureContext.drawImage(copy, dx * pixels, dy * pixels));
+  }
+
+  /** @param {(copy: HTMLCanvasElement) => void} paint */
+  redraw(paint) {
+    const copy = Object.assign(document.createElement("canvas"), { width: SHOWN_SIDE, height: SHOWN_SIDE });
+    copy.getContext("2d")?.drawImage(this.picture, 0, 0);
+    paint(copy);
+    this.pictureChanged();
+    this.world.markEvent();
+    this.draw();
+  }
+
+  /** Give the cells the means of the picture's pixels. */
+  pictureChanged() {
+    const { size } = this.world;
+    const { data } = this.pictureContext.getImageData(0, 0, SHOWN_SIDE, SHOWN_SIDE);
+    const block = SHOWN_SIDE / size;
+    const sums = new Float64Array(size * size * 3);
+    for (let y = 0; y < SHOWN_SIDE; y++) {
+      const row = Math.floor(y / block) * size;
+      for (let x = 0; x < SHOWN_SIDE; x++) {
+        const to = 3 * (row + Math.floor(x / block));
+        const from = 4 * (y * SHOWN_SIDE + x);
+        sums[to] += data[from];
+        sums[to + 1] += data[from + 1];
+        sums[to + 2] += data[from + 2];
+      }
+    }
+    this.image = Float32Array.from(sums, (sum) => sum / block ** 2 / 127.5 - 1);
+    this.world.setImage(this.image);
+  }
+
+  async toggleCamera() {
+    if (this.camera) return this.stopCamera();
+    try {
+      this.camera = await startCamera();
+      pressed("photo-camera", true, "Stop camera");
+      this.note("The camera's pictures are used on this page only, and none is kept.");
+      this.time.play(true);
+    } catch {
+      this.note("The camera cannot be used: the browser or the system does not allow it.");
+    }
+  }
+
+  stopCamera() {
+    this.camera?.stop();
+    this.camera = undefined;
+    pressed("photo-camera", false, "Camera");
+  }
+
+  setUpViews() {
+    const choose = (/** @type {string} */ view) => {
+      this.view = view;
+      byId("photo-view-text").textContent = VIEWS[/** @type {keyof typeof VIEWS} */ (view)];
+      for (const button of this.element.querySelectorAll("[data-view]")) {
+        const chosen = /** @type {HTMLElement} */ (button).dataset.view === view;
+        button.setAttribute("aria-checked", String(chosen));
+        /** @type {HTMLElement} */ (button).tabIndex = chosen ? 0 : -1;
+      }
+      this.draw();
+    };
+    radioGroup(this.element, "[data-view]", (button) => choose(button.dataset.view ?? "labels"));
+    choose("labels");
+  }
+
+  setUpSettings() {
+    const select = fillSelect("photo-model", this.entries.map(({ name }) => [name, name]));
+    select.value = this.world.model.name;
+    const size = /** @type {HTMLSelectElement} */ (byId("photo-size"));
+    const change = async () => {
+      const entry = this.entries.find(({ name }) => name === select.value);
+      if (!entry) return;
+      const model = await loadModel(entry);
+      this.world.use(model, Number(size.value) * model.cell.stride);
+      this.stateColours = new StateColours(model.cell.state_channels);
+      this.describeModel();
+      this.pictureChanged();
+      this.draw();
+    };
+    select.addEventListener("change", change);
+    size.addEventListener("change", change);
+    onRange("photo-fire-rate", (value) => {
+      this.world.fireRate = value;
+      byId("photo-fire-rate-value").textContent = `${Math.round(100 * value)} %`;
+    });
+    this.describeModel();
+  }
+
+  describeModel() {
+    byId("photo-model-summary").textContent = this.world.model.summary;
+  }
+
+  singleStep() {
+    this.time.play(false);
+    this.world.step();
+    this.draw();
+  }
+
+  restart() {
+    this.world.restart();
+    this.draw();
+  }
+
+  /** @param {string} text */
+  note(text) {
+    byId("photo-note").textContent = text;
+  }
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (this.element.hidden || typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const arrow = arrows[/** @type {keyof typeof arrows} */ (event.key)];
+    if (arrow && document.activeElement === this.canvas) this.shift(arrow[0], arrow[1]);
+    else if (event.key === " " && !(document.activeElement instanceof HTMLButtonElement)) this.time.toggle();
+    else if (event.key === ".") this.singleStep();
+    else if (event.key.toLowerCase() === "r") this.restart();
+    else return;
+    event.preventDefault();
+  }
+
+  /** One frame while time runs. */
+  frame() {
+    const frame = this.camera?.frame();
+    if (frame) {
+      const side = Math.min(frame.videoWidth, frame.videoHeight);
+      const [x, y] = [(frame.videoWidth - side) / 2, (frame.videoHeight - side) / 2];
+      this.pictureContext.drawImage(frame, x, y, side, side, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
+      this.pictureChanged();
+    }
+    this.draw();
+  }
+
+  draw() {
+    if (this.element.hidden) return;
+    const { world, time } = this;
+    time.show(world.t);
+    this.paint();
+    if (this.clock.playing && this.frames++ % 3) return;
+    const theme = readTheme();
+    paintChart(/** @type {HTMLCanvasElement} */ (byId("photo-chart")), world.history, SEGMENTATION, theme);
+    paintGate(/** @type {HTMLCanvasElement} */ (byId("photo-gate")), world.history, theme);
+    const latest = world.history[world.history.length - 1];
+    byId("photo-legend").replaceChildren(
+      ...NAMES.map((name, label) => {
+        const entry = document.createElement("span");
+        entry.style.setProperty("--label", css(SEGMENTATION[label]));
+        const share = latest ? ` ${Math.round((100 * latest.counts[label]) / latest.live)} %` : "";
+        entry.append(document.createElement("i"), `${name}${share}`);
+        return entry;
+      }),
+    );
+  }
+
+  /** The picture, and the view of the cells over it. */
+  paint() {
+    const { context, world } = this;
+    const pixels = new ImageData(world.size, world.size);
+    if (this.view === "labels") this.paintLabels(pixels.data);
+    else if (this.view === "state") this.paintState(pixels.data);
+    else if (this.view === "gate") this.paintGates(pixels.data);
+    else this.paintSeen(pixels.data);
+    const small = Object.assign((this.small ??= document.createElement("canvas")), pixels && { width: world.size, height: world.size });
+    small.getContext("2d")?.putImageData(pixels, 0, 0);
+    context.filter = this.view === "labels" ? "grayscale(0.75)" : "none";
+    context.drawImage(this.picture, 0, 0);
+    context.filter = "none";
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
+  }
+
+  /** @param {Uint8ClampedArray} pixels */
+  paintLabels(pixels) {
+    this.world.labels.forEach((label, i) => {
+      const [r, g, b] = SEGMENTATION[label];
+      pixels.set([r, g, b, 255 * (label === 0 ? VEIL * 0.8 : VEIL)], 4 * i);
+    });
+  }
+
+  /** @param {Uint8ClampedArray} pixels */
+  paintState(pixels) {
+    const { automaton } = this.world;
+    const colours = this.stateColours.colours(automaton.getState());
+    this.forPixels((pixel, cell) => {
+      pixels.set([255 * colours[3 * cell], 255 * colours[3 * cell + 1], 255 * colours[3 * cell + 2], 255], 4 * pixel);
+    });
+  }
+
+  /** @param {Uint8ClampedArray} pixels */
+  paintGates(pixels) {
+    const { gates } = this.world.automaton;
+    this.forPixels((pixel, cell) => pixels.set([255, 200, 60, 255 * Math.sqrt(gates[cell])], 4 * pixel));
+    for (let i = 0; i < pixels.length; i += 4) {
+      const alpha = pixels[i + 3] / 255;
+      for (let c = 0; c < 3; c++) pixels[i + c] *= alpha;
+      pixels[i + 3] = 255;
+    }
+  }
+
+  /** @param {Uint8ClampedArray} pixels */
+  paintSeen(pixels) {
+    const image = this.image ?? new Float32Array(0);
+    for (let i = 0; i < image.length / 3; i++) {
+      for (let c = 0; c < 3; c++) pixels[4 * i + c] = (image[3 * i + c] + 1) * 127.5;
+      pixels[4 * i + 3] = 255;
+    }
+  }
+
+  /** Call `visit` with each pixel and the cell that it belongs to. @param {(pixel: number, cell: number) => void} visit */
+  forPixels(visit) {
+    const { size, model, automaton } = this.world;
+    for (let pixel = 0; pixel < size * size; pixel++) {
+      const [x, y] = [pixel % size, Math.floor(pixel / size)];
+      visit(pixel, Math.floor(y / model.cell.stride) * automaton.width + Math.floor(x / model.cell.stride));
+    }
+  }
+}
+
+/**
+ * The mean gate over time as a line from 0 to 1.
+ *
+ * @param {HTMLCanvasElement} canvas @param {import("./photo_world.js").PhotoMoment[]} history
+ * @param {import("./board.js").Theme} theme
+ */
+function paintGate(canvas, history, theme) {
+  const ratio = globalThis.devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.clearRect(0, 0, width, height);
+  const column = Math.max(1, Math.round(2 * ratio));
+  const shown = history.slice(-Math.floor(width / column));
+  const most = Math.max(0.1, ...shown.map(({ gate }) => gate));
+  context.fillStyle = css(theme.accent);
+  shown.forEach(({ gate, event }, i) => {
+    const bar = (gate / most) * (height - 4);
+    context.fillRect(i * column, height - bar, column, bar);
+    if (event) context.fillRect(i * column, 0, ratio, height);
+  });
+}

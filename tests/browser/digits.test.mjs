@@ -1,0 +1,288 @@
+/** The digits page, used as a person would. REFCA_URL is the page's address, REFCA_OUT a folder for what it saves. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import * as support from "./support.mjs";
+
+const { boardPoints, drawByMouse, drawByTouch, launch, majority, open, STROKES } = support;
+const URL = process.env.REFCA_URL;
+const OUT = process.env.REFCA_OUT;
+let browser;
+
+before(async () => (browser = await launch()));
+after(() => browser.close());
+
+test("cells agree on the first digit without a click", async () => {
+  const { page, close } = await open(browser, URL);
+  await support.waitForAgreement(page, 2);
+  assert.match(await page.locator("#verdict").innerText(), /2\s*All \d+ cells agree/);
+  assert.match(await page.locator("#announcement").innerText(), /agree/);
+  await close();
+});
+
+test("digits drawn with the mouse are named", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#speed").fill("9");
+  for (const [digit, points] of Object.entries(STROKES)) {
+    await page.click("#clear");
+    assert.match(await page.locator("#verdict").innerText(), /Draw a digit/);
+    await drawByMouse(page, points);
+    await support.waitForMajority(page, Number(digit));
+  }
+  await close();
+});
+
+test("a digit drawn with a finger on a phone is named", async () => {
+  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 3 };
+  const { page, context, close } = await open(browser, URL, phone);
+  await page.locator("#clear").tap();
+  await drawByTouch(page, context, STROKES[7]);
+  await support.waitForMajority(page, 7);
+  await close();
+});
+
+test("a press on a digit, or its key, mutates the pattern under the cells", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#speed").fill("9");
+  await support.waitForAgreement(page, 2);
+  await page.getByRole("button", { name: "Load a 6" }).click();
+  await support.waitForMajority(page, 6);
+  await page.keyboard.press("1");
+  await support.waitForMajority(page, 1);
+  await page.keyboard.press("Control+z");
+  await support.waitForMajority(page, 6);
+  await close();
+});
+
+test("cells of both digits keep their states, unless the visitor wants them to start anew", async () => {
+  const { page, close } = await open(browser, URL);
+  const kept = async (mutation) => {
+    await page.evaluate(() => globalThis.refca.step(30));
+    await page.locator(`[name=mutation][value=${mutation}]`).check();
+    await page.getByRole("button", { name: "Load a 6" }).click();
+    return page.evaluate(() => globalThis.refca.state().filter((value) => value !== 0).length);
+  };
+  assert.ok((await kept("carry")) > 19 * 10);
+  assert.equal(await kept("restart"), 0);
+  await close();
+});
+
+test("the eraser kills cells, a wound makes them forget, and they recover", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#speed").fill("9");
+  await support.waitForAgreement(page, 2);
+  const live = () => page.evaluate(() => globalThis.refca.page.world.moment().live);
+  const before = await live();
+  await page.click("[data-tool=eraser]");
+  await drawByMouse(page, [[0.3, 0.7], [0.4, 0.7]]);
+  assert.ok((await live()) < before);
+  await page.keyboard.press("Control+z");
+  assert.equal(await live(), before);
+
+  await page.click("#play");
+  await page.getByRole("button", { name: "Wound half" }).click();
+  assert.equal(await page.evaluate(() => globalThis.refca.agreement()), false);
+  assert.equal(await live(), before);
+  await page.click("#play");
+  await support.waitForAgreement(page, 2);
+  await page.waitForFunction(() => /agreed again after \d+ steps/.test(document.querySelector("#finding").innerText));
+  await close();
+});
+
+test("a digit that is cut in two is two colonies", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.click("#play");
+  await page.getByRole("button", { name: "Cut in two" }).click();
+  assert.match(await page.locator("#finding").innerText(), /There are 2 separate pieces/);
+  await close();
+});
+
+test("every experiment changes the cells and says what to watch", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.evaluate(() => globalThis.refca.step(20));
+  const buttons = page.locator("#experiments button");
+  for (let i = 0; i < (await buttons.count()); i++) {
+    const before = await page.evaluate(() => [globalThis.refca.state().join(), globalThis.refca.page.world.image.join()].join());
+    await buttons.nth(i).click();
+    const after = await page.evaluate(() => [globalThis.refca.state().join(), globalThis.refca.page.world.image.join()].join());
+    assert.notEqual(after, before, await buttons.nth(i).innerText());
+    assert.match(await page.locator("#finding").innerText(), /\. \d+ steps without agreement so far/);
+  }
+  await close();
+});
+
+test("time can be stopped, stepped, reset, and set to other speeds", async () => {
+  const { page, close } = await open(browser, URL);
+  const time = () => page.locator("#time").innerText().then(Number);
+  await page.click("#play");
+  const stopped = await time();
+  await page.waitForTimeout(300);
+  assert.equal(await time(), stopped);
+  await page.click("#step");
+  await page.keyboard.press(".");
+  assert.equal(await time(), stopped + 2);
+  await page.click("#restart");
+  assert.equal(await time(), 0);
+  await page.locator("#speed").fill("0");
+  assert.match(await page.locator("#speed-name").innerText(), /1\/60x, 1 step\/s/);
+  await page.click("#play");
+  await page.waitForTimeout(1500);
+  assert.ok((await time()) <= 3);
+  await page.locator("#speed").fill("9");
+  await page.waitForTimeout(1500);
+  assert.ok((await time()) > 60);
+  assert.match(await page.locator("#rate").innerText(), /\d+\/s/);
+  await close();
+});
+
+test("a cell under the pointer is explained", async () => {
+  const { page, close } = await open(browser, URL);
+  await support.waitForAgreement(page, 2);
+  const [x, y] = await page.evaluate(() => {
+    const { world } = globalThis.refca.page;
+    const index = world.automaton.live.indexOf(1);
+    return [((index % world.size) + 0.5) / world.size, (Math.floor(index / world.size) + 0.5) / world.size];
+  });
+  const [place] = await boardPoints(page, [[x, y]]);
+  await page.mouse.move(place.x, place.y);
+  await page.waitForSelector("#explained:not([hidden])");
+  const text = await page.locator("#explained").innerText();
+  assert.match(text, /180 numbers[\s\S]*80 \+ 80 hidden values[\s\S]*19 changes[\s\S]*50 %[\s\S]*2/);
+  await close();
+});
+
+test("the board can be drawn on with the keyboard alone", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.keyboard.press("Delete");
+  await page.focus("#board");
+  for (const key of [...Array(8).fill("ArrowUp"), ...Array(16).fill(["Enter", "ArrowDown"]).flat()]) await page.keyboard.press(key);
+  await support.waitForMajority(page, 1);
+  await close();
+});
+
+test("a link brings the same drawing, model and seed, and so the same states", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#model").selectOption({ index: 1 });
+  await page.locator("#seed").fill("12345678901");
+  await page.locator("#seed").blur();
+  await page.click("#clear");
+  await drawByMouse(page, STROKES[3]);
+  await page.click("#copy-link");
+  const link = page.url();
+  assert.match(link, /#model=/);
+  const states = (target) =>
+    target.evaluate(() => {
+      globalThis.refca.page.play(false);
+      globalThis.refca.page.world.restart();
+      globalThis.refca.step(20);
+      return globalThis.refca.state();
+    });
+  const expected = await states(page);
+  const { page: other, close: closeOther } = await open(browser, link);
+  assert.deepEqual(await states(other), expected);
+  assert.ok(expected.some((value) => value !== 0));
+  await closeOther();
+  await close();
+});
+
+test("a link with nonsense in it opens the page as any other", async () => {
+  const { page, close } = await open(browser, `${URL}#model=none&size=7&seed=x&fire=9&noise=-1&drawing=%%%`);
+  await support.waitForAgreement(page, 2);
+  await close();
+});
+
+test("pictures and films are saved", async () => {
+  const { page, close } = await open(browser, URL);
+  const names = [];
+  page.on("download", async (download) => {
+    await download.saveAs(join(OUT, download.suggestedFilename()));
+    names.push(download.suggestedFilename());
+  });
+  const saved = async (name) => {
+    for (let i = 0; i < 100 && !names.includes(name); i++) await page.waitForTimeout(100);
+    assert.ok(names.includes(name), name);
+  };
+  await page.click("#save-png");
+  await saved("drawing.png");
+  await saved("cells.png");
+  await page.click("#record-gif");
+  await page.waitForTimeout(800);
+  await page.keyboard.press("6");
+  await page.waitForTimeout(800);
+  await page.click("#record-gif");
+  await saved("cells.gif");
+  await page.click("#record-webm");
+  await page.waitForTimeout(800);
+  await page.click("#record-webm");
+  await saved("cells.webm");
+  await close();
+});
+
+test("a photograph of a digit is cut out and centred", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#import-file").setInputFiles(join(OUT, "photographed_3.png"));
+  await support.waitForMajority(page, 3);
+  await page.locator("#import-file").setInputFiles({ name: "none.png", mimeType: "image/png", buffer: Buffer.from("no") });
+  await page.waitForFunction(() => /not a picture/.test(document.querySelector("#kept").innerText));
+  await close();
+});
+
+test("larger boards hold several digits", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#size").selectOption("96");
+  await page.click("#clear");
+  for (const digit of ["1", "6", "7"]) await page.getByRole("button", { name: `Load a ${digit}` }).click();
+  await page.locator("#speed").fill("9");
+  await page.waitForFunction(() => globalThis.refca.page.world.t > 120, null, { timeout: 20_000 });
+  const said = await page.evaluate(() => [...new Set(globalThis.refca.labels())]);
+  for (const digit of [1, 6, 7]) assert.ok(said.includes(digit), `${digit} of ${said}`);
+  await close();
+});
+
+test("nothing moves by itself for those who prefer so", async () => {
+  const { page, close } = await open(browser, URL, { reducedMotion: "reduce" });
+  await page.waitForTimeout(400);
+  assert.equal(await page.locator("#time").innerText(), "0");
+  await page.getByRole("button", { name: "Play" }).click();
+  await support.waitForAgreement(page, 2);
+  await close();
+});
+
+test("the page fits screens of all sizes, in light and in dark", async () => {
+  for (const width of [320, 390, 820, 1280, 1920]) {
+    for (const colorScheme of ["light", "dark"]) {
+      const { page, close } = await open(browser, URL, { viewport: { width, height: 800 }, colorScheme });
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(overflow <= 0, `${overflow} pixels too wide at ${width}`);
+      await close();
+    }
+  }
+});
+
+test("nothing in the way of a screen reader, in light and in dark", async () => {
+  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  for (const colorScheme of ["light", "dark"]) {
+    const { page, close } = await open(browser, URL, { colorScheme });
+    await support.waitForAgreement(page, 2);
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+    await close();
+  }
+});
+
+test("another model can be chosen", async () => {
+  const { page, close } = await open(browser, URL);
+  const names = await page.locator("#model option").allInnerTexts();
+  for (const name of names) {
+    await page.locator("#model").selectOption(name);
+    await page.waitForFunction((wanted) => globalThis.refca.page.world.model.name === wanted, name);
+    await support.waitForMajority(page, 2);
+    assert.ok((await page.locator("#model-summary").innerText()).length > 20);
+  }
+  await close();
+});

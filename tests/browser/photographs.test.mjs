@@ -1,0 +1,118 @@
+/** The photographs page, used as a person would, with untrained weights. REFCA_URL is the page's address. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+
+import { launch, open } from "./support.mjs";
+
+const URL = process.env.REFCA_URL;
+let browser;
+
+before(async () => (browser = await launch()));
+after(() => browser.close());
+
+async function photographs(options) {
+  const opened = await open(browser, URL, options);
+  await opened.page.click("#tab-photographs");
+  await opened.page.waitForFunction(() => Number(document.querySelector("#photo-time").innerText) > 3);
+  return opened;
+}
+
+const pixels = (page) => page.evaluate(() => document.querySelector("#photo-board").toDataURL());
+const seen = (page) => page.evaluate(() => Array.from(globalThis.refca.photographs().image));
+
+test("cells label a sample photograph, and go on when it is swapped", async () => {
+  const { page, close } = await photographs();
+  assert.match(await page.locator("#photo-legend").innerText(), /background \d+ %\s*animal \d+ %\s*outline \d+ %/);
+  const first = await seen(page);
+  assert.ok(Math.min(...first) >= -1 && Math.max(...first) <= 1 && Math.max(...first) > 0.2);
+  const time = Number(await page.locator("#photo-time").innerText());
+  await page.locator("#photo-samples button").nth(1).click();
+  await page.waitForFunction((before) => Number(document.querySelector("#photo-time").innerText) > before + 3, time);
+  assert.notDeepEqual(await seen(page), first);
+  await close();
+});
+
+test("the picture moves under the cells by three of them", async () => {
+  const { page, close } = await photographs();
+  await page.click("#photo-play");
+  const before = await seen(page);
+  await page.getByRole("button", { name: "Shift right" }).click();
+  const after = await seen(page);
+  const at = (image, x, y) => image[3 * (48 * y + x)];
+  for (const [x, y] of [[10, 10], [30, 20], [44, 47]]) assert.equal(at(after, x + 3, y), at(before, x, y));
+  await page.click("#photo-mirror");
+  const mirrored = await seen(page);
+  assert.ok(Math.abs(at(mirrored, 47 - 20, 15) - at(after, 20, 15)) < 0.02);
+  await close();
+});
+
+test("labels, states, gates and the picture can be looked at", async () => {
+  const { page, close } = await photographs();
+  await page.click("#photo-play");
+  const pictures = new Set();
+  for (const view of ["labels", "state", "gate", "seen"]) {
+    await page.click(`[data-view=${view}]`);
+    pictures.add(await pixels(page));
+  }
+  assert.equal(pictures.size, 4);
+  await close();
+});
+
+test("a picture of one's own is used, and a file that is none is refused", async () => {
+  const { page, close } = await photographs();
+  const svg = Buffer.from(
+    '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60" fill="red"/></svg>',
+  );
+  const png = await page.evaluate(() => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 90, height: 60 });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "rgb(255 0 0)";
+    context.fillRect(0, 0, 90, 60);
+    return canvas.toDataURL().split(",")[1];
+  });
+  const file = (buffer, mimeType) => ({ name: "picture", mimeType, buffer });
+  await page.locator("#photo-file").setInputFiles(file(Buffer.from(png, "base64"), "image/png"));
+  await page.waitForFunction(() => globalThis.refca.photographs().image.every((value, i) => value === (i % 3 ? -1 : 1)));
+  await page.locator("#photo-file").setInputFiles(file(svg.subarray(0, 20), "image/png"));
+  await page.waitForFunction(() => /not a picture/.test(document.querySelector("#photo-note").innerText));
+  await close();
+});
+
+test("the camera's pictures are seen by the cells until it is stopped", async () => {
+  const { page, close } = await photographs({ permissions: ["camera"] });
+  const before = await seen(page);
+  await page.click("#photo-camera");
+  await page.waitForFunction((image) => globalThis.refca.photographs().image.some((value, i) => value !== image[i]), before);
+  await page.click("#photo-camera");
+  assert.equal(await page.locator("#photo-camera").innerText(), "Camera");
+  await close();
+});
+
+test("more cells in a row see more", async () => {
+  const { page, close } = await photographs();
+  await page.locator("#photo-size").selectOption("96");
+  await page.waitForFunction(() => globalThis.refca.photographs().image.length === 3 * 96 * 96);
+  await page.waitForFunction(() => Number(document.querySelector("#photo-time").innerText) > 3);
+  await close();
+});
+
+test("the page fits screens of all sizes", async () => {
+  for (const width of [320, 390, 820, 1280]) {
+    const { page, close } = await photographs({ viewport: { width, height: 800 } });
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(overflow <= 0, `${overflow} pixels too wide at ${width}`);
+    await close();
+  }
+});
+
+test("nothing in the way of a screen reader", async () => {
+  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  const { page, close } = await photographs();
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+  await close();
+});

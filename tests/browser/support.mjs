@@ -1,0 +1,115 @@
+/** What the browser tests share: Chromium, a page that must not complain, and strokes by mouse and by touch. */
+
+import assert from "node:assert/strict";
+
+import { chromium } from "playwright-core";
+
+export const PATH = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const SETTLED = 20_000; // milliseconds in which cells have to agree; about 100 steps of the page's default speed
+
+/** Start the browser. */
+export function launch() {
+  return chromium.launch({ executablePath: PATH, args: ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] });
+}
+
+/**
+ * Open an address in a fresh profile. `close` fails if the page logged an error or asked for anything elsewhere.
+ *
+ * @param {import("playwright-core").Browser} browser @param {string} address
+ * @param {import("playwright-core").BrowserContextOptions} options
+ */
+export async function open(browser, address, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
+  const page = await context.newPage();
+  /** @type {string[]} */
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("request", (request) => {
+    const url = request.url();
+    const own = url.startsWith(new URL(address).origin) || /^(data|blob|file):/.test(url);
+    if (!own) complaints.push(`asked for ${url}`);
+  });
+  await page.goto(address);
+  await page.waitForFunction(() => globalThis.refca);
+  const close = async () => {
+    await context.close();
+    assert.deepEqual(complaints, []);
+  };
+  return { page, context, close };
+}
+
+/** The place on the screen of a point of the board, both from 0 to 1. @param {import("playwright-core").Page} page */
+export async function boardPoints(page, points) {
+  const box = await page.locator("#board").boundingBox();
+  return points.map(([x, y]) => ({ x: box.x + x * box.width, y: box.y + y * box.height }));
+}
+
+/** Draw a line through points of the board with the mouse. */
+export async function drawByMouse(page, points) {
+  const [first, ...rest] = await boardPoints(page, points);
+  await page.mouse.move(first.x, first.y);
+  await page.mouse.down();
+  for (const { x, y } of rest) await page.mouse.move(x, y, { steps: 6 });
+  await page.mouse.up();
+}
+
+/** Draw a line through points of the board with a finger. */
+export async function drawByTouch(page, context, points) {
+  const session = await context.newCDPSession(page);
+  const places = await boardPoints(page, points);
+  const send = (type, touchPoints) => session.send("Input.dispatchTouchEvent", { type, touchPoints });
+  await send("touchStart", [places[0]]);
+  for (const place of places.slice(1)) await send("touchMove", [place]);
+  await send("touchEnd", []);
+}
+
+/** Wait until all cells say a label. */
+export async function waitForAgreement(page, label) {
+  await page.waitForFunction(
+    (wanted) => {
+      const { refca } = globalThis;
+      return refca.agreement() && (wanted === null || refca.labels().includes(wanted));
+    },
+    label,
+    { timeout: SETTLED },
+  );
+}
+
+/** The label of most cells. */
+export function majority(page) {
+  return page.evaluate(() => {
+    const counts = new Array(10).fill(0);
+    for (const label of globalThis.refca.labels()) if (label < 10) counts[label]++;
+    return counts.indexOf(Math.max(...counts));
+  });
+}
+
+/** Wait until most cells say a label. */
+export async function waitForMajority(page, label, share = 0.9) {
+  await page.waitForFunction(
+    ([wanted, least]) => {
+      const labels = globalThis.refca.labels();
+      const live = globalThis.refca.page.world.moment().live;
+      return live && labels.filter((each) => each === wanted).length >= least * live;
+    },
+    [label, share],
+    { timeout: SETTLED },
+  );
+}
+
+/** Points of digits as a hand draws them, of the board's width and height. */
+export const STROKES = {
+  0: arc(0.5, 0.5, 0.16, 0.27, -90, 275),
+  1: [[0.5, 0.2], [0.5, 0.8]],
+  3: [...arc(0.48, 0.35, 0.15, 0.13, -150, 90), ...arc(0.48, 0.63, 0.17, 0.15, -90, 150)],
+  7: [[0.3, 0.25], [0.68, 0.25], [0.48, 0.8]],
+};
+
+/** Points on an ellipse. */
+function arc(x, y, width, height, from, to) {
+  return Array.from({ length: 25 }, (_, i) => {
+    const angle = ((from + ((to - from) * i) / 24) * Math.PI) / 180;
+    return [x + width * Math.cos(angle), y + height * Math.sin(angle)];
+  });
+}
