@@ -211,7 +211,7 @@ def test_the_page_computes_the_states_of_the_reference(address: str, tmp_path: P
     command = [node(), str(BROWSER_TESTS / "states.mjs"), address]
     subprocess.run([*command, str(tmp_path / "requests.json"), str(tmp_path / "answers.json")], check=True, timeout=120)
     for request, answer in zip(requests, json.loads((tmp_path / "answers.json").read_text()), strict=True):
-        weights = load_weights(request["model"])
+        weights = load_weights(str(request["model"]))
         assert weights.experiment is not None
         cell = weights.experiment.cell
         params = {key: x.astype(np.float64) for key, x in weights.params.items()}

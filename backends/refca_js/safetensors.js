@@ -49,7 +49,8 @@ export function readSafetensors(file) {
     if (to - from !== size || 8 + headerLength + to > bytes.length) {
       throw new InvalidInput(`${name} does not have the ${size} bytes of its shape and dtype`);
     }
-    const copy = bytes.slice(start, start + size); // aligned, which a view into the file need not be
+    // a copy is aligned, which a view into the file need not be; node's Buffer has a slice that does not copy
+    const copy = Uint8Array.prototype.slice.call(bytes, start, start + size);
     tensors[name] = { dtype, shape, data: new Type(copy.buffer, 0, size / Type.BYTES_PER_ELEMENT) };
   }
   return { tensors, metadata };

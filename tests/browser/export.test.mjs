@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { drawByMouse, launch, open, STROKES, waitForAgreement, waitForMajority } from "./support.mjs";
+import { drawByMouse, launch, open, settle, STROKES, waitForAgreement } from "./support.mjs";
 
 let browser;
 
@@ -15,7 +15,7 @@ test("one file is the whole playground", async () => {
   await waitForAgreement(page, 2);
   await page.click("#clear");
   await drawByMouse(page, STROKES[0]);
-  await waitForMajority(page, 0);
+  await settle(page, 0, 0.9);
   for (const name of await page.locator("#model option").allInnerTexts()) {
     await page.locator("#model").selectOption(name);
     await page.waitForFunction((wanted) => globalThis.refca.page.world.model.name === wanted, name);

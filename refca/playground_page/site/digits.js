@@ -65,6 +65,7 @@ export class DigitsPage {
     this.finding = "";
     this.slot = 0;
     this.frames = 0;
+    this.drawing = 0;
     this.clock = new Clock({ step: () => this.step(), draw: () => this.draw() });
 
     this.setUpTools();
@@ -220,7 +221,7 @@ export class DigitsPage {
         else this.apply(from, to, (event.buttons & 2) !== 0);
         from = to;
       }
-      this.draw();
+      this.drawSoon();
     });
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (from = null));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -257,7 +258,7 @@ export class DigitsPage {
     const index = Math.floor(y) * size + Math.floor(x);
     if (!automaton.live[index] || index === this.inspected) return;
     this.inspected = index;
-    this.draw();
+    this.drawSoon();
   }
 
   setUpSamples() {
@@ -526,6 +527,15 @@ export class DigitsPage {
     this.board.setColours(this.colours, readTheme());
     this.samples.forEach((_, label) => this.paintSample(label));
     this.draw();
+  }
+
+  /** Draw in the next frame, once for all that happens until then. */
+  drawSoon() {
+    if (this.clock.playing || this.drawing) return;
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = 0;
+      this.draw();
+    });
   }
 
   draw() {
