@@ -18,6 +18,11 @@ from refca.contract.registry import backend_names, fastest, get_backend
 from refca.errors import InvalidInput
 
 STOPPED = 130
+EXTRAS = {  # packages that reading and stepping an automaton does without, and the extra that installs them
+    **dict.fromkeys(("PIL", "matplotlib", "pooch", "safetensors", "sklearn", "tqdm"), "train"),
+    **dict.fromkeys(("numba", "scipy", "threadpoolctl"), "cpu"),
+    **dict.fromkeys(("av", "imageio"), "video"),
+}
 
 
 def exit_code(program: Callable[[], int]) -> int:
@@ -26,6 +31,13 @@ def exit_code(program: Callable[[], int]) -> int:
         return program()
     except InvalidInput as error:
         print(f"refca: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(
+            f"refca: this needs {error.name}; install it with: pip install 'refca[{EXTRAS[error.name]}]'",
+            file=sys.stderr,
+        )
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         print(f"refca: {error.strerror or error}{where}", file=sys.stderr)
