@@ -16,6 +16,8 @@ from refca import init_params
 from refca.contract import reference
 from refca.definition.randomness import Streams
 from refca.digits import training as digits_training
+from refca.digits.augmentation import augment, draw
+from refca.digits.pool import sample
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
 from refca.tasks import load_experiment, lookup
@@ -28,6 +30,7 @@ from refca.weights.load import initial_params, load_weights
 NEW = ("init_from", "fresh_fraction", "unroll_max", "loss_steps", "schedule")
 SHORT = ["--experiment", "demo", "--steps", "20", "--batch", "4", "--pool", "8", "--unroll", "2"]
 RECIPE = ["--unroll-max", "6", "--loss-steps", "2", "--schedule", "cosine", "--fresh-fraction", "0.5"]
+RECIPE += ["--grid", "12", "--scale-max", "1.5", "--warmup-steps", "5"]
 
 
 class Asked:
@@ -107,7 +110,43 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(tmp_path: Path, monkeypatc
     assert main(["--out", str(tmp_path / "stopped"), "--resume"]) == 0
     for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml"):
         assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
-    assert load_experiment(tmp_path / "whole" / "settings.toml").toml().endswith('schedule = "cosine"\n')
+    assert load_experiment(tmp_path / "whole" / "settings.toml").toml().count('schedule = "cosine"\n') == 1
+
+
+DRAWN: dict[str, Any] = {"grid": 14, "scale_min": 0.8, "scale_max": 1.5, "stroke_max": 1.0, "slant": 0.3}
+
+
+def test_digits_drawn_otherwise_enter_the_pool_and_keep_their_labels() -> None:
+    experiment = DigitsExperiment(dataset="optdigits", batch=8, pool=16, unroll=1, **DRAWN)
+    digits = digits_training.load_samples(experiment, None)
+    train_state = digits_training.begin(experiment, reference, digits)
+    first = train_state.buffer.image.copy()
+    assert first.shape == (16, 14, 14, 1)
+    corners = {tuple(np.argwhere(image[..., 0] > 0).min(axis=0)) for image in first}
+    assert len(corners) > 8, "digits are not placed at random"
+    result = digits_training.train_step(experiment, reference, digits, train_state)
+    plan = sample("mutating", 0.25, 8, 16, len(digits), 0, 0)
+    numbers = draw(experiment.ranges, 8, 0, 1)
+    for b in (0, 1, 6, 7):  # those that enter: a quarter fresh, a quarter mutated
+        expected = augment(digits.images(plan.digits[b : b + 1]), numbers.of(np.array([b])), 14)[0]
+        np.testing.assert_array_equal(result.image[b], expected)
+        assert result.target[b] == digits.labels[plan.digits[b]]
+    np.testing.assert_array_equal(result.image[2:6], first[plan.slots[2:6]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"scale_min": 2.0}, "scales must satisfy 0.1 <= scale_min <= scale_max <= 10, got 2.0 and 1.0"),
+        ({"stroke_min": 1.0}, "strokes must satisfy -10 <= stroke_min <= stroke_max <= 10, got 1.0 and 0.0"),
+        ({"slant": -0.1}, "slant must be from 0 to 1, got -0.1"),
+        ({"grid": -1}, "grid must not be negative, got -1"),
+        ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
+    ],
+)
+def test_ranges_that_no_digit_can_be_drawn_from_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        DigitsExperiment(**settings)
 
 
 def test_a_run_begins_with_the_weights_that_start_names() -> None:
@@ -125,7 +164,7 @@ def test_a_run_begins_with_the_weights_that_start_names() -> None:
 
 def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
     experiment = load_experiment("pets-48-small").with_(init_from="digits-l2-noise")
-    with pytest.raises(InvalidInput, match=r"^digits-l2-noise: the parameter .*; start with weights of this"):
+    with pytest.raises(InvalidInput, match=r"^digits-l2-noise: the parameter .*; init_from must name weights of this"):
         initial_params(experiment, reference)
 
 

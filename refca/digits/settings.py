@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from refca.definition.cell import Cell
 from refca.definition.losses import LOSSES
+from refca.digits.augmentation import Ranges
 from refca.digits.pool import REGIMES, fractions
 from refca.errors import InvalidInput
 from refca.training.adam import SCHEDULES
@@ -54,6 +55,12 @@ class DigitsExperiment(Experiment):
         "article", "decrease of the learning rate: twice by a factor of 10, or a cosine to 0", SCHEDULES
     )
     warmup_steps: int = setting(0, "training steps in which the learning rate rises from zero")
+    grid: int = setting(0, "side of the grid on which digits are placed at random, in pixels; 0 for their own size")
+    scale_min: float = setting(1.0, "smallest size at which digits are drawn, times their own")
+    scale_max: float = setting(1.0, "largest size at which digits are drawn, times their own")
+    stroke_min: float = setting(0.0, "smallest change of the strokes' width, in pixels; negative for narrower strokes")
+    stroke_max: float = setting(0.0, "largest change of the strokes' width, in pixels")
+    slant: float = setting(0.0, "largest slant of a digit to either side, in columns per row")
 
     def check(self) -> None:
         self.at_least_one("pool", "loss_steps")
@@ -66,7 +73,14 @@ class DigitsExperiment(Experiment):
                 f"batch * fresh_fraction must be at least 1 in the regime {self.regime}, got {self.batch} * "
                 f"{self.fresh_fraction:g}"
             )
-        if self.warmup_steps < 0:
-            raise InvalidInput(f"warmup_steps must not be negative, got {self.warmup_steps}")
+        for name in ("warmup_steps", "grid"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative, got {getattr(self, name)}")
+        self.ranges.check()
         if self.batch > self.pool:
             raise InvalidInput(f"batch must be at most pool, {self.pool}, got {self.batch}")
+
+    @property
+    def ranges(self) -> Ranges:
+        """The ranges that digits are drawn from."""
+        return Ranges(self.scale_min, self.scale_max, self.stroke_min, self.stroke_max, self.slant)

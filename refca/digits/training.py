@@ -9,12 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from refca.data import Split, load
+from refca.definition.cell import Array
 from refca.definition.generators import POOL, generator
 from refca.definition.metrics import cell_accuracy, total_agreement
 from refca.definition.randomness import Streams
 from refca.definition.state import init_state
 from refca.definition.step import alive, readout
+from refca.digits.augmentation import Ranges, augment, draw
 from refca.digits.pool import Pool, sample
 from refca.digits.settings import DigitsExperiment
 from refca.digits.unroll_length import last_steps, unroll_length
@@ -36,15 +40,37 @@ def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
 
 def prepare(experiment: DigitsExperiment, backend: Any, digits: Split) -> None:
     """Have the backend compile or load what training steps use."""
-    warm_up(backend, experiment.cell, experiment.batch, digits.pixels.shape[-1], experiment.loss)
+    warm_up(backend, experiment.cell, experiment.batch, grid_side(experiment, digits), experiment.loss)
 
 
 def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> TrainState:
     """Return the state before training: initial weights, and a pool of digits in their initial states."""
     first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
-    image = backend.asarray(digits.images(first))
+    image = drawn(experiment, backend, digits, first, np.arange(len(first)), 0)
     pool = Pool(image, digits.labels[first], init_state(experiment.cell, image))
     return TrainState(0, 0, initial_params(experiment, backend), Adam(), pool, digits.fingerprint())
+
+
+def grid_side(experiment: DigitsExperiment, digits: Split) -> int:
+    """The side of the grid on which digits are trained, in pixels."""
+    return experiment.grid or int(digits.pixels.shape[-1])
+
+
+def drawn(
+    experiment: DigitsExperiment, backend: Any, digits: Split, numbers: np.ndarray, entering: np.ndarray, i: int
+) -> Array:
+    """Return digits by their numbers (B,), those entering the pool drawn as the experiment says, (B, G, G, 1).
+
+    Where the experiment draws digits otherwise, samples that are not `entering`, which the pool ignores, are
+    empty. i numbers the draws.
+    """
+    side = grid_side(experiment, digits)
+    if experiment.ranges == Ranges() and side == digits.pixels.shape[-1]:
+        return backend.asarray(digits.images(numbers))
+    drawings = draw(experiment.ranges, len(numbers), experiment.seed, i).of(entering)
+    images = np.zeros((len(numbers), side, side, 1), np.float32)
+    images[entering] = augment(backend.asnumpy(digits.images(numbers[entering])), drawings, side)
+    return backend.asarray(images)
 
 
 def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_state: TrainState) -> StepResult:
@@ -52,7 +78,8 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     cell, i, xp, pool = experiment.cell, train_state.done, backend.xp, train_state.buffer
     settings = (experiment.regime, experiment.fresh_fraction, experiment.batch, experiment.pool)
     plan = sample(*settings, len(digits), experiment.seed, i)
-    image, label = backend.asarray(digits.images(plan.digits)), digits.labels[plan.digits]
+    entering = np.r_[: plan.fresh, experiment.batch - plan.mutated : experiment.batch]
+    image, label = drawn(experiment, backend, digits, plan.digits, entering, i + 1), digits.labels[plan.digits]
     batch = pool.gather(cell, plan, image, label, xp)
     steps = unroll_length(experiment.unroll, experiment.unroll_max or experiment.unroll, experiment.seed, i)
     weights = last_steps(steps, experiment.batch, experiment.loss_steps)

@@ -1,0 +1,111 @@
+"""Digits drawn otherwise: other strokes, slants, sizes and places, so that cells learn to read any hand.
+
+Every draw is a function of (seed, training step, sample), so a resumed run makes the same ones. The article
+trains without: its digits have one size and lie in the middle.
+
+Source: the article, "Observed robustness and limitations"; `spec/augmentation.md`.
+
+Letters: B digits of S×S pixels, on a grid of G×G.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from refca.definition.generators import AUGMENTATION, generator
+from refca.digits.perturbations import dilate_or_erode, placed, resized
+from refca.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The ranges that a drawing's numbers come from; the defaults leave a digit as it is."""
+
+    scale_min: float = 1.0
+    scale_max: float = 1.0
+    stroke_min: float = 0.0  # pixels of the grid
+    stroke_max: float = 0.0
+    slant: float = 0.0  # largest, to either side
+
+    def check(self) -> None:
+        """Raise InvalidInput, naming the setting, for a range that no digit can be drawn from."""
+        if not 0.1 <= self.scale_min <= self.scale_max <= 10:
+            raise InvalidInput(
+                f"scales must satisfy 0.1 <= scale_min <= scale_max <= 10, got {self.scale_min} and {self.scale_max}"
+            )
+        if not -10 <= self.stroke_min <= self.stroke_max <= 10:
+            raise InvalidInput(
+                f"strokes must satisfy -10 <= stroke_min <= stroke_max <= 10, got {self.stroke_min} and "
+                f"{self.stroke_max}"
+            )
+        if not 0 <= self.slant <= 1:
+            raise InvalidInput(f"slant must be from 0 to 1, got {self.slant}")
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """The numbers by which B digits are drawn, each (B,) float64."""
+
+    scale: np.ndarray  # times as large
+    stroke: np.ndarray  # pixels of the grid by which strokes become wider, or if negative narrower
+    slant: np.ndarray  # columns to the right per row upwards
+    row: np.ndarray  # place in the free rows of the grid: 0 at the top, 1 at the bottom
+    column: np.ndarray  # place in its free columns: 0 at the left, 1 at the right
+
+    def of(self, samples: np.ndarray) -> Drawings:
+        """Return the numbers of some samples, given by their indices."""
+        return Drawings(**{name: numbers[samples] for name, numbers in vars(self).items()})
+
+
+def draw(ranges: Ranges, count: int, seed: int, i: int) -> Drawings:
+    """Return how `count` digits are drawn at training step i.
+
+    The logarithm of the scale is uniform, so that half the size is as likely as twice the size; all other
+    numbers are uniform.
+    """
+    scale, stroke, slant, row, column = generator(AUGMENTATION, seed, i).random((5, count))
+    return Drawings(
+        ranges.scale_min * (ranges.scale_max / ranges.scale_min) ** scale,
+        ranges.stroke_min + (ranges.stroke_max - ranges.stroke_min) * stroke,
+        ranges.slant * (2 * slant - 1),
+        row,
+        column,
+    )
+
+
+def augment(images: np.ndarray, drawings: Drawings, grid: int) -> np.ndarray:
+    """Return digits (B, S, S, 1) as the drawings say, on an empty grid (B, G, G, 1).
+
+    A digit's strokes change first, then it is slanted, scaled and placed. The middle is cut out of a digit
+    that is larger than the grid.
+    """
+    drawn = np.zeros((len(images), grid, grid, 1), np.float32)
+    for b in range(len(images)):
+        scale = float(drawings.scale[b])
+        image = dilate_or_erode(images[b : b + 1], float(drawings.stroke[b]) / scale)
+        image = resized(slanted(image, float(drawings.slant[b])), scale, round(scale * images.shape[1]))
+        cut = max(0, image.shape[1] - grid)
+        kept = slice(cut // 2, image.shape[1] - (cut - cut // 2))
+        image = image[:, kept, kept]
+        free = grid - image.shape[1]
+        top, left = round(free * float(drawings.row[b])), round(free * float(drawings.column[b]))
+        drawn[b] = placed(image, grid, top, left)[0]
+    return drawn
+
+
+def slanted(images: np.ndarray, slant: float) -> np.ndarray:
+    """Return the digits sheared: each row moves to the right by `slant` for every row below it, bilinear.
+
+    The row in the middle stays where it is.
+    """
+    from PIL import Image
+
+    S = images.shape[1]
+    to_source = (1.0, slant, -slant * S / 2, 0.0, 1.0, 0.0)  # x of the source, from x and y of the result
+    sheared = [
+        Image.fromarray(x).transform((S, S), Image.Transform.AFFINE, to_source, Image.Resampling.BILINEAR)
+        for x in images[..., 0]
+    ]
+    return np.stack([np.asarray(x, np.float32) for x in sheared])[..., None]
