@@ -113,7 +113,10 @@ def fire(state: Array, candidate: Array, updates: Array) -> Array:
 
 
 def alive(cell: Cell, environment: Array) -> Array:
-    """Return the mask of live cells, (B, H, W) boolean: first channel > float32(alive_above)."""
+    """Return the mask of live cells, (B, H, W) boolean: first channel > float32(alive_above).
+
+    For the image of a strided cell instead of its environment it is the mask of live pixels, (B, sH, sW).
+    """
     if cell.alive_above is None:
         return np.ones_like(environment[..., 0], dtype=bool)
     return environment[..., 0] > np.float32(cell.alive_above)

@@ -115,7 +115,7 @@ def philox(counter, key):
 
 
 def draw(key, t, sample, H, W):
-    """Return fire_mask (B, H, W) and reset_noise (B, H, W, D) of step t for samples of these numbers (B,)."""
+    """Return fire_mask (B, H, W) and reset_noise (B, H, W, D) of step t; sample (B,) are numbers of samples."""
     cell, sample = np.arange(H * W).reshape(1, H, W), sample.reshape(-1, 1, 1)
     word, _, _, _ = philox((cell, sample, t, FIRE << 16), key)  # (B, H, W)
     return word < 2**31, normal(key, RESET, t, sample, H, W)
