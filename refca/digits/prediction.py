@@ -9,10 +9,12 @@ from argparse import Namespace, _ArgumentGroup
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from refca.atomic import atomic_write
 from refca.data.batches import batched
 from refca.data.decode import Picture, pixels_of, resized
 from refca.definition.metrics import predict
@@ -29,9 +31,17 @@ if TYPE_CHECKING:
 LOWEST = 0  # an image holds numbers from this to 1
 STEPS = 200  # the article measures after as many
 BATCH = 64  # pictures moved at a time
+FILMS = False  # the frames of a film are pictures, each for itself
 HANDWRITTEN = ("mnist", "optdigits", "optdigits-28", "")  # datasets whose pictures are prepared as MNIST's
 
 DEFAULTS: Mapping[str, Any] = {"raw": False}
+
+
+class Prepared(NamedTuple):
+    """What cells see of a picture, (H, W, K) float32, and in words what was done to it."""
+
+    image: np.ndarray
+    words: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,21 @@ def add_flags(group: _ArgumentGroup) -> None:
     )
 
 
+def write_legend(automaton: Automaton, out: Path) -> None:
+    """Write nothing: the names of the labels are in the pictures' file of numbers."""
+
+
+def write_result(result: Classification, out: Path, name: str) -> None:
+    """Write NAME-cells.png, the cells in the colours of their labels. Raises OSError as the file system does."""
+    with atomic_write(out / f"{name}-cells.png") as temporary:
+        temporary.write_bytes(result._repr_png_())
+
+
+def follow(automaton: Automaton, frames: Iterable[np.ndarray], **options: Any) -> Iterator[Any]:
+    """Raise InvalidInput: a film has no label of its own."""
+    raise InvalidInput("a film is predicted frame by frame")
+
+
 def options_of(flags: Namespace) -> dict[str, Any]:
     """Return the options of `predict_all` that flags ask for."""
     return {"raw": bool(flags.raw)}
@@ -110,7 +135,8 @@ def predict_all(
         raise InvalidInput(f"steps must be at least 1, got {steps}")
     first = 0
     alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
-    for batch in batched((prepared(automaton, p, size, raw) for p in pictures), 1 if alone else BATCH):
+    ready = (prepare(automaton, picture, size=size, raw=raw) for picture in pictures)
+    for batch in batched(ready, 1 if alone else BATCH):
         for same in runs_of_one_shape(list(batch)):
             images = np.stack([image for image, _ in same])
             outputs = automaton.settled(images, steps, seed, first)
@@ -120,11 +146,11 @@ def predict_all(
             first += len(same)
 
 
-def runs_of_one_shape(batch: list[tuple[np.ndarray, str]]) -> Iterator[list[tuple[np.ndarray, str]]]:
+def runs_of_one_shape(batch: list[Prepared]) -> Iterator[list[Prepared]]:
     """Yield the pictures of a batch in their order, as long as they have one shape together."""
-    run: list[tuple[np.ndarray, str]] = []
+    run: list[Prepared] = []
     for item in batch:
-        if run and item[0].shape != run[0][0].shape:
+        if run and item.image.shape != run[0].image.shape:
             yield run
             run = []
         run.append(item)
@@ -132,8 +158,12 @@ def runs_of_one_shape(batch: list[tuple[np.ndarray, str]]) -> Iterator[list[tupl
         yield run
 
 
-def prepared(automaton: Automaton, picture: Picture, size: int | None, raw: bool) -> tuple[np.ndarray, str]:
-    """Return what the cells are to see of a picture, (H, W, K) float32, and in words what was done to it."""
+def prepare(
+    automaton: Automaton, picture: Picture, *, size: int | None = None, raw: bool = False, **_: Any
+) -> Prepared:
+    """Return what the cells are to see of a picture; of a prepared one itself."""
+    if isinstance(picture, Prepared):
+        return picture
     experiment = automaton.experiment
     if experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10 and not raw:
         made = digit(picture)
@@ -141,13 +171,13 @@ def prepared(automaton: Automaton, picture: Picture, size: int | None, raw: bool
         if experiment.dataset == "optdigits":  # fills its 8×8 pixels
             edge = (PAGE - BOX) // 2
             pixels = resized(pixels[edge:-edge, edge:-edge], 8, 8)
-        return pixels if size is None else resized(pixels, size, size), str(made)
+        return Prepared(pixels if size is None else resized(pixels, size, size), str(made))
     pixels = pixels_of(picture, experiment.channels)
     side = size or (None if raw else trained_size(experiment))
     if side is None or pixels.shape[:2] == (side, side):
-        return pixels, ""
+        return Prepared(pixels, "")
     words = f"resampled from {pixels.shape[1]}x{pixels.shape[0]} to {side}x{side}"
-    return resized(pixels, side, side), words
+    return Prepared(resized(pixels, side, side), words)
 
 
 def trained_size(experiment: Experiment) -> int | None:

@@ -134,6 +134,13 @@ def lay_over(palette: Palette, labels: np.ndarray, photograph: np.ndarray) -> np
     return painted
 
 
+def veiled(palette: Palette) -> np.ndarray:
+    """Return the colours of labels over every gray: (L, 256, 3) uint8, as `lay_over` paints, in all tones."""
+    colour, tone = np.array(palette.labels)[:, None], np.arange(256)[:, None]
+    painted: np.ndarray = np.round(VEIL * colour + (1 - VEIL) * tone).astype(np.uint8)
+    return painted
+
+
 def in_colour(photograph: np.ndarray) -> np.ndarray:
     """A photograph (…, 3) from -1 to 1 as uint8."""
     return np.round((np.clip(photograph, -1, 1) + 1) * 127.5).astype(np.uint8)

@@ -7,17 +7,21 @@ Letters: B pictures at once, h×w pixels of a picture, S×S pixels that cells wo
 
 from __future__ import annotations
 
+import json
+import time
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refca.atomic import atomic_write, write_text
 from refca.data.batches import batched
-from refca.data.decode import Picture, pixels_of, resized, with_channels
-from refca.drawing.palette import Palette, lay_over, many
+from refca.data.decode import Picture, as_unit, pixels_of, resized, with_channels
+from refca.drawing.palette import Palette, many, veiled
 from refca.errors import InvalidInput
 from refca.segmentation.figures import SEGMENTATION
 from refca.training.experiment import Experiment
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
 LOWEST = -1  # an image holds numbers from this to 1
 BATCH = 16  # pictures moved at a time
+AT_ONCE = 8_000_000  # pixels of pictures that wait to be moved together
+FILMS = True  # the state goes on from frame to frame
+FRAME_STEPS = 5  # steps for each frame of a film
+BAND = 128  # rows of a picture that are painted at a time
 OVERLAP = 0.25  # of a tile, on each side, that is worked on and left to the tile beside it
 
 DEFAULTS: Mapping[str, Any] = {"tile": None}
@@ -39,7 +47,7 @@ class Segmentation:
     labels: np.ndarray = field(repr=False)
     names: tuple[str, ...]
     palette: Palette = field(repr=False)
-    pixels: np.ndarray = field(repr=False)  # (h, w, K), the picture, from 0 to 1
+    pixels: np.ndarray = field(repr=False)  # (h, w, K), the picture, from 0 to 1; of a film bytes
 
     @property
     def shares(self) -> dict[str, float]:
@@ -75,8 +83,23 @@ class Segmentation:
 
 def overlay(palette: Palette, labels: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Return pixels (h, w, K) in gray with the colours of their labels over them, (h, w, 3) uint8."""
-    rgb = with_channels(pixels, 3) if pixels.shape[-1] in (1, 2, 3, 4) else np.repeat(pixels[..., :1], 3, axis=-1)
-    return lay_over(palette, labels[None].astype(int), 2 * rgb[None] - 1)[0]
+    table = veiled(palette)  # (L, 256, 3)
+    painted = np.empty((*labels.shape, 3), np.uint8)
+    for top in range(0, len(labels), BAND):  # a picture of any size in little memory
+        part = slice(top, top + BAND)
+        painted[part] = table[labels[part], gray_bytes(pixels[part])]
+    return painted
+
+
+def gray_bytes(pixels: np.ndarray) -> np.ndarray:
+    """Return the brightness of pixels (h, w, K), bytes or floats from 0 to 1, as bytes (h, w)."""
+    from PIL import Image
+
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).convert("L"))
+    gray = with_channels(pixels, 1)[..., 0] if pixels.shape[-1] <= 4 else pixels[..., 0]
+    found: np.ndarray = np.round(255 * gray).astype(np.uint8)
+    return found
 
 
 def add_flags(group: _ArgumentGroup) -> None:
@@ -88,6 +111,68 @@ def add_flags(group: _ArgumentGroup) -> None:
         help="work on overlapping tiles of NxN pixels at the picture's own scale, for pictures with small things in "
         "them or larger than memory; default: the whole picture at --size",
     )
+
+
+def write_legend(automaton: Automaton, out: Path) -> None:
+    """Write legend.json: the number, the name and the colour of each label."""
+    palette = palette_of(automaton.experiment)
+    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.labels]
+    legend = [
+        {"label": i, "name": name, "colour": colour}
+        for i, (name, colour) in enumerate(zip(automaton.names, colours, strict=True))
+    ]
+    write_text(out / "legend.json", json.dumps(legend, indent=2) + "\n")
+
+
+def write_result(result: Segmentation, out: Path, name: str) -> None:
+    """Write NAME-labels.png (indexed), NAME-labels.npy and NAME-overlay.png. Raises OSError as the file system does."""
+    from PIL import Image
+
+    indexed = Image.fromarray(result.labels, "P")
+    indexed.putpalette([value for colour in result.palette.labels for value in colour])
+    with atomic_write(out / f"{name}-labels.png") as temporary:
+        indexed.save(temporary, "PNG")
+    with atomic_write(out / f"{name}-labels.npy") as temporary:
+        np.save(temporary, result.labels)
+    with atomic_write(out / f"{name}-overlay.png") as temporary:
+        Image.fromarray(result.overlay()).save(temporary, "PNG", compress_level=3)
+
+
+def follow(
+    automaton: Automaton,
+    frames: Iterable[np.ndarray],
+    *,
+    steps: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    tile: int | None = None,
+) -> Iterator[tuple[Segmentation, float]]:
+    """Yield the labels of each frame of a film, (h, w, 3) uint8, and the seconds that the cells took.
+
+    The state goes on from frame to frame, as the paper suggests: the cells see the first frame for as many steps
+    as in training, and each other frame for `steps`, 5 by default. Raises InvalidInput for `tile`.
+    """
+    from PIL import Image
+
+    if tile is not None:
+        raise InvalidInput("a film is segmented at --size, not in tiles")
+    experiment: Any = automaton.experiment
+    side, palette, cell = size or experiment.size, palette_of(experiment), automaton.cell
+    move, done, state = automaton.backend.asarray, 0, None
+    for frame in frames:
+        small = Image.fromarray(frame).resize((side, side), Image.Resampling.BOX)
+        image = 2 * with_channels(as_unit(np.asarray(small)), experiment.channels)[None] - np.float32(1)
+        begun = time.perf_counter()
+        if state is None:
+            _, state, params, streams = automaton.start(image, seed)
+            more = experiment.horizon
+        else:
+            more = FRAME_STEPS if steps is None else steps
+        state = automaton.backend.evolve(cell, params, move(image), state, streams, more, first_step=done)
+        logits = automaton.readout(state)[0]
+        done += more
+        seconds = time.perf_counter() - begun
+        yield Segmentation(labels_at(logits, *frame.shape[:2]), automaton.names, palette, frame), seconds
 
 
 def options_of(flags: Namespace) -> dict[str, Any]:
@@ -119,18 +204,23 @@ def predict_all(
             raise InvalidInput(f"{name} must be a positive multiple of the stride, {stride}, got {value}")
     palette, done = palette_of(experiment), 0
     alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
-    loaded = (pixels_of(picture, experiment.channels) for picture in pictures)
+    loaded = (prepare(automaton, picture) for picture in pictures)
     if tile is not None:
         for pixels in loaded:
             labels = tiled(automaton, pixels, tile, steps, seed)
             yield Segmentation(labels, automaton.names, palette, pixels)
         return
-    for batch in batched(loaded, 1 if alone else BATCH):
+    for batch in batched(loaded, 1 if alone else BATCH, lambda pixels: pixels.shape[0] * pixels.shape[1], AT_ONCE):
         images = np.stack([as_seen(pixels, side) for pixels in batch])
         outputs = automaton.settled(images, steps, seed, done)
         done += len(batch)
         for pixels, logits in zip(batch, outputs, strict=True):
             yield Segmentation(labels_at(logits, *pixels.shape[:2]), automaton.names, palette, pixels)
+
+
+def prepare(automaton: Automaton, picture: Picture, **_: Any) -> np.ndarray:
+    """Return the pixels of a picture, (h, w, K) float32 from 0 to 1."""
+    return pixels_of(picture, automaton.experiment.channels)
 
 
 def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:

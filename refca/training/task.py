@@ -66,6 +66,7 @@ class Prediction(Protocol):
     """The module of a task that applies trained weights to pictures."""
 
     LOWEST: int  # the values of an image go from this to 1
+    FILMS: bool  # whether a film is followed; else its frames are pictures
     DEFAULTS: Mapping[str, Any]  # the flags that only this task has, with their defaults
 
     def add_flags(self, group: _ArgumentGroup) -> None:
@@ -73,6 +74,18 @@ class Prediction(Protocol):
 
     def options_of(self, flags: Namespace) -> dict[str, Any]:
         """Return the options of `predict_all` that the task's own flags ask for."""
+
+    def prepare(self, automaton: Any, picture: Any, **options: Any) -> Any:
+        """Return what `predict_all` needs of a picture. Raises InvalidInput for one that cannot be used."""
+
+    def write_legend(self, automaton: Any, out: Path) -> None:
+        """Write what the results in a folder have in common."""
+
+    def write_result(self, result: Any, out: Path, name: str) -> None:
+        """Write the pictures of a result into a folder."""
+
+    def follow(self, automaton: Any, frames: Iterable[Any], **options: Any) -> Iterator[tuple[Any, float]]:
+        """Yield a result for each frame of a film, whose state goes on, and the seconds that the cells took."""
 
     def predict_all(self, automaton: Any, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield a result for each picture, in their order, reading few of them ahead."""

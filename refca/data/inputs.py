@@ -1,0 +1,222 @@
+"""The pictures and films that paths name: files, folders, globs, pages of a TIFF, frames of a GIF or a video.
+
+Everything is read when it is asked for, so that any number of pictures and any length of film fits in memory.
+"""
+
+from __future__ import annotations
+
+import glob
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from refca.data.decode import from_image, open_picture
+from refca.errors import InvalidInput
+from refca.reading import reading
+
+
+PICTURES = frozenset(  # suffixes of files that are looked at in folders
+    "." + suffix
+    for suffix in "png apng jpg jpeg jpe jfif gif bmp webp tif tiff ppm pgm pbm pnm mpo avif".split(" ")  # noqa: SIM905
+)
+FILMS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .ogv".split(" "))  # noqa: SIM905
+ANIMATED = ("GIF", "WEBP", "PNG")  # formats of Pillow whose frames are a film, not pages
+WIDEST = 640  # pixels of a film's longer side; larger ones are made smaller while they are read
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that was named, and the name of its results: its path in the folder that was named, without suffix."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """The frames of a film, (h, w, 3) uint8 each, read one at a time; frames a second, and how many if known."""
+
+    frames: Iterable[np.ndarray]
+    rate: float
+    count: int | None
+
+
+def expand(inputs: Iterable[str]) -> list[Source]:
+    """Return the files that paths name, a folder's in the order of their names, each once.
+
+    Raises InvalidInput for a path that does not exist, a glob without files, and a folder without pictures.
+    """
+    found: dict[Path, Source] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if is_media(file) and file.is_file())
+            if not files:
+                raise InvalidInput(f"{path} holds no pictures; known suffixes are {' '.join(sorted(PICTURES | FILMS))}")
+            pairs = [(file, file.relative_to(path)) for file in files]
+        elif path.exists():
+            pairs = [(path, Path(path.name))]
+        elif glob.has_magic(text):
+            pairs = [(Path(file), Path(Path(file).name)) for file in sorted(glob.glob(text, recursive=True))]
+            pairs = [(file, name) for file, name in pairs if file.is_file()]
+            if not pairs:
+                raise InvalidInput(f"no file is called {text}")
+        else:
+            raise InvalidInput(f"{path} does not exist; name a picture, a film, a folder, or a pattern such as '*.png'")
+        for file, relative in pairs:
+            found.setdefault(file, Source(file, str(PurePosixPath(relative))))
+    return named_apart(list(found.values()))
+
+
+def is_media(path: Path) -> bool:
+    """Whether a file's suffix is one of a picture or a film; hidden files are none."""
+    return path.suffix.lower() in PICTURES | FILMS and not path.name.startswith(".")
+
+
+def named_apart(sources: list[Source]) -> list[Source]:
+    """Return the sources with names that differ and have no suffix; of two a.png and a.jpg the second is a-2."""
+    used: set[str] = set()
+    named = []
+    for source in sources:
+        plain = str(PurePosixPath(source.name).with_suffix(""))
+        name, number = plain, 1
+        while name in used:
+            number += 1
+            name = f"{plain}-{number}"
+        used.add(name)
+        named.append(Source(source.path, name))
+    return named
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file is a film: a video, or a GIF, WebP or PNG of several frames. Raises InvalidInput."""
+    if path.suffix.lower() in FILMS:
+        return True
+    if path.suffix.lower() not in (".gif", ".webp", ".png", ".apng"):
+        return False
+    image = open_picture(path)
+    return image.format in ANIMATED and getattr(image, "n_frames", 1) > 1
+
+
+def pages(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the pixels (h, w, C) of each page of a picture, and what to add to its name: "" if there is one.
+
+    A photograph in MPO is one page: the others show the same again. Raises InvalidInput.
+    """
+    image = open_picture(path)
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    for page in range(count):
+        with reading(path, "a picture"):
+            image.seek(page)
+            pixels = from_image(image)
+        yield (f"-{page + 1:03}" if count > 1 else ""), pixels
+
+
+def open_film(path: Path) -> Film:
+    """Return the frames of a film. Raises InvalidInput if it cannot be read, or PyAV is needed and not there."""
+    return video(path) if path.suffix.lower() in FILMS else animation(path)
+
+
+def animation(path: Path) -> Film:
+    """Return the frames of a GIF, WebP or PNG; the rate is that of its first frame."""
+    image: Any = open_picture(path)
+    duration = float(image.info.get("duration", 0) or 100)  # milliseconds
+
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(image.n_frames):
+            with reading(path, "an animation"):
+                image.seek(number)
+                frame = image.convert("RGB")
+                frame.thumbnail((WIDEST, WIDEST))
+                pixels = np.asarray(frame)
+            yield pixels
+
+    return Film(frames(), 1000 / duration, int(image.n_frames))
+
+
+def video(path: Path) -> Film:
+    """Return the frames of a video, decoded by PyAV, turned upright and no larger than WIDEST."""
+    av = import_av(path)
+    if not path.is_file():
+        raise InvalidInput(f"{path} does not exist")
+    with reading(path, "a video"):
+        container = av.open(str(path))
+        if not container.streams.video:
+            container.close()
+            raise InvalidInput(f"{path} holds no video")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        count = int(stream.frames) or None
+
+    def frames() -> Iterator[np.ndarray]:
+        with container:
+            decoded = container.decode(stream)
+            while True:
+                with reading(path, "a video"):
+                    frame = next(decoded, None)
+                    if frame is None:
+                        return
+                    scale = min(1.0, WIDEST / max(frame.width, frame.height))
+                    size = {"width": even(frame.width * scale), "height": even(frame.height * scale)}
+                    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+                    pixels = np.rot90(frame.reformat(format="rgb24", **size).to_ndarray(), turns)
+                yield np.ascontiguousarray(pixels)
+
+    return Film(ahead(frames()), rate, count)
+
+
+def ahead(items: Iterator[np.ndarray], most: int = 4) -> Iterator[np.ndarray]:
+    """Yield the items of an iterator that a thread works on ahead, so that decoding takes another processor."""
+    ready: queue.Queue[Any] = queue.Queue(most)
+    stop = threading.Event()
+
+    def put(item: Any) -> None:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if stop.is_set():
+                    return
+            put((None, None))
+        except BaseException as error:  # raised again where the items are used
+            put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.set()
+
+
+def even(length: float) -> int:
+    """Return the even number next to a length: video codecs need even sides."""
+    return max(2, 2 * round(length / 2))
+
+
+def import_av(path: Path) -> Any:
+    """Return PyAV. Raises InvalidInput, naming the file that needs it, if it is not installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise InvalidInput(
+            f"{path} is a video, which needs PyAV: pip install 'refca[video]'; a GIF needs nothing"
+        ) from error
+    return av

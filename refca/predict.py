@@ -1,0 +1,230 @@
+"""python -m refca.predict: apply a trained automaton to pictures and films.
+
+Source: `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.atomic import atomic_write
+from refca.automaton import Automaton, load
+from refca.cli import add_model, choose_backend, complete, describe_backend, exit_code, progress_bar
+from refca.contract.registry import backend_names
+from refca.data.inputs import Source, expand, is_film, open_film, pages
+from refca.definition.randomness import Streams
+from refca.drawing.film import film_writer
+from refca.errors import InvalidInput
+from refca.tasks import get_task, task_names
+from refca.training.run_directory import folder_of
+from refca.weights.load import load_weights
+
+EXAMPLES = """examples:
+  python -m refca.predict digits seven.png                      a digit, drawn or photographed
+  python -m refca.predict pets cat.jpg --out cat                labels of all pixels, into the folder cat
+  python -m refca.predict runs/nuclei slides/ --tile 64         pictures at their own scale, a run of your own
+  python -m refca.predict pets dog.mp4                          a film: the state goes on from frame to frame
+  python -m refca.predict digits 'scans/*.png' --json           a line of JSON for each picture
+
+Into --out go predictions.csv with a row for each picture, and for each picture a PNG of what the cells say; of
+photographs also the labels as an indexed PNG and as .npy.
+"""
+FEW = 20  # pictures whose results are printed one by one
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return exit_code(lambda: predict(parser().parse_args(arguments)))
+
+
+def parser() -> ArgumentParser:
+    p = ArgumentParser(
+        "python -m refca.predict",
+        description="Apply a trained automaton to pictures and films.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    add_model(p)
+    p.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="a picture, a TIFF of several pages, a GIF or another film, a folder of these, or a pattern as '*.png'",
+    )
+    p.add_argument("--out", metavar="DIR", help="folder for the results; default: runs/NAME-predictions")
+    p.add_argument("--json", action="store_true", help="print a line of JSON for each picture, and nothing else")
+    p.add_argument(
+        "--steps", metavar="N", type=int, help="steps of the automaton; default: 200, photographs as trained"
+    )
+    p.add_argument(
+        "--size", metavar="N", type=int, help="side of the grid of pixels that cells see; default: as trained"
+    )
+    p.add_argument("--no-pictures", action="store_true", help="write predictions.csv alone")
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
+    p.add_argument(
+        "--backend",
+        help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: the fastest available",
+    )
+    p.add_argument("--device", metavar="N", type=int, help="number of the device (GPU) to use, counted from 0")
+    for task in map(get_task, task_names()):
+        task.prediction.add_flags(p.add_argument_group(f"for {task.samples}"))
+    return p
+
+
+def predict(flags: Namespace) -> int:
+    sources = expand(flags.inputs)
+    load_weights(flags.model)  # before a backend is started
+    name, backend = choose_backend(flags.backend, flags.device)
+    automaton = load(flags.model, backend)
+    Streams(flags.seed)  # raises InvalidInput for an invalid seed
+    for option, least in (("steps", 1), ("size", 1)):
+        value = getattr(flags, option)
+        if value is not None and value < least:
+            raise InvalidInput(f"--{option} must be at least {least}, got {value}")
+    given = flags.steps
+    flags.steps = 1 if given is None else given  # complete() wants a number
+    predictions = [get_task(name).prediction for name in task_names()]
+    complete(flags, automaton.task.prediction, predictions, automaton.task.samples)
+    flags.steps = given
+    out = Path(flags.out or default_out(flags.model))
+    if not flags.json:
+        print(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
+    return Program(flags, automaton, out, sources).run()
+
+
+def default_out(model: Path) -> Path:
+    """Return the folder of predictions, named after the model."""
+    name = folder_of(model).resolve().name if model.is_dir() or model.stem == "weights" else model.stem
+    return Path("runs") / f"{name}-predictions"
+
+
+class Program:
+    """One call of the program: the pictures go through in one stream, films one by one after them."""
+
+    def __init__(self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source]) -> None:
+        self.flags, self.automaton, self.out, self.sources = flags, automaton, out, sources
+        self.task = automaton.task.prediction
+        self.waiting: deque[tuple[str, Path]] = deque()  # names and files of pictures that are being worked on
+        self.films: list[Source] = []
+        self.failed = 0
+        self.options: dict[str, Any] = {"steps": flags.steps, "size": flags.size, "seed": flags.seed}
+        self.options |= self.task.options_of(flags)
+
+    def run(self) -> int:
+        """Predict everything; return the exit code: 2 if a file could not be used."""
+        count = 0
+        self.task.write_legend(self.automaton, self.out)
+        with (
+            atomic_write(self.out / "predictions.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+            progress_bar(len(self.sources), unit="pictures") as bar,
+        ):
+            bar.disable = bar.disable or self.flags.json or len(self.sources) < 2
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["file", "page", "label", "agreement", *self.automaton.names])
+            for result in self.task.predict_all(self.automaton, self.prepared(bar), **self.options):
+                name, path = self.waiting.popleft()
+                rows.writerow(self.row(path, name, result))
+                self.tell(path, name, result)
+                if not self.flags.no_pictures:
+                    self.task.write_result(result, self.out, name)
+                count += 1
+            for source in self.films:
+                try:
+                    self.film(source, rows)
+                    count += 1
+                except InvalidInput as error:
+                    self.skip(source, error)
+        if not count:
+            raise InvalidInput("none of the files could be used")
+        if not self.flags.json:
+            skipped = f", {self.failed} skipped" if self.failed else ""
+            print(f"{count:,} done{skipped}; see {self.out / 'predictions.csv'}")
+        return 2 if self.failed else 0
+
+    def prepared(self, bar: Any) -> Iterator[Any]:
+        """Yield what cells are to see of each picture; a file that cannot be used is told of and passed over."""
+        for source in self.sources:
+            try:
+                if self.task.FILMS and is_film(source.path):
+                    self.films.append(source)
+                    bar.update()
+                    continue
+                for page, pixels in pages(source.path):
+                    ready = self.task.prepare(self.automaton, pixels, **self.options)
+                    self.waiting.append((source.name + page, source.path))
+                    yield ready
+            except InvalidInput as error:
+                self.skip(source, error)
+            bar.update()
+
+    def skip(self, source: Source, error: InvalidInput) -> None:
+        """Say why a file is passed over; of the only file it is the program's error."""
+        if len(self.sources) == 1:
+            raise InvalidInput(self.named(source, error)) from error
+        self.failed += 1
+        print(f"refca: {self.named(source, error)}; skipped", file=sys.stderr)
+
+    @staticmethod
+    def named(source: Source, error: InvalidInput) -> str:
+        """Return an error's sentence with the name of the file."""
+        text = str(error)
+        return text if str(source.path) in text else f"{source.path}: {text}"
+
+    def row(self, path: Path, name: str, result: Any) -> list[Any]:
+        """Return a row of predictions.csv; empty where there is no number."""
+        agreement = getattr(result, "agreement", float("nan"))
+        numbers = [agreement, *result.shares.values()]
+        return [path, name, result.label or "", *("" if x != x else f"{x:.6g}" for x in numbers)]
+
+    def tell(self, path: Path, name: str, result: Any) -> None:
+        """Print a result: as JSON, or as a line if there are few."""
+        if self.flags.json:
+            print(json.dumps({"file": str(path), "name": name, **result.summary()}), flush=True)
+        elif len(self.sources) <= FEW:
+            print(f"{path}{name[len(path.stem) :] if name.startswith(path.stem) else ''}: {result}")
+
+    def film(self, source: Source, rows: Any) -> None:
+        """Predict a film, with the state carried from frame to frame; write it with the labels over it."""
+        film = open_film(source.path)
+        suffix = ".gif" if source.path.suffix.lower() in (".gif", ".webp", ".png", ".apng") else ".mp4"
+        path = self.out / f"{source.name}-overlay{suffix}"
+        shares, count, cells = np.zeros(len(self.automaton.names)), 0, 0.0
+        begun = time.perf_counter()
+        with film_writer(path, film.rate) as writer, progress_bar(film.count or 0, unit="frames") as bar:
+            bar.disable = bar.disable or self.flags.json
+            for result, seconds in self.task.follow(self.automaton, film.frames, **self.options):
+                writer.add(result.overlay())
+                shares += list(result.shares.values())
+                count, cells = count + 1, cells + seconds
+                bar.update()
+        if not count:
+            raise InvalidInput(f"{source.path} has no frames")
+        seconds = time.perf_counter() - begun
+        means = dict(zip(self.automaton.names, map(float, shares / count), strict=True))
+        label = max(means, key=lambda name: means[name])
+        rows.writerow([source.path, source.name, label, "", *(f"{x:.6g}" for x in means.values())])
+        rates = {"frames_per_second": count / seconds, "cells_per_second": count / max(cells, 1e-9)}
+        if self.flags.json:
+            rounded = {name: round(share, 6) for name, share in means.items()}
+            found = {"file": str(source.path), "frames": count, **rates, "film": str(path), "shares": rounded}
+            print(json.dumps(found), flush=True)
+        else:
+            whole, alone = rates.values()
+            print(
+                f"{source.path}: {count} frames at {whole:.1f} a second ({alone:.1f} by the cells alone); it plays at "
+                f"{film.rate:.1f}; see {path}"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""python -m refca.predict: pictures, folders, films, and files that cannot be used."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_automaton import drawn_seven
+
+import refca
+from refca.data.inputs import expand, open_film, pages
+from refca.errors import InvalidInput
+from refca.predict import main
+from refca.segmentation.prediction import labels_at
+
+MEDIA = Path(os.environ.get("REFCA_DATA", "absent")) / "cat_and_dog_media"
+ODD = Path(os.environ.get("REFCA_DATA", "absent")) / "odd_images"
+media = pytest.mark.skipif(not MEDIA.is_dir(), reason="cat_and_dog_media is looked for only where REFCA_DATA has it")
+odd_images = pytest.mark.skipif(not ODD.is_dir(), reason="odd_images is looked for only where REFCA_DATA has it")
+
+
+@pytest.fixture(scope="module")
+def sea(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A weights file of random weights for 16x16 pixels and three labels."""
+    cell = refca.segmentation_cell(state=8, hidden=12)
+    params = refca.init_params(cell, 0)
+    rng = np.random.default_rng(0)
+    params["update.weight"] = rng.normal(0, 0.2, params["update.weight"].shape).astype(np.float32)
+    path = tmp_path_factory.mktemp("weights") / "sea.safetensors"
+    names, colours = ("sky", "sea", "land"), ("#000000", "#0000ff", "#00ff00")
+    refca.save_weights(path, cell, params, classes=names, colours=colours, size=16, horizon=10)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of four pictures in folders, and a text."""
+    rng = np.random.default_rng(0)
+    where = tmp_path / "in"
+    for name in ("a.png", "a.jpg", "below/b.bmp"):
+        (where / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(where / name)
+    pair = [Image.fromarray(rng.integers(0, 256, (10, 12), np.uint8)) for _ in range(2)]
+    pair[0].save(where / "stack.tif", save_all=True, append_images=pair[1:])
+    (where / "notes.txt").write_text("nothing")
+    return where
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def gif(path: Path, frames: int = 4) -> None:
+    rng = np.random.default_rng(1)
+    made = [Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)) for _ in range(frames)]
+    made[0].save(path, save_all=True, append_images=made[1:], duration=100)
+
+
+def test_a_folder_is_predicted_with_all_that_is_in_it(sea: str, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main([sea, str(folder), "--out", str(out), "--backend", "reference"]) == 0
+    assert [row["page"] for row in rows_of(out)] == ["a", "a-2", "below/b", "stack-001", "stack-002"]
+    for row in rows_of(out):
+        assert sum(float(row[name]) for name in ("sky", "sea", "land")) == pytest.approx(1, abs=1e-5)
+    labels = np.load(out / "below/b-labels.npy")
+    assert labels.shape == (20, 30)
+    with Image.open(out / "below/b-labels.png") as indexed:
+        np.testing.assert_array_equal(np.asarray(indexed), labels)
+        assert indexed.convert("RGB").getpixel((0, 0)) == ((0, 0, 0), (0, 0, 255), (0, 255, 0))[labels[0, 0]]
+    with Image.open(out / "a-overlay.png") as shown:
+        assert shown.size == (30, 20)
+    legend = json.loads((out / "legend.json").read_text())
+    assert [(entry["name"], entry["colour"]) for entry in legend] == [
+        ("sky", "#000000"),
+        ("sea", "#0000ff"),
+        ("land", "#00ff00"),
+    ]
+
+
+def test_the_result_of_a_picture_is_that_of_the_library(sea: str, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main([sea, str(folder / "a.png"), "--out", str(out), "--backend", "reference"]) == 0
+    expected = refca.load(sea, "reference").predict(folder / "a.png")
+    np.testing.assert_array_equal(np.load(out / "a-labels.npy"), expected.labels)
+
+
+def test_digits_are_named_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(drawn_seven()).save(tmp_path / "seven.png")
+    assert main(["digits", str(tmp_path / "seven.png"), "--json", "--steps", "60", "--out", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["label"], found["agreement"] > 0.9) == ("7", True)
+    assert "inverted" in found["prepared"]
+    assert (tmp_path / "seven-cells.png").exists()
+    assert rows_of(tmp_path)[0]["label"] == "7"
+
+
+def test_a_file_among_others_that_is_no_picture_is_passed_over(
+    sea: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    assert main([sea, str(folder), "--out", str(out), "--no-pictures"]) == 2
+    said = capsys.readouterr()
+    assert f"refca: {folder / 'broken.png'} is not a picture" in said.err
+    assert "5 done, 1 skipped" in said.out
+    assert len(rows_of(out)) == 5
+    assert sorted(file.name for file in out.iterdir()) == ["legend.json", "predictions.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.png"], "absent.png does not exist"),
+        (["*.nothing"], "no file is called *.nothing"),
+        (["."], "holds no pictures"),
+        (["text.png"], "text.png is not a picture"),
+        (["a.png", "--steps", "0"], "--steps must be at least 1, got 0"),
+        (["a.png", "--tile", "-4"], "tile must be a positive multiple of the stride, 1, got -4"),
+        (["a.png", "--raw"], "--raw"),
+        (["film.gif", "--tile", "8"], "a film is segmented at --size"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_in_a_sentence(
+    sea: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] == "text.png":
+        Path("text.png").write_text("text")
+    if arguments[0] == "a.png":
+        Image.fromarray(drawn_seven()).save("a.png")
+    if arguments[0] == "film.gif":
+        gif(Path("film.gif"))
+    assert main([sea, *arguments, "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert not list(Path().rglob("predictions.csv"))
+
+
+def test_the_state_of_a_film_goes_on_from_frame_to_frame(
+    sea: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gif(tmp_path / "film.gif")
+    assert main([sea, str(tmp_path / "film.gif"), "--out", str(tmp_path / "out"), "--backend", "reference"]) == 0
+    assert "4 frames at" in capsys.readouterr().out
+    with Image.open(tmp_path / "out/film-overlay.gif") as film:
+        assert (film.n_frames, film.size) == (4, (32, 24))  # type: ignore[attr-defined]
+    automaton = refca.load(sea, "reference")
+    frames = list(open_film(tmp_path / "film.gif").frames)
+    state, done = None, 0
+    for frame in frames:
+        seen = np.asarray(Image.fromarray(frame).resize((16, 16), Image.Resampling.BOX), np.float32)[None]
+        steps = 10 if state is None else 5
+        state = automaton.evolve(2 * (seen / np.float32(255)) - 1, steps, state, first_step=done)
+        done += steps
+    *_, (last, _) = automaton.task.prediction.follow(automaton, frames)
+    expected = labels_at(automaton.readout(state)[0], 24, 32)
+    np.testing.assert_array_equal(last.labels, expected)
+
+
+def test_a_video_is_read_and_written(sea: str, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from refca.drawing.film import film_writer
+
+    path = tmp_path / "film.mp4"
+    with film_writer(path, 12.5) as writer:
+        for i in range(5):
+            writer.add(np.full((48, 64, 3), 40 * i, np.uint8))
+    film = open_film(path)
+    frames = list(film.frames)
+    assert (film.rate, film.count, len(frames)) == (12.5, 5, 5)
+    assert [round(frame.mean() / 40) for frame in frames] == [0, 1, 2, 3, 4]
+    assert main([sea, str(path), "--out", str(tmp_path / "out"), "--backend", "reference"]) == 0
+    assert len(list(open_film(tmp_path / "out/film-overlay.mp4").frames)) == 5
+
+
+def test_a_broken_video_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "film.mp4").write_bytes(b"nothing")
+    with pytest.raises(InvalidInput, match=r"film\.mp4 is not a whole|film\.mp4 is damaged|film\.mp4"):
+        list(open_film(tmp_path / "film.mp4").frames)
+
+
+def test_thousands_of_pictures_stream_at_constant_memory(sea: str, tmp_path: Path) -> None:
+    where = tmp_path / "many"
+    where.mkdir()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(where / "0.png")
+    for i in range(1, 300):
+        os.link(where / "0.png", where / f"{i}.png")
+    peaks = []
+    for inputs in ([f"{where}/1*.png"], [str(where)]):  # 111 pictures, and 300
+        tracemalloc.start()
+        assert main([sea, *inputs, "--steps", "1", "--out", str(tmp_path / "out"), "--no-pictures"]) == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 1_000_000  # 189 more pictures would take 9 MB
+
+
+def test_files_are_named_once_and_told_apart(folder: Path) -> None:
+    found = expand([str(folder), str(folder / "a.png"), f"{folder}/*.jpg"])
+    assert [source.name for source in found] == ["a", "a-2", "below/b", "stack"]
+
+
+@odd_images
+def test_a_photograph_with_a_second_view_is_one_picture() -> None:
+    assert [name for name, _ in pages(ODD / "frozenpond.mpo")] == [""]
+
+
+@media
+def test_a_film_of_a_dog_is_followed(tmp_path: Path, sea: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = MEDIA / "01_dog_240x135_5fps.gif"
+    assert main([sea, str(path), "--json", "--steps", "1", "--out", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["frames"] == 49
+    assert found["frames_per_second"] > 0
