@@ -20,7 +20,6 @@ from refca.data.decode import from_image, open_picture
 from refca.errors import InvalidInput
 from refca.reading import reading
 
-
 PICTURES = frozenset(  # suffixes of files that are looked at in folders
     "." + suffix
     for suffix in "png apng jpg jpeg jpe jfif gif bmp webp tif tiff ppm pgm pbm pnm mpo avif".split(" ")  # noqa: SIM905
