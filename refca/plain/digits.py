@@ -152,7 +152,7 @@ def unroll(params, image, state, key):
 
 
 def neighbourhood_vjp(ans, x):
-    """Return what carries a gradient back through `neighbourhood`. Autograd could too, but it is slow with slices."""
+    """Return the vector-Jacobian product of `neighbourhood`. Autograd would derive it from the slices, but slowly."""
 
     def backward(grad):  # (B, H, W, 9, C)
         B, H, W, _, C = grad.shape

@@ -4,14 +4,14 @@ arXiv 2008.04965) in plain NumPy and autograd, in the order of the paper.
     REFCA_DATA=DIR python -m refca.plain.segmentation
 
 trains the smallest 3x3 cell of the paper's Table 1 on the photographs of cats and dogs in DIR, the Oxford-IIIT Pets.
-After some minutes it prints the IoU of each class on test photographs, after 40 steps, and after 40 more in which
-the cells saw other photographs.
+After some minutes it prints the IoU of each class on test photographs: after 40 steps, and after 40 more in which
+the cells perceive other photographs.
 
 The file is written to be read from top to bottom. It has no options and is not fast: `refca.train` and
 `refca.evaluate` have options and are fast. A test demands that they compute the same numbers as this file.
 
-Letters: B photographs, a grid of H×W cells, C channels, of them D of the state, P hidden units, L classes, K steps of
-a mini-unroll, T steps within which cells are to find the classes.
+Letters: B photographs, a grid of H×W cells, C channels, of them D of the state, P hidden units, L classes, K steps in
+a mini-unroll, T steps in which the cells have to find the classes.
 """
 
 import autograd.numpy as np
@@ -39,7 +39,7 @@ def neighbourhood(x):
 def step(params, image, state, fire_mask, reset_noise):
     """Return the state after one step of all cells, (B, H, W, D).
 
-    image (B, H, W, 3) is color from -1 to 1, which cells perceive and never change; fire_mask (B, H, W) is true for
+    image (B, H, W, 3) is colour from -1 to 1, which cells perceive and never change; fire_mask (B, H, W) is true for
     about half of the cells; reset_noise (B, H, W, D), to which cells can reset themselves, is standard normal.
     """
     B, H, W, _ = image.shape
@@ -154,7 +154,7 @@ def cross_entropy(weight, states, target, counted):
 
 
 def neighbourhood_vjp(ans, x):
-    """Return what carries a gradient back through `neighbourhood`. Autograd could too, but it is slow with slices."""
+    """Return the vector-Jacobian product of `neighbourhood`. Autograd would derive it from the slices, but slowly."""
 
     def backward(grad):  # (B, H, W, 9, C)
         B, H, W, _, C = grad.shape
@@ -204,7 +204,7 @@ def train(photographs, steps):
         key = philox((i, 0, 0, FOLD << 16), (SEED, 0))[:2]
         photo, state, age = resample(photo, state, age, len(photographs), key, i)
         image, target = photographs.images(photo), photographs.labels(photo)
-        counted = age + np.arange(1, K + 1)[:, None] > T / 3  # (K, B)
+        counted = age + np.arange(1, K + 1)[:, None] > T / 3  # (K, B), as in section 3.1
         backward, states = make_vjp(unroll)(params, image, state, key)
         losses.append(np.nan)
         if counted.any():
@@ -225,7 +225,7 @@ def train(photographs, steps):
 def evaluate(params, photographs, count, steps, every=40):
     """Return the IoU of each class after each step, (steps, L), accumulated over `count` photographs.
 
-    After `every` steps each photograph is replaced by another, and the cells go on from their states.
+    Other photographs replace them after each `every` steps, and the cells go on from their states (section 5.2).
     """
     intersection, union = np.zeros((2, steps, L), int)
     for first in range(0, count, 32):
