@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: $(INSTALLED)  ## all tests and laws; those on real data need REFCA_DATA
 
 laws: $(INSTALLED)  ## the laws alone, on every backend; BACKEND=mypkg.mymodule for yours
 	$(RUN) -m pytest -q --pyargs refca_spec $(if $(BACKEND),--refca-backend $(BACKEND))
+
+laws-long: $(INSTALLED)  ## the laws on 1,000 random examples each; prints the seed; SEED=N repeats a run
+	$(RUN) -m pytest -q --pyargs refca_spec --refca-examples 1000 --refca-seed $(or $(SEED),random) $(if $(BACKEND),--refca-backend $(BACKEND))
 
 lint: $(INSTALLED)  ## style
 	$(RUN) -m ruff check .

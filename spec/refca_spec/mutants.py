@@ -46,6 +46,7 @@ from refca.definition.step import (
 from refca.definition.strided import conv_stride2, conv_transpose_stride2
 from refca.digits.pool import BatchPlan, sample
 from refca.digits.unroll_length import last_steps, unroll_length
+from refca.segmentation.evaluation import shifted
 from refca.segmentation.persistence import (
     PersistentBatch,
     Resample,
@@ -696,6 +697,53 @@ INSTANCE = (("norm", "instance"),)
 DECODED = (("kind", "decoded"),)
 MAP = tuple((ORDER | {"kind": "map"}).items())
 
+
+# Faults of the training step and of the evaluation
+
+
+def unscaled_last_steps(steps: int, batch: int, loss_steps: int) -> Array:
+    """Weights of 1, not of 1 / (batch * loss_steps), in the first sample alone."""
+    weights = numpy.zeros((steps, batch), numpy.float32)
+    weights[-loss_steps:, 0] = 1
+    return weights
+
+
+class UnfoldedStreams(Streams):
+    """The same randomness in every training step."""
+
+    def fold(self, i: int) -> Streams:
+        return self
+
+
+def all_steps_count(age: Array, K: int, T: int) -> Array:
+    return numpy.full((K, len(age)), 1 / (K * len(age)), numpy.float32)
+
+
+def pooled_ratio(above: Array, below: Array) -> Array:
+    """One ratio over all samples, not the mean over batches."""
+    return above.sum(axis=0) / below.sum(axis=0)
+
+
+def smoothed_ratio(part: Array, whole: Array) -> Array:
+    """Ratios smoothed by one, as some libraries have them."""
+    return numpy.where(numpy.asarray(whole) > 0, (part + 1) / numpy.maximum(whole + 1, 1), numpy.nan)
+
+
+def zero_mutate(cell: Cell, state: Array, image: Array) -> Array:
+    """A mutation that restarts, as the article's released code measured it."""
+    return numpy.zeros_like(state)
+
+
+def kept_start(cell: Cell, image: Array, *rest: Any) -> Array:
+    """A restart that leaves something behind."""
+    return init_state(cell, image, *rest) + numpy.float32(0.5)
+
+
+def right_and_down(pixels: Array, down: int, right: int, beyond: int) -> Array:
+    """Pixels moved down by as much as they should move to the right."""
+    return shifted(pixels, right, down, beyond)
+
+
 BACKENDS: dict[str, Mutant] = {
     "wrap-around border": Mutant(
         "test_step_c2_outside_the_grid_everything_is_zero",
@@ -1156,5 +1204,58 @@ DEFINITION: dict[str, Mutant] = {
     "each of the last steps weighs one": Mutant(
         "test_unroll_c4_the_last_steps_and_the_samples_share_one",
         {LAWS + "test_unroll:last_steps": heavy_last_steps},
+    ),
+    "the loss of one sample": Mutant(
+        "test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised",
+        {"refca.digits.training:last_steps": unscaled_last_steps},
+        (("regime", "mutating"), ("loss", "l2")),
+    ),
+    "gradients of digits as they are": Mutant(
+        "test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised",
+        {"refca.training.adam:normalised": lambda grads: grads},
+        (("regime", "naive"), ("loss", "ce")),
+    ),
+    "a batch that is not written back": Mutant(
+        "test_training_step_c2_the_batch_goes_back_into_its_slots",
+        {"refca.digits.pool:Pool.commit": lambda *_: None},
+    ),
+    "every step of a mini-unroll counts": Mutant(
+        "test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps",
+        {"refca.segmentation.training:loss_weights": all_steps_count},
+    ),
+    "the same draws in every training step": Mutant(
+        "test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps",
+        {"refca.segmentation.training:Streams": UnfoldedStreams},
+    ),
+    "an unroll that always counts": Mutant(
+        "test_training_step_c4_an_unroll_that_does_not_count_only_moves_states",
+        {"refca.segmentation.training:loss_weights": all_steps_count},
+    ),
+    "one accuracy over all digits": Mutant(
+        "test_evaluation_c1_accuracy_is_the_mean_over_batches_of_1000",
+        {"refca.digits.evaluation:mean_ratio": pooled_ratio},
+        (("slice_size", 1000),),
+    ),
+    "a mutation that restarts": Mutant(
+        "test_evaluation_c2_a_mutation_carries_states_over_and_counts_on",
+        {"refca.digits.evaluation:mutate": zero_mutate},
+    ),
+    "a restart that remembers": Mutant(
+        "test_evaluation_c3_a_restart_begins_at_zero_and_counts_on",
+        {"refca.digits.evaluation:init_state": kept_start},
+    ),
+    "a ratio that is not of sums": Mutant(
+        "test_evaluation_c4_iou_is_a_ratio_of_sums_over_all_photographs",
+        {"refca.segmentation.evaluation:ratio": smoothed_ratio},
+    ),
+    "a replacement that is the next photograph": Mutant(
+        "test_evaluation_c5_a_replaced_photograph_is_1009_further_on",
+        {"refca.segmentation.evaluation:LEAP": 1},
+        (("changes", 1),),
+    ),
+    "a square walked the other way": Mutant(
+        "test_evaluation_c6_a_shifted_photograph_goes_round_a_square",
+        {"refca.segmentation.evaluation:shifted": right_and_down},
+        (("changes", 1), ("down", 0), ("right", 1)),
     ),
 }

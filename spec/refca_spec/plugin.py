@@ -11,6 +11,7 @@ The laws' fixtures are `backend`, a module as `spec/chapters/backends.md` descri
 
 from __future__ import annotations
 
+import secrets
 import sys
 from typing import Any
 
@@ -30,19 +31,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="try the laws on this backend: a registered name or a dotted module name (repeatable)",
     )
     group.addoption("--refca-examples", type=int, metavar="N", help="how many examples to try each law on (20)")
+    group.addoption(
+        "--refca-seed",
+        metavar="N",
+        help="try random examples of this seed, or of a new one with 'random'; default: the same examples always",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--refca-examples"):
-        from refca_spec.strategies import register
+    examples, text = config.getoption("--refca-examples"), config.getoption("--refca-seed")
+    if examples or text:
+        from refca_spec.strategies import EXAMPLES, register
 
-        register(config.getoption("--refca-examples"))
+        register(examples or EXAMPLES, seed_of(text))
     names = config.getoption("--refca-backend") or ()
     here = str(config.invocation_params.dir)
     if names and here not in sys.path:
         sys.path.insert(0, here)  # the `pytest` command, unlike `python -m pytest`, does not
     for name in names:
         named(name)
+
+
+def seed_of(text: str | None) -> int | None:
+    """The seed that --refca-seed names; None for the examples that never change."""
+    if text is None:
+        return None
+    if text == "random":
+        return secrets.randbelow(2**32)
+    if not text.isdecimal():
+        raise pytest.UsageError(f"--refca-seed must be a number or 'random', got {text!r}")
+    return int(text)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    from refca_spec.strategies import random_seed
+
+    return f"refca: random examples; repeat them with --refca-seed {random_seed[0]}" if random_seed else None
 
 
 def named(name: str) -> Any:
@@ -89,6 +113,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(wanted, [*params, *skips])
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if header := pytest_report_header(config):
+        terminalreporter.write_line(header)
     for name, why in ABSENT.items():
         terminalreporter.write_line(f'refca: the laws were not tried on the backend "{name}": {why}')

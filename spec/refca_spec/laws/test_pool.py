@@ -39,7 +39,7 @@ def test_pool_c1_slots_are_taken_once_and_digits_exist(
 @given(seed=st.integers(0, 2**64 - 1), i=st.integers(0, 10**6))
 def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: int, i: int) -> None:
     def chosen(seed: int, i: int) -> list[int]:
-        plan = sample("mutating", 4, 16, 160, 60000, seed, i)
+        plan = sample("mutating", 0.25, 16, 160, 60000, seed, i)
         return [*plan.slots.tolist(), *plan.digits.tolist()]
 
     assert chosen(seed, i) == chosen(seed, i)

@@ -1,0 +1,155 @@
+"""The laws of `spec/chapters/evaluation.md`."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refca.contract import reference
+from refca.data import Photographs, Split
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.metrics import cell_accuracy, iou, predict, total_agreement
+from refca.definition.params import param_shapes
+from refca.definition.randomness import Streams
+from refca.definition.state import init_state, mutate
+from refca.definition.step import alive, readout
+from refca.digits import evaluation as digits_evaluation
+from refca.segmentation import evaluation as segmentation_evaluation
+from refca.segmentation.settings import segmentation_cell
+from refca_spec.compare import assert_same
+
+CELL = Cell(image_channels=1, state_channels=4, hidden_width=5, labels=3, noise=0.02, alive_above=0.1)
+PHOTOGRAPHS_CELL = segmentation_cell(state=4, hidden=5)
+STEPS = 3
+
+
+def random_params(cell: Cell) -> Params:
+    """Random parameters whose updates change labels."""
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in param_shapes(cell).items()}
+
+
+def digits(count: int) -> Split:
+    """Digits of 3x3 pixels, some of them without a live cell."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 17, (count, 3, 3)) * (rng.random((count, 1, 1)) < 0.9)
+    return Split(pixels.astype(np.uint8), rng.integers(0, 3, count), 16)
+
+
+def photographs(count: int) -> Photographs:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)
+    names = tuple(map(str, range(count)))
+    return Photographs(pixels, rng.integers(0, 3, (count, 4, 4)).astype(np.uint8), names)
+
+
+def evolve(cell: Cell, image: Array, state: Array, first: int, first_step: int) -> Array:
+    """The reference's state after one step of samples numbered from `first`."""
+    streams = Streams(0, first_sample=first)
+    return reference.evolve(cell, random_params(cell), image, state, streams, 1, first_step=first_step)
+
+
+def expected_curves(samples: Split, parts: list[tuple[np.ndarray, Array, int]]) -> dict[str, np.ndarray]:
+    """Mean accuracy and agreement over batches, each of (numbers of digits shown, initial state, first number)."""
+    curves: dict[str, list[list[float]]] = {"accuracy": [], "agreement": []}
+    for chosen, state, first in parts:
+        image, labels = samples.images(chosen), samples.labels[chosen]
+        accuracy, agreement = [], []
+        for t in range(STEPS):
+            state = evolve(CELL, image, state, first % 10**6, t + STEPS * (first >= 10**6))
+            logits, live = readout(CELL, {}, state), alive(CELL, image)
+            accuracy.append(float(cell_accuracy(logits, labels, live)))
+            agreement.append(float(total_agreement(logits, live)))
+        curves["accuracy"].append(accuracy)
+        curves["agreement"].append(agreement)
+    return {name: np.mean(values, axis=0) for name, values in curves.items()}
+
+
+def evaluate(samples: Split, count: int, mutation: str, slice_size: int = 125) -> dict[str, Any]:
+    backend = SimpleNamespace(**vars(reference) if hasattr(reference, "__dict__") else {})
+    for name in ("asarray", "asnumpy", "xp", "evolve", "initial_state"):
+        if hasattr(reference, name):
+            setattr(backend, name, getattr(reference, name))
+    backend.sample_slice = slice_size
+    run = partial(digits_evaluation.evaluate, CELL, random_params(CELL), backend, samples)
+    return run(samples=count, steps=STEPS, mutation=mutation)
+
+
+@pytest.mark.parametrize("slice_size", [125, 1000, 7])
+def test_evaluation_c1_accuracy_is_the_mean_over_batches_of_1000(slice_size: int) -> None:
+    samples = digits(1003)
+    got = evaluate(samples, 1003, "none", slice_size)["before"]
+    batches = [np.arange(1000), np.arange(1000, 1003)]
+    starts = [np.zeros((len(chosen), 3, 3, 4), np.float32) for chosen in batches]
+    expected = expected_curves(samples, [(c, s, int(c[0])) for c, s in zip(batches, starts, strict=True)])
+    for name, values in expected.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-12, err_msg=name)
+
+
+def after_mutation(carry: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Curves after a mutation as they are measured and as they are expected."""
+    samples, chosen = digits(9), np.arange(6)
+    got = evaluate(samples, 6, "carry" if carry else "restart")["carry" if carry else "restart"]
+    image = samples.images(chosen)
+    state = np.zeros((6, 3, 3, 4), np.float32)
+    for t in range(STEPS):
+        state = evolve(CELL, image, state, 0, t)
+    shown = (chosen + 4) % 9
+    start = mutate(CELL, state, samples.images(shown)) if carry else np.zeros_like(state)
+    return got, expected_curves(samples, [(shown, start, 10**6)])
+
+
+def test_evaluation_c2_a_mutation_carries_states_over_and_counts_on() -> None:
+    got, expected = after_mutation(carry=True)
+    for name, values in expected.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-12, err_msg=name)
+
+
+def test_evaluation_c3_a_restart_begins_at_zero_and_counts_on() -> None:
+    got, expected = after_mutation(carry=False)
+    for name, values in expected.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-12, err_msg=name)
+    carried = after_mutation(carry=True)[0]
+    assert any(not np.array_equal(got[name], carried[name], equal_nan=True) for name in expected)
+
+
+def test_evaluation_c4_iou_is_a_ratio_of_sums_over_all_photographs() -> None:
+    cell, samples, count = PHOTOGRAPHS_CELL, photographs(35), 33
+    params = random_params(cell)
+    got = segmentation_evaluation.iou_at(cell, params, reference, samples, samples=count, at=(0, STEPS))
+    for k, steps in enumerate((0, STEPS)):
+        predicted = []
+        for n in range(count):
+            streams, image = Streams(0, first_sample=n), samples.images([n])
+            state = init_state(cell, image, streams)
+            state = reference.evolve(cell, params, image, state, streams, steps)
+            predicted.append(predict(readout(cell, params, state)))
+        expected = iou(np.concatenate(predicted), samples.labels(slice(count)), 3)
+        np.testing.assert_allclose(got[k], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("changes", [0, 1, 5])
+def test_evaluation_c5_a_replaced_photograph_is_1009_further_on(changes: int) -> None:
+    samples, chosen = photographs(13), np.array([0, 4, 12])
+    image, target = segmentation_evaluation.shown(samples, chosen, "replaced", changes, 1)
+    expected = [(n + 1009 * changes) % 13 for n in chosen]
+    assert_same(image, samples.images(expected), "The photographs", changes)
+    assert_same(target, samples.labels(expected), "The label maps", changes)
+
+
+@pytest.mark.parametrize(("changes", "down", "right"), [(0, 0, 0), (1, 0, 1), (2, 1, 1), (3, 1, 0), (4, 0, 0)])
+def test_evaluation_c6_a_shifted_photograph_goes_round_a_square(changes: int, down: int, right: int) -> None:
+    samples, chosen = photographs(3), np.array([0, 2])
+    image, target = segmentation_evaluation.shown(samples, chosen, "shifted", changes, 1)
+    pixels, labels = samples.images(chosen), samples.labels(chosen)
+    for y in range(4):
+        for x in range(4):
+            inside = y >= down and x >= right
+            expected = pixels[:, y - down, x - right] if inside else np.zeros((2, 3), np.float32)
+            label = labels[:, y - down, x - right] if inside else np.full(2, -1)
+            assert_same(image[:, y, x], expected, "A pixel", (changes, y, x))
+            assert_same(target[:, y, x], label, "A label", (changes, y, x))

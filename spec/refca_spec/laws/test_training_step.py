@@ -1,0 +1,181 @@
+"""The laws of `spec/chapters/training_step.md`."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refca.contract import reference
+from refca.data import Photographs, Split
+from refca.definition.cell import Array, Params
+from refca.definition.randomness import Streams
+from refca.digits import training as digits_training
+from refca.digits.pool import sample
+from refca.digits.settings import DigitsExperiment
+from refca.digits.unroll_length import last_steps, unroll_length
+from refca.segmentation import training as segmentation_training
+from refca.segmentation.persistence import draw_resample, keep_probability, loss_weights
+from refca.segmentation.settings import SegmentationExperiment
+from refca.training.adam import NORM_EPSILON
+from refca.training.train_state import TrainState
+from refca_spec.compare import assert_close, assert_same
+
+SIZE = 6  # pixels of a side
+MARGIN = 1e-3  # how far a first moment may be from the reference's, in its own unit
+
+
+def digits() -> Split:
+    rng = np.random.default_rng(1)
+    return Split(rng.integers(0, 17, (12, SIZE, SIZE)).astype(np.uint8), rng.integers(0, 10, 12), 16)
+
+
+def photographs() -> Photographs:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (7, SIZE, SIZE, 3)).astype(np.uint8)
+    trimaps = rng.integers(0, 3, (7, SIZE, SIZE)).astype(np.uint8)
+    return Photographs(pixels, trimaps, tuple("abcdefg"))
+
+
+def digits_run(backend: Any, **settings: Any) -> tuple[DigitsExperiment, Split, TrainState]:
+    """An experiment on digits, its samples, and its state before training with an update layer that acts."""
+    experiment = DigitsExperiment(batch=8, pool=10, unroll=3, unroll_max=5, steps=9).with_(**settings)
+    samples = digits()
+    train_state = digits_training.begin(experiment, backend, samples)
+    return experiment, samples.on(backend), awake(train_state, backend)
+
+
+def segmentation_run(backend: Any, **settings: Any) -> tuple[SegmentationExperiment, Photographs, TrainState]:
+    """The same for photographs."""
+    sizes = {"size": SIZE, "state": 5, "hidden": 6, "batch": 4, "unroll": 2, "horizon": 4, "steps": 9}
+    experiment = SegmentationExperiment().with_(**sizes).with_(**settings)
+    samples = photographs()
+    train_state = segmentation_training.begin(experiment, backend, samples)
+    return experiment, samples.on(backend), awake(train_state, backend)
+
+
+def awake(train_state: TrainState, backend: Any) -> TrainState:
+    """The state with random numbers in the layers that begin at zero, without which an unroll does little."""
+    rng = np.random.default_rng(3)
+    for name, x in train_state.params.items():
+        if name.startswith(("update.weight", "gate")):
+            values = rng.normal(0, 0.1, x.shape).astype(np.float32)
+            train_state.params[name] = backend.asarray(values)
+    return train_state
+
+
+def exact(params: Params, backend: Any) -> Params:
+    """Parameters as float64 arrays of NumPy."""
+    return {name: np.array(backend.asnumpy(x), np.float64) for name, x in params.items()}
+
+
+def gradient(loss: str, cell: Any, params: Params, batch: tuple[Array, Array, Array], weights: Array, i: int) -> Params:
+    """The reference's gradient in float64 of a batch (image, state, target) in training step i of seed 0."""
+    image, state, target = batch
+    arguments = (params, image.astype(np.float64), state.astype(np.float64), target, weights.astype(np.float64))
+    return reference.loss_and_grads(cell, loss, *arguments, Streams(0).fold(i))[1]
+
+
+def assert_first_moments(moments: Params, grads: Params, backend: Any) -> None:
+    """Raise AssertionError unless the moments are a tenth of these gradients, each in its own unit."""
+    assert moments.keys() == grads.keys()
+    for name, grad in grads.items():
+        unit = max(1e-6, float(np.abs(grad).max()))
+        error = np.abs(backend.asnumpy(moments[name]) - 0.1 * grad).max() / unit
+        assert error < MARGIN, f"Adam's first moment of {name} is {error:.2g} of its largest value away"
+
+
+@pytest.mark.parametrize("loss", ["l2", "ce"])
+@pytest.mark.parametrize("regime", ["naive", "mutating"])
+def test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised(
+    backend: Any, regime: str, loss: str
+) -> None:
+    experiment, samples, train_state = digits_run(backend, regime=regime, loss=loss, loss_steps=2)
+    params, pool = exact(train_state.params, backend), deepcopy(train_state.buffer.on(backend.asnumpy))
+    plan = sample(regime, 0.25, 8, 10, len(samples), 0, 0)
+    batch = pool.gather(experiment.cell, plan, digits().images(plan.digits), digits().labels[plan.digits])
+    weights = last_steps(unroll_length(3, 5, 0, 0), 8, 2)
+    digits_training.train_step(experiment, backend, samples, train_state)
+    grads = gradient(loss, experiment.cell, params, (batch.image, batch.state, batch.label), weights, 0)
+    normalised = {name: grad / (np.sqrt((grad**2).sum()) + NORM_EPSILON) for name, grad in grads.items()}
+    assert_first_moments(train_state.adam.m, normalised, backend)
+
+
+def test_training_step_c2_the_batch_goes_back_into_its_slots(backend: Any) -> None:
+    experiment, samples, train_state = digits_run(backend)
+    before = deepcopy(train_state.buffer.on(backend.asnumpy))
+    plan = sample("mutating", 0.25, 8, 10, len(samples), 0, 0)
+    batch = before.gather(experiment.cell, plan, digits().images(plan.digits), digits().labels[plan.digits])
+    steps = unroll_length(3, 5, 0, 0)
+    arrays = (backend.asarray(batch.image), backend.asarray(batch.state))
+    last = backend.evolve(experiment.cell, train_state.params, *arrays, Streams(0).fold(0), steps)
+    digits_training.train_step(experiment, backend, samples, train_state)
+    after = train_state.buffer.on(backend.asnumpy)
+    assert_same(after.image[plan.slots], batch.image, "The images of the slots", plan)
+    assert_same(after.label[plan.slots], batch.label, "The labels of the slots", plan)
+    assert_close(after.state[plan.slots], backend.asnumpy(last).astype(np.float64), 180, "The states", plan, steps)
+    others = np.setdiff1d(np.arange(10), plan.slots)
+    assert_same(after.state[others], before.state[others], "The states of other slots", plan)
+
+
+def test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps(backend: Any) -> None:
+    experiment, samples, train_state = segmentation_run(backend)
+    params = exact(train_state.params, backend)
+    segmentation_training.train_step(experiment, backend, samples, train_state)  # states of age 2, 4/3 counted
+    assert train_state.updates == 1
+    grads = first_gradient(experiment, params)
+    assert_first_moments(train_state.adam.m, grads, backend)
+
+
+def first_gradient(experiment: SegmentationExperiment, params: Params) -> Params:
+    """The gradient of the first training step of a run on the photographs above."""
+    cell, K, T = experiment.cell, experiment.unroll, experiment.horizon
+    keep = (keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T))
+    draw = draw_resample(experiment.batch, len(photographs()), *keep, seed=0, i=0)
+    chosen = draw.photo
+    state = Streams(0).fold(0).initial(experiment.batch, SIZE, SIZE, experiment.state).astype(np.float32)
+    weights = loss_weights(np.zeros(experiment.batch, np.int64), K, T)
+    batch = (photographs().images(chosen), state, photographs().labels(chosen))
+    return gradient("ce", cell, params, batch, weights, 0)
+
+
+def test_training_step_c4_an_unroll_that_does_not_count_only_moves_states(backend: Any) -> None:
+    experiment, samples, train_state = segmentation_run(backend, horizon=12)  # counted from age 4 on
+    params, state = dict(train_state.params), backend.asnumpy(train_state.buffer.state).copy()
+    result = segmentation_training.train_step(experiment, backend, samples, train_state)
+    assert result.loss is None
+    assert (train_state.done, train_state.updates, train_state.adam.m) == (1, 0, {})
+    for name, x in params.items():
+        assert_same(backend.asnumpy(train_state.params[name]), backend.asnumpy(x), f"The parameter {name}", experiment)
+    assert not np.array_equal(backend.asnumpy(train_state.buffer.state), state)
+
+
+def test_training_step_c5_ages_grow_by_the_length_of_the_unroll(backend: Any) -> None:
+    experiment, samples, train_state = segmentation_run(backend)
+    K, T = experiment.unroll, experiment.horizon
+    keep = (keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T))
+    for i in range(4):
+        age = train_state.buffer.age
+        draw = draw_resample(experiment.batch, len(samples), *keep, seed=0, i=i)
+        segmentation_training.train_step(experiment, backend, samples, train_state)
+        expected = np.where(draw.new_photo | draw.new_state, 0, age) + K
+        assert_same(train_state.buffer.age, expected, "The ages", (experiment, i))
+
+
+@pytest.mark.parametrize("run", [digits_run, segmentation_run], ids=["digits", "segmentation"])
+def test_training_step_c6_it_depends_on_the_seed_its_number_and_the_state_alone(backend: Any, run: Any) -> None:
+    training = digits_training if run is digits_run else segmentation_training
+    ends = []
+    for _ in range(2):
+        experiment, samples, train_state = run(backend)
+        for _ in range(3):
+            training.train_step(experiment, backend, samples, train_state)
+            train_state = train_state.on(lambda x: backend.asarray(np.array(backend.asnumpy(x))))
+        ends.append(exact(train_state.params, backend))
+    for name in ends[0]:
+        assert_same(ends[1][name], ends[0][name], f"The parameter {name} after three training steps", experiment)
+    experiment, samples, train_state = run(backend, seed=1)
+    training.train_step(experiment, backend, samples, train_state)
+    assert any(not np.array_equal(exact(train_state.params, backend)[name], ends[0][name]) for name in ends[0])
