@@ -32,6 +32,7 @@ class Call:
         first_step: int,
         steps: int,
         taped: bool = False,
+        kept: bool = False,
     ) -> None:
         self.device, self.xp, self.cell, self.dtype = device, device.xp, cell, state.dtype
         self.B, self.H, self.W, _ = environment.shape
@@ -39,9 +40,10 @@ class Call:
         self.module = device.module("unroll", str(state.dtype), cell, self.schedule.cluster, self.schedule.whole)
         self.packed = Packed.of(cell, params, self.xp)
         self.arrays: dict[str, Array] = {}
-        team, blocks, slots = self.schedule.team, self.schedule.blocks, self.schedule.slots
         self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps, first_step=first_step)
-        u.team, u.blocks, u.slots, u.weights = team, blocks, slots, sum(sizes(cell))
+        u.team, u.blocks, u.cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
+        u.weights = sum(sizes(cell))
+        u.kept, u.slots = kept, u.cap * (steps * -(-self.B // self.schedule.teams) if kept else 1)
         u.grids, u.scaled = (steps + 1, steps) if taped else (2, 1)
         u.sigma, u.alive_above = cell.noise, np.float32(cell.alive_above or 0)
         self.give(environment=environment, state=state, **self.packed.arrays())
@@ -90,9 +92,10 @@ class Call:
         padded = (self.B, self.H + 2, self.W + 2)
         self.give_empty(pixels=(u.grids, *padded, C4), last=(*grid, cell.state_channels))
         self.give_empty(preact=(layers, *slots, P4), proposal=(*slots, Q4))
-        self.give_empty(site=slots, corner=slots, updates=slots, used=(u.blocks,), rows=(u.blocks,))
+        self.give_empty(site=slots, pixel=slots, corner=slots, updates=slots, used=(u.blocks,), rows=(u.blocks,))
         self.give_empty(live=grid, live_count=(self.B,))
-        self.give(slot_of=self.xp.full(grid, -1, np.int32))
+        self.give_empty(starts=(self.B, u.steps, u.team), ends=(u.blocks,))
+        self.give(source_of=self.xp.full(grid, -1, np.int32))
         if cell.norm == "channel":
             self.give_empty(row_scale=(layers, *slots))
         if cell.norm in ("instance", "batch"):
@@ -122,9 +125,9 @@ class Call:
         if cell.norm in ("instance", "batch"):
             self.give_empty(grad_sums=(layers, u.blocks, 2, P4))
         if cell.depthwise:
-            self.give_empty(mixed_grad=(*slots, P4))
+            self.give_empty(mixed_grad=(u.blocks, u.cap, P4), filter_sums=(u.blocks, GROUPS, 9, P4))
         else:
-            self.give_empty(seen_grad=(*slots, 9, C4))
+            self.give_empty(seen_grad=(u.blocks, u.cap, 9, C4))
 
     def forward(self) -> Array:
         """Make the steps. Return the last states, (B, H, W, D)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache, cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from refca.definition.cell import Array, Cell
 from refca_cupy.sources import FOLDER, THREADS, source
 
+CLUSTERS = os.environ.get("REFCA_CUPY_CLUSTERS", "1") != "0"  # 0: do without clusters, should they fail
 LEAST_WIDTH = 16  # hidden units from which a cell gets a module of its own, which takes seconds to build
 
 
@@ -24,8 +26,8 @@ class Gpu:
     xp = cupy
     largest_cluster = 8  # blocks; every GPU with clusters supports so many
 
-    def __init__(self, least_cells: int = 16, clusters: bool = True) -> None:
-        self.least_cells, self.with_clusters = least_cells, clusters
+    def __init__(self, least_cells: int = 16, clusters: bool = CLUSTERS, keeps_layers: bool = True) -> None:
+        self.least_cells, self.with_clusters, self.keeps_layers = least_cells, clusters, keeps_layers
         self.modules: dict[str, Module] = {}
 
     @cached_property

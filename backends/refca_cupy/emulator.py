@@ -49,10 +49,11 @@ class Emulator:
         clusters: bool = True,
         room: int = 1 << 30,
         fixed: bool = False,
+        keeps_layers: bool = True,
         edit: Callable[[str], str] | None = None,
     ) -> None:
         self.threads, self.resident, self.clusters = threads, resident, clusters
-        self.memory, self.fixed, self.edit = room, fixed, edit
+        self.memory, self.fixed, self.keeps_layers, self.edit = room, fixed, keeps_layers, edit
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 85, dtype)

@@ -21,7 +21,8 @@ INTEGERS = (
     *("biased", "frozen", "all_alive"),  # and others
     *("b", "h", "w", "steps"),  # B, H, W, T
     *("grids", "scaled"),  # steps whose pixels, and whose statistics, are kept
-    *("team", "blocks", "slots"),  # slots of a block
+    *("team", "blocks", "cap", "slots"),  # of a block: the most rows of a step, and slots
+    "kept",  # whether the slots of all steps are kept for the backward pass
     *("to_environment", "loss_steps"),  # whether the gradient of the environment is wanted; S
     *("labels", "readout_pixels", "label_map"),  # L; pixels of a sample; whether a target is a label map
     "weights",  # numbers of a packed set of parameters
@@ -37,14 +38,15 @@ REALS = (
     *("preact", "preact_grad"),  # (N+1, blocks, slots, P4)
     "row_scale",  # (N+1, blocks, slots)
     *("proposal", "proposal_grad"),  # (blocks, slots, Q4)
-    *("mixed", "mixed_grad"),  # (B, H+2, W+2, P4); (blocks, slots, P4)
+    *("mixed", "mixed_grad"),  # (B, H+2, W+2, P4); (blocks, cap, P4)
     "group_sums",  # (blocks, GROUPS, 2, P4)
     *("moments", "grad_sums"),  # (N+1, blocks, 2, P4)
     "scales",  # (scaled, N+1, B, team, 2, P4)
     "last",  # (B, H, W, D)
     *("states", "state_grad"),  # (S, B, H, W, D)
     "grad",  # (B, H, W, E+D to 4)
-    "seen_grad",  # (blocks, slots, 9, E+D to 4), of a cell that is not depthwise
+    "seen_grad",  # (blocks, cap, 9, E+D to 4), of a cell that is not depthwise
+    "filter_sums",  # (blocks, GROUPS, 9, P4), of a depthwise cell
     "weight_grad",  # (blocks, weights)
     *("logits", "logits_grad"),  # (S, B, pixels, L)
     "weight",  # (S, B)
@@ -52,10 +54,13 @@ REALS = (
 OTHERS = {
     "fire": "const unsigned char",  # (T, B, H, W), or nothing
     **dict.fromkeys(("live", "live_count"), "int"),  # (B, H·W) sites of live cells; (B,)
-    "slot_of": "int",  # (B, H, W), -1: the cell is no row
+    "source_of": "int",  # (B, H, W): where the gradient of a neighbourhood is, -1: the cell is no row
     "site": "int",  # (blocks, slots)
+    "pixel": "int",  # (blocks, slots): the corner of a neighbourhood, numbered in a padded grid
     "corner": "long long",  # (blocks, slots): where a neighbourhood starts in `pixels`
     "updates": "unsigned char",  # (blocks, slots)
+    "starts": "int",  # (B, T, team): the first slot of a step, where slots are kept
+    "ends": "int",  # (blocks,): the slots of a sample end here
     **dict.fromkeys(("used", "rows"), "int"),  # (blocks,): slots used before this step, and by it
     "loss_index": "const int",  # (T,): the index of a step in the loss, or -1
     "label": "const int",  # (B,) or (B, pixels)

@@ -48,6 +48,10 @@ class Device(Capacity, Protocol):
     def xp(self) -> Any:
         """The array library: CuPy or NumPy."""
 
+    @property
+    def keeps_layers(self) -> bool:
+        """Whether layers may be kept for the backward pass, where they fit."""
+
     def room(self) -> int:
         """How many bytes an unroll may allocate."""
 

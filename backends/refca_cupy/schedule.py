@@ -17,8 +17,13 @@ from refca_cupy.machine import Capacity
 class Schedule(NamedTuple):
     whole: bool  # one launch for all steps; else one or more for each step
     team: int  # the blocks of a sample
-    blocks: int  # of a launch
-    slots: int  # of a block: the cells that can be its rows in one step
+    teams: int  # that work at once
+    cap: int  # of a block: the cells that can be its rows in one step
+
+    @property
+    def blocks(self) -> int:
+        """The blocks of a launch."""
+        return self.teams * self.team
 
     @property
     def cluster(self) -> int:
@@ -32,4 +37,4 @@ class Schedule(NamedTuple):
         whole = cell.norm != "batch" and (device.clusters or most == 1)
         team = min(1 << most.bit_length() - 1, device.largest_cluster) if whole else most
         teams = min(B, max(1, device.resident // team)) if whole else B
-        return cls(whole, team, teams * team, -(-cells // team))
+        return cls(whole, team, teams, -(-cells // team))

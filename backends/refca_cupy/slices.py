@@ -11,10 +11,10 @@ from refca_cupy.layout import round_up4
 from refca_cupy.machine import Device
 
 
-def slices(device: Device, cell: Cell, state: Array, steps: int, loss_steps: int) -> list[slice]:
+def fit(device: Device, cell: Cell, state: Array, steps: int, loss_steps: int) -> tuple[list[slice], bool]:
     """Split a batch into slices that fit, where pixels are kept for `steps` steps and logits for `loss_steps`.
 
-    A batch with a norm over the batch is one slice.
+    Return the slices, and whether the layers of all steps fit too. A batch with a norm over the batch is one slice.
     """
     B, H, W, D = state.shape
     P4, layers = round_up4(cell.hidden_width), cell.hidden_layers + 1
@@ -24,7 +24,9 @@ def slices(device: Device, cell: Cell, state: Array, steps: int, loss_steps: int
     once = 2 * pixel + 2 * (layers * P4 + round_up4(D + 1)) + 4 * D + neighbourhood
     each = (H + 2) * (W + 2) * (kept + once) * state.dtype.itemsize
     size = B if cell.norm == "batch" else max(1, min(B, device.room() // each))
-    return [slice(first, min(B, first + size)) for first in range(0, B, size)]
+    each += H * W * steps * (2 * layers * P4 + 2 * round_up4(D + 1) + 8) * state.dtype.itemsize
+    kept = device.keeps_layers and size * each <= device.room()
+    return [slice(first, min(B, first + size)) for first in range(0, B, size)], kept
 
 
 def sliced(randomness: Randomness, shape: tuple[int, ...], part: slice) -> Randomness:

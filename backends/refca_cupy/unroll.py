@@ -20,7 +20,7 @@ from refca_cupy.adam import adam_step
 from refca_cupy.call import Call
 from refca_cupy.layout import Unroll, round_up4
 from refca_cupy.machine import Device
-from refca_cupy.slices import sliced, slices
+from refca_cupy.slices import fit, sliced
 
 
 class Gradients(NamedTuple):
@@ -61,7 +61,7 @@ class Backend:
             return state.copy()
         environment = encoded(cell, params, image)[-1]
         last = []
-        for part in slices(self.device, cell, state, 1, 1):
+        for part in fit(self.device, cell, state, 1, 1)[0]:
             draws = sliced(randomness, state.shape[:3], part)
             given = environment[part], state[part], draws, first_step, steps
             last.append(Call(self.device, cell, params, *given).forward())
@@ -95,10 +95,11 @@ class Backend:
             nothing |= {"image": xp.zeros_like(image)} if image_grad else {}
             return 0.0, nothing, self.evolve(cell, params, image, state, randomness, T, first_step=first_step)
         done: Gradients | None = None
-        for part in slices(self.device, cell, state, T, len(in_loss)):
+        slices, kept = fit(self.device, cell, state, T, len(in_loss))
+        for part in slices:
             given = image[part], state[part], target[part], asked[in_loss][:, part]
             draws = sliced(randomness, state.shape[:3], part)
-            more = self.gradients(cell, loss, params, *given, draws, first_step, T, in_loss, image_grad)
+            more = self.gradients(cell, loss, params, *given, draws, first_step, T, in_loss, image_grad, kept)
             done = more if done is None else done.merge(more, xp)
         assert done is not None
         grads = {name: xp.ascontiguousarray(done.params[name]).reshape(x.shape) for name, x in params.items()}
@@ -120,10 +121,11 @@ class Backend:
         steps: int,
         in_loss: np.ndarray,
         image_grad: bool,
+        kept: bool,
     ) -> Gradients:
         """The results for a slice of a batch. Its memory is free again when this returns."""
         activations, to_environment = encoded(cell, params, image), image_grad or cell.stride > 1
-        call = Call(self.device, cell, params, activations[-1], state, draws, first_step, steps, taped=True)
+        call = Call(self.device, cell, params, activations[-1], state, draws, first_step, steps, True, kept)
         call.prepare_backward(in_loss, target, weights, to_environment)
         last = call.forward()
         value, grads = readout_loss(call, loss, params)

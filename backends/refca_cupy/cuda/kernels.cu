@@ -1,8 +1,8 @@
 // The kernels. Each takes three integers; everything else is in `u`.
 //
 // Pixels, weights and slots are in the device's memory, whatever their size, and its caches hold what they can.
-// Shared memory holds only sums of a block. The pixels of all steps are kept for the backward pass, which computes
-// the layers again.
+// Shared memory holds only sums of a block. The pixels of all steps are kept for the backward pass, and the layers
+// too where there is memory for them; else it computes the layers again.
 //
 // `forward` and `backward` carry a sample through all steps in one launch: a team of blocks a sample, a cluster
 // where the team is more than one block, and team after team through the batch. Where a module is not WHOLE,
@@ -97,7 +97,7 @@ TEAM_KERNEL backward(int, int, int) {
       neighbourhood_grad(block, i);
       TEAM_SYNC();
     }
-    if (u.steps) add_weight_grads(block, u.used[block.number] + u.rows[block.number]);
+    if (u.steps) finish_weight_grads(block);
     SYNC();
   }
 }
@@ -119,7 +119,7 @@ KERNEL backward_phase(int phase, int i, int j) {
   if (phase == LAYER) layer_grad(block, i, j);
   if (phase == UPDATE) update_states_grad(block, i);
   if (phase == NEIGHBOURHOOD) neighbourhood_grad(block, i);
-  if (phase == WEIGHTS) add_weight_grads(block, u.used[block.number] + u.rows[block.number]);
+  if (phase == WEIGHTS) finish_weight_grads(block);
 }
 
 #endif

@@ -15,6 +15,9 @@ DEVICE Four plus(Four x, const real* y) {
   for (int l = 0; l < 4; ++l) x.x[l] += y[l];
   return x;
 }
+DEVICE void add_times(Four* sum, Four x, Four y) {
+  for (int l = 0; l < 4; ++l) sum->x[l] += x.x[l] * y.x[l];
+}
 DEVICE real relu(real x) { return x <= 0 ? 0 : x; }  // NaN stays NaN
 DEVICE real relu_grad(real grad, real x) { return x <= 0 ? 0 : grad; }
 

@@ -1,5 +1,6 @@
 // The rows that a block computes: the cells of its share of a sample that update, or, where a norm is over cells,
-// all of them. Each row has a slot. The backward pass fills slots with the rows of several steps, until
+// all of them. Each row has a slot. Where memory allows, the slots of all steps are KEPT from the forward for the
+// backward pass. Else the backward pass computes rows again, and fills slots with the rows of several steps until
 // `add_weight_grads` has used them.
 #pragma once
 
@@ -65,6 +66,16 @@ DEVICE void copy_pixel(const real* from, real* to) {
   }
 }
 
+// Where the gradient of a row's neighbourhood is: of a depthwise cell the row's slot, else a place among this step's.
+DEVICE int source(Block block, int r, int place) {
+  return DEPTHWISE ? (int)slot(block, r) : block.number * u.cap + place;
+}
+
+// The slot of the block's first row of step i of its sample, where slots are kept.
+DEVICE int* start(Block block, int i) {
+  return u.starts + ((offset)block.sample * u.steps + i) * u.team + block.rank;
+}
+
 // List the block's rows of step i, from slot `used` on. If `moves`, copy the cells that do not update.
 PHASE void list_rows(Block block, int i, int used, bool moves) {
   Range mine = possible_rows(block);
@@ -77,9 +88,10 @@ PHASE void list_rows(Block block, int i, int used, bool moves) {
     bool row = inside && (updates || norm_over_cells());
     int r = used + rows + (norm_over_cells() ? threadIdx.x : count_before(row, &total));
     if (norm_over_cells()) total = mine.to - first < blockDim.x ? mine.to - first : blockDim.x;
-    if (inside) u.slot_of[(offset)b * cells() + site] = row ? (int)slot(block, r) : -1;
+    if (inside) u.source_of[(offset)b * cells() + site] = row ? source(block, r, r - used) : -1;
     if (row) {
       u.site[slot(block, r)] = site;
+      u.pixel[slot(block, r)] = padded(b, site);
       u.corner[slot(block, r)] = corner(i, b, site);
       u.updates[slot(block, r)] = updates;
     }
@@ -104,8 +116,7 @@ DEVICE const real* neighbourhood(Block block, int r, int tap) {
 // The state of row r's cell.
 DEVICE const real* state(Block block, int r) { return neighbourhood(block, r, 4) + E; }
 
-// One tap of the neighbourhood of a depthwise cell, after the mix.
-DEVICE real* mixed(Block block, int site, int tap) {
-  offset sample = (offset)block.sample * (u.h + 2) * (u.w + 2);
-  return u.mixed + (sample + site / u.w * (u.w + 2) + site % u.w + tap_pixel(tap)) * P4;
+// One tap of the neighbourhood of row r of a depthwise cell, after the mix.
+DEVICE const real* mixed(Block block, int r, int tap) {
+  return u.mixed + ((offset)u.pixel[slot(block, r)] + tap_pixel(tap)) * P4;
 }

@@ -12,20 +12,36 @@ PHASE void mix(Block block, int i) {
   product<false>(
       mine.to - mine.from, 1, C4, P4, u.perceive,
       [=](int r, int tap) { return u.pixels + corner(i, block.sample, mine.from + r) + tap_pixel(4) * C4; },
-      [=](int r, int c, Four sums) { save(mixed(block, mine.from + r, 4) + c, sums); });
+      [=](int r, int c, Four sums) {
+        save(u.mixed + ((offset)padded(block.sample, mine.from + r) + tap_pixel(4)) * P4 + c, sums);
+      });
   SYNC();
+}
+
+// Call each(r, p, filters) for all rows and all quads of channels p of a depthwise cell. A thread keeps its nine
+// filters for all its rows.
+template <class Each>
+DEVICE void filter_rows(int rows, Each each) {
+  int across = P4 / 4, down = blockDim.x > across ? blockDim.x / across : 1;
+  for (int item = threadIdx.x; item < across * down; item += blockDim.x) {
+    int p = item % across * 4;
+    Four filters[9];
+    for (int tap = 0; tap < 9; ++tap) filters[tap] = load(u.filters + tap * P4 + p);
+    for (int r = item / across; r < rows; r += down) each(r, p, filters);
+  }
 }
 
 // The sums of the first layer, from the neighbourhoods.
 PHASE void perceive(Block block) {
   int rows = u.rows[block.number], used = u.used[block.number];
   if (DEPTHWISE) {
-    for (int item = threadIdx.x; item < rows * P4; item += blockDim.x) {
-      int p = item % P4, r = used + item / P4, site = u.site[slot(block, r)];
-      real sum = u.bias[p];
-      for (int tap = 0; tap < 9; ++tap) sum += mixed(block, site, tap)[p] * u.filters[tap * P4 + p];
-      preact(block, 0, r)[p] = sum;
-    }
+    filter_rows(rows, [=](int r, int p, const Four* filters) {
+      const real* from = mixed(block, used + r, 0) + p;
+      Four sum = load(u.bias + p), x[9];
+      for (int tap = 0; tap < 9; ++tap) x[tap] = load(from + tap_pixel(tap) * P4);
+      for (int tap = 0; tap < 9; ++tap) add_times(&sum, x[tap], filters[tap]);
+      save(preact(block, 0, used + r) + p, sum);
+    });
   } else {
     product<false>(
         rows, 9, C4, P4, u.perceive, [=](int r, int tap) { return neighbourhood(block, used + r, tap); },
@@ -93,7 +109,11 @@ PHASE void fire(Block block, int i) {
 // The three parts of step i, between which a team waits.
 
 DEVICE void begin_step(Block block, int i) {
-  list_rows(block, i, 0, true);
+  bool first = i == 0 && block.sample == block.number / u.team;
+  int used = u.kept && !first ? u.used[block.number] + u.rows[block.number] : 0;
+  SYNC();  // all have read how many slots were in use
+  if (u.kept && threadIdx.x == 0) *start(block, i) = used;
+  list_rows(block, i, used, true);
   if (DEPTHWISE) mix(block, i);
 }
 

@@ -2,8 +2,8 @@
 // the step that is undone next: E + D numbers a cell, which only live cells need unless the environment's gradient
 // is wanted.
 //
-// Layers are computed again from the pixels, which are kept. The gradients of weights are added up from the slots
-// when these are full, into an array of the block's own.
+// Where slots are not kept, layers are computed again from the pixels, which always are. The gradients of weights
+// are added up from the slots at the end of a sample, or when these are full, into an array of the block's own.
 //
 // Source: derivatives of `spec/chapters/step.md`; the derivative of relu at 0 is 0.
 #pragma once
@@ -30,15 +30,17 @@ DEVICE WeightGrads weight_grads(Block block) {
 
 constexpr int DEEP = sizeof(real) == 4 ? 5 : 2;  // how many fours of a tap's channels a thread adds up weights for
 
-// Add the gradients of the weights over the slots in use.
-PHASE void add_weight_grads(Block block, int rows) {
+// Add the gradients of the weights over slots.
+PHASE void add_weight_grads(Block block, Range slots) {
   WeightGrads w = weight_grads(block);
-  auto grad_at = [=](int j) { return [=](int r) { return preact_grad(block, j, r); }; };
-  auto preact_at = [=](int j) { return [=](int r, int tap) { return preact(block, j, r); }; };
-  auto proposed = [=](int r) { return proposal_grad(block, r); };
+  int rows = slots.to - slots.from;
+  auto grad_at = [=](int j) { return [=](int r) { return preact_grad(block, j, slots.from + r); }; };
+  auto preact_at = [=](int j) { return [=](int r, int tap) { return preact(block, j, slots.from + r); }; };
+  auto proposed = [=](int r) { return proposal_grad(block, slots.from + r); };
   if (!DEPTHWISE && !u.frozen)
     add_outer_products<false, DEEP>(
-        rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return neighbourhood(block, r, tap); }, grad_at(0));
+        rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return neighbourhood(block, slots.from + r, tap); },
+        grad_at(0));
   for (int j = 1; j <= N; ++j)
     add_outer_products<true, 2>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * P4, preact_at(j - 1), grad_at(j));
   add_outer_products<true, 1>(rows, 1, P4, Q4, w.update, preact_at(N), proposed);
@@ -48,22 +50,33 @@ PHASE void add_weight_grads(Block block, int rows) {
   }
 }
 
-// Add the gradient of the loss after step i, and list the rows of step i in the slots behind those in use.
+// Add the gradients of the weights over the slots that are left after the last step of a sample.
+DEVICE void finish_weight_grads(Block block) {
+  if (u.kept)
+    add_weight_grads(block, {*start(block, 0), u.ends[block.number]});
+  else
+    add_weight_grads(block, {0, u.used[block.number] + u.rows[block.number]});
+}
+
+// Add the gradient of the loss after step i, and list the rows of step i: in their slots if these are kept, else
+// in the slots behind those in use.
 PHASE void list_rows_grad(Block block, int i) {
   Range mine = possible_rows(block);
+  bool last = i == u.steps - 1;
   int index = u.loss_index[i], b = block.sample;
-  int used = i == u.steps - 1 ? 0 : u.used[block.number] + u.rows[block.number];
+  int used = u.kept ? *start(block, i) : last ? 0 : u.used[block.number] + u.rows[block.number];
   if (index >= 0)
     for (int item = threadIdx.x; item < (mine.to - mine.from) * D; item += blockDim.x) {
       int site = possible_site(block, mine.from + item / D), d = item % D;
       grad_of(block, site)[E + d] += u.state_grad[(((offset)index * u.b + b) * cells() + site) * D + d];
     }
-  if (used + mine.to - mine.from > u.slots) {
-    add_weight_grads(block, used);
+  if (!u.kept && used + mine.to - mine.from > u.slots) {
+    add_weight_grads(block, {0, used});
     used = 0;
   }
   SYNC();  // all have read how many slots were in use
   list_rows(block, i, used, false);
+  if (last && threadIdx.x == 0) u.ends[block.number] = used + u.rows[block.number];
 }
 
 // The gradient of fire, reset and gate: of proposals, and of the states before, as far as it goes straight back.
@@ -144,25 +157,31 @@ PHASE void perceive_grad(Block block, int i) {
     if (i == 0 && !u.to_environment) return;
     product<false>(
         rows, 1, P4, 9 * C4, u.perceive_back, [=](int r, int tap) { return preact_grad(block, 0, used + r); },
-        [=](int r, int c, Four sums) { save(u.seen_grad + slot(block, used + r) * 9 * C4 + c, sums); });
+        [=](int r, int c, Four sums) { save(u.seen_grad + source(block, used + r, r) * (offset)(9 * C4) + c, sums); });
     SYNC();
   } else if (!u.frozen) {
-    real* filters = weight_grads(block).filters;
+    real *sums = u.filter_sums + (offset)block.number * GROUPS * 9 * P4, *filters = weight_grads(block).filters;
+    for (int item = threadIdx.x; item < GROUPS * 9 * (P4 / 4); item += blockDim.x) {
+      int p = item % (P4 / 4) * 4, tap = item / (P4 / 4) % 9, group = item / (P4 / 4) / 9;
+      Four sum = {};
+      for (int r = used + group; r < used + rows; r += GROUPS)
+        add_times(&sum, load(preact_grad(block, 0, r) + p), load(mixed(block, r, tap) + p));
+      save(sums + (group * 9 + tap) * P4 + p, sum);
+    }
+    SYNC();
     for (int item = threadIdx.x; item < 9 * P4; item += blockDim.x) {
-      int p = item % P4, tap = item / P4;
       real sum = 0;
-      for (int r = used; r < used + rows; ++r)
-        sum += preact_grad(block, 0, r)[p] * mixed(block, u.site[slot(block, r)], tap)[p];
+      for (int group = 0; group < GROUPS; ++group) sum += sums[group * 9 * P4 + item];
       filters[item] += sum;
     }
   }
 }
 
-// The slot of the cell that sees `site` at this tap, from which a gradient comes back; -1 if it is no row.
+// The `source` of the cell that sees `site` at this tap, from which a gradient comes back; -1 if it is no row.
 DEVICE int backward_source(Block block, int site, int tap) {
   int y = site / u.w - (tap / 3 - 1), x = site % u.w - (tap % 3 - 1);
   if (y < 0 || y >= u.h || x < 0 || x >= u.w) return -1;
-  return u.slot_of[(offset)block.sample * cells() + y * u.w + x];
+  return u.source_of[(offset)block.sample * cells() + y * u.w + x];
 }
 
 // Each cell gathers the gradients of the neighbourhoods that it is part of.
@@ -189,16 +208,15 @@ PHASE void neighbourhood_grad(Block block, int i) {
       }
     return;
   }
-  real* mixed_grad = u.mixed_grad + (offset)block.number * u.slots * P4;
-  for (int item = threadIdx.x; item < count * P4; item += blockDim.x) {
-    int p = item % P4, k = item / P4;
-    real sum = 0;
+  real* mixed_grad = u.mixed_grad + (offset)block.number * u.cap * P4;
+  filter_rows(count, [=](int k, int p, const Four* filters) {
+    Four sum = {};
     for (int tap = 0; tap < 9; ++tap) {
       int source = backward_source(block, site(k), tap);
-      if (source >= 0) sum += u.preact_grad[(offset)source * P4 + p] * u.filters[tap * P4 + p];
+      if (source >= 0) add_times(&sum, load(u.preact_grad + (offset)source * P4 + p), filters[tap]);
     }
-    mixed_grad[item] = sum;
-  }
+    save(mixed_grad + (offset)k * P4 + p, sum);
+  });
   SYNC();
   auto row = [=](int k, int tap) { return mixed_grad + (offset)k * P4; };
   add_outer_products<false, 1>(
@@ -216,7 +234,7 @@ DEVICE void begin_step_grad(Block block, int i) {
 }
 
 DEVICE void update_states_grad(Block block, int i) {
-  recompute(block, i);
+  if (!u.kept) recompute(block, i);
   fire_grad(block, i);
   propose_grad(block);
 }

@@ -69,7 +69,8 @@ DEVICE offset pixel(int i, int b, int y, int x) {
   return ((grid * (u.h + 2) + y) * (u.w + 2) + x) * C4;
 }
 
-// The pixel in the corner of a cell's neighbourhood in grid i.
+// The pixel in the corner of a cell's neighbourhood: its number in any grid, and where it is in grid i.
+DEVICE int padded(int b, int site) { return (b * (u.h + 2) + site / u.w) * (u.w + 2) + site % u.w; }
 DEVICE offset corner(int i, int b, int site) { return pixel(i, b, site / u.w, site % u.w); }
 
 // How far a tap of a neighbourhood is from its corner, in pixels.
