@@ -48,6 +48,15 @@ def test_the_python_blocks_of_a_page_run(page: Path, monkeypatch: pytest.MonkeyP
         assert any("assert" in block for _, block in blocks(page)), f"{page.name} has no example"
 
 
+def test_the_readme_shows_the_step_of_the_plain_page() -> None:
+    if not (ROOT / "README.md").exists():
+        pytest.skip("README.md is in the checkout")
+    shown = [block for _, block in blocks(ROOT / "README.md") if "def step" in block]
+    assert len(shown) == 1
+    function = shown[0][shown[0].index("def step") :]
+    assert function in (ROOT / "refca" / "plain" / "digits.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
 def test_every_constraint_has_a_law_and_every_law_a_constraint(page: Path) -> None:
     assert constraints(page) == laws(page)

@@ -257,7 +257,7 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     assert robustness.main([str(measured), *few]) == 0
     assert keep.main([str(measured), "--into", str(tmp_path), "--name", "robust"]) == 0
     made(tmp_path / "other", None)
-    (tmp_path / "robust" / "robustness" / "disturbances.png").unlink()
+    (tmp_path / "robust" / "robustness" / "perturbations.png").unlink()
     assert rebuild.main(tmp_path) == 0
     page = (tmp_path / "README.md").read_text()
     assert "| accuracy / agreement at 2, per cent | live cells | robust, 3 digits |" in page
@@ -270,7 +270,7 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
         "python -m refca.robustness runs/robust --data DIR --out runs/robust/robustness --samples 3 "
         "--steps 2 --chimeras 2\n" in page
     )
-    assert (tmp_path / "robust" / "robustness" / "disturbances.png").exists()
+    assert (tmp_path / "robust" / "robustness" / "perturbations.png").exists()
     kept = json.loads((tmp_path / "robust" / "robustness" / "robustness.json").read_text())
     assert kept["model"] == "robust"
 

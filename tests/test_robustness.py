@@ -29,7 +29,7 @@ from refca.digits.perturbations import (
     resized,
     without_lower_half,
 )
-from refca.digits.robustness import automaton, erase_and_redraw, label_shares, oscillation, row
+from refca.digits.robustness import erase_and_redraw, label_shares, make_runner, oscillation, row
 from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import get_palette
 from refca.errors import InvalidInput
@@ -54,7 +54,7 @@ def copying(seed: int = 0) -> Any:
     params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
     params["perceive.weight"][1, 1, 0, 0] = 1
     params["update.weight"][0, 2] = 1
-    return automaton(cell, params, reference, seed, lambda done: None)
+    return make_runner(cell, params, reference, seed, lambda done: None)
 
 
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 28), (1.0, 28), (1.5, 42), (2.0, 56)])
@@ -124,7 +124,7 @@ def hesitating() -> Any:
     params["perceive.weight"][1, 1, 3, 0] = -1  # 1 - steps done, rectified
     params["update.weight"][0, 1] = 1.5
     params["update.weight"][1, 2] = 1  # counts steps
-    return automaton(cell, params, reference, 0, lambda done: None)
+    return make_runner(cell, params, reference, 0, lambda done: None)
 
 
 def test_erased_cells_start_from_zero_when_they_are_drawn_again() -> None:
@@ -136,15 +136,15 @@ def test_erased_cells_start_from_zero_when_they_are_drawn_again() -> None:
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_digits_are_the_same_however_many_are_moved_at_a_time(size: int) -> None:
-    of = copying()
-    of = of._replace(cell=replace(of.cell, fire_rate=0.5))
-    few = of._replace(backend=SimpleNamespace(**vars(reference), sample_slice=size))
+    runner = copying()
+    runner = runner._replace(cell=replace(runner.cell, fire_rate=0.5))
+    few = runner._replace(backend=SimpleNamespace(**vars(reference), sample_slice=size))
     images, labels = np.concatenate([bar(width=width) for width in (2, 4, 6)]), np.array([1, 0, 1])
-    expected = row(of, "size", "1", images, labels, steps=1)
+    expected = row(runner, "size", "1", images, labels, steps=1)
     assert 0 < expected.accuracy < 1
     assert row(few, "size", "1", images, labels, steps=1) == expected
     np.testing.assert_array_equal(
-        erase_and_redraw(few, images, labels, steps=2), erase_and_redraw(of, images, labels, steps=2)
+        erase_and_redraw(few, images, labels, steps=2), erase_and_redraw(runner, images, labels, steps=2)
     )
 
 
@@ -185,16 +185,16 @@ def test_the_program_writes_numbers_and_pictures_twice_the_same(weights: Path, t
         assert robustness_program.main([str(weights), *few, "--out", str(out)]) == 0
     contents = [{path.name: path.read_bytes() for path in sorted(out.iterdir())} for out in tmp_path.iterdir()]
     assert contents[0] == contents[1]
-    tables = {"disturbances.csv": 24, "erased.csv": 6}
+    tables = {"perturbations.csv": 24, "erased.csv": 6}
     for name, length in tables.items():
         with (tmp_path / "a" / name).open() as file:
             assert len(list(csv.DictReader(file))) == length, name
     found = json.loads((tmp_path / "a" / "robustness.json").read_text())
-    assert len(found["disturbances"]) == 24
+    assert len(found["perturbations"]) == 24
     assert {"3 over 5", "5 over 3", "9 over 6", "digits"} <= set(found["chimeras"])
     assert 0 <= found["erased"]["accuracy_drawn_again"] <= 1
     assert (found["dataset"], found["training_steps"]) == ("optdigits-28", 12)
-    pictures = {"size", "drawn", "strokes", "shift", "source", "disturbances", "erased", "erased-curves"}
+    pictures = {"size", "drawn", "strokes", "shift", "source", "perturbations", "erased", "erased-curves"}
     assert pictures | {"chimeras", "chimeras-shares"} == {path.stem for path in tmp_path.glob("a/*.png")}
     for path in tmp_path.glob("a/*.png"):
         with Image.open(path) as picture:
@@ -207,7 +207,7 @@ def test_digits_from_another_source_are_not_those_that_were_learned(tmp_path: Pa
     save_weights(tmp_path / "w.safetensors", DigitsExperiment(dataset="optdigits"), params, 1)
     few = ["--samples", "3", "--steps", "1", "--chimeras", "1", "--out", str(tmp_path / "out")]
     assert robustness_program.main([str(tmp_path / "w.safetensors"), *few]) == 0
-    rows = (tmp_path / "out" / "disturbances.csv").read_text()
+    rows = (tmp_path / "out" / "perturbations.csv").read_text()
     assert "shift" in rows
     assert "source" not in rows
     assert not (tmp_path / "out" / "source.png").exists()
@@ -221,12 +221,12 @@ def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) ->
         done += count
 
     digits = robustness.first(load("optdigits-28").test, 120)
-    of = automaton(refca.digits_cell(), load_weights(weights).params, reference, 0, on_progress)
+    runner = make_runner(refca.digits_cell(), load_weights(weights).params, reference, 0, on_progress)
     given = (tmp_path, get_palette("article"))
     few = robustness.first(digits, 7)
-    robustness.measure_perturbations(of, few, few, flags.steps, *given)
-    robustness.measure_chimeras(of, digits, flags, *given)
-    robustness.measure_erasing(of, few, flags.steps, *given)
+    robustness.measure_perturbations(runner, few, few, flags.steps, *given)
+    robustness.measure_chimeras(runner, digits, flags, *given)
+    robustness.measure_erasing(runner, few, flags.steps, *given)
     assert robustness.digit_steps(few, few, flags) == done
 
 

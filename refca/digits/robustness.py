@@ -1,4 +1,4 @@
-"""Measuring what cells do on digits that no one learned from.
+"""Robustness of a digits automaton: measurements on inputs unlike its training data.
 
 Letters: N digits, T steps, L labels.
 
@@ -28,48 +28,48 @@ from refca.digits.perturbations import (
 )
 from refca.drawing.palette import predicted_labels
 
-SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # times as large
+SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # scale factors
 STROKES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # pixels wider
 SHIFTS = (-14, -7, 0, 7, 14)  # pixels to the right and down, from the middle of a grid twice as large
-PAIRS = ((3, 5), (8, 9), (6, 9))  # digits of which chimeras are put together
-CANDIDATES = 4  # digits looked at for each chimera
-SWITCH_MARGIN = 0.1  # of the cells, by which a label has to be ahead to take the lead
+PAIRS = ((3, 5), (8, 9), (6, 9))  # digits whose halves make chimeras
+CANDIDATES = 4  # digits to choose from for each chimera
+SWITCH_MARGIN = 0.1  # fraction of cells by which another label must be ahead to become the leading label
 PARTS = ("whole", "erased", "drawn again")
 
-Tick = Callable[[int], object]
+OnProgress = Callable[[int], object]
 
 
 class Row(NamedTuple):
-    """What cells say of digits under one disturbance: shares from 0 to 1, NaN where there is no cell."""
+    """The measurement under one perturbation: fractions from 0 to 1, NaN without live cells."""
 
-    disturbance: str
+    perturbation: str
     amount: str
-    digits: int  # that have a cell
-    cells: float  # live ones of such a digit, on average
+    digits: int  # number of digits with a live cell
+    cells: float  # mean number of live cells of such a digit
     accuracy: float
     agreement: float
 
 
 class LabelShares(NamedTuple):
-    """What the cells of chimeras say over time."""
+    """The predicted labels of digits over time."""
 
     image: np.ndarray  # (N, H, W, 1)
     live: np.ndarray  # (N, H, W)
-    labels: np.ndarray  # (T, N, H, W) int8, what each cell says, for pictures: -1, nothing yet
-    shares: np.ndarray  # (T, N, L), of a chimera's live cells, which say each digit
+    labels: np.ndarray  # (T, N, H, W) int8, predicted labels for pictures; -1 for cells without a label yet
+    shares: np.ndarray  # (T, N, L), fraction of live cells that predict each label
 
 
-class Automaton(NamedTuple):
-    """A cell, its parameters, and the backend that moves it; seed of the randomness; called for progress."""
+class Runner(NamedTuple):
+    """A cell and its parameters on a backend, with the seed of its random numbers and a progress callback."""
 
     cell: Cell
     params: Params
     backend: Any
     seed: int
-    on_progress: Tick
+    on_progress: OnProgress
 
-    def move(self, image: np.ndarray, state: Array | None, steps: int, first_step: int, first: int) -> Array:
-        """The state after `steps` more of these digits, numbered from `first`; from zero if there is none."""
+    def run(self, image: np.ndarray, state: Array | None, steps: int, first_step: int, first: int) -> Array:
+        """Return the state after `steps` steps from a state (None: zero); the first digit has the number `first`."""
         backend, cell = self.backend, self.cell
         image = backend.asarray(image)
         state = init_state(cell, image) if state is None else state
@@ -78,20 +78,20 @@ class Automaton(NamedTuple):
         self.on_progress(steps * len(image))
         return state
 
-    def outputs(self, state: Array) -> np.ndarray:
-        """The outputs of each cell, (N, H, W, L)."""
-        found: np.ndarray = self.backend.asnumpy(readout(self.cell, self.params, state))
-        return found
+    def logits(self, state: Array) -> np.ndarray:
+        """Return the readout of each cell, (N, H, W, L), as a NumPy array."""
+        logits: np.ndarray = self.backend.asnumpy(readout(self.cell, self.params, state))
+        return logits
 
 
-def automaton(cell: Cell, params: Params, backend: Any, seed: int, on_progress: Tick) -> Automaton:
-    """The automaton of these parameters, NumPy arrays."""
-    moved = {name: backend.asarray(x) for name, x in params.items()}
-    return Automaton(cell, moved, backend, seed, on_progress)
+def make_runner(cell: Cell, params: Params, backend: Any, seed: int, on_progress: OnProgress) -> Runner:
+    """Return a runner of parameters given as NumPy arrays."""
+    on_backend = {name: backend.asarray(x) for name, x in params.items()}
+    return Runner(cell, on_backend, backend, seed, on_progress)
 
 
 def perturbed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Each disturbance, how much of it, and the digits (N, H, W, 1) under it."""
+    """Yield the name and the amount of each perturbation, and the perturbed digits (N, H, W, 1)."""
     for factor in SIZES:
         yield "size", f"{factor:g}", resized(images, factor)
     for factor in SIZES:
@@ -105,83 +105,83 @@ def perturbed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
         yield "shift", f"{shift:+d}" if shift else "0", placed(images, side, corner, corner)
 
 
-def row(of: Automaton, disturbance: str, amount: str, images: np.ndarray, labels: np.ndarray, steps: int) -> Row:
-    """What cells say of these digits after this many steps from zero."""
+def row(runner: Runner, perturbation: str, amount: str, images: np.ndarray, labels: np.ndarray, steps: int) -> Row:
+    """Return the measurement of digits after a number of steps from zero."""
     counts = np.zeros(4, int)
-    for first, image, label in in_slices(of, images, labels):
-        counts += counted(of, of.move(image, None, steps, 0, first), image, label)
-    return Row(disturbance, amount, *shares(counts))
+    for first, image, label in in_slices(runner, images, labels):
+        counts += count(runner, runner.run(image, None, steps, 0, first), image, label)
+    return Row(perturbation, amount, *rates(counts))
 
 
-def in_slices(of: Automaton, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """As many digits as are moved at a time: the number of the first, images and labels."""
-    size = slice_of(of.backend)
+def in_slices(runner: Runner, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield slices of digits that are evolved together: the index of the first digit, images and labels."""
+    size = slice_of(runner.backend)
     for first in range(0, len(images), size):
         yield first, images[first : first + size], labels[first : first + size]
 
 
-def counted(of: Automaton, state: Array, image: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Right cells, live cells, agreeing digits, digits: (4,)."""
-    live, named = alive(of.cell, image), predict(of.outputs(state))
-    return np.array([*count_correct_cells(named, label, live), *count_agreeing_digits(named, live)])
+def count(runner: Runner, state: Array, image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return the numbers of correct cells, live cells, agreeing digits and digits, (4,)."""
+    live, predicted = alive(runner.cell, image), predict(runner.logits(state))
+    return np.array([*count_correct_cells(predicted, label, live), *count_agreeing_digits(predicted, live)])
 
 
-def shares(counts: np.ndarray) -> tuple[int, float, float, float]:
-    """Digits, live cells of one, accuracy and agreement, of what was counted."""
-    right, cells, agreeing, digits = map(int, counts)
+def rates(counts: np.ndarray) -> tuple[int, float, float, float]:
+    """Return the number of digits, the mean number of live cells, accuracy and agreement from counts (4,)."""
+    correct, cells, agreeing, digits = map(int, counts)
     nan = float("nan")
     return (
         digits,
         cells / digits if digits else nan,
-        right / cells if cells else nan,
+        correct / cells if cells else nan,
         agreeing / digits if digits else nan,
     )
 
 
-def erase_and_redraw(of: Automaton, images: np.ndarray, labels: np.ndarray, steps: int) -> np.ndarray:
-    """Accuracy and agreement at each step, (3·steps, 2): whole digits, their lower half erased, drawn again.
+def erase_and_redraw(runner: Runner, images: np.ndarray, labels: np.ndarray, steps: int) -> np.ndarray:
+    """Return accuracy and agreement at each step, (3·steps, 2): digits whole, lower half erased, drawn again.
 
-    What is erased loses its state, what is drawn starts from zero, and all other cells go on.
+    Erased cells lose their state, drawn cells start from zero, and all other cells continue.
     """
     counts = np.zeros((len(PARTS) * steps, 4), int)
-    for first, whole, label in in_slices(of, images, labels):
+    for first, whole, label in in_slices(runner, images, labels):
         state: Array | None = None
         for part, image in enumerate((whole, without_lower_half(whole), whole)):
             if state is not None:
-                state = mutate(of.cell, state, of.backend.asarray(image))
+                state = mutate(runner.cell, state, runner.backend.asarray(image))
             for t in range(part * steps, (part + 1) * steps):
-                state = of.move(image, state, 1, t, first)
-                counts[t] += counted(of, state, image, label)
-    return np.array([shares(each)[2:] for each in counts])
+                state = runner.run(image, state, 1, t, first)
+                counts[t] += count(runner, state, image, label)
+    return np.array([rates(each)[2:] for each in counts])
 
 
-def mixed(images: np.ndarray, labels: np.ndarray, above: int, below: int, count: int) -> np.ndarray:
-    """Chimeras of the upper half of one digit and the lower half of another, (≤ count, H, W, 1)."""
-    some = CANDIDATES * count
-    return chimeras(images[labels == above][:some], images[labels == below][:some], count)
+def make_chimeras(images: np.ndarray, labels: np.ndarray, above: int, below: int, count: int) -> np.ndarray:
+    """Return chimeras of the upper half of one digit and the lower half of another, (<= count, H, W, 1)."""
+    candidates = CANDIDATES * count
+    return chimeras(images[labels == above][:candidates], images[labels == below][:candidates], count)
 
 
-def label_shares(of: Automaton, images: np.ndarray, steps: int) -> LabelShares:
-    """Which share of each digit's live cells says what, after each step from zero."""
-    live = alive(of.cell, images)
+def label_shares(runner: Runner, images: np.ndarray, steps: int) -> LabelShares:
+    """Return the predicted labels of each digit's cells after each step from zero."""
+    live = alive(runner.cell, images)
     cells = np.maximum(live.sum(axis=(1, 2)), 1)
     labels, shares, state = [], [], None
     for t in range(steps):
-        state = of.move(images, state, 1, t, 0)
-        outputs = of.outputs(state)
-        labels.append(predicted_labels(outputs).astype(np.int8))
-        named = predict(outputs)
-        say = [((named == label) & live).sum(axis=(1, 2)) / cells for label in range(of.cell.labels)]
-        shares.append(np.stack(say, axis=-1))
+        state = runner.run(images, state, 1, t, 0)
+        logits = runner.logits(state)
+        labels.append(predicted_labels(logits).astype(np.int8))
+        predicted = predict(logits)
+        fractions = [((predicted == label) & live).sum(axis=(1, 2)) / cells for label in range(runner.cell.labels)]
+        shares.append(np.stack(fractions, axis=-1))
     return LabelShares(images, live, np.stack(labels), np.stack(shares))
 
 
 def oscillation(shares: np.ndarray) -> dict[str, float]:
-    """How cells keep changing their minds, of shares (T, N, L), in the second half of the steps.
+    """Return how leading labels change in the second half of the steps, from shares (T, N, L).
 
-    `oscillating` is the share of digits whose leading label changes at all, `changes_per_100_steps` how
-    often that is on average, and `agreeing` the share whose cells all say the same after the last step.
-    NaN without digits.
+    `oscillating` is the fraction of digits whose leading label changes, `changes_per_100_steps` the mean number
+    of changes, and `agreeing` the fraction whose cells all predict one label after the last step. All are NaN
+    without digits.
     """
     nan = float("nan")
     T, N, _ = shares.shape
@@ -194,10 +194,10 @@ def oscillation(shares: np.ndarray) -> dict[str, float]:
 
 
 def count_label_switches(shares: np.ndarray) -> np.ndarray:
-    """How often the leading label changes in the second half of the steps, of shares (T, N, L): (N,).
+    """Return how often the leading label changes in the second half of the steps, (N,), from shares (T, N, L).
 
-    A label leads until another is said by LEAD more of the cells: in two parts of about one size, a few
-    cells at their border would change it otherwise.
+    A label leads until another is ahead by SWITCH_MARGIN: otherwise a few cells at the border between two parts
+    of about the same size would change it.
     """
     half = shares[len(shares) // 2 :]
     leading = half[0].argmax(axis=-1)

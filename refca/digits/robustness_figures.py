@@ -1,4 +1,4 @@
-"""Pictures of digits that no one learned from, in the colours of what their cells say; and their numbers.
+"""Figures of robustness: perturbed digits in the colours of their predicted labels, and curves.
 
 Letters: N digits, T steps, L labels.
 
@@ -19,17 +19,17 @@ from refca.drawing.canvas import enlarge, fitting
 from refca.drawing.palette import Palette, paint
 from refca.drawing.plots import DARK, GRAY, LINES, at_the_end, dress, name_lines, new_figure, save, tile_grid
 
-AXES = {  # a disturbance: its name, and what its amounts are
-    "size": ("Size", "times as large"),
-    "drawn": ("Size, same pen", "times as large"),
+AXES = {  # for each perturbation: title, and unit of its amounts
+    "size": ("Size", "scale factor"),
+    "drawn": ("Size, same stroke width", "scale factor"),
     "strokes": ("Strokes", "pixels wider"),
     "shift": ("Shift", "pixels to the right and down"),
 }
-CHIMERA_STEPS = (1, 5, 10, 20, 40, 80, 160, 240, 320, 400, 480, 560, 600)  # in the still picture
+CHIMERA_STEPS = (1, 5, 10, 20, 40, 80, 160, 240, 320, 400, 480, 560, 600)  # in chimeras.png
 
 
 class Panel(NamedTuple):
-    """Digits at one moment: labels (N, H, W), -1: none yet; live (N, H, W); image (N, H, W, 1)."""
+    """Digits after one step: labels (N, H, W), -1 for cells without a label yet; live (N, H, W); image (N, H, W, 1)."""
 
     labels: np.ndarray
     live: np.ndarray
@@ -43,15 +43,15 @@ def panels(
     divided: Mapping[int, str] | None = None,
     names: Sequence[str] = (),
 ) -> None:
-    """A PNG of a scene in each column under its head, all in the middle of grids of one size."""
+    """Write a PNG with a panel in each column under its heading, centred on grids of one size."""
     side = max(panel.image.shape[1] for panel in columns.values())
     tiles = [centred(paint(palette, *panel), side, palette) for panel in columns.values()]
     large = enlarge(np.stack(tiles), fitting(None, side, 84))
-    tile_grid(path, large, list(columns), palette, "cells say", divided or {}, names)
+    tile_grid(path, large, list(columns), palette, "predicted label", divided or {}, names)
 
 
 def centred(tiles: np.ndarray, side: int, palette: Palette) -> np.ndarray:
-    """Tiles (N, h, w, 3) with paper around them, (N, side, side, 3)."""
+    """Return tiles (N, h, w, 3) centred on paper, (N, side, side, 3)."""
     N, h, w, _ = tiles.shape
     page = np.full((N, side, side, 3), palette.background, np.uint8)
     top, left = (side - h) // 2, (side - w) // 2
@@ -60,31 +60,31 @@ def centred(tiles: np.ndarray, side: int, palette: Palette) -> np.ndarray:
 
 
 def perturbations(path: Path, rows: Sequence[Row]) -> None:
-    """A PNG of accuracy and agreement over the amount of each disturbance that has more than one."""
+    """Write a PNG of accuracy and agreement over the amounts of each perturbation."""
     figure = new_figure(15, 4.8)
-    kinds = [kind for kind in AXES if any(row.disturbance == kind for row in rows)]
+    kinds = [kind for kind in AXES if any(row.perturbation == kind for row in rows)]
     for place, kind in enumerate(kinds, 1):
-        mine = [row for row in rows if row.disturbance == kind]
-        amounts = [float(row.amount) for row in mine]
+        kind_rows = [row for row in rows if row.perturbation == kind]
+        amounts = [float(row.amount) for row in kind_rows]
         axes = figure.add_subplot(1, len(kinds), place)
         title, unit = AXES[kind]
         dress(axes, title, "per cent")
         for key, colour in (("accuracy", LINES[0]), ("agreement", LINES[1])):
-            values = [100 * getattr(row, key) for row in mine]
+            values = [100 * getattr(row, key) for row in kind_rows]
             axes.plot(amounts, values, "o-", color=colour, linewidth=2, label=key)
         axes.set_ylim(0, 102)
         axes.set_xmargin(0.05)
-        axes.set_xticks(amounts, [row.amount for row in mine])
+        axes.set_xticks(amounts, [row.amount for row in kind_rows])
         axes.set_xlabel(unit, fontsize=13, color=GRAY)
     name_lines(figure, columns=2)
     save(figure, path)
 
 
 def erased_curves(path: Path, curves: np.ndarray) -> None:
-    """A PNG of accuracy and agreement, (T, 2), with a line where digits are erased and drawn again."""
+    """Write a PNG of accuracy and agreement, (T, 2), with lines where digits are erased and drawn again."""
     figure = new_figure(9, 4.8)
     axes = figure.add_subplot()
-    dress(axes, "Erasing and drawing again", "live cells that are right; digits whose cells agree, %")
+    dress(axes, "Erasing and drawing again", "correct live cells; digits whose cells agree, %")
     ends = []
     for values, name, colour in zip(100 * curves.T, ("accuracy", "agreement"), LINES[:2], strict=True):
         axes.plot(np.arange(1, len(values) + 1), values, color=colour, linewidth=2, label=name)
@@ -101,7 +101,7 @@ def erased_curves(path: Path, curves: np.ndarray) -> None:
 
 
 def chimera_panels(path: Path, chosen: Mapping[str, tuple[LabelShares, int]], palette: Palette) -> None:
-    """A PNG of one chimera a row, votes and number, at chosen steps."""
+    """Write a PNG with one chimera in each row, given by its label shares and index, at chosen steps."""
     steps = [t for t in CHIMERA_STEPS if all(t <= len(label_shares.labels) for label_shares, _ in chosen.values())]
     image = np.stack([label_shares.image[n] for label_shares, n in chosen.values()])
     columns = {}
@@ -113,14 +113,14 @@ def chimera_panels(path: Path, chosen: Mapping[str, tuple[LabelShares, int]], pa
 
 
 def chimera_shares(path: Path, chosen: Mapping[str, tuple[LabelShares, int]], palette: Palette) -> None:
-    """A PNG of what the cells of those chimeras say over time: bands as wide as the share of each digit."""
+    """Write a PNG of the label shares of these chimeras over time, as stacked bands."""
     rows = -(-len(chosen) // 2)
     figure = new_figure(12.5, 3 * rows)
     colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.labels]
     for place, (name, (label_shares, n)) in enumerate(chosen.items(), 1):
         axes = figure.add_subplot(rows, 2, place)
         shares = 100 * label_shares.shares[:, n]  # (T, L)
-        dress(axes, name, "cells that say each digit, %")
+        dress(axes, name, "cells that predict each digit, %")
         axes.stackplot(np.arange(1, len(shares) + 1), shares.T, colors=colours, labels=palette.names)
         axes.set_ylim(0, 100)
         if place > len(chosen) - 2:

@@ -1,7 +1,7 @@
-"""The robustness of a digits automaton: numbers and pictures of inputs unlike its training data.
+"""The robustness report on digits: numbers and pictures of inputs unlike the training data.
 
-Digits of other sizes, with thicker and thinner strokes, elsewhere on a larger grid, from another source,
-chimeras of two digits, and digits that are erased and drawn again.
+The inputs are digits of other sizes, stroke widths and positions, digits from another source, chimeras of two
+digits, and digits that are erased and drawn again.
 
 Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 """
@@ -32,14 +32,14 @@ from refca.digits.report import begin
 from refca.digits.robustness import (
     PAIRS,
     PARTS,
-    Automaton,
     LabelShares,
     Row,
-    automaton,
+    Runner,
     count_label_switches,
     erase_and_redraw,
     label_shares,
-    mixed,
+    make_chimeras,
+    make_runner,
     oscillation,
     perturbed,
     row,
@@ -50,120 +50,125 @@ from refca.errors import InvalidInput
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
-SAMPLES = 1000  # digits, unless asked for others
-SHOWN = 6  # of them in a picture
-OTHERS = "optdigits-28"  # digits from another source
-LONGER = 3  # times as many steps for chimeras
-SHOWN_STEPS = (1, 5, 20, 100)  # of each part, while digits are erased
+SAMPLES = 1000  # default number of digits
+SHOWN = 6  # digits in a picture
+OTHER_SOURCE = "optdigits-28"
+CHIMERA_FACTOR = 3  # chimeras run this many times longer
+SHOWN_STEPS = (1, 5, 20, 100)  # steps of each part in erased.png
 
 DEFAULTS: Mapping[str, Any] = {"chimeras": 100, "noise": None, "palette": "article", "steps": 200}
 
 
 def add_flags(group: _ArgumentGroup) -> None:
-    group.add_argument("--chimeras", metavar="N", type=int, help="chimeras of each kind; default: 100")
     group.add_argument(
-        "--noise", metavar="X", type=float, help="residual noise; default: as in training, 0.02 if unknown"
+        "--chimeras", metavar="N", type=int, help="number of chimeras of each kind, such as 3 over 5; default: 100"
     )
-    group.add_argument("--palette", choices=tuple(PALETTES), help="default: article")
+    group.add_argument(
+        "--noise",
+        metavar="X",
+        type=float,
+        help="standard deviation of the residual noise; default: as in training, or 0.02 if unknown",
+    )
+    group.add_argument("--palette", choices=tuple(PALETTES), help="colours of the labels; default: article")
 
 
 def run(flags: Namespace, weights: Weights, out: Path) -> None:
-    """Measure, draw, and write everything into `out`."""
+    """Measure robustness, print a table, and write tables and figures into `out`."""
     for name in ("steps", "chimeras"):
         if getattr(flags, name) < 1:
             raise InvalidInput(f"--{name} must be at least 1, got {getattr(flags, name)}")
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
-    some, others = first(digits, samples), other_source(experiment, samples)
+    digits_used, others = first(digits, samples), other_source(experiment, samples)
 
     at_once = min(slice_of(backend), samples)
     palette = get_palette(flags.palette)
-    fewer = "measure fewer --samples or --chimeras, or use another --backend"
+    fewer = "use a smaller --samples or --chimeras, or another --backend"
     with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
         warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
-        with progress_bar(digit_steps(some, others, flags), unit="digit-steps") as bar:
-            of = automaton(experiment.cell, weights.params, backend, flags.seed, bar.update)
-            rows = measure_perturbations(of, some, others, flags.steps, out, palette)
-            found: dict[str, Any] = {"disturbances": [each._asdict() for each in rows]}
-            found["chimeras"] = measure_chimeras(of, digits, flags, out, palette)
-            found["erased"] = measure_erasing(of, some, flags.steps, out, palette)
-            bar.total = bar.n  # fewer chimeras may have been found than were asked for
+        with progress_bar(digit_steps(digits_used, others, flags), unit="digit-steps") as bar:
+            runner = make_runner(experiment.cell, weights.params, backend, flags.seed, bar.update)
+            rows = measure_perturbations(runner, digits_used, others, flags.steps, out, palette)
+            found: dict[str, Any] = {"perturbations": [each._asdict() for each in rows]}
+            found["chimeras"] = measure_chimeras(runner, digits, flags, out, palette)
+            found["erased"] = measure_erasing(runner, digits_used, flags.steps, out, palette)
+            bar.total = bar.n  # there may be fewer chimeras than requested
     write_text(out / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
     print(table(rows, found["chimeras"], found["erased"]))
     print(f"see the pictures in {out}")
 
 
 def other_source(experiment: DigitsExperiment, samples: int) -> Split | None:
-    """The first digits of a source that the cells did not learn from; None if they learned from it."""
+    """Return the first digits of another source, or None if it is the training set."""
     if experiment.dataset.startswith("optdigits"):
         return None
-    others = load(OTHERS)
+    others = load(OTHER_SOURCE)
     return first(others.test if samples <= len(others.test) else everything(others), samples)
 
 
 def digit_steps(digits: Split, others: Split | None, flags: Namespace) -> int:
-    """Steps of a digit that are measured and drawn, if as many chimeras are found as are asked for."""
+    """Return the number of digit-steps of a report, if all requested chimeras are found."""
     times = sum(1 for _ in perturbed(digits.images(slice(1)))) + len(PARTS)
-    moved = times * (len(digits) + min(SHOWN, len(digits)))
-    moved += 0 if others is None else len(others) + min(SHOWN, len(others))
-    return flags.steps * (moved + LONGER * (2 * len(PAIRS) + 1) * flags.chimeras)
+    runs = times * (len(digits) + min(SHOWN, len(digits)))
+    runs += 0 if others is None else len(others) + min(SHOWN, len(others))
+    return flags.steps * (runs + CHIMERA_FACTOR * (2 * len(PAIRS) + 1) * flags.chimeras)
 
 
 def measure_perturbations(
-    of: Automaton, digits: Split, others: Split | None, steps: int, out: Path, palette: Palette
+    runner: Runner, digits: Split, others: Split | None, steps: int, out: Path, palette: Palette
 ) -> list[Row]:
-    """A row for each disturbance and for digits from elsewhere; size.png and the like of a few digits."""
+    """Return a row for each perturbation and the other source; write perturbations.csv and pictures."""
     rows, columns = [], dict[str, dict[str, figures.Panel]]()
     for kind, amount, changed in perturbed(digits.images(slice(None))):
-        rows.append(row(of, kind, amount, changed, digits.labels, steps))
-        columns.setdefault(kind, {})[amount] = panel(of, changed[:SHOWN], steps)
+        rows.append(row(runner, kind, amount, changed, digits.labels, steps))
+        columns.setdefault(kind, {})[amount] = panel(runner, changed[:SHOWN], steps)
     if others is not None:
         images = others.images(slice(None))
-        rows.append(row(of, "source", OTHERS, images, others.labels, steps))
-        columns["source"] = over_time(of, [images[:SHOWN]], steps)
+        rows.append(row(runner, "source", OTHER_SOURCE, images, others.labels, steps))
+        columns["source"] = over_time(runner, [images[:SHOWN]], steps)
 
-    write_csv(out / "disturbances.csv", Row._fields, rows)
-    figures.perturbations(out / "disturbances.png", rows)
+    write_csv(out / "perturbations.csv", Row._fields, rows)
+    figures.perturbations(out / "perturbations.png", rows)
     for kind, panels in columns.items():
         figures.panels(out / f"{kind}.png", panels, palette)
     return rows
 
 
 def measure_chimeras(
-    of: Automaton, digits: Split, flags: Namespace, out: Path, palette: Palette
+    runner: Runner, digits: Split, flags: Namespace, out: Path, palette: Palette
 ) -> dict[str, dict[str, Any]]:
-    """How cells of each kind of chimera keep changing their minds, and for comparison those of digits."""
+    """Return the oscillation of each kind of chimera, and of digits for comparison; write chimeras.csv and pictures."""
     images, labels = digits.images(slice(None)), digits.labels
-    steps, found, rows = LONGER * flags.steps, dict[str, dict[str, Any]](), []
+    steps, found, rows = CHIMERA_FACTOR * flags.steps, dict[str, dict[str, Any]](), []
     chosen: dict[str, tuple[LabelShares, int]] = {}
     for above, below in [pair for a, b in PAIRS for pair in ((a, b), (b, a))]:
         kind = f"{above} over {below}"
-        of_kind = label_shares(of, mixed(images, labels, above, below, flags.chimeras), steps)
+        of_kind = label_shares(runner, make_chimeras(images, labels, above, below, flags.chimeras), steps)
         found[kind] = {
             "count": len(of_kind.image),
             **oscillation(of_kind.shares),
-            **said_at_last(of_kind),
+            **last_shares(of_kind),
         }
         rows += mean_shares(kind, of_kind)
         if len(of_kind.image):
             chosen[kind] = of_kind, most_oscillating(of_kind.shares)
-    plain = label_shares(of, images[: flags.chimeras], steps)
+    plain = label_shares(runner, images[: flags.chimeras], steps)
     found["digits"] = {"count": len(plain.image), **oscillation(plain.shares)}
-    write_csv(out / "chimeras.csv", ("chimera", "step", *map(str, range(of.cell.labels))), rows)
+    write_csv(out / "chimeras.csv", ("chimera", "step", *map(str, range(runner.cell.labels))), rows)
     if chosen:
         figures.chimera_panels(out / "chimeras.png", chosen, palette)
         figures.chimera_shares(out / "chimeras-shares.png", chosen, palette)
     return found
 
 
-def measure_erasing(of: Automaton, digits: Split, steps: int, out: Path, palette: Palette) -> dict[str, float]:
-    """Accuracy and agreement at the end of each part: whole, lower half erased, drawn again."""
+def measure_erasing(runner: Runner, digits: Split, steps: int, out: Path, palette: Palette) -> dict[str, float]:
+    """Return accuracy and agreement at the end of each part: whole, lower half erased, drawn again."""
     images = digits.images(slice(None))
-    curves = erase_and_redraw(of, images, digits.labels, steps)
+    curves = erase_and_redraw(runner, images, digits.labels, steps)
     rows = [(t + 1, *values) for t, values in enumerate(curves.tolist())]
     write_csv(out / "erased.csv", ("step", "accuracy", "agreement"), rows)
     figures.erased_curves(out / "erased-curves.png", curves)
     whole = images[:SHOWN]
-    columns = over_time(of, [whole, without_lower_half(whole), whole], steps)
+    columns = over_time(runner, [whole, without_lower_half(whole), whole], steps)
     shown = len(columns) // len(PARTS)
     figures.panels(out / "erased.png", columns, palette, {shown: "erased", 2 * shown: "drawn again"})
     ends = {part: curves[(i + 1) * steps - 1] for i, part in enumerate(PARTS)}
@@ -175,62 +180,63 @@ def measure_erasing(of: Automaton, digits: Split, steps: int, out: Path, palette
 
 
 def first(digits: Split, count: int) -> Split:
-    """The first of them."""
+    """Return the first digits of a split."""
     return Split(digits.pixels[:count], digits.labels[:count], digits.white)
 
 
 def everything(dataset: Any) -> Split:
-    """The test digits of a dataset, and after them those to train on, new to cells that learned elsewhere."""
+    """Return the test digits of a data set followed by its training digits."""
     test, train = dataset.test, dataset.train
     pixels = np.concatenate([test.pixels, train.pixels])
     return Split(pixels, np.concatenate([test.labels, train.labels]), test.white)
 
 
-def panel(of: Automaton, images: np.ndarray, steps: int) -> figures.Panel:
-    """Digits after this many steps from zero."""
-    return seen(of, images, of.move(images, None, steps, 0, 0))
+def panel(runner: Runner, images: np.ndarray, steps: int) -> figures.Panel:
+    """Return the panel of digits after a number of steps from zero."""
+    return panel_of(runner, images, runner.run(images, None, steps, 0, 0))
 
 
-def seen(of: Automaton, images: np.ndarray, state: Any) -> figures.Panel:
-    return figures.Panel(predicted_labels(of.outputs(state)), alive(of.cell, images), images)
+def panel_of(runner: Runner, images: np.ndarray, state: Any) -> figures.Panel:
+    """Return the panel of digits in a state."""
+    return figures.Panel(predicted_labels(runner.logits(state)), alive(runner.cell, images), images)
 
 
-def over_time(of: Automaton, parts: Sequence[np.ndarray], steps: int) -> dict[str, figures.Panel]:
-    """Digits at chosen steps of each part; from one to the next they change, and states are kept."""
+def over_time(runner: Runner, parts: Sequence[np.ndarray], steps: int) -> dict[str, figures.Panel]:
+    """Return panels at chosen steps of each part; between parts the images change and states are kept."""
     found: dict[str, figures.Panel] = {}
     state = None
     for part, images in enumerate(parts):
         if state is not None:
-            state = mutate(of.cell, state, of.backend.asarray(images))
+            state = mutate(runner.cell, state, runner.backend.asarray(images))
         for t in range(1, steps + 1):
-            state = of.move(images, state, 1, part * steps + t - 1, 0)
+            state = runner.run(images, state, 1, part * steps + t - 1, 0)
             if t in SHOWN_STEPS or t == steps:
                 head = f"{part * steps + t}"
-                found[head if found else f"step {head}"] = seen(of, images, state)
+                found[head if found else f"step {head}"] = panel_of(runner, images, state)
     return found
 
 
 def most_oscillating(shares: np.ndarray) -> int:
-    """The digit whose leading label changes most often; of several, the one with most that cells say anew."""
-    moved = abs(np.diff(shares[len(shares) // 2 :], axis=0)).sum(axis=(0, 2))
-    return int(np.lexsort((moved, count_label_switches(shares)))[-1])
+    """Return the digit whose leading label changes most often; among several, the one whose shares change most."""
+    change = abs(np.diff(shares[len(shares) // 2 :], axis=0)).sum(axis=(0, 2))
+    return int(np.lexsort((change, count_label_switches(shares)))[-1])
 
 
-def said_at_last(of_kind: LabelShares) -> dict[str, float]:
-    """The share of cells that say each digit after the last step, of those that one in a hundred says."""
+def last_shares(of_kind: LabelShares) -> dict[str, float]:
+    """Return the mean share of each label after the last step, for labels with a share of at least 0.01."""
     mean = of_kind.shares[-1].mean(axis=0) if len(of_kind.image) else np.zeros(0)
-    return {f"say_{label}": float(share) for label, share in enumerate(mean) if share >= 0.01}
+    return {f"share_{label}": float(share) for label, share in enumerate(mean) if share >= 0.01}
 
 
 def mean_shares(kind: str, of_kind: LabelShares) -> list[tuple[Any, ...]]:
-    """A row a step: the share of cells that say each digit, the mean over chimeras of one kind."""
+    """Return a row for each step: the share of each label, mean over the chimeras of one kind."""
     if not len(of_kind.image):
         return []
     return [(kind, t + 1, *each) for t, each in enumerate(of_kind.shares.mean(axis=1).tolist())]
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A CSV file; numbers that are not whole with six digits, nothing for NaN."""
+    """Write a CSV file; floats have six digits, and NaN becomes empty."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
@@ -245,7 +251,7 @@ def written(value: Any) -> Any:
 
 
 def without_nan(value: Any) -> Any:
-    """The same with null for NaN, which JSON does not have."""
+    """Return a value with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -254,9 +260,9 @@ def without_nan(value: Any) -> Any:
 
 
 def table(rows: Sequence[Row], chimeras: dict[str, dict[str, Any]], erased: dict[str, float]) -> str:
-    """The numbers in words and per cent."""
+    """Return the table that is printed, in per cent."""
     lines = [f"{'':22}{'accuracy':>10}{'agreement':>11}"]
-    lines += [f"{r.disturbance + ' ' + r.amount:22}{r.accuracy:>10.1%}{r.agreement:>11.1%}" for r in rows]
+    lines += [f"{r.perturbation + ' ' + r.amount:22}{r.accuracy:>10.1%}{r.agreement:>11.1%}" for r in rows]
     for part in PARTS:
         name = part.replace(" ", "_")
         lines.append(f"{part:22}{erased[f'accuracy_{name}']:>10.1%}{erased[f'agreement_{name}']:>11.1%}")

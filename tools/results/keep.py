@@ -1,7 +1,7 @@
-"""python tools/results/keep.py RUN: keep what is worth keeping of a run directory, as a folder of `results/`.
+"""python tools/results/keep.py RUN: add a measured run to `results/`.
 
-The run has been measured: `python -m refca.evaluate RUN --mutation both`. Curves are rounded to six digits,
-training is kept as at most 1,000 rows of means, and no file holds a path of the machine that it was made on.
+The run must have been measured: `python -m refca.evaluate RUN --mutation both`. Curves are rounded to six digits,
+the training log is reduced to at most 1,000 rows of means, and no file holds a path of the machine.
 
 Source: `spec/programs.md`.
 """
@@ -31,7 +31,7 @@ from refca.training.checkpoint import WEIGHTS_FILE
 from refca.training.experiment import Experiment
 from refca.weights.load import load_weights, shipped_names
 
-ROWS = 1000  # of training that are kept
+ROWS = 1000  # at most, of a training log
 COPIED = (WEIGHTS_FILE, "digits.png")
 ROBUSTNESS = ("*.json", "*.csv", "*.png")
 MEASURED = ("evaluation.json", "long/evaluation.json", "robustness/robustness.json")
@@ -42,18 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser("python tools/results/keep.py", description="Keep a measured run in results/.")
-    p.add_argument("run", type=Path, help="a run directory, or one that refca.evaluate wrote for weights alone")
-    p.add_argument("--name", help="of the folder in results/; default: that of the run")
+    p = ArgumentParser("python tools/results/keep.py", description="Add a measured run to results/.")
+    p.add_argument("run", type=Path, help="a run directory, or a folder that refca.evaluate wrote for weights")
+    p.add_argument("--name", help="name of the folder in results/; default: the name of the run")
     time = p.add_mutually_exclusive_group()
-    time.add_argument("--seconds", metavar="N", type=float, help="that training took; default: not measured")
+    time.add_argument("--seconds", metavar="N", type=float, help="wall time of training; default: not measured")
     time.add_argument(
         "--file-times",
         action="store_true",
-        help="take them from settings.toml to weights.safetensors: for a run that was never resumed",
+        help="take the wall time from the times of settings.toml and weights.safetensors, for a run that was never "
+        "resumed",
     )
-    p.add_argument("--machine", metavar="WORDS", help="that it was trained on; default: this one")
-    p.add_argument("--into", metavar="DIR", type=Path, default=FOLDER, help="default: results/")
+    p.add_argument(
+        "--machine", metavar="WORDS", help="description of the machine used for training; default: this machine"
+    )
+    p.add_argument("--into", metavar="DIR", type=Path, default=FOLDER, help="folder of results; default: results/")
     return p
 
 
@@ -61,7 +64,7 @@ def keep(flags: Namespace) -> int:
     run: Path = flags.run
     if not (run / "evaluation.json").exists():
         raise InvalidInput(
-            f"{run} has not been measured; do that first: python -m refca.evaluate {run} --mutation both"
+            f"{run} has not been measured; run this first: python -m refca.evaluate {run} --mutation both"
         )
     read_evaluation(run)
     name = flags.name or run.resolve().name
@@ -93,12 +96,12 @@ def keep(flags: Namespace) -> int:
     if (into / "robustness" / "robustness.json").exists():
         rename_model(into / "robustness" / "robustness.json", name)
     write_text(into / "run.json", json.dumps(about, indent=2) + "\n")
-    print(f"kept in {into}; rebuild tables and figures with make results")
+    print(f"added {into}; rebuild tables and figures with make results")
     return 0
 
 
 def check_measured(path: Path, experiment: Experiment | None, trained: int | None) -> None:
-    """Raises InvalidInput unless a JSON file is of these weights, on their dataset and with their noise."""
+    """Raise InvalidInput unless a JSON file belongs to these weights, with their dataset and noise."""
     values, of = read_json(path), experiment or DigitsExperiment()
     assert isinstance(of, DigitsExperiment)
     for name, mine in {"training_steps": trained, "dataset": of.dataset, "noise": of.noise}.items():
@@ -107,12 +110,12 @@ def check_measured(path: Path, experiment: Experiment | None, trained: int | Non
 
 
 def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict[str, Any]:
-    """run.json: how a model came to be."""
+    """Return run.json: the training of a model, and the commands that reproduce it."""
     values = read_json(flags.run / "evaluation.json")
     measure = flags_of(values, MEASURING)
     if experiment is None:
         if Path(values["model"]).suffix != ".json":
-            raise InvalidInput(f"{flags.run} is neither of a run nor of the article's model.json; others are not kept")
+            raise InvalidInput(f"{flags.run} must be a training run or an evaluation of the article's model.json")
         return {
             "trained": PUBLISHED,
             "commands": [f"python -m refca.evaluate model.json --data DIR{measure} --out runs/{name}"],
@@ -123,12 +126,12 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict
     if experiment.init_from and experiment.init_from not in shipped_names():
         known = ", ".join(shipped_names())
         raise InvalidInput(
-            f"{flags.run} began with {experiment.init_from}, which others do not have; a run is kept that began "
-            f"with weights of its own or {known}"
+            f"{flags.run} started from {experiment.init_from}, "
+            f"which is not public; init_from must be empty or one of {known}"
         )
     weights = flags.run / WEIGHTS_FILE
     if not weights.exists():
-        raise InvalidInput(f"{flags.run} is not trained to its end: it has no weights.safetensors")
+        raise InvalidInput(f"{flags.run} is not finished: it has no weights.safetensors")
     seconds = flags.seconds
     if flags.file_times:
         seconds = weights.stat().st_mtime - (flags.run / "settings.toml").stat().st_mtime
@@ -149,7 +152,7 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict
 
 
 def source_of(experiment: Experiment) -> str | None:
-    """The experiment of the package with these settings, whatever the seed; None if there is none."""
+    """Return the experiment of the package with these settings and any seed, or None."""
     for name in experiment_names():
         other = load_experiment(name)
         if type(other) is type(experiment) and other.with_(seed=experiment.seed) == experiment:
@@ -158,7 +161,7 @@ def source_of(experiment: Experiment) -> str | None:
 
 
 def machine() -> str:
-    """This machine's processor, and how much of it there is."""
+    """Return the number of cores and the processor of this machine."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -168,7 +171,7 @@ def machine() -> str:
 
 
 def keep_evaluation(source: Path, into: Path, name: str) -> None:
-    """evaluation.json, under the model's name here, and evaluation.csv, rounded."""
+    """Copy evaluation.json with the model's name, and evaluation.csv rounded."""
     into.mkdir(exist_ok=True)
     copy(source / "evaluation.json", into / "evaluation.json")
     rename_model(into / "evaluation.json", name)
@@ -180,7 +183,7 @@ def rename_model(path: Path, name: str) -> None:
 
 
 def thin(source: Path, into: Path) -> None:
-    """A log of training of at most ROWS rows: each the mean of as many, with the step of the last."""
+    """Write a training log of at most ROWS rows, each the mean of some rows with the step of the last."""
     columns = read_columns(source)
     rows = len(columns["step"])
     if not rows:
@@ -193,7 +196,7 @@ def thin(source: Path, into: Path) -> None:
 
 
 def write_columns(path: Path, columns: dict[str, np.ndarray]) -> None:
-    """A CSV file of columns; whole steps, other numbers of six digits, nothing for NaN."""
+    """Write a CSV file of columns with six digits; NaN becomes empty."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

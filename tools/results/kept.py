@@ -1,11 +1,11 @@
-"""What is kept of a run, a folder of `results/`: read back.
+"""Reading a folder of `results/`, which holds the files that are kept of one run.
 
     run.json           how it was trained: command, steps, seconds (null: not measured), machine, parameters
-    settings.toml      every setting; not there for weights that were trained elsewhere
-    metrics.csv        training, each row the mean of as many rows of the run's own
-    evaluation.json, evaluation.csv    what refca.evaluate measured
-    long/              the same two files of more steps, if there are any
-    weights.safetensors, digits.png, robustness/       if there are any
+    settings.toml      every setting; absent for weights that were trained elsewhere
+    metrics.csv        the training log, each row a mean of rows of the run's own log
+    evaluation.json, evaluation.csv    the files of refca.evaluate
+    long/              optional: the same two files of more steps
+    weights.safetensors, digits.png, robustness/       optional
 
 Source: `spec/programs.md`.
 """
@@ -32,7 +32,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "results"
 MEASURING = {"mutation": "carry", "samples": 10_000, "steps": 200, "seed": 0}  # refca.evaluate, on MNIST
 ROBUSTNESS = {"samples": 1000, "steps": 200, "seed": 0, "chimeras": 100}  # refca.robustness
 
-Columns = dict[str, np.ndarray]  # of an evaluation.csv, by name, (T,); NaN where a row has nothing
+Columns = dict[str, np.ndarray]  # columns of an evaluation.csv, (T,); NaN for empty fields
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Evaluation:
 
     @property
     def steps(self) -> int:
-        """Before the mutation, and after it."""
+        """The number of steps before the mutation, and again after it."""
         return int(self.values["steps"])
 
     @property
@@ -52,7 +52,7 @@ class Evaluation:
         return int(self.values["samples"])
 
     def curves(self) -> dict[str, Curves]:
-        """All curves of each part that was measured."""
+        """Return all curves of each measured part."""
         found = {part: {key: self.curve(part, key) for key in CURVES} for part in ("before", *AFTER)}
         return {
             part: {key: curve for key, curve in curves.items() if curve is not None}
@@ -61,19 +61,19 @@ class Evaluation:
         }
 
     def curve(self, part: str, key: str) -> np.ndarray | None:
-        """One of CURVES over the steps of "before", "carry" or "restart"; None if that was not measured."""
+        """Return one of CURVES over the steps of "before", "carry" or "restart", or None if not measured."""
         column = self.columns.get(f"restart_{key}" if self.both and part == "restart" else key)
         here = slice(self.steps) if part == "before" else slice(self.steps, None)
         measured = part == "before" or self.values["mutation"] in (part, "both")
         return column[here] if measured and column is not None else None
 
     def at(self, part: str, key: str, step: int) -> float | None:
-        """A curve's value after this many steps of its part; None if there is none."""
+        """Return a curve's value after a number of steps of its part, or None if not measured."""
         curve = self.curve(part, key)
         return None if curve is None or step > len(curve) or step < 1 else float(curve[step - 1])
 
     def best(self, part: str, key: str) -> tuple[float, int] | None:
-        """A curve's highest value and the first step that has it, not rounded; None if there is none."""
+        """Return a curve's highest value and its first step, or None if not measured."""
         prefix = prefixes(self.curves()).get(part)
         top = None if prefix is None else self.values[f"{prefix}top_{key}"]
         return None if top is None else (top, self.values[f"{prefix}top_{key}_step"])
@@ -99,12 +99,12 @@ class Kept:
 
 
 def read_all(folder: Path = FOLDER) -> list[Kept]:
-    """Every run that is kept in a folder, by name. Raises InvalidInput for one that cannot be read."""
+    """Return every run in a folder, sorted by name. Raises InvalidInput for one that cannot be read."""
     return [read(path.parent) for path in sorted(folder.glob("*/run.json"))]
 
 
 def read(folder: Path) -> Kept:
-    """What is kept of one run. Raises InvalidInput if a file is missing or holds something else."""
+    """Return one run. Raises InvalidInput if a file is missing or holds something else."""
     settings, long = folder / "settings.toml", folder / "long"
     experiment = load_experiment(settings) if settings.exists() else None
     if experiment is not None and not isinstance(experiment, DigitsExperiment):
@@ -119,7 +119,7 @@ def read(folder: Path) -> Kept:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The evaluation in a folder. Raises InvalidInput if there is none, or it is of something else."""
+    """Return the evaluation in a folder. Raises InvalidInput if there is none, or not of digits."""
     values = read_json(folder / "evaluation.json")
     columns = read_columns(folder / "evaluation.csv")
     try:
@@ -129,12 +129,14 @@ def read_evaluation(folder: Path) -> Evaluation:
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"{folder} does not hold an evaluation of digits ({error!r})") from error
     if not whole:
-        raise InvalidInput(f"{folder / 'evaluation.csv'} is not of {folder / 'evaluation.json'}: measure it again")
+        raise InvalidInput(
+            f"{folder / 'evaluation.csv'} does not fit {folder / 'evaluation.json'}; measure the run again"
+        )
     return Evaluation(values, columns)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises InvalidInput if there is none."""
+    """Return the object in a JSON file. Raises InvalidInput if there is none."""
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist; python tools/results/keep.py fills such a folder from a run")
     try:
@@ -147,7 +149,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_columns(path: Path) -> Columns:
-    """The columns of a CSV file of numbers; NaN where it is empty. Raises InvalidInput for any other."""
+    """Return the columns of a CSV file of numbers, NaN for empty fields. Raises InvalidInput for other files."""
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist; python tools/results/keep.py fills such a folder from a run")
     try:
@@ -164,5 +166,5 @@ def columns_of(rows: list[list[str]]) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def flags_of(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """The flags of a measurement, from its settings in a JSON file: those that are not the defaults."""
+    """Return the flags of a measurement whose settings in a JSON file differ from the defaults."""
     return "".join(f" --{name} {values[name]}" for name, default in defaults.items() if values[name] != default)

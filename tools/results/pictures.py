@@ -1,4 +1,4 @@
-"""The figures of `results/`, from what is kept of runs.
+"""The figures of `results/`.
 
 Source: the article's figures of experiments 1 and 2; `spec/programs.md`.
 """
@@ -18,11 +18,11 @@ from refca.drawing.plots import GRAY, at_the_end, dress, loss_curve, name_lines,
 
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
 
-Evaluations = Mapping[str, Evaluation]  # by the name that stands in the legend
+Evaluations = Mapping[str, Evaluation]  # by the name in the legend
 
 
-def of_run(run: Kept) -> None:
-    """curves.png of one run, of all kinds of mutation; loss.png; and curves.png of a long evaluation."""
+def draw_run(run: Kept) -> None:
+    """Draw curves.png and loss.png of one run, and curves.png of its long evaluation."""
     draw(run.folder, run.evaluation.curves())
     if (log := run.folder / "metrics.csv").exists():
         columns = read_columns(log)
@@ -32,27 +32,27 @@ def of_run(run: Kept) -> None:
         draw(run.folder / "long", run.long.curves())
 
 
-def over_each_other(evaluations: Evaluations, path: Path) -> None:
-    """The article's four panels, a line for each run: with states carried over, if that was measured."""
+def overlaid(evaluations: Evaluations, path: Path) -> None:
+    """Draw the article's four panels with a line for each run, with states carried over if that was measured."""
     measured = {name: each.curves() for name, each in evaluations.items()}
     curves({name: line(each, "carry" if "carry" in each else "before") for name, each in measured.items()}, path)
 
 
 def after_mutation(evaluations: Evaluations, path: Path) -> None:
-    """Accuracy and agreement over the steps after a mutation: carried over, beside restarted.
+    """Draw accuracy and agreement over the steps after a mutation, carried over and restarted side by side.
 
-    A model that was measured under one of the two alone is in that column alone.
+    A model measured under one of the two appears in that column only.
     """
     panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations)
 
 
 def beyond(evaluations: Evaluations, path: Path) -> None:
-    """Accuracy and agreement from zero over all steps that were measured, from near."""
+    """Draw accuracy and agreement from zero state over all measured steps, with a narrow vertical range."""
     panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations)
 
 
 def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations) -> None:
-    """A PNG with a panel for each (curve, part, words), two in a row, in per cent; from near."""
+    """Write a PNG with a panel for each (curve, part, words), two in a row, in per cent, with a narrow range."""
     strokes = strokes_of(evaluations)
     parts = {part for _, part, _ in places}
     near = {key: limits(evaluations, key, parts) for key, _, _ in places}
@@ -77,13 +77,13 @@ def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluati
 
 
 def strokes_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The colour and the dashes of each model: the published weights gray, the last of the others whole."""
+    """Return the colour and the dashes of each model: gray for the published weights."""
     ours = [name for name in names if name != PUBLISHED]
     return {PUBLISHED: (GRAY, "--")} | {name: stroke(i) for i, name in enumerate(reversed(ours))}
 
 
 def limits(evaluations: Evaluations, key: str, parts: Iterable[str]) -> tuple[float, float]:
-    """Per cent between which curves lie once they have risen, and a little more."""
+    """Return the range, in per cent, in which curves lie after they have risen, with a margin."""
     curves = [each.curve(part, key) for each in evaluations.values() for part in parts]
     found = [100 * curve for curve in curves if curve is not None and np.isfinite(curve[-1])]
     if not found:

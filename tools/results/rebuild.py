@@ -1,6 +1,6 @@
-"""python tools/results/rebuild.py: every table and figure of `results/`, from its CSV and JSON files.
+"""python tools/results/rebuild.py: rebuild every table and figure of `results/` from its CSV and JSON files.
 
-It writes README.md here, the tables between two marks of the project's README.md, and the figures
+The program writes README.md of `results/`, the table between two marks of the project's README.md, and the figures
 (`pictures.py`).
 
 Source: the article's table and its figures of experiments 1 and 2; `spec/programs.md`.
@@ -16,7 +16,7 @@ from pathlib import Path
 import pictures
 import robust
 from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
-from words import aligned, duration, percent, titled
+from words import PUBLISHED, aligned, duration, percent, titled
 
 from refca.atomic import write_text
 from refca.cli import exit_code
@@ -29,7 +29,7 @@ from refca.training.flags import shown
 from refca.weights.load import load_weights, shipped, shipped_names
 
 STEP, LATE = 200, 1000
-DEFAULT = "digits-l2-noise"  # the article's best, which recipes change
+DEFAULT = "digits-l2-noise"  # the article's best model, with which recipes start
 BEGIN, END = "<!-- written by tools/results/rebuild.py: from here -->", "<!-- to here -->"
 ARTICLE = {  # experiment: the name and the four figures of the article's table
     "digits-ce": ("CE", "96.2 at 80", "95.3", "77.9 at 80", "66.2"),
@@ -44,17 +44,17 @@ BEYOND = "![Accuracy and agreement of L2 + noise and of each recipe, from near](
 HELD = "![The same for those that were measured for longer](held.png)"
 AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
-article's [repository](https://github.com/distillpub/post--selforg-mnist). The weights of every other row are
-in its folder here: `python -m refca.evaluate results/NAME --data DIR` measures them without training."""
+article's [repository](https://github.com/distillpub/post--selforg-mnist). The folder of every other row has its
+weights: `python -m refca.evaluate results/NAME --data DIR` measures them without training."""
 HEAD = ("top accuracy", f"accuracy at {STEP}", "top agreement", f"agreement at {STEP}")
 TERMS = """\
-*Accuracy* is the share of live cells that say the right digit, *agreement* the share of digits whose cells
-all say the same, right or wrong: in per cent, on the 10,000 test digits of MNIST. "95.9 at 78" is the highest
-value and its step; a dash: not measured. *The article* is
+*Accuracy* is the fraction of live cells that predict the correct digit, *agreement* the fraction of digits whose
+cells all predict one label, correct or not: in per cent, on the 10,000 test digits of MNIST. "95.9 at 78" is the
+highest value and its step. A dash means not measured. *The article* is
 [Self-classifying MNIST Digits](https://doi.org/10.23915/distill.00027.002)."""
 PROTOCOLS = """\
-After each digit became another, with steps counted from there. *Carried over*: cells keep their states, as
-the article describes it; *restarted*: they begin again from zero, as its released code does."""
+After a mutation, with steps counted from the mutation. *Carried over*: cells keep their states, as the article
+describes; *restarted*: they start again from zero, as in its released code."""
 
 
 def main(folder: Path = FOLDER) -> int:
@@ -64,18 +64,18 @@ def main(folder: Path = FOLDER) -> int:
 def rebuild(folder: Path) -> int:
     runs = read_all(folder)
     if not runs:
-        raise InvalidInput(f"{folder} holds no run; keep one first: python tools/results/keep.py RUN")
+        raise InvalidInput(f"{folder} holds no run; add one first: python tools/results/keep.py RUN")
     write_text(folder / "README.md", page(folder, runs))
     above = folder.parent / "README.md"
     if above.exists() and BEGIN in (text := above.read_text("utf-8")):
         write_text(above, between_marks(above, text, summary(runs)))
     draw(folder, runs)
-    print(f"rebuilt tables and figures in {folder}, of {len(runs)} run{'s' * (len(runs) != 1)}")
+    print(f"rebuilt tables and figures of {len(runs)} run{'s' * (len(runs) != 1)} in {folder}")
     return 0
 
 
 def page(folder: Path, runs: Sequence[Kept]) -> str:
-    """README.md: tables, figures, commands, and what notes.md says of differences."""
+    """Return README.md: tables, figures, commands, and the notes of notes.md."""
     notes = folder / "notes.md"
     beyond, robustness = recipes(runs), robust.section(runs)
     of_article = [tables(runs), *FIGURES] if any(map(faithful, runs)) else []
@@ -88,22 +88,35 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
         f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",
         HELD if any(run.long for run in compared(runs)) else "",
         f"## Robustness\n\n{robustness}" if robustness else "",
-        f"## Every row again\n\n{AGAIN}\n\n{made(runs)}",
+        f"## Commands\n\n{AGAIN}\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def summary(runs: Sequence[Kept]) -> str:
-    """What the project's README.md shows."""
-    beyond = recipes(runs)
-    sections = [TERMS, *([tables(runs)] if any(map(faithful, runs)) else [])]
-    sections += ["Beyond the article, with as many parameters:", beyond] if beyond else []
-    return "\n\n".join(sections)
+    """Return the table of the project's README.md: the article's models, its weights, and the best other run."""
+    rows = [("accuracy / agreement, per cent", "article, at 200", "here, at 200", "at 1,000", "200 after mutation")]
+    for source, (title, *published) in ARTICLE.items():
+        theirs, mine = f"{published[1]} / {published[3]}", [run for run in runs if model_of(run) == source]
+        trained = [run for run in mine if faithful(run) and run.experiment is not None]
+        rows += [(title, theirs, *measured(run)) for run in trained[:1]]
+        rows += [(f"{title}, {PUBLISHED}", theirs, *measured(run)) for run in mine if run.experiment is None]
+    others = [run for run in runs if not faithful(run)]
+    if others:
+        best = max(others, key=lambda run: run.evaluation.at("before", "accuracy", STEP) or 0)
+        rows.append((titled(best), "–", *measured(best)))
+    return aligned(rows)
+
+
+def measured(run: Kept) -> tuple[str, str, str]:
+    """Return accuracy and agreement at STEP, at LATE, and at STEP after a mutation."""
+    late = pair(run.long or run.evaluation, "before", LATE)
+    return pair(run.evaluation, "before", STEP), late, pair(run.evaluation, "carry", STEP)
 
 
 def tables(runs: Sequence[Kept]) -> str:
-    """The article's table with its models as we trained them, and the same after either kind of mutation."""
+    """Return the article's table beside our runs of its models, and our runs after either kind of mutation."""
     first: list[tuple[str, ...]] = [("model", *HEAD)]
     for source, (title, *published) in ARTICLE.items():
         mine = [run for run in runs if model_of(run) == source and faithful(run)]
@@ -118,7 +131,7 @@ def tables(runs: Sequence[Kept]) -> str:
 
 
 def cells(evaluation: Evaluation, part: str) -> tuple[str, str, str, str]:
-    """Best and at STEP, of accuracy and of agreement."""
+    """Return the best value and the value at STEP of accuracy and agreement."""
     found = []
     for key in ("accuracy", "agreement"):
         best = evaluation.best(part, key)
@@ -128,32 +141,22 @@ def cells(evaluation: Evaluation, part: str) -> tuple[str, str, str, str]:
 
 
 def recipes(runs: Sequence[Kept]) -> str:
-    """What each recipe changed of L2 + noise, and what that bought and kept; empty if there is no recipe."""
+    """Return the table of recipes: training, and results at STEP, at LATE and after a mutation; empty without any."""
     rows = [("accuracy / agreement", "trained", f"at {STEP}", f"at {LATE:,}", f"{STEP} after mutation")]
     for run in compared(runs):
-        long = run.long or run.evaluation
-        late = pair(long, "before", LATE)
-        rows.append(
-            (
-                titled(run),
-                changes(run, runs),
-                pair(run.evaluation, "before", STEP),
-                late,
-                pair(run.evaluation, "carry", STEP),
-            )
-        )
+        rows.append((titled(run), changes(run, runs), *measured(run)))
     return aligned(rows, words=2) if len(rows) > 1 else ""
 
 
 def compared(runs: Sequence[Kept]) -> list[Kept]:
-    """L2 + noise and every run that is not one of the article's; none if there is no such run."""
+    """Return the runs of L2 + noise and all recipes; empty without a recipe."""
     if all(map(faithful, runs)):
         return []
     return [run for run in runs if not faithful(run) or model_of(run) == DEFAULT]
 
 
 def changes(run: Kept, runs: Sequence[Kept]) -> str:
-    """In words, the settings in which a run differs from the article's L2 + noise."""
+    """Return a description of the settings in which a run differs from the article's L2 + noise."""
     if run.experiment is None:
         return "by the article's authors"
     default = DigitsExperiment(seed=run.experiment.seed)
@@ -178,19 +181,21 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
 
 
 def steps_of(experiment: Experiment, done: int) -> str:
-    """Training steps, and those of the weights that a run began with. Raises InvalidInput for unknown ones."""
+    """Return the training steps of a run and of its initial weights. Raises InvalidInput if they are unknown."""
     text = f"{done:,}"
     while experiment.init_from:
         _, before, done_before = load_weights(experiment.init_from)
         if before is None:
-            raise InvalidInput(f"{experiment.init_from}, with which a run began, does not say how it was trained")
+            raise InvalidInput(
+                f"the weights {experiment.init_from} must hold their training settings, because a run started from them"
+            )
         text, experiment = f"{text} after {done_before:,}", before
     return text
 
 
 def made(runs: Sequence[Kept]) -> str:
-    """How each run was made, on what and in what time, and the lines that make it again."""
-    rows = [("run", "training steps", "wall time", "machine", "test digits", "comes with refca as")]
+    """Return a table of the training of each run, and the commands that reproduce it."""
+    rows = [("run", "training steps", "wall time", "machine", "test digits", "shipped as")]
     lines = []
     for run in runs:
         steps, again = run.about["training_steps"], list(run.about["commands"])
@@ -213,34 +218,34 @@ def made(runs: Sequence[Kept]) -> str:
 
 
 def shipped_as(run: Kept) -> list[str]:
-    """The names under which these weights come with the package."""
+    """Return the names under which these weights come with the package."""
     weights = run.folder / WEIGHTS_FILE
     mine = weights.read_bytes() if weights.exists() else None
     return [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
 
 
 def faithful(run: Kept) -> bool:
-    """Whether a run is of one of the article's models, trained as long as they were."""
+    """Return whether a run is one of the article's models, trained for the same number of steps."""
     return model_of(run) is not None and run.about["training_steps"] in (None, DigitsExperiment().steps)
 
 
 def model_of(run: Kept) -> str | None:
-    """Which of the article's models a run is of; None if of none."""
+    """Return the experiment of the article to which a run belongs, or None."""
     if run.experiment is None:
         return DEFAULT
     return run.about["trained"] if run.about["trained"] in ARTICLE else None
 
 
 def pair(evaluation: Evaluation, part: str, step: int) -> str:
-    """Accuracy / agreement after this many steps; one dash if they were not measured."""
+    """Return accuracy / agreement after a number of steps, or a dash if they were not measured."""
     both = [percent(evaluation.at(part, key, step)) for key in ("accuracy", "agreement")]
     return "–" if "–" in both else " / ".join(both)
 
 
 def draw(folder: Path, runs: Sequence[Kept]) -> None:
-    """Every figure that follows from the CSV files."""
+    """Draw every figure that depends on CSV files alone."""
     if of_article := {titled(run): run.evaluation for run in runs if faithful(run)}:
-        pictures.over_each_other(of_article, folder / "curves.png")
+        pictures.overlaid(of_article, folder / "curves.png")
         pictures.after_mutation(of_article, folder / "after-mutation.png")
     others = {titled(run): run for run in compared(runs)}
     if others:
@@ -248,15 +253,15 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
     if long := {name: run.long for name, run in others.items() if run.long is not None}:
         pictures.beyond(long, folder / "held.png")
     for run in runs:
-        pictures.of_run(run)
+        pictures.draw_run(run)
     robust.draw(runs, folder / "robustness.png")
 
 
 def between_marks(path: Path, text: str, tables: str) -> str:
-    """A page with other tables between its two marks. Raises InvalidInput if the second is missing."""
+    """Return a page with new tables between its two marks. Raises InvalidInput if the second is missing."""
     before, _, after = text.partition(BEGIN)
     if END not in after:
-        raise InvalidInput(f"{path} has a mark where tables begin and none where they end: {END}")
+        raise InvalidInput(f"{path} has the mark {BEGIN} but not {END}")
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after.partition(END)[2]}"
 
 

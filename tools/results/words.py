@@ -1,4 +1,4 @@
-"""How runs and numbers are written in the tables of `results/`.
+"""The text of runs and numbers in the tables of `results/`.
 
 Source: `spec/programs.md`.
 """
@@ -13,12 +13,12 @@ PUBLISHED = "the article's published weights"
 
 
 def titled(run: Kept) -> str:
-    """A run's name for a table."""
+    """Return a run's name for a table."""
     return PUBLISHED if run.experiment is None else run.name
 
 
 def percent(value: float | None) -> str:
-    """A share in per cent; a dash if there is none."""
+    """Return a fraction in per cent, or a dash for NaN and None."""
     return "–" if value is None or value != value else f"{100 * value:.1f}"
 
 
@@ -30,7 +30,7 @@ def duration(seconds: float | None) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """A Markdown table whose first row is its head: its first columns, `words`, are words, others numbers."""
+    """Return a Markdown table with its head in the first row; the first `words` columns are text, others numbers."""
     head, *body = rows
     rule = ["---"] * words + ["---:"] * (len(head) - words)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
