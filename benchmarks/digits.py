@@ -1,4 +1,4 @@
-"""How fast the digits automaton is on this processor, beside PyTorch and JAX doing the same work.
+"""Benchmark of the digits automaton on a CPU, beside PyTorch and JAX doing the same work.
 
     python benchmarks/digits.py [--quick]
 
@@ -46,7 +46,7 @@ class Problem:
         self.digits = load("optdigits-28").train
 
     def batch(self, size: int) -> Digits:
-        """As many digits, from the first again after the last."""
+        """Return a number of digits, starting over after the last."""
         chosen = np.arange(size) % len(self.digits)
         return self.digits.images(chosen), self.digits.labels[chosen]
 
@@ -192,7 +192,7 @@ class Jax:
 
 
 def check(contestant: Any, problem: Problem, size: int = 4) -> None:
-    """Raises AssertionError unless loss, gradients and state are the reference's, to float32 rounding."""
+    """Raise AssertionError unless loss, gradients and state equal the reference's to float32 rounding."""
     image, label = problem.batch(size)
     image64 = image.astype(np.float64)
     params = {name: x.astype(np.float64) for name, x in problem.params.items()}
@@ -243,7 +243,7 @@ def main() -> None:
     [mine] = paired([contestants[0].evaluation(EVALUATION_STEPS)], 3)
     floor = operations(problem, EVALUATED, EVALUATION_STEPS, gradients=False) / rate
     report(
-        f"{EVALUATED:,} digits × {EVALUATION_STEPS} steps",
+        f"{EVALUATED:,} digits x {EVALUATION_STEPS} steps",
         [mine, *(seconds * EVALUATION_STEPS / few for seconds in peers)],
         floor,
     )

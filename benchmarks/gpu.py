@@ -1,4 +1,4 @@
-"""How fast the cupy backend is on this GPU, beside PyTorch and JAX doing the same work.
+"""Benchmark of the cupy backend on a GPU, beside PyTorch and JAX doing the same work.
 
     make gpu-bench FLAGS="[--only digits|pets] [--small] [--minutes 8.5]"
     PYTHONPATH=.:backends:spec python3 benchmarks/gpu.py       what that runs; nothing has to be installed
@@ -27,7 +27,7 @@ SETTINGS = "depthwise-instance,full-instance"
 
 
 def refused(flags: Namespace) -> str:
-    """Why nothing can be timed here, if so."""
+    """Return the reason why nothing can be timed here, or None."""
     return missing() or (no_gpu() if flags.device == "gpu" else "")
 
 

@@ -1,4 +1,4 @@
-"""Who is timed on a GPU: refca's backend, and the peers in PyTorch and JAX, each doing the whole work alone.
+"""The contestants on a GPU: refca's backend, and peers in PyTorch and JAX, each doing the whole work.
 
 A contestant's work is one of WORK. `checked` does it once with recorded draws, for comparison; `prepared`
 returns a function that puts it in the device's queue, drawing its own randomness, and `wait` waits for the
@@ -33,7 +33,7 @@ class Refca:
         self.backend, self.on_gpu = refca.get_backend(backend), device == "gpu"
 
     def loaded(self, problem: Problem, part: slice = slice(None)) -> tuple[Any, ...]:
-        """What `loss_and_grads` takes, but for the last, of a part of the samples; as training gives it."""
+        """Return the arguments of `loss_and_grads` but the last, for a part of the samples, as training gives them."""
         put = self.backend.asarray
         params = {name: put(x) for name, x in problem.params.items()}
         image, state = put(problem.image[part]), put(problem.state[part])
@@ -50,7 +50,7 @@ class Refca:
         return float(loss), {name: asnumpy(x) for name, x in grads.items()}, asnumpy(last)
 
     def prepared(self, work: str, problem: Problem) -> Run:
-        """Raises AssertionError if a batch, too large for the reference, is not its halves together."""
+        """Raise AssertionError unless a batch that is too large for the reference equals its two halves."""
         arguments, seeds = self.loaded(problem), count()
         if work == EVOLVE:
             self.compare_evolution(problem)
@@ -235,7 +235,7 @@ class Jax:
         return params, *samples, self.jax.random.key(0)
 
     def loss_and_grads(self, problem: Problem) -> Callable[..., Any]:
-        """Of parameters, image, state, label, key and draws."""
+        """Return the loss and its gradients from parameters, image, state, label, key and draws."""
         if isinstance(problem, Digits):
             loss = partial(self.peer.loss, steps=problem.steps)
         else:
@@ -261,7 +261,7 @@ class Jax:
         return partial(self.keep, partial(self.jax.jit(gradients), *loaded))
 
     def keep(self, run: Run) -> Any:
-        """What came last: the queue is empty when it is there."""
+        """Return the array computed last: the queue is empty when it is ready."""
         self.last = run()
         return self.last
 

@@ -1,4 +1,4 @@
-"""What a GPU is called, what drives it, and what to carry to a machine that lacks a library.
+"""The name and the driver of a GPU, and the command that supplies missing libraries.
 
 python3 benchmarks/gpu_device.py     exit code 2 and one sentence, unless training can run here
 """
@@ -35,7 +35,7 @@ def no_gpu() -> str:
         cupy.zeros(1).sum().get()
     except Exception as error:  # of many kinds: no library, no driver, no device, another CUDA
         cause = " ".join(str(error).split()) or type(error).__name__
-        return f"no GPU works here: {cause}; GPU_PYTHON=… names another Python"
+        return f"no GPU works here: {cause}; GPU_PYTHON=... names another Python"
     return ""
 
 

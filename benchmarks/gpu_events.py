@@ -1,4 +1,4 @@
-"""What is compared on a GPU, against what, and the table of it. `gpu.py` says what is timed and how."""
+"""The events of the benchmark on a GPU and their table; `gpu.py` describes what is timed and how."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = (
     "time",
     "million cell updates a second",
     "share of the floor",
-    "refca is × faster than the fastest peer",
+    "refca is times faster than the fastest peer",
 )
 
 
@@ -55,7 +55,7 @@ class Ceilings:
 
 
 def events(flags: Namespace) -> Iterator[Event]:
-    """What is timed; last what takes longest, for which there may be no time."""
+    """Return the events to time, the longest last, as time may run out."""
     if flags.only != "pets":
         yield from small_digits() if flags.small else digits()
     if flags.only != "digits":
@@ -68,7 +68,7 @@ def photographs(flags: Namespace) -> Iterator[Event]:
     sides, size, steps = ((16,), 2, 2) if flags.small else ((48, 96), 32, 10)
     for side in sides:
         for setting in flags.settings.split(","):
-            title = f"{setting.replace('-', ', norm ')}, {side}×{side}, batch {size}"
+            title = f"{setting.replace('-', ', norm ')}, {side}x{side}, batch {size}"
             problem = Photographs(setting, size, side, steps)
             yield Event(title, problem, (GRADIENTS,), Photographs(setting, 2, side, min(steps, 4)))
 
@@ -76,7 +76,7 @@ def photographs(flags: Namespace) -> Iterator[Event]:
 def digits() -> Iterator[Event]:
     yield Event("digits, batch 16", Digits(16, 20), (GRADIENTS, LEARN), CHECKED)
     yield Event("digits, batch 256", Digits(256, 20), (GRADIENTS, LEARN), CHECKED, tf32=True)
-    yield Event("10,000 digits × 200 steps", Digits(10_000, 200), (EVOLVE,), CHECKED)
+    yield Event("10,000 digits x 200 steps", Digits(10_000, 200), (EVOLVE,), CHECKED)
 
 
 def small_digits() -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""What is timed on a GPU: digits and photographs, with the same attributes, and what they cost at least.
+"""The problems of the benchmark on a GPU, digits and photographs, and the least cost of each.
 
 The floor of a problem is the larger of two times. One is that of the products of the cells that have to
 think, at the rate of a large matrix product; the other that of reading image, state and parameters once and
@@ -78,7 +78,7 @@ Problem = Digits | Photographs
 
 
 def truth(problem: Problem) -> Truth:
-    """What the reference says, in float64."""
+    """Return the result of the reference in float64."""
     params: dict[str, Any] = {name: x.astype(np.float64) for name, x in problem.params.items()}
     image, state = (x.astype(np.float64) for x in (problem.image, problem.state))
     return reference.loss_and_grads(
@@ -87,7 +87,7 @@ def truth(problem: Problem) -> Truth:
 
 
 def updates(problem: Problem, steps: int) -> float:
-    """How many cells change: those that are alive and fire."""
+    """Return the number of cells that are alive and fire."""
     return float(alive(problem.cell, problem.image).sum()) * problem.cell.fire_rate * steps
 
 

@@ -27,7 +27,7 @@ SETTLE = 1  # seconds of runs before the first turn
 
 @dataclass(frozen=True)
 class Job:
-    """What the contestants of a few rows do: the works, on one problem, after a small one was right."""
+    """The works of some contestants on one problem, after a small problem was solved correctly."""
 
     problem: Problem
     works: tuple[str, ...]
@@ -55,7 +55,7 @@ def serve(name: str, job: Job, parent: Connection) -> None:
 
 
 def compare(name: str, got: Truth, true: Truth) -> float:
-    """How far gradients are off, as a share of their norm. Raises AssertionError if too far for float32."""
+    """Return the error of gradients relative to their norm. Raises AssertionError if it is too large for float32."""
     if name not in WITH_TF32:
         np.testing.assert_allclose(got[2], true[2], atol=1e-4, err_msg=name)
         agree(name, *got[:2], *true[:2], within=2e-3)
@@ -63,7 +63,7 @@ def compare(name: str, got: Truth, true: Truth) -> float:
 
 
 def settled(who: Any, run: Any) -> int:
-    """How many runs make a turn, after some that compile and warm up."""
+    """Return the number of runs in a turn, after runs that compile and warm up."""
     turn(who, run, 1)  # compiles
     begun = time.monotonic()
     while (seconds := turn(who, run, 1)) and time.monotonic() - begun < SETTLE:
@@ -102,7 +102,7 @@ class Player:
         parent.close()
 
     def answer(self, until: float) -> Any:
-        """What it has to say by then; None, and the reason in `failure`, if nothing."""
+        """Return the answer by a deadline, or None with the reason in `failure`."""
         try:
             if not self.child.poll(max(0.0, until - time.monotonic())):
                 self.failure = "not ready in time"
@@ -114,7 +114,7 @@ class Player:
         return said if good else None
 
     def ready(self, until: float) -> bool:
-        """Whether it can play. If not, it goes: compiling on, it would disturb the others."""
+        """Return whether the contestant can take part; otherwise stop it, so that it does not disturb the others."""
         said = self.answer(until)
         self.error = float("nan") if said is None else said
         if said is None:

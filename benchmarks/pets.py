@@ -1,4 +1,4 @@
-"""How fast the segmentation automaton learns on this processor, beside PyTorch doing the same work.
+"""Benchmark of training the segmentation automaton on a CPU, beside PyTorch doing the same work.
 
     python benchmarks/pets.py [--quick] [--batch 16] [SETTING ...]
 
@@ -85,7 +85,7 @@ class Problem:
         )
 
     def arguments(self, dtype: Any = np.float32) -> tuple[Any, ...]:
-        """Those of `loss_and_grads` from the loss on, its real arrays in this dtype."""
+        """Return the arguments of `loss_and_grads` from the loss on, real arrays in this dtype."""
         params: dict[str, Any] = {name: x.astype(dtype) for name, x in self.params.items()}
         image, state = self.image.astype(dtype), self.state.astype(dtype)
         return self.cell, "ce", params, image, state, self.label, self.weights, self.draws
@@ -153,7 +153,7 @@ class Torch:
 
 
 def check(contestants: list[Any], setting: str) -> None:
-    """Raises AssertionError unless loss, gradients and state are the reference's, to float32 rounding."""
+    """Raise AssertionError unless loss, gradients and state equal the reference's to float32 rounding."""
     problem = Problem(setting, CHECKED)
     loss, grads, last = reference.loss_and_grads(*problem.arguments(np.float64))
     for contestant in contestants:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: fair turns, the rate of this processor, agreement before timing, and a table."""
+"""The code that benchmarks share: fair turns, the rate of this CPU, agreement before timing, and a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def threads() -> int:
-    """How many threads refca's cpu backend works on."""
+    """Return the number of threads of refca's cpu backend."""
     import refca_cpu  # here, as benchmarks of other backends do without
 
     return refca_cpu.threads()
@@ -53,7 +53,7 @@ def agree(
     true_grads: Mapping[str, np.ndarray],
     within: float = 1e-4,
 ) -> None:
-    """Raises AssertionError, with the contestant's name, unless loss and gradients are the true ones.
+    """Raise AssertionError, with the contestant's name, unless loss and gradients are correct.
 
     A gradient is if its difference has at most `within` of its norm.
     """

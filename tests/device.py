@@ -87,7 +87,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
 
 def wrapped(x: Any) -> Any:
-    """What NumPy made, on the device, also single numbers."""
+    """Return NumPy results, single numbers too, as arrays of the device."""
     return tuple(map(wrapped, x)) if isinstance(x, tuple) else DeviceArray(x)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of data keep in folders: files by name."""
+"""Folders of files for the tests of data."""
 
 from __future__ import annotations
 

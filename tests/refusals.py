@@ -1,4 +1,4 @@
-"""How the tests of the programs read a refusal."""
+"""Reading error messages in the tests of programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def sentence(capsys: Capture, program: Callable[[], int]) -> str:
-    """What a program that must exit with 2 says: one line."""
+    """Return the one line that a program prints before it exits with 2."""
     capsys.readouterr()
     assert program() == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refca: ")]

@@ -103,7 +103,7 @@ def visit(node: ast.AST, owner: str, path: Path, comments: Mapping[int, str], cl
 
 
 def one_line_header(function: ast.FunctionDef) -> bool:
-    """Whether a comment after `def f(x):` can be told from one in the body."""
+    """Return whether a comment after `def f(x):` can be told from a comment in the body."""
     return len(function.args.args) == 1 and function.body[0].lineno == function.lineno + 1
 
 
@@ -141,7 +141,7 @@ def leading_shapes(comment: str) -> list[str]:
 
 
 def is_shape(text: str, names: set[str]) -> bool:
-    """Whether the text between two parentheses is a shape: sizes with a comma and a letter, or one of the names."""
+    """Return whether the text between two parentheses is a shape: sizes with a comma and a letter, or a name."""
     sizes = [size.strip() for size in text.split(",")]
     words = set(re.findall("[A-Za-z_]+", text))
     letters = {word for word in words if re.fullmatch("[A-Zs]?[A-Z]", word)}
@@ -159,7 +159,7 @@ class WrongShape(AssertionError):
 
 @dataclass
 class Tracer:
-    """What compares claims with arrays; `checked` are those that have been found true."""
+    """A comparison of claims with arrays; `checked` holds the claims found true."""
 
     claims: dict[str, Claims]  # by file name
     sizes: Mapping[str, int]
@@ -224,7 +224,7 @@ class Tracer:
             self.checked |= set(fitting[:1])
 
     def fits(self, claim: str, shape: tuple[int, ...], frame: FrameType) -> bool:
-        """Whether a shape is as claimed. Letters that are not known yet take the sizes that they stand for."""
+        """Return whether a shape is as claimed. Unknown letters take the sizes of the array."""
         sizes = [size.strip() for size in claim.split(",") if size.strip()]
         if "..." in sizes:
             behind = sizes[sizes.index("...") + 1 :]

@@ -105,7 +105,7 @@ def run_laws(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_example_of_the_readme_passes_the_laws(example: Path) -> None:
-    """Those that take a backend: the others have nothing of the example in them."""
+    """Run the laws that take a backend; the others do not involve the example."""
     mine = "--refca-backend", "mypkg.mymodule", "-k", "mypkg"
     ran = run_laws(example, *mine, "--refca-examples", "5", "-W", "error")
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,4 +1,4 @@
-"""What the cpu backend promises beyond the laws: threads and shards change nothing, sizes do not matter."""
+"""The cpu backend beyond the laws: threads and shards change nothing, and any size works."""
 
 from __future__ import annotations
 

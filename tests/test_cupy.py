@@ -137,7 +137,7 @@ CELLS = {"digits": refca.digits_cell()} | {
 
 
 def as_the_reference(cell: Cell, backend: Any, dtype: str = "float64") -> None:
-    """Raises AssertionError unless a backend does as the reference, on more rows and columns than a tile."""
+    """Raise AssertionError unless a backend equals the reference, on more rows and columns than a tile."""
     expected = reference.loss_and_grads(*problem(cell, 3, 12, 4, "float64"), image_grad=True)
     _, loss, params, image, state, target, weights, streams = problem(cell, 3, 12, 4, dtype)
     params = {name: backend.asarray(x) for name, x in params.items()}
@@ -301,7 +301,7 @@ def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> N
 
 
 def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
-    """Where there is one, the backend loads."""
+    """The backend loads on a machine with a GPU."""
     code = (
         "from refca.contract.registry import get_backend\nfrom refca.errors import Unavailable\n"
         "try: get_backend('cupy')\nexcept Unavailable as e: print(e)"

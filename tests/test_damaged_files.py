@@ -75,7 +75,7 @@ def fingerprints(images: Path, annotations: Path) -> dict[str, str]:
 
 
 def unless_refused(read: Callable[[], Any], name: str) -> Any:
-    """What `read` returns, or None if it refuses its input in a sentence with this name."""
+    """Return the result of `read`, or None if it raises InvalidInput with this name in the message."""
     try:
         return read()
     except InvalidInput as error:

@@ -90,7 +90,7 @@ def test_a_training_step_on_photographs_waits_for_nothing() -> None:
 def test_a_run_waits_only_where_it_writes(
     tmp_path: Path, on_device: Any, monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> None:
-    """And it is, bit for bit, the run of the backend that the device computes with."""
+    """The run equals, bit for bit, a run on the backend with which the device computes."""
     waited = []
     training = digits_training if flags is DIGITS else pets_training
     step: Callable[..., Any] = training.train_step

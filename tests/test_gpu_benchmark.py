@@ -1,4 +1,4 @@
-"""What of the benchmark on a GPU can be tried without one: its turns, failures as rows, and its refusal."""
+"""The parts of the GPU benchmark that need no GPU: turns, failures as rows, and its error message."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ STANDARD = {"__future__", "collections", "dataclasses", "functools", "math", "op
 
 
 def folder_imports(name: str) -> dict[str, set[str]]:
-    """What each module of a folder imports from other folders and packages."""
+    """Return the imports of each module of a folder from other folders and packages."""
     return {
         module: {folder(other) for other in others} - {name}
         for module, others in IMPORTS.items()

@@ -72,7 +72,7 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
 
 
 def official() -> tuple[Files, Files]:
-    """What is in small archives of images and of annotations: pictures of many sizes, and other files."""
+    """Return small archives of images and of annotations: pictures of many sizes, and other files."""
     rng = np.random.default_rng(0)
     images, annotations = {"images/Bombay_0.mat": b"not a picture"}, {"annotations/README": b"read me"}
     for split, file in (("train", "trainval"), ("test", "test")):

@@ -52,7 +52,7 @@ class Asked:
 
 
 def asked_in(steps: int, **settings: Any) -> tuple[Asked, list[float]]:
-    """What the first training steps ask of the backend, and the learning rates that they use."""
+    """Return the calls of the first training steps to the backend, and their learning rates."""
     experiment = DigitsExperiment(
         dataset="optdigits", batch=4, steps=100, seed=5, **{"pool": 8, "unroll": 3, **settings}
     )
@@ -169,7 +169,7 @@ def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
 
 
 class Stopping:
-    """As `programs.stoppable`, with answers given before."""
+    """Replace `stoppable` by answers given in advance."""
 
     def __init__(self, answers: Any) -> None:
         self.answers = answers

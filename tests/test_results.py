@@ -1,4 +1,4 @@
-"""What is kept of runs, and the tables and figures that are made of it."""
+"""The folders of results/, and the tables and figures made from them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ TOGETHER_SHARD = 2  # samples of a shard where shards wait for each other
 
 @dataclass(frozen=True)
 class Batch:
-    """What the shards of one call have in common."""
+    """The data that the shards of one call share."""
 
     cell: Cell
     form: Form

@@ -234,7 +234,7 @@ def add_state(pixels: Reals, state: np.uintp, proposal: Reals, first: np.uintp, 
 
 @njit(forceinline=True)
 def gate(proposal: Reals, place: np.uintp) -> np.floating:
-    """How far one update resets its cell, 0 to 1."""
+    """The reset gate of one update, from 0 (keep) to 1 (reset)."""
     one = proposal.dtype.type(1)
     return one / (one + np.exp(-proposal[place]))
 

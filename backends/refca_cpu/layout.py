@@ -1,4 +1,4 @@
-"""How the kernels see parameters and samples: contiguous and padded, with only the cells to compute.
+"""The memory layout of parameters and samples for the kernels: contiguous, padded, live cells only.
 
 Letters: b samples, H×W grid, E environment channels, D state channels, P hidden width, n hidden layers,
 U updates, R rows that a step computes, S steps in the loss.
@@ -109,7 +109,7 @@ class Form(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the backward pass needs of each step. Without one: space for the rows of a single step."""
+    """The data of each step for the backward pass; without a backward pass, space for the rows of one step."""
 
     before: Reals  # (U, D), the state that was replaced
     candidate: Reals  # (U, D), what a gate weighs against noise

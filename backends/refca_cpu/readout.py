@@ -1,4 +1,4 @@
-"""What the cells of a part say, how far that is from the labels, and the gradient of it.
+"""The readout of a shard, its loss, and the gradient of the loss.
 
 Letters: S counted steps, b samples, H×W grid, s stride, D state channels, L labels.
 """

@@ -66,7 +66,7 @@ def draw_updates(
 
 
 def draw_fires(cell: Cell, source: Source, site: Ints, sample: Ints, first: int, steps: int) -> Bools:
-    """Whether live cells, each a site of a sample, fire at each step, (steps, m)."""
+    """Return which live cells, each a site of a sample, fire at each step, (steps, m) boolean."""
     if isinstance(source, Streams):
         fire = np.empty((steps, len(sample)), bool)
         threshold = np.uint64(round(cell.fire_rate * 2**32))

@@ -37,12 +37,12 @@ class Gpu:
 
     @property
     def resident(self) -> int:
-        """How many blocks work at once: two on a multiprocessor."""
+        """The number of blocks that run at once: two on each multiprocessor."""
         return 2 * int(self.properties["multiProcessorCount"])
 
     @property
     def clusters(self) -> bool:
-        """Whether the blocks of a launch can wait for each other."""
+        """Return whether the blocks of a launch can wait for each other."""
         return self.with_clusters and int(self.properties["major"]) >= 9
 
     @cached_property
@@ -51,7 +51,7 @@ class Gpu:
         return int(free)
 
     def room(self) -> int:
-        """How many bytes an unroll may allocate: half of what was free at first."""
+        """The number of bytes that an unroll may allocate: half of the memory that was free at first."""
         return self.memory // 2
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -65,7 +65,7 @@ class Gpu:
         return int(x.data.ptr)
 
     def spread(self, items: int) -> int:
-        """How many blocks to launch for so many independent items."""
+        """Return the number of blocks to launch for a number of independent items."""
         return min(4 * self.resident, -(-items // THREADS))
 
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:

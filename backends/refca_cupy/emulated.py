@@ -20,7 +20,7 @@ system_compiler()  # raises Unavailable where there is none
 
 
 def description() -> str:
-    """What the backend is for, in a few words."""
+    """Return a short description of the backend."""
     return "a processor, for checking kernels; slow"
 
 

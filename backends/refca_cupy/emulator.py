@@ -65,11 +65,11 @@ class Emulator:
         return int(x.ctypes.data)
 
     def room(self) -> int:
-        """How many bytes an unroll may allocate."""
+        """The number of bytes that an unroll may allocate."""
         return self.memory
 
     def spread(self, items: int) -> int:
-        """How many blocks to launch for so many independent items."""
+        """Return the number of blocks to launch for a number of independent items."""
         return min(3, -(-items // self.threads))
 
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Library:

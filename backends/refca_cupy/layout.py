@@ -1,4 +1,4 @@
-"""How the kernels see one call: the structure in their constant memory, and the parameters in padded rows.
+"""The memory layout of one call: the structure in constant memory, and parameters in padded rows.
 
 Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, N hidden layers, Q
 numbers of a proposal, L labels, T steps, S steps in the loss. A size with a 4 is rounded up to a multiple of 4.

@@ -1,4 +1,4 @@
-"""What the backend needs of a device: a GPU (`device.py`), or a processor in its place (`emulator.py`)."""
+"""The interface to a device: a GPU (`device.py`), or a CPU in its place (`emulator.py`)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Module(Protocol):
 
 
 class Capacity(Protocol):
-    """How many blocks work on a device, and how they can wait for each other."""
+    """The number of blocks that run on a device, and their means to wait for each other."""
 
     @property
     def resident(self) -> int:
-        """How many blocks work at once."""
+        """The number of blocks that run at once."""
 
     @property
     def clusters(self) -> bool:
-        """Whether the blocks of a launch can wait for each other."""
+        """Return whether the blocks of a launch can wait for each other."""
 
     @property
     def least_cells(self) -> int:
-        """How many cells of a sample a block gets at least."""
+        """The least number of cells of a sample for a block."""
 
     @property
     def largest_cluster(self) -> int:
-        """How many blocks a cluster can have."""
+        """The largest number of blocks in a cluster."""
 
 
 class Device(Capacity, Protocol):
@@ -50,10 +50,10 @@ class Device(Capacity, Protocol):
 
     @property
     def keeps_layers(self) -> bool:
-        """Whether layers may be kept for the backward pass, where they fit."""
+        """Return whether layers may be kept for the backward pass where they fit."""
 
     def room(self) -> int:
-        """How many bytes an unroll may allocate."""
+        """The number of bytes that an unroll may allocate."""
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """An uninitialised array."""
@@ -62,10 +62,10 @@ class Device(Capacity, Protocol):
         """x as a NumPy array, after all that was enqueued before."""
 
     def address(self, x: Array) -> int:
-        """Where an array is in memory."""
+        """Return the address of an array."""
 
     def spread(self, items: int) -> int:
-        """How many blocks to launch for so many independent items."""
+        """Return the number of blocks to launch for a number of independent items."""
 
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:
         """A module of `sources.py`, for this cell or for any."""

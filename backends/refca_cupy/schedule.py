@@ -1,4 +1,4 @@
-"""How an unroll is spread over a device: the blocks that share a sample, and whether one launch makes all steps.
+"""The schedule of an unroll on a device: the blocks that share a sample, and the steps of one launch.
 
 The blocks of a team work on one sample, and wait for each other. Where a team is a cluster, or one block, a
 launch carries samples through all their steps. With a norm over the batch every sample waits for every other,

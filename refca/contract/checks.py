@@ -1,4 +1,4 @@
-"""What a backend refuses: arguments that do not fit the cell, each with one sentence that names the cause.
+"""Argument checks of backends, each with one sentence that names the cause.
 
 Source: the contract of `spec/chapters/backends.md`.
 """
@@ -16,7 +16,7 @@ FLOATS = ("float32", "float64")
 
 
 def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
-    """Raises InvalidInput unless params has exactly the cell's names and shapes, in one float dtype."""
+    """Raise InvalidInput unless params has exactly the cell's names and shapes, in one float dtype."""
     shapes = param_shapes(cell)
     for name in sorted(shapes.keys() | params.keys()):
         if name not in params:
@@ -29,7 +29,7 @@ def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
 
 
 def check_dtypes(arrays: Mapping[str, Array]) -> None:
-    """Raises InvalidInput unless all arrays are float32 or all are float64."""
+    """Raise InvalidInput unless all arrays are float32 or all are float64."""
     dtypes = {name: str(x.dtype) for name, x in arrays.items()}
     for name, dtype in dtypes.items():
         if dtype not in FLOATS:
@@ -41,7 +41,7 @@ def check_dtypes(arrays: Mapping[str, Array]) -> None:
 def check_unroll(
     cell: Cell, params: Mapping[str, Array], image: Array, state: Array, steps: int, first_step: int
 ) -> None:
-    """Raises InvalidInput unless an unroll of these arguments is defined."""
+    """Raise InvalidInput unless an unroll of these arguments is defined."""
     check_params(cell, params)
     check_dtypes({"image": image, "state": state, "update.weight": params["update.weight"]})
     if image.ndim != 4 or image.shape[-1] != cell.image_channels:
@@ -49,7 +49,7 @@ def check_unroll(
     if not image.shape[1] * image.shape[2]:
         raise InvalidInput(f"image has shape {tuple(image.shape)}, and so no pixels")
     if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
-        size = f"{image.shape[1]}×{image.shape[2]}"
+        size = f"{image.shape[1]}x{image.shape[2]}"
         raise InvalidInput(f"an image of {size} does not divide into cells of stride {cell.stride}")
     expected = (*grid(cell, image), cell.state_channels)
     if tuple(state.shape) != tuple(expected):
@@ -61,7 +61,7 @@ def check_unroll(
 
 
 def check_targets(cell: Cell, loss: str, image: Array, target: Array, weights: Array) -> None:
-    """Raises InvalidInput unless a loss of these arguments is defined."""
+    """Raise InvalidInput unless a loss of these arguments is defined."""
     if loss not in ("l2", "ce"):
         raise InvalidInput(f'unknown loss "{loss}"; use "l2" or "ce"')
     B, H, W, _ = image.shape

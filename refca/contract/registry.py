@@ -70,5 +70,5 @@ def load(name: str) -> Any:
 
 
 def absent(module: str, error: ImportError) -> bool:
-    """Whether the error is that the module asked for, or a package that it is in, does not exist."""
+    """Return whether an ImportError says that this module, or a package that contains it, does not exist."""
     return isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")

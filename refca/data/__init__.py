@@ -1,4 +1,4 @@
-"""What the automata learn from and are measured on, by name or by path.
+"""The data sets for training and measuring, by name or by path.
 
     mnist          digits of 28×28, 60,000 to train on and 10,000 to test: the article's
     optdigits      8×8, 1,500 and 297: comes with scikit-learn, needs no download
@@ -35,7 +35,7 @@ OnProgress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a dataset: the folder of its files (None: where it keeps them), and what is needed of it."""
+    """A request for a data set: the folder of its files (None: its own), and the parts that are needed."""
 
     folder: Path | None
     size: int = 48  # the side of its pictures in pixels, where it has several
@@ -104,7 +104,7 @@ def kind_of(name: str) -> str | None:
 
 
 def is_path(name: str) -> bool:
-    """Whether this names data of the user's own: a path, not the name of a dataset."""
+    """Return whether this is the path of the user's own data, not the name of a data set."""
     return source(name) is None and (os.sep in name or "/" in name or "*" in name)
 
 

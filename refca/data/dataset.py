@@ -1,4 +1,4 @@
-"""What a dataset is: samples to learn from and samples held out; and the gray digits that the article has.
+"""Data sets with training and test samples, and the gray digits of the article.
 
 Letters: N digits, H×W pixels.
 """
@@ -39,7 +39,7 @@ class Split:
         return replace(self, pixels=backend.asarray(self.pixels))
 
     def images(self, indices: Any) -> Any:
-        """What cells see of these digits: (len(indices), H, W, 1) float32 from 0 to 1, pixels / white.
+        """Return the image of each digit as cells perceive it, (len(indices), H, W, 1) float32: pixels / white, 0 to 1.
 
         `indices` is a slice or a sequence of integers. Raises IndexError for one beyond the split.
         """

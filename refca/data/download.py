@@ -46,7 +46,7 @@ def download(url: str, md5: str, path: Path, *, instead: str) -> Path:
 
 
 def brief(error: OSError) -> str:
-    """What went wrong, in a line: the server's answer, or the innermost error."""
+    """Return the cause of an error in one line: the server's answer, or the innermost error."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__ or cause

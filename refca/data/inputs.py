@@ -74,7 +74,7 @@ def expand(inputs: Iterable[str]) -> list[Source]:
 
 
 def is_media(path: Path) -> bool:
-    """Whether a file's suffix is one of a picture or a film; hidden files are none."""
+    """Return whether a file has the suffix of a picture or a film and is not hidden."""
     return path.suffix.lower() in PICTURES | FILMS and not path.name.startswith(".")
 
 
@@ -94,7 +94,7 @@ def named_apart(sources: list[Source]) -> list[Source]:
 
 
 def is_film(path: Path) -> bool:
-    """Whether a file is a film: a video, or a GIF, WebP or PNG of several frames. Raises InvalidInput."""
+    """Return whether a file is a video, or a GIF, WebP or PNG with several frames. Raises InvalidInput."""
     if path.suffix.lower() in FILMS:
         return True
     if path.suffix.lower() not in (".gif", ".webp", ".png", ".apng"):

@@ -66,7 +66,7 @@ def split(pixels_path: Path, labels_path: Path) -> Split:
 
 
 def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
-    """Where each file is in a folder that the user named. Raises InvalidInput, saying where it looked."""
+    """Return the path of each file in a folder of the user. Raises InvalidInput with the folders searched."""
     places = (folder, *(folder / name for name in FOLDERS))
     paths = [find(spellings(name), [*places, *own_folders(places, name)]) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
@@ -81,7 +81,7 @@ def found(folder: Path, names: Mapping[str, str]) -> list[Path]:
 
 
 def cached(cache: Path, base_url: str, md5: Mapping[str, str]) -> list[Path]:
-    """Where each file is in the cache folder, after downloading those that are missing or not the original."""
+    """Return the path of each file in the cache folder, after downloading missing or altered files."""
     return [download(base_url + name, md5[name], cache / "mnist" / name, instead="MNIST's four files") for name in md5]
 
 

@@ -33,7 +33,7 @@ def enlarged(split: Split, size: int = 28) -> Split:
     Raises ValueError if size is below 2.
     """
     if size < 2:
-        raise ValueError(f"a digit is enlarged to at least 2×2 pixels, got {size}")
+        raise ValueError(f"size must be at least 2, got {size}")
     pixels = np.zeros((len(split), size, size), np.uint8)
     for i, digit in enumerate(split.pixels):
         pixels[i] = placed(digit, split.white, size)
@@ -55,7 +55,7 @@ def placed(digit: np.ndarray, white: int, size: int) -> np.ndarray:
 
 
 def corner(ink: np.ndarray, size: int) -> int:
-    """Where on a line of `size` a box (box,) starts whose ink has its centre of mass in the middle."""
+    """Return the start, on a line of `size`, of a box (box,) whose ink then has its centre of mass in the middle."""
     box = len(ink)
     centre = (ink * np.arange(box)).sum() / max(ink.sum(), 1)
     return int(np.clip(round((size - 1) / 2 - centre), 0, size - box))

@@ -60,7 +60,7 @@ def pets(
         side //= 2
         found = {split: halved(photographs) for split, photographs in found.items()}
     why = (
-        f"{folder} has only test photographs of {size}×{size}; to train on that size put {ARCHIVES} there, "
+        f"{folder} has only test photographs of {size}x{size}; to train on that size put {ARCHIVES} there, "
         "or name no folder to have them downloaded"
     )
     unread = "these photographs were not asked for when the pets were loaded"
@@ -82,13 +82,13 @@ class Cache:
         return self.folder / f"pets_{self.side}.npz"
 
     def current(self) -> bool:
-        """Whether there is a whole pack that says it was made from the official archives."""
+        """Return whether there is a complete pack made from the official archives."""
         with suppress(InvalidInput):
             return self.pack.is_file() and sources_of(self.pack) == self.original
         return False
 
     def read(self, archives: list[Path], splits: Collection[str], original: bool) -> dict[str, Photographs]:
-        """These splits of the two archives; of the original ones from their pack, made if there is none.
+        """Return splits from the two archives; the original archives are packed first, unless they have been.
 
         A cache that cannot be written is done without.
         """
@@ -103,7 +103,7 @@ class Cache:
 
 
 def named(folder: Path, splits: Collection[str], md5: Mapping[str, str], cache: Cache) -> dict[str, Photographs]:
-    """These splits from a folder that the user named, in which nothing is ever written."""
+    """Return splits from a folder of the user, into which nothing is written."""
     side = cache.side
     folders = (folder, *(folder / name for name in FOLDERS))
     if pack := find([f"pets_{side}.npz"], folders):
@@ -125,7 +125,7 @@ def named(folder: Path, splits: Collection[str], md5: Mapping[str, str], cache: 
 
 
 def downloaded(splits: Collection[str], base_url: str, md5: Mapping[str, str], cache: Cache) -> dict[str, Photographs]:
-    """These splits from the cache, after downloading the archives that are missing or not the original ones."""
+    """Return splits from the cache, after downloading missing or altered archives."""
     paths = [cache.folder / name for name in md5]
     if cache.current() or (cache.pack.is_file() and not all(map(Path.is_file, paths))):
         return read_pack(cache.pack, cache.side, splits)

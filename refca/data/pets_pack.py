@@ -28,7 +28,7 @@ AGAIN = "delete it and get it again"
 
 
 def read_pack(path: Path, size: int, splits: Iterable[str] = SPLITS) -> dict[str, Photographs]:
-    """These splits of a pack whose photographs are size×size, each in the order of `in_order`.
+    """Return splits of a pack of photographs of size×size, in the order of `in_order`.
 
     Raises InvalidInput, naming the file, if it cannot be read, is damaged, or holds something else.
     """

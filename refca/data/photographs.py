@@ -45,7 +45,7 @@ class Photographs:
         return Photographs(self.pixels[here], self.trimaps[here], self.names[here])
 
     def images(self, numbers: Any, flipped: np.ndarray | None = None) -> Any:
-        """What cells see of these photographs: (len(numbers), S, S, 3) float32 in [-1, 1], pixels/127.5 - 1.
+        """Return photographs as cells perceive them, (len(numbers), S, S, 3) float32: pixels / 127.5 - 1.
 
         `numbers` is a slice or a sequence of integers; `flipped` (len(numbers),) boolean marks those that are
         mirrored left to right. Raises IndexError for a number beyond the last.

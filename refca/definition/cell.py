@@ -81,5 +81,5 @@ class Cell:
 
     @property
     def last_channels(self) -> bool:
-        """Whether the readout is the last L state channels."""
+        """True if the readout is the last L state channels."""
         return self.stride == 1 and not self.linear_readout

@@ -38,7 +38,7 @@ DEFAULTS: Mapping[str, Any] = {"raw": False}
 
 
 class Prepared(NamedTuple):
-    """What cells see of a picture, (H, W, K) float32, and in words what was done to it."""
+    """An image as cells perceive it, (H, W, K) float32, and a description of its preparation."""
 
     image: np.ndarray
     words: str
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Classification:
-    """What the cells make of one picture.
+    """The classification of one picture.
 
     `label` is the name of the label that most live cells predict, `shares` the share of the live cells that
     predict each label, and `agreement` the largest of them: 1.0 is the article's total agreement. Without live

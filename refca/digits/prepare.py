@@ -96,7 +96,7 @@ def alpha_of(picture: Any) -> np.ndarray | None:
 
 
 def is_prepared(gray: np.ndarray) -> bool:
-    """Whether a picture already is as MNIST's: 28×28, mostly black, its digit in 20×20 and centred."""
+    """Return whether a picture is already like MNIST's: 28×28, mostly black, its digit centred in 20×20."""
     if gray.shape != (PAGE, PAGE) or gray.max() < 0.5:
         return False
     ink = gray >= ALIVE

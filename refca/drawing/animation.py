@@ -107,14 +107,14 @@ def animate(
 
 
 def file_format(path: Path) -> str:
-    """What to write under this name. Raises InvalidInput for a suffix that no animation has."""
+    """Return the file format for this name. Raises InvalidInput for an unknown suffix."""
     if path.suffix.lower() not in FORMATS:
         raise InvalidInput(f"{path}: an animation is written to a name that ends in {', '.join(FORMATS)}")
     return FORMATS[path.suffix.lower()]
 
 
 def recently(new: np.ndarray, frames: int) -> np.ndarray:
-    """Where something was new within the last `frames` frames, (T, B) boolean."""
+    """Return which digits were new within the last `frames` frames, (T, B) boolean."""
     recent = new.copy()
     for ago in range(1, min(frames, len(new))):
         recent[ago:] |= new[:-ago]

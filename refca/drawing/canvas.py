@@ -52,7 +52,7 @@ def write(on: Image, x: float, y: float, words: str, size: int, colour: Colour, 
 
 
 def words_width(words: str, size: int) -> float:
-    """How many pixels wide words are in letters of `size` pixels."""
+    """Return the width in pixels of words in letters of `size` pixels."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size).getlength(words)
@@ -82,12 +82,12 @@ def legend(on: Image, palette: Palette, x: int, y: int) -> None:
 
 
 def legend_width(palette: Palette) -> int:
-    """How many pixels wide the legend is."""
+    """Return the width of the legend in pixels."""
     return sum(chip_width(name) + 3 for name in palette.names) - 3
 
 
 def chip_width(name: str) -> int:
-    """How many pixels wide a legend entry is."""
+    """Return the width of a legend entry in pixels."""
     return CHIP + 8 * (len(name) - 1)
 
 
@@ -98,7 +98,7 @@ def readable_on(colour: Colour) -> Colour:
 
 
 def changed(image: np.ndarray) -> np.ndarray:
-    """Which images are new in which frame, (T, B) boolean, of image (T, B, H, W, K); none in the first."""
+    """Return which images (T, B, H, W, K) differ from the frame before, (T, B) boolean; none in the first frame."""
     new: np.ndarray = np.zeros(image.shape[:2], bool)
     new[1:] = (image[1:] != image[:-1]).any(axis=(2, 3, 4))
     return new

@@ -14,7 +14,7 @@ from refca.atomic import atomic_write
 
 
 class FilmWriter(Protocol):
-    """What takes the frames of a film, (h, w, 3) uint8 of one size."""
+    """A writer of the frames of a film, (h, w, 3) uint8 of one size."""
 
     def add(self, frame: np.ndarray) -> None:
         """Append a frame."""

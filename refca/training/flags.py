@@ -54,7 +54,7 @@ def add_flag(group: Any, name: str, fields_of: dict[str, Field[Any]]) -> None:
 
 
 def reader(field: Field[Any]) -> Callable[[str], Any]:
-    """What turns the text of a flag into the setting's value."""
+    """Return the function that turns the text of a flag into the setting's value."""
     kind: type = field.metadata["kind"]
     if kind is tuple:
         return lambda text: tuple(part.strip() for part in text.split(",") if part.strip())

@@ -19,7 +19,7 @@ from refca_spec.strategies import Case
 
 
 class Result(NamedTuple):
-    """What `loss_and_grads` returned, the loss as a float and the arrays as NumPy arrays."""
+    """The result of `loss_and_grads`, the loss as a float and the arrays as NumPy arrays."""
 
     loss: float
     grads: Params

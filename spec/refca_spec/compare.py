@@ -24,7 +24,7 @@ def longest_sum(cell: Cell, cells: int = 0) -> int:
 def assert_close(
     got: Array, ref: Array, n: int, what: str, call: object, steps: int = 1, dtype: str | None = None
 ) -> None:
-    """Raises AssertionError unless `got` is `ref` by the rule; `call` is what to repeat.
+    """Raise AssertionError unless `got` equals `ref` by the rule of equality; `call` is the call to repeat.
 
     got and ref are NumPy arrays or numbers, ref float64. `dtype` is what was computed in: by default that
     of `got`; a Python float needs it said. NaN equals nothing.
@@ -37,7 +37,7 @@ def assert_close(
 
 
 def assert_same(got: Array, ref: Array, what: str, call: object) -> None:
-    """Raises AssertionError unless two NumPy arrays have the same dtype, shape and values, NaN like NaN."""
+    """Raise AssertionError unless two NumPy arrays have the same dtype, shape and values; NaN equals NaN."""
     got, ref = np.asarray(got), np.asarray(ref)
     assert got.dtype == ref.dtype, f"{what} is {got.dtype}; expected {ref.dtype}. The call: {call}"
     assert_same_shape(got, ref, what, call)
@@ -45,12 +45,12 @@ def assert_same(got: Array, ref: Array, what: str, call: object) -> None:
 
 
 def assert_same_shape(got: Array, ref: Array, what: str, call: object) -> None:
-    """Raises AssertionError unless two NumPy arrays have the same shape."""
+    """Raise AssertionError unless two NumPy arrays have the same shape."""
     assert got.shape == ref.shape, f"{what} has shape {got.shape}; expected {ref.shape}. The call: {call}"
 
 
 def report(got: Array, ref: Array, wrong: Array, what: str, call: object, bound: Array | None = None) -> None:
-    """Raises AssertionError with a sentence on the worst of the wrong numbers, if there is one."""
+    """Raise AssertionError with a sentence on the worst of the wrong numbers, if there is one."""
     if not np.any(wrong):
         return
     distance = np.where(wrong, np.nan_to_num(np.abs(got * 1.0 - ref), nan=np.inf), -1)

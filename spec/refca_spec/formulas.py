@@ -157,7 +157,7 @@ def conv_transpose_stride2(x: Array, weight: Array) -> Array:
 
 
 def alive(cell: Cell, pixel: Array) -> bool:
-    """Whether the cell on a pixel (K,), or beside an environment (E,), lives."""
+    """Return whether a cell with this pixel (K,), or environment (E,), is alive."""
     return cell.alive_above is None or float(pixel[0]) > float(np.float32(cell.alive_above))
 
 

@@ -1,4 +1,4 @@
-"""What the laws are tried on: small random cells, grids, images, states, masks, noise, targets and weights.
+"""Random cases for the laws: small cells, grids, images, states, masks, noise, targets and weights.
 
 A case is a handful of integers and a seed, so that a failure prints as one line that can be pasted. Its
 arrays follow from the seed. They are float64 and every number in them is a float32 number, so that giving
@@ -135,12 +135,12 @@ class Case:
 
     @property
     def normalised(self) -> int:
-        """How many cells a mean goes over."""
+        """The number of cells in a mean."""
         return {"instance": self.H * self.W, "batch": self.B * self.H * self.W}.get(self.cell.norm, 1)
 
     @property
     def cells(self) -> int:
-        """How many terms a sum over every pixel of every step has."""
+        """The number of terms in a sum over every pixel of every step."""
         return max(self.T, 1) * int(np.prod(self.pixels))
 
     @property

@@ -81,7 +81,7 @@ def test_adam_c4_each_gradient_is_divided_by_its_own_norm(backend: Any, dtype: s
 def test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas(
     backend: Any, dtype: str, normalise: bool, case: Case
 ) -> None:
-    """Of a backend that has none, the descent that all share."""
+    """A backend without its own uses the shared update."""
     mine, theirs, true = Adam(), Adam(), case.params
     params = {name: to_backend(backend, param, dtype) for name, param in true.items()}
     sizes: dict[tuple[int, str], float] = {}
@@ -106,7 +106,7 @@ def test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas(
 
 
 def descended(got: Array, ref: Array, dtype: str, what: str, call: object, steps: int) -> None:
-    """Raises AssertionError unless `got`, in `dtype`, is `ref` after so many updates."""
+    """Raise AssertionError unless `got`, in `dtype`, equals `ref` after a number of updates."""
     assert got.dtype == dtype, f"{what} became {got.dtype} in {dtype}: {call}"
     assert_close(got, ref, ref.size, what, call, steps=steps)
 

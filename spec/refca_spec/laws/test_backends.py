@@ -449,7 +449,7 @@ def directions(case: Case) -> Params:
 
 
 def differentiated(case: Case, loss: str, kind: str, grads: Params, along: Params) -> None:
-    """Raises AssertionError unless the derivative along these directions together is the difference."""
+    """Raise AssertionError unless the derivative along these directions together equals the difference."""
 
     def at(step: float) -> float:
         variables = {**case.params, "image": case.image}

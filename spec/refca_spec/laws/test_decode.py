@@ -52,7 +52,7 @@ def test_decode_c3_a_cell_speaks_to_nine_pixels_from_its_own_on(case: Case) -> N
 @law
 @given(case=cases(stride=STRIDED))
 def test_decode_c4_it_is_linear(case: Case) -> None:
-    """There is neither a bias nor an activation."""
+    """The layers have no bias and no activation."""
     other = replace(case, seed=case.seed ^ 1).state
     each = [decode(case.cell, case.params, state) for state in (case.state, other)]
     got = decode(case.cell, case.params, 3 * case.state - other)

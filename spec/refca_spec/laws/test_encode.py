@@ -76,7 +76,7 @@ def test_encode_c3_beyond_the_image_everything_is_zero(case: Case) -> None:
 @law
 @given(case=cases(stride=STRIDED, image_channels=1))
 def test_encode_c4_it_is_linear(case: Case) -> None:
-    """There is neither a bias nor an activation."""
+    """The layers have no bias and no activation."""
     other = replace(case, seed=case.seed ^ 1).image
     each = [encode(case.cell, case.params, image) for image in (case.image, other)]
     got = encode(case.cell, case.params, 3 * case.image - other)

@@ -60,7 +60,7 @@ def test_init_state_c5_a_normal_start_without_streams_is_refused(case: Case) -> 
 @law
 @given(case=cases(normal_start=True))
 def test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams(backend: Any, case: Case) -> None:
-    """Of a backend that has none, the numbers that all share."""
+    """A backend without its own uses the shared numbers."""
     image = to_backend(backend, case.image, "float32")
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
     got = backend.asnumpy(init_state(case.cell, image, later, backend=backend))

@@ -32,7 +32,7 @@ LENGTHS = st.tuples(st.integers(1, 50), st.integers(0, 100)).map(lambda n: (n[0]
 @law
 @given(p=st.floats(0, 1), lengths=LENGTHS)
 def test_persistence_c1_it_is_the_probability_to_keep(p: float, lengths: tuple[int, int]) -> None:
-    """What is kept with it at each of T/K boundaries is kept through all with p; one step alone keeps p."""
+    """Keeping at each of T/K boundaries has the probability p together; one boundary alone has the probability p."""
     K, T = lengths
     assert_close(keep_probability(p, K, T) ** (T / K), np.float64(p), 1, "The share kept", (p, K, T), steps=T)
     assert keep_probability(p, T, T) == p

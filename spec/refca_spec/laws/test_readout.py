@@ -40,7 +40,7 @@ def test_readout_c2_without_a_layer_it_is_the_last_channels(case: Case) -> None:
 @law
 @given(case=cases(**KINDS["linear"]))
 def test_readout_c3_a_linear_readout_has_no_bias(case: Case) -> None:
-    """It is a matrix: zero says nothing, and each state channel says its row."""
+    """The readout is a matrix: a zero state gives zero, and each state channel gives its row."""
     D = case.cell.state_channels
     state = np.concatenate([np.zeros((1, D)), np.eye(D)])[None, None]
     ref = np.concatenate([np.zeros((1, case.cell.labels)), case.params["readout.weight"]])[None, None]

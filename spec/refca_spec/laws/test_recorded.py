@@ -80,7 +80,7 @@ def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(backend: Any, 
 
 
 def refused(backend: Any, dtype: str, case: Case, name: str) -> None:
-    """Raises AssertionError unless a case is refused without this array and with others than its own."""
+    """Raise AssertionError unless a case without this array, and with arrays of other shapes, raises InvalidInput."""
     right = getattr(case.recorded, name)
     with pytest.raises(ValueError, match=f"{name} must be an array for a cell with"):
         evolve(backend, dtype, case, replace(case.recorded, **{name: None}))

@@ -203,7 +203,7 @@ def test_step_c12_proposals_and_states_are_not_normalised(backend: Any, dtype: s
 @law
 @given(case=cases(B=2, fire_rate=0.5, norm=("instance", "batch")))
 def test_step_c13_statistics_are_over_cells_at_rest_too(backend: Any, dtype: str, case: Case) -> None:
-    """Who else fires makes no difference to a cell that does."""
+    """The fire mask of other cells makes no difference to a cell that fires."""
     fire = case.recorded.fire
     everyone = replace(case.recorded, fire=np.ones_like(fire))
     some = evolve(backend, dtype, case, steps=1)[fire[0]]
