@@ -22,7 +22,7 @@ COLUMNS = (
     "time",
     "million cell updates a second",
     "share of the floor",
-    "refca is times faster than the fastest peer",
+    "speedup over the fastest peer",
 )
 
 

@@ -89,7 +89,7 @@ def test_digits_are_placed_where_asked_or_not_at_all() -> None:
     np.testing.assert_array_equal(there[:, 12:, 3:31], bar())
     assert there.sum() == bar().sum()
     for top, left in ((13, 0), (0, -1)):
-        with pytest.raises(InvalidInput, match="do not fit in a grid of 40×40"):
+        with pytest.raises(InvalidInput, match="do not fit in a grid of 40x40"):
             placed(bar(), 40, top, left)
     with pytest.raises(InvalidInput, match=r"are not 0\.01 times as large"):
         resized(bar(), 0.01)
