@@ -168,12 +168,12 @@ def test_a_device_with_too_little_memory_is_said_with_what_did_not_fit(
     weights = str(tmp_path / "run" / "weights.safetensors")
     right = on_device.loss_and_grads, on_device.evolve
     on_device.loss_and_grads = lambda *a, **k: exhausted() if len(a[3]) > 1 else right[0](*a, **k)
-    said = sentence(capsys, lambda: run(tmp_path / "other", DIGITS, "device"))
-    assert "1,500 digits and an unrolled batch of 4 do not fit into memory; begin another run with" in said
+    message = sentence(capsys, lambda: run(tmp_path / "other", DIGITS, "device"))
+    assert "1,500 digits and an unrolled batch of 4 do not fit into memory; begin another run with" in message
     on_device.evolve = lambda *a, **k: exhausted() if len(a[2]) > 1 else right[1](*a, **k)
     flags = [weights, "--backend", "device", "--samples", "200", "--steps", "1"]
-    said = sentence(capsys, lambda: evaluate_program.main(flags))
-    assert "125 digits at a time do not fit into memory; measure fewer, with --samples 62" in said
+    message = sentence(capsys, lambda: evaluate_program.main(flags))
+    assert "125 digits at a time do not fit into memory; use a smaller --samples, such as 62" in message
 
 
 def test_a_loss_on_the_device_that_is_not_finite_leaves_the_checkpoint_before_it(
@@ -187,8 +187,8 @@ def test_a_loss_on_the_device_that_is_not_finite_leaves_the_checkpoint_before_it
         return device.DeviceArray(np.float32("inf" if next(steps) == 12 else 1)), grads, state
 
     on_device.loss_and_grads = diverging
-    said = sentence(capsys, lambda: run(tmp_path / "run", DIGITS, "device"))
-    assert "the loss of training step 12 is inf: training diverged" in said  # one call was to prepare
+    message = sentence(capsys, lambda: run(tmp_path / "run", DIGITS, "device"))
+    assert "the loss of training step 12 is inf: training diverged" in message  # one call was to prepare
     assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors", lookup)[1].done == 7
 
 
@@ -207,8 +207,8 @@ def test_a_backend_that_says_that_it_cannot_work_is_quoted_and_passed_over(
     monkeypatch.setattr("refca.contract.registry.entry_points", lambda **_: ())
     flags = [*DIGITS, "--out", str(tmp_path / "run"), "--backend"]
     for name in ("cupy", "refca_absent"):
-        said = sentence(capsys, partial(train.main, [*flags, name]))
-        assert said == "refca: no CUDA device is here; use --backend cpu"
+        message = sentence(capsys, partial(train.main, [*flags, name]))
+        assert message == "refca: no CUDA device is here; use --backend cpu"
     assert not (tmp_path / "run").exists()
     assert fastest()[0] == "cpu"
 

@@ -92,7 +92,7 @@ def test_iou_refuses_what_are_no_two_label_maps() -> None:
     labels = np.array([0, 1, 2])
     with pytest.raises(InvalidInput, match=r"\(3,\) and true ones \(2,\) differ in shape"):
         refca.iou(labels, labels[:2], 3)
-    with pytest.raises(InvalidInput, match="labels go from 0 to 1, got 0 to 2"):
+    with pytest.raises(InvalidInput, match="labels must be from 0 to 1, got 0 to 2"):
         refca.iou(labels, labels % 2, 2)
     with pytest.raises(InvalidInput, match="got -1 to 1"):
         refca.iou(labels % 2, labels - 1, 3)
@@ -405,7 +405,7 @@ def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photogr
     (tmp_path / "else").mkdir()
     runs[1].parent.rename(tmp_path / "else" / "first")
     assert evaluate.main([*given[:2], str(tmp_path / "else" / "first")]) == 2
-    assert "two of these have the same name" in capsys.readouterr().err
+    assert "--compare needs directories with different names" in capsys.readouterr().err
 
 
 def test_the_photographs_held_out_are_measured_when_asked(
@@ -425,8 +425,8 @@ def test_the_photographs_held_out_are_measured_when_asked(
     assert evaluate.main([str(weights), *FEW]) == 0
     values = json.loads((weights.parent / "evaluation.json").read_text())
     assert (values["split"], values["samples"]) == ("test", 9)
-    said = sentence(capsys, lambda: evaluate.main([str(trained(tmp_path / "none")), *FEW, "--validation"]))
-    assert "--validation needs weights whose training held photographs out" in said
+    message = sentence(capsys, lambda: evaluate.main([str(trained(tmp_path / "none")), *FEW, "--validation"]))
+    assert "--validation needs weights whose training held photographs out" in message
 
 
 @pytest.mark.parametrize(
@@ -435,17 +435,17 @@ def test_the_photographs_held_out_are_measured_when_asked(
         (["--mutation", "carry"], "--mutation does not apply to"),
         (["--noise", "0"], "--noise does not apply to"),
         (["--palette", "article"], "--palette does not apply to"),
-        (["--dataset", "mnist"], "weights of photographs are measured on pets, not on mnist"),
-        (["--samples", "41"], "--samples goes from 1 to 40, the number of photographs to measure; got 41"),
-        (["--curve-samples", "0"], "--curve-samples goes from 1 to 40, the number of photographs to measure; got 0"),
+        (["--dataset", "mnist"], "mnist"),
+        (["--samples", "41"], "--samples must be from 1 to 40, the number of photographs, got 41"),
+        (["--curve-samples", "0"], "--curve-samples must be from 1 to 40, the number of photographs, got 0"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
-        (["--at", "forty"], "--at needs steps as 40,400; got 'forty'"),
-        (["--at=-1,3"], "--at needs steps as 40,400; got '-1,3'"),
-        (["--at", ""], "--at needs steps as 40,400; got ''"),
+        (["--at", "forty"], "--at must be steps such as 40,400, got 'forty'"),
+        (["--at=-1,3"], "--at must be steps such as 40,400, got '-1,3'"),
+        (["--at", ""], "--at must be steps such as 40,400, got ''"),
         (["--every", "0"], "--every must be at least 1, got 0"),
-        (["--shift", "16"], "--shift goes from 0 to 15 on photographs of 16×16, got 16"),
-        (["--shift=-1"], "--shift goes from 0 to 15 on photographs of 16×16, got -1"),
-        (["--seed=-1"], "a seed is an integer from 0 to 2**64 - 1, got -1"),
+        (["--shift", "16"], "--shift must be from 0 to 15 for photographs of 16x16, got 16"),
+        (["--shift=-1"], "--shift must be from 0 to 15 for photographs of 16x16, got -1"),
+        (["--seed=-1"], "seed must be from 0 to 2**64 - 1, got -1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

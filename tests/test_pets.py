@@ -239,7 +239,7 @@ def test_a_sample_of_384_has_photographs_to_test_on_only(tmp_path: Path) -> None
     save(tmp_path / "pets_384_sample.npz", packed(384, ("test",)))
     dataset = load("pets", tmp_path, size=384)
     assert dataset.test.pixels.shape == (3, 384, 384, 3)
-    with pytest.raises(InvalidInput, match=f"{tmp_path} has only test photographs of 384×384; to train on that"):
+    with pytest.raises(InvalidInput, match=f"{tmp_path} has only test photographs of 384x384; to train on that"):
         _ = dataset.train
     assert "Photographs" in repr(dataset)
 

@@ -107,9 +107,9 @@ def test_a_file_among_others_that_is_no_picture_is_passed_over(
     (folder / "broken.png").write_bytes(b"no picture")
     out = tmp_path / "out"
     assert main([sea, str(folder), "--out", str(out), "--no-pictures"]) == 2
-    said = capsys.readouterr()
-    assert f"refca: {folder / 'broken.png'} is not a picture" in said.err
-    assert "5 done, 1 skipped" in said.out
+    printed = capsys.readouterr()
+    assert f"refca: {folder / 'broken.png'} is not a picture" in printed.err
+    assert "5 done, 1 skipped" in printed.out
     assert len(rows_of(out)) == 5
     assert sorted(file.name for file in out.iterdir()) == ["legend.json", "predictions.csv"]
 
@@ -143,9 +143,9 @@ def test_what_cannot_be_predicted_is_refused_in_a_sentence(
     if arguments[0] == "film.gif":
         gif(Path("film.gif"))
     assert main([sea, *arguments, "--out", "out"]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
     assert not list(Path().rglob("predictions.csv"))
 
 

@@ -41,35 +41,35 @@ def params() -> dict[str, np.ndarray]:
     [
         (["--backend", "warp"], 'unknown backend "warp"; known are cpu, cupy'),
         (["--backend", "json"], '"json" is not a backend: it has no asarray'),
-        (["--experiment", "nonsense"], 'no experiment "nonsense"; --list shows all'),
-        (["--dataset", "cifar"], 'unknown dataset "cifar"; known are mnist, optdigits'),
-        (["--loss", "hinge"], 'unknown loss "hinge"; known are l2, ce'),
-        (["--regime", "chaotic"], 'unknown regime "chaotic"; known are naive, persistent, mutating'),
-        (["--batch", "9", "--pool", "8"], "a batch of 9 does not fit in a pool of 8"),
+        (["--experiment", "nonsense"], 'unknown experiment "nonsense"; --list shows all'),
+        (["--dataset", "cifar"], "dataset must be one of mnist, optdigits"),
+        (["--loss", "hinge"], 'loss must be one of l2, ce, got "hinge"'),
+        (["--regime", "chaotic"], 'regime must be one of naive, persistent, mutating, got "chaotic"'),
+        (["--batch", "9", "--pool", "8"], "batch must be at most pool, 8, got 9"),
         (["--batch", "0"], "batch must be at least 1, got 0"),
-        (["--batch", "3"], "batch * fresh_fraction must be at least 1 for mutating digits, got 3 * 0.25"),
+        (["--batch", "3"], "batch * fresh_fraction must be at least 1 in the regime mutating, got 3 * 0.25"),
         (
             ["--batch", "7", "--fresh-fraction", "0.125"],
-            "batch * fresh_fraction must be at least 1 for mutating digits, got 7 * 0.125",
+            "batch * fresh_fraction must be at least 1 in the regime mutating, got 7 * 0.125",
         ),
         (
             ["--fresh-fraction", "0.6"],
-            "fresh_fraction must be from 0 to 0.5, as two such parts of a batch are new, got 0.6",
+            "fresh_fraction must be from 0 to 0.5, got 0.6",
         ),
         (["--backend", ""], 'unknown backend ""'),
         (
             ["--backend", "cpu", "--device", "1"],
-            "the backend cpu has no devices to choose from; leave --device 1",
+            "--device cannot be used with the backend cpu, which has no devices to choose from, got 1",
         ),
         (["--backend", ".dots"], 'unknown backend ".dots"'),
-        (["--learning-rate", "nan"], "learning_rate must be a positive number, got nan"),
-        (["--noise", "-1"], "noise must be a finite number that is not negative, got -1.0"),
+        (["--learning-rate", "nan"], "learning_rate must be finite and above 0, got nan"),
+        (["--noise", "-1"], "noise must be finite and at least 0, got -1.0"),
         (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
         (["--unroll-max", "1"], "unroll_max must be 0 or at least unroll, 2, got 1"),
         (["--unroll-max", "-1"], "unroll_max must be 0 or at least unroll, 2, got -1"),
         (["--loss-steps", "0"], "loss_steps must be at least 1, got 0"),
         (["--loss-steps", "3"], "loss_steps must be at most unroll, 2, got 3"),
-        (["--schedule", "linear"], 'unknown schedule "linear"; known are article, cosine'),
+        (["--schedule", "linear"], 'schedule must be one of article, constant, cosine, got "linear"'),
         (["--init-from", "nowhere"], "nowhere does not exist; name a run directory, or weights"),
         (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
         (
@@ -81,8 +81,8 @@ def params() -> dict[str, np.ndarray]:
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], words: str) -> None:
-    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run"), *flags]))
-    assert words in said
+    message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run"), *flags]))
+    assert words in message
     assert not (tmp_path / "run").exists()
 
 
@@ -90,13 +90,13 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
     ("flags", "words"),
     [
         (["--unroll", "7"], "horizon must be a multiple of unroll, 7, got 40"),
-        (["--no-persistence"], "without persistence unroll must equal horizon, 40, got 10"),
+        (["--no-persistence"], "unroll must equal horizon, 40, without persistence, got 10"),
         (["--keep-image", "0"], "keep_image must be above 0 and at most 1, got 0.0"),
         (["--keep-state", "1.5"], "keep_state must be above 0 and at most 1, got 1.5"),
         (["--keep-state", "nan"], "keep_state must be above 0 and at most 1, got nan"),
-        (["--stride", "3"], 'unknown stride "3"; known are 1, 2, 4, 8'),
+        (["--stride", "3"], 'stride must be one of 1, 2, 4, 8, got "3"'),
         (["--stride", "4", "--size", "50"], "size must be a multiple of stride, 4, got 50"),
-        (["--norm", "layer"], 'unknown norm "layer"; known are none, instance, batch, channel'),
+        (["--norm", "layer"], 'norm must be one of none, instance, batch, channel, got "layer"'),
         (["--state", "0"], "state must be at least 1, got 0"),
         (["--noise", "0"], "noise is a setting of digits experiments, not of segmentation"),
         (["--dataset", "mnist"], "mnist needs a digits experiment, not segmentation; --list shows"),
@@ -128,7 +128,7 @@ def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture
     ("text", "words"),
     [
         ("steps = ", "settings.toml: "),
-        ("stpes = 3", '"stpes" is not a setting of digits experiments; known are dataset'),
+        ("stpes = 3", '"stpes" is not a setting of digits experiments, which have dataset'),
         ('steps = "many"', "steps must be int, got 'many'"),
         ("steps = true", "steps must be int, got True"),
     ],
@@ -141,16 +141,19 @@ def test_an_experiment_file_is_refused_by_name(tmp_path: Path, capsys: Capture, 
 
 def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) -> None:
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
-    assert f"{out} already holds a run; resume it with python -m refca.train --out {out} --resume; or give" in said
+    message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    assert (
+        f"--out {out} already holds a run; resume it with python -m refca.train --out {out} --resume, or choose"
+        in message
+    )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_directory_with_weights_alone_is_left_alone(out: Path, capsys: Capture) -> None:
     (out / "checkpoint.safetensors").unlink()
     weights = (out / "weights.safetensors").read_bytes()
-    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
-    assert said == f"refca: {out} holds weights, which would be lost; give another --out"
+    message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    assert message == f"refca: --out {out} already holds weights, which would be overwritten; choose another --out"
     assert (out / "weights.safetensors").read_bytes() == weights
 
 
@@ -162,14 +165,14 @@ def test_a_disk_that_refuses_the_first_file_is_no_run_to_go_on_with(
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "MetricsFile", full)
-        said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run")]))
-    assert "No space left on device; once that is mended, start it again" in said
+        message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run")]))
+    assert "No space left on device; after fixing that, start it again" in message
     assert train.main([*SHORT, "--out", str(tmp_path / "run")]) == 0
 
 
 def test_a_resumed_run_keeps_its_settings(out: Path, capsys: Capture) -> None:
-    said = sentence(capsys, lambda: train.main(["--out", str(out), "--resume", "--steps", "99"]))
-    assert "has steps 12, not 99; a resumed run keeps its settings" in said
+    message = sentence(capsys, lambda: train.main(["--out", str(out), "--resume", "--steps", "99"]))
+    assert "a resumed run keeps its settings: steps is 12 in" in message
     assert "--resume needs --out" in sentence(capsys, lambda: train.main(["--resume"]))
 
 
@@ -200,14 +203,14 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
         ({k: v.astype(np.int64) for k, v in params.items()}, "is int64; use float32 or float64"),
         (
             {**params, "update.bias": np.full(19, np.nan, np.float32)},
-            "update.bias holds a number that is not finite",
+            "update.bias holds NaN or infinity",
         ),
     ]
     for arrays, words in wrong:
         np.savez(path, allow_pickle=False, **arrays)
-        said = sentence(capsys, lambda: evaluate.main([str(path), "--dataset", "optdigits"]))
-        assert f"refca: {path}: " in said
-        assert words in said
+        message = sentence(capsys, lambda: evaluate.main([str(path), "--dataset", "optdigits"]))
+        assert f"refca: {path}: " in message
+        assert words in message
     path.write_bytes(path.read_bytes()[:1000])
     assert "is not a whole .npz file" in sentence(capsys, lambda: evaluate.main([str(path)]))
     missing = tmp_path / "none.npz"
@@ -217,11 +220,11 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--samples", "0"], "--samples goes from 1 to 297, the test digits of optdigits; got 0"),
-        (["--samples", "298"], "--samples goes from 1 to 297"),
+        (["--samples", "0"], "--samples must be from 1 to 297, the test digits of optdigits, got 0"),
+        (["--samples", "298"], "--samples must be from 1 to 297"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
-        (["--noise", "nan"], "noise must be a finite number that is not negative, got nan"),
-        (["--seed", "-1"], "a seed is an integer from 0 to 2**64 - 1, got -1"),
+        (["--noise", "nan"], "noise must be finite and at least 0, got nan"),
+        (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
         (["--backend", "warp"], 'unknown backend "warp"'),
     ],
 )
@@ -265,8 +268,8 @@ def test_training_that_diverges_keeps_a_checkpoint_that_is_finite(
         code = train.main(flags)
     if code:  # it may survive a few steps
         assert code == 2
-        said = capsys.readouterr().err
-        assert f"training diverged; {out} keeps the last checkpoint; try a lower --learning-rate" in said
+        message = capsys.readouterr().err
+        assert f"training diverged; {out} keeps the last checkpoint; try a lower --learning-rate" in message
         assert not (out / "weights.safetensors").exists()
     load_weights(out)  # finite, or it would be refused
 
@@ -284,9 +287,9 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsy
     for wrong, words in (
         (replace(train_state, adam=Adam()), "Adam's moments do not have the shapes of the parameters"),
         (replace(train_state, buffer=short), "its pool does not hold 8 digits and their states"),
-        (replace(train_state, done=13), "says that 13 of 12 steps are done"),
-        (replace(train_state, updates=13), "says that 12 of 12 steps are done, with 13 updates"),
-        (replace(train_state, data="others"), "learned from other digits than those of optdigits here"),
+        (replace(train_state, done=13), "updates <= done <= steps must hold, got"),
+        (replace(train_state, updates=13), "got 13 updates, 12 of 12 steps"),
+        (replace(train_state, data="others"), "was trained on other digits than --dataset optdigits has here"),
     ):
         save_checkpoint(out / "checkpoint.safetensors", experiment, wrong)
         assert words in sentence(capsys, lambda: train.main(resumed))
@@ -296,8 +299,8 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsy
 
 def test_a_log_of_something_else_is_refused(out: Path, capsys: Capture) -> None:
     (out / "metrics.csv").write_text("step,loss\n10\n")
-    said = sentence(capsys, lambda: train.main(["--out", str(out), "--resume"]))
-    assert f"{out / 'metrics.csv'} holds a row that is not of a metrics file" in said
+    message = sentence(capsys, lambda: train.main(["--out", str(out), "--resume"]))
+    assert f"{out / 'metrics.csv'} is not a metrics file of this run" in message
 
 
 def test_a_thread_setting_that_is_no_number_is_refused(

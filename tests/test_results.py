@@ -131,14 +131,14 @@ UNFIT = ["not measured", "not trained", "other weights", "other noise", "no run"
 def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: str) -> None:
     run = made(tmp_path / "run", "digits-l2-noise")
     words = {
-        "not measured": "has not been measured; do that first: python -m refca.evaluate",
-        "not trained": "is not trained to its end: it has no weights.safetensors",
+        "not measured": "has not been measured; run this first: python -m refca.evaluate",
+        "not trained": "is not finished: it has no weights.safetensors",
         "other weights": "run/evaluation.json has training_steps 7, these weights 5; measure them again",
         "other noise": "long/evaluation.json has noise 0.5, these weights 0.02; measure them again",
         "no run": "has not been measured",
         "cut short": "is not of",
-        "own start": "began with runs/mine, which others do not have; a run is kept that began with",
-        "alone": "is neither of a run nor of the article's model.json; others are not kept",
+        "own start": "started from runs/mine, which is not public; init_from must be empty or one of",
+        "alone": "must be a training run or an evaluation of the article's model.json",
         "published": "run/evaluation.json has training_steps 7, these weights None",
     }
     if what == "not measured":
@@ -182,7 +182,10 @@ def test_tables_have_the_articles_figures_beside_ours(tmp_path: Path) -> None:
     assert "| digits-l2-seed0 | " not in page
     assert "| the article's published weights | by the article's authors | 90.0 / 90.0 | – |" in page
     assert "| wide | 100,000 steps, pool 1,024 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in page
-    assert rebuild.recipes(read_all(tmp_path)) in rebuild.summary(read_all(tmp_path))
+    summary = rebuild.summary(read_all(tmp_path))
+    assert "| L2 | 94.7 / 85.2 | 90.0 / 90.0 | – | 80.0 / 80.0 |" in summary
+    assert "| L2 + noise, the article's published weights | 95.3 / 88.1 | 90.0 / 90.0 |" in summary
+    assert "| wide | – | 90.0 / 90.0 | – | 80.0 / 80.0 |" in summary
     assert "1 h 30 min" in page
     assert "| [wide](wide) | 100,000 | " in page
     assert "| [published](published) | – | – | – | 10,000 | – |" in page
@@ -226,13 +229,13 @@ def test_the_projects_page_gets_the_tables_between_its_marks(tmp_path: Path, cap
     assert text.startswith("before\n\n")
     assert text.endswith("\n\nafter\n")
     assert "old" not in text
-    assert "| **CE**, the article | 96.2 at 80 |" in text
+    assert "| CE | 95.3 / 66.2 | 90.0 / 90.0 |" in text
     readme.write_text(f"{rebuild.BEGIN}\n")
-    assert "none where they end" in sentence(capsys, lambda: rebuild.main(tmp_path / "results"))
+    assert "but not" in sentence(capsys, lambda: rebuild.main(tmp_path / "results"))
 
 
 def test_a_folder_without_runs_or_with_a_damaged_one_is_refused(tmp_path: Path, capsys: Capture) -> None:
-    assert "holds no run; keep one first" in sentence(capsys, lambda: rebuild.main(tmp_path))
+    assert "holds no run; add one first" in sentence(capsys, lambda: rebuild.main(tmp_path))
     run = made(tmp_path / "run", None)
     (run / "run.json").write_text("{")
     assert "run.json is not JSON" in sentence(capsys, lambda: rebuild.main(tmp_path))

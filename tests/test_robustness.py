@@ -91,7 +91,7 @@ def test_digits_are_placed_where_asked_or_not_at_all() -> None:
     for top, left in ((13, 0), (0, -1)):
         with pytest.raises(InvalidInput, match="do not fit in a grid of 40x40"):
             placed(bar(), 40, top, left)
-    with pytest.raises(InvalidInput, match=r"are not 0\.01 times as large"):
+    with pytest.raises(InvalidInput, match=r"factor must leave at least one pixel of"):
         resized(bar(), 0.01)
 
 
@@ -247,5 +247,5 @@ def test_the_program_refuses(weights: Path, capsys: Capture, flag: list[str], wo
 def test_the_program_refuses_weights_of_photographs(tmp_path: Path, capsys: Capture) -> None:
     pets = SegmentationExperiment()
     save_weights(tmp_path / "w.safetensors", pets, refca.init_params(pets.cell, 0), 1)
-    said = sentence(capsys, lambda: robustness_program.main([str(tmp_path / "w.safetensors")]))
-    assert "holds weights of photographs" in said
+    message = sentence(capsys, lambda: robustness_program.main([str(tmp_path / "w.safetensors")]))
+    assert "holds weights for photographs" in message

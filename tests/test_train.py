@@ -90,8 +90,8 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
     with monkeypatch.context() as patched:
         patched.setattr(loop, "stoppable", stopping)
         assert train.main(flags(tmp_path / "run")) == 130
-    said = capsys.readouterr().err
-    assert f"; go on with python -m refca.train --out {tmp_path / 'run'} --resume" in said
+    message = capsys.readouterr().err
+    assert f"; resume with python -m refca.train --out {tmp_path / 'run'} --resume" in message
     assert train.main(["--out", str(tmp_path / "run"), "--resume", "--checkpoint-every", "7"]) == 0
     assert_equal(tmp_path / "run", whole)
 

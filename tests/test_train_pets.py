@@ -293,14 +293,14 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(whole: Path, tmp
     ):
         save_checkpoint(tmp_path / "checkpoint.safetensors", experiment, wrong)
         assert train.main(resumed) == 2
-        said = capsys.readouterr().err
-        assert words in said
-        assert str(tmp_path) in said
+        message = capsys.readouterr().err
+        assert words in message
+        assert str(tmp_path) in message
 
 
 def test_a_run_is_not_resumed_as_one_of_the_other_kind(whole: Path, capsys: Capture) -> None:
     resumed = ["--out", str(whole), "--resume", "--backend", "reference"]
     assert train.main([*resumed, "--experiment", "demo"]) == 2
-    assert "has dataset pets, not optdigits; a resumed run keeps its settings" in capsys.readouterr().err
+    assert "a resumed run keeps its settings: dataset is pets in" in capsys.readouterr().err
     assert train.main([*resumed, "--norm", "batch"]) == 2
-    assert "has norm instance, not batch" in capsys.readouterr().err
+    assert "a resumed run keeps its settings: norm is instance in" in capsys.readouterr().err

@@ -77,7 +77,9 @@ def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(model: dict[str
 def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> None:
     other = refca.init_params(refca.digits_cell(), 1)
     Path("small-model").mkdir()
-    with pytest.raises(InvalidInput, match="is no run directory: neither checkpoint"):  # a folder, and no run is in it
+    with pytest.raises(
+        InvalidInput, match="is not a run directory: it has neither checkpoint"
+    ):  # a folder, and no run is in it
         refca.load_weights("small-model")
     save_weights(Path("small-model/weights.safetensors"), DigitsExperiment(), other, 1)
     assert refca.load_weights("small-model").done == 1

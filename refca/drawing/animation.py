@@ -1,4 +1,4 @@
-"""An animation of digits that colour themselves, or of other tiles: what the cells say, step by step.
+"""Animations of digits, or of other tiles, in the colours of their predicted labels.
 
 Letters: T frames, B digits or other tiles, H×W grid, h×w pixels of a tile.
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
-MARKED = 10  # frames for which a new digit is marked
+MARKED = 10  # number of frames for which a new digit is marked
 MARGIN, GAP, HEADER = 14, 10, 54  # pixels
-COUNTER = 210  # pixels for the step and the words beside it
+COUNTER = 210  # pixels for the step and the text beside it
 
 
 def write_animation(
@@ -53,18 +53,18 @@ def write_animation(
     frame_ms: int = 60,
     hold_ms: int = 2500,
 ) -> None:
-    """Write an animation that repeats for ever; its format goes by the suffix: .gif, .png, .apng or .webp.
+    """Write an animation that repeats forever; the suffix gives its format: .gif, .png, .apng or .webp.
 
     labels (T, B, H, W) integers, -1 for cells without a label yet; live (T, B, H, W) boolean; image
-    (T, B, H, W, 1) from 0 to 1. A digit whose image changes from one frame to the next is marked for a while.
-    `scale` is pixels per cell (None: about 84 for a digit), `columns` digits per row, `steps` the number
-    to show with each frame (0, 1, … unless given). A frame lasts `frame_ms` milliseconds, the last one
+    (T, B, H, W, 1) from 0 to 1. A digit whose image changes from one frame to the next is marked for ten frames.
+    `scale` is pixels per cell (None: a digit is about 84 pixels wide), `columns` digits per row, `steps` the
+    number shown with each frame (default: 0, 1, ...). A frame lasts `frame_ms` milliseconds, the last one
     `hold_ms`. Raises InvalidInput for another suffix or no frames, ValueError for shapes that differ, OSError
     from the disk.
     """
     file_format(Path(path))
     if labels.ndim != 4 or not labels.size:
-        raise InvalidInput(f"{path}: an animation needs labels (T, B, H, W) of at least one digit, got {labels.shape}")
+        raise InvalidInput(f"{path}: labels must be (T, B, H, W) with at least one digit, got {labels.shape}")
     animate(
         path,
         paint(palette, labels, live, image),
@@ -91,9 +91,9 @@ def animate(
     frame_ms: int = 60,
     hold_ms: int = 2500,
 ) -> None:
-    """`write_animation` of painted tiles (T, B, h, w, 3) uint8; `new` (T, B) says where one is to be marked.
+    """Write an animation of painted tiles (T, B, h, w, 3) uint8; `new` (T, B) marks tiles.
 
-    `what` is a tile called in the singular. Raises ValueError for more than 256 colours in a GIF.
+    `what` is the singular noun for a tile. Raises ValueError for more than 256 colours in a GIF.
     """
     path = Path(path)
     marks, ticks = recently(new, MARKED), np.flatnonzero(new.any(axis=1))
@@ -109,7 +109,7 @@ def animate(
 def file_format(path: Path) -> str:
     """Return the file format for this name. Raises InvalidInput for an unknown suffix."""
     if path.suffix.lower() not in FORMATS:
-        raise InvalidInput(f"{path}: an animation is written to a name that ends in {', '.join(FORMATS)}")
+        raise InvalidInput(f"{path}: the name of an animation must end in one of {', '.join(FORMATS)}")
     return FORMATS[path.suffix.lower()]
 
 
@@ -131,7 +131,7 @@ def frame(
     ticks: np.ndarray,
     what: str,
 ) -> Image:
-    """Frame t: header, time line, and the tiles (B, h, w, 3) in rows; marks (B,) says which are new."""
+    """Return frame t: header, time line, and tiles (B, h, w, 3) in rows; marks (B,) marks new tiles."""
     count, height, width, _ = tiles.shape
     columns = min(columns or near_square(count), count)
     rows = -(-count // columns)
@@ -156,7 +156,7 @@ def header(
     ticks: np.ndarray,
     what: str,
 ) -> None:
-    """The step, what just happened, the legend, and a time line with a tick at each frame of `ticks`."""
+    """Draw the step, the event, the legend, and a time line with a tick at each frame of `ticks`."""
     from PIL import ImageDraw
 
     right = picture.width - MARGIN
@@ -176,12 +176,12 @@ def header(
 
 
 def near_square(count: int) -> int:
-    """Columns for a picture about three times as wide as high, as READMEs have room for."""
+    """Return the number of columns of a picture about three times as wide as high."""
     return max(1, min(count, round((3 * count) ** 0.5)))
 
 
 def save(path: Path, format: str, frames: list[Image], durations: list[int]) -> None:
-    """The frames in one file, in exactly the colours that they have; written whole or not at all."""
+    """Write the frames to one file atomically, in their exact colours."""
     if format == "GIF":
         frames = indexed(frames)
     first, *rest = frames
@@ -191,14 +191,14 @@ def save(path: Path, format: str, frames: list[Image], durations: list[int]) -> 
 
 
 def indexed(frames: list[Image]) -> list[Image]:
-    """The same frames with one common table of at most 256 colours. Raises ValueError for more."""
+    """Return the frames with one common table of at most 256 colours. Raises ValueError for more."""
     from PIL import Image
 
     powers = np.array([1 << 16, 1 << 8, 1])
     packed = [np.asarray(picture).astype(np.int64) @ powers for picture in frames]
     table = np.unique(np.concatenate([np.unique(pixels) for pixels in packed]))
     if len(table) > 256:
-        raise ValueError(f"a GIF has at most 256 colours, these frames have {len(table)}; use .png or .webp")
+        raise ValueError(f"a GIF has at most 256 colours, got {len(table)}; use .png or .webp")
     colours = np.stack([table >> 16, table >> 8, table], axis=-1).astype(np.uint8)
     pictures = []
     for pixels in packed:

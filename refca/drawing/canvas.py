@@ -1,6 +1,6 @@
-"""Pictures put together of painted tiles, a legend and words, pixel by pixel.
+"""Pictures composed of painted tiles, a legend and text, pixel by pixel.
 
-Few colours on purpose: words are drawn in a few tones, so that a whole animation fits a GIF's 256 colours.
+Text is drawn in a few tones, so that a whole animation fits the 256 colours of a GIF.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ EDGE: Colour = (221, 221, 217)
 INK: Colour = (28, 28, 28)
 QUIET: Colour = (105, 105, 102)
 TEXT_TONES = 7
-CHIP = 22  # a legend entry, pixels; with a longer name than one letter wider
+CHIP = 22  # side in pixels of a legend entry with a name of one letter; longer names are wider
 
 
 def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
-    """Each pixel of (…, H, W, 3) as a square: (…, H·scale, W·scale, 3)."""
+    """Return pixels (..., H, W, 3) with each pixel as a square: (..., H·scale, W·scale, 3)."""
     return pixels.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
 def fitting(scale: int | None, width: int, wanted: int = 84) -> int:
-    """The scale asked for; None: such that a tile of this many cells is about `wanted` pixels wide."""
+    """Return the scale; None becomes the scale at which `width` cells are about `wanted` pixels wide."""
     return scale or max(1, round(wanted / width))
 
 
 def page(width: int, height: int) -> Image:
-    """An empty page of this many pixels."""
+    """Return an empty page of width×height pixels."""
     from PIL import Image
 
     return Image.new("RGB", (width, height), PAGE)
 
 
 def write(on: Image, x: float, y: float, words: str, size: int, colour: Colour, anchor: str = "lm") -> None:
-    """Words at (x, y) pixels in letters of `size` pixels; anchor as in Pillow: "lm" is left, middle."""
+    """Draw words at (x, y) in letters of `size` pixels; anchor as in Pillow ("lm": left, middle)."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size)
@@ -59,7 +59,7 @@ def words_width(words: str, size: int) -> float:
 
 
 def card(on: Image, x: int, y: int, tile: np.ndarray, marked: bool = False) -> None:
-    """A painted tile (h, w, 3) at (x, y), in a fine frame, or in a heavy one if marked."""
+    """Paste a painted tile (h, w, 3) at (x, y), in a thin frame, or a thick one if marked."""
     from PIL import Image, ImageDraw
 
     height, width, _ = tile.shape
@@ -70,7 +70,7 @@ def card(on: Image, x: int, y: int, tile: np.ndarray, marked: bool = False) -> N
 
 
 def legend(on: Image, palette: Palette, x: int, y: int) -> None:
-    """One chip for each label, its name in it, in a row from (x, y), the middle of its left edge."""
+    """Draw a coloured box with the name of each label, in a row from (x, y), the middle of the left edge."""
     from PIL import ImageDraw
 
     draw, left, top = ImageDraw.Draw(on), x, y - CHIP // 2
@@ -92,7 +92,7 @@ def chip_width(name: str) -> int:
 
 
 def readable_on(colour: Colour) -> Colour:
-    """White or the colour of ink, whichever is easier to read on this one."""
+    """Return white or the ink colour, whichever is easier to read on this colour."""
     red, green, blue = colour
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
 

@@ -1,4 +1,4 @@
-"""The colours of labels, and digits and photographs painted in them.
+"""The colours of labels, and functions that paint digits and photographs in them.
 
 Letters: B samples, H×W grid, L labels; more leading axes, such as T steps, are fine.
 """
@@ -14,14 +14,14 @@ from refca.errors import InvalidInput
 
 Colour: TypeAlias = tuple[int, int, int]  # red, green, blue, 0 to 255
 
-LEAST = 0.01  # a cell whose numbers are all below this has no label yet
-VEIL = 0.6  # how much of a label's colour lies over a photograph
-TONES = 15  # undecided cells show their ink in this many steps, so that a painting has few colours
+LEAST = 0.01  # a cell whose outputs are all below this has no label yet
+VEIL = 0.6  # opacity of a label's colour over a photograph
+TONES = 15  # gray levels of ink and photographs, so that a picture has few colours
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours for the labels, for cells without a label yet, and for the paper; and the labels' names."""
+    """The colours of labels, of cells without a label yet, and of the paper, and the names of the labels."""
 
     labels: tuple[Colour, ...]
     undecided: Colour = (0, 0, 0)
@@ -62,7 +62,7 @@ COLORBLIND = Palette(
 )
 
 
-# Of numbers, below zero, zero, above; `signed` goes from one to the next.
+# The colours of `signed`: below zero, zero, above zero.
 SIGNED = Palette(((0, 68, 140), (255, 255, 255), (200, 80, 0)), names=("-2", "0", "2"))
 
 
@@ -84,47 +84,47 @@ PALETTES = {"article": ARTICLE, "colorblind": COLORBLIND}
 
 
 def get_palette(name: str) -> Palette:
-    """The palette of this name. Raises InvalidInput for an unknown one, with the list of those known."""
+    """Return the palette of this name. Raises InvalidInput for an unknown name."""
     if name not in PALETTES:
-        raise InvalidInput(f'unknown palette "{name}"; known are {", ".join(PALETTES)}')
+        raise InvalidInput(f'palette must be one of {", ".join(PALETTES)}, got "{name}"')
     return PALETTES[name]
 
 
 def predicted_labels(readout: np.ndarray) -> np.ndarray:
-    """The label that each cell says, (B, H, W) int64, of readout (B, H, W, L); -1 where all are below 0.01.
+    """Return the predicted label of each cell, (B, H, W) int64, from logits (B, H, W, L); -1 if all are below 0.01.
 
-    Source: `color_labels` of the article's training notebook, which paints such cells black. In the
-    metrics a cell always says a label.
+    Source: `color_labels` of the article's training notebook, which paints such cells black. In the metrics every
+    cell has a label.
     """
     return np.where(readout.max(axis=-1) < LEAST, -1, readout.argmax(axis=-1))
 
 
 def paint(palette: Palette, labels: np.ndarray, live: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The digits in the colours of their cells' labels, (B, H, W, 3) uint8.
+    """Return digits in the colours of their cells' labels, (B, H, W, 3) uint8.
 
-    labels (B, H, W) integers, -1 for none yet; live (B, H, W) boolean; image (B, H, W, 1) from 0 to 1.
-    Live cells take their label's colour, flat. Those without a label show the image's ink, those that do
-    not live the paper. Raises ValueError for other shapes, or labels that the palette has no colour for.
+    labels (B, H, W) integers, -1 for no label yet; live (B, H, W) boolean; image (B, H, W, 1) from 0 to 1. Live
+    cells have the colour of their label, or the ink of the image without a label; dead cells are paper. Raises
+    ValueError for other shapes, and for labels without a colour.
     """
     if live.shape != labels.shape or image.shape != (*labels.shape, 1):
         raise ValueError(f"shapes differ: labels {labels.shape}, live {live.shape}, image {image.shape}")
-    said = labels[live]
-    if said.size and not -1 <= said.min() <= said.max() < len(palette.labels):
-        raise ValueError(f"labels go from -1 to {len(palette.labels) - 1}, got {said.min()} to {said.max()}")
+    shown = labels[live]
+    if shown.size and not -1 <= shown.min() <= shown.max() < len(palette.labels):
+        raise ValueError(f"labels must be from -1 to {len(palette.labels) - 1}, got {shown.min()} to {shown.max()}")
     colours = np.array(palette.labels, np.uint8)
     paper, ink = np.array(palette.background), np.array(palette.undecided)
     tone = np.round(np.clip(image, 0, 1) * TONES) / TONES
     drawn = np.round(paper + (ink - paper) * tone).astype(np.uint8)  # (B, H, W, 3)
-    spoken = colours[np.clip(labels, 0, None) * live]
-    painted = np.where((labels < 0)[..., None], drawn, spoken)
+    coloured = colours[np.clip(labels, 0, None) * live]
+    painted = np.where((labels < 0)[..., None], drawn, coloured)
     return np.where(live[..., None], painted, paper.astype(np.uint8))
 
 
 def lay_over(palette: Palette, labels: np.ndarray, photograph: np.ndarray) -> np.ndarray:
-    """A photograph in tones of gray with the colours of its pixels' labels over it, (B, H, W, 3) uint8.
+    """Return a gray photograph with the colours of its pixels' labels over it, (B, H, W, 3) uint8.
 
-    labels (B, H, W) integers, -1 where there is none and the photograph stays gray; photograph (B, H, W, 3)
-    from -1 to 1. So few tones that three labels and an animation's other colours fit a GIF's 256.
+    labels (B, H, W) integers, -1 for pixels that stay gray; photograph (B, H, W, 3)
+    from -1 to 1. There are few gray levels, so that three labels fit the 256 colours of a GIF.
     """
     gray = (photograph @ np.array([0.299, 0.587, 0.114]) + 1) / 2
     tone = 255 * np.round(np.clip(gray, 0, 1) * TONES)[..., None] / TONES
@@ -142,12 +142,12 @@ def veiled(palette: Palette) -> np.ndarray:
 
 
 def in_colour(photograph: np.ndarray) -> np.ndarray:
-    """A photograph (…, 3) from -1 to 1 as uint8."""
+    """Return a photograph (..., 3) from -1 to 1 as uint8."""
     return np.round((np.clip(photograph, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def in_few_colours(pixels: np.ndarray, count: int) -> np.ndarray:
-    """Pixels (…, W, 3) uint8 in at most `count` colours, chosen for them."""
+    """Return pixels (..., W, 3) uint8 reduced to at most `count` colours."""
     from PIL import Image
 
     flat = Image.fromarray(np.ascontiguousarray(pixels).reshape(-1, pixels.shape[-2], 3))
@@ -155,9 +155,9 @@ def in_few_colours(pixels: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(few).reshape(pixels.shape)
 
 
-def signed(values: np.ndarray, most: float) -> np.ndarray:
-    """Numbers as colours (…, 3) uint8: white for 0, bluer below, more orange above, up to ±`most`."""
-    share = np.clip(values / most, -1, 1)[..., None]
+def signed(values: np.ndarray, full: float) -> np.ndarray:
+    """Return numbers as colours (..., 3) uint8: white for 0, blue below, orange above, saturated at ±`full`."""
+    share = np.clip(values / full, -1, 1)[..., None]
     end = np.where(share < 0, SIGNED.labels[0], SIGNED.labels[2])
     painted: np.ndarray = np.round(255 + (end - 255) * abs(share)).astype(np.uint8)
     return painted

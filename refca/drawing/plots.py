@@ -1,4 +1,4 @@
-"""The parts that figures are made of: axes, lines, legends, grids of tiles; and the curve of a loss.
+"""The elements of figures: axes, lines, legends and grids of tiles; and the loss curve.
 
 Letters: S columns, B rows, h×w pixels of a tile.
 """
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# M. Okabe, K. Ito, "Color Universal Design", 2008: told apart by everyone, on white.
+# M. Okabe, K. Ito, "Color Universal Design", 2008: distinct for colour-blind readers, on white.
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":")  # the next one each time that the colours are used up
+DASHES = ("-", "--", "-.", ":")  # the next style after each round of colours
 DARK, GRAY, GRID = "#1c1c1c", "#696966", "#e6e6e3"
-LEAST_WIDTH = 62  # pixels of a column of digits, for its head
+LEAST_WIDTH = 62  # pixels of a column of digits, for its heading
 
 
 def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path | str) -> None:
-    """A PNG of the training loss over steps, on a logarithmic scale: every point, and their running median.
+    """Write a PNG of the training loss over steps on a logarithmic scale: points and their running median.
 
-    Each row has a "step" and a "loss", numbers or their text. Losses that are not positive numbers are left
-    out. Raises InvalidInput if that leaves none, OSError from the disk.
+    Each row has a "step" and a "loss", numbers or their text. Losses that are not positive are left out.
+    Raises InvalidInput if none is left, OSError from the disk.
     """
     step = np.array([float(row["step"]) for row in rows])
     loss = np.array([float(row["loss"]) for row in rows])
     shown = np.isfinite(loss) & (loss > 0)
     step, loss = step[shown], loss[shown]
     if not len(loss):
-        raise InvalidInput(f"{path}: there is no loss to draw, no row has a positive number")
+        raise InvalidInput(f"{path}: there is no loss to draw, because no row has a positive loss")
     figure = new_figure(9, 5)
     axes = figure.add_subplot()
     dress(axes, "Training loss", f"{loss.size:,} points and their running median")
@@ -69,15 +69,15 @@ def tile_grid(
     divided: Mapping[int, str] = MappingProxyType({}),
     names: Sequence[str] = (),
 ) -> None:
-    """A PNG of painted tiles (S, B, h, w, 3) uint8, S columns under their heads, over a legend called `key`.
+    """Write a PNG of painted tiles (S, B, h, w, 3) uint8 in S columns with headings, and a legend titled `key`.
 
-    Before each column of `divided` is a line with these words over it; `names` (B,) stand before the rows.
+    `divided` maps columns to the text of a dividing line before them; `names` (B,) are the names of the rows.
     """
     S, B, h, w, _ = tiles.shape
-    margin, gap, room = 14, 8, 18  # pixels; room: more before a dividing line
+    margin, gap, extra = 14, 8, 18  # pixels; extra: additional gap before a dividing line
     head = 60 if divided else 36
     pitch, aside = max(w, LEAST_WIDTH) + gap, 9 * max(map(len, names), default=0)
-    left = [margin + aside + s * pitch + room * sum(d <= s for d in divided) for s in range(S)]
+    left = [margin + aside + s * pitch + extra * sum(d <= s for d in divided) for s in range(S)]
     bottom = head + B * (h + gap)
     key_width = 9 * len(key) + 3
     width = max(left[-1] + pitch, legend_width(palette) + key_width + margin)
@@ -89,7 +89,7 @@ def tile_grid(
         for b in range(B):
             card(picture, left[s], head + b * (h + gap), tiles[s, b])
         if s in divided:
-            middle = left[s] - (gap + room) // 2
+            middle = left[s] - (gap + extra) // 2
             picture.paste(INK, (middle - 1, 28, middle + 1, bottom - gap + 1))
             write(picture, middle, 15, divided[s], 17, INK, "mm")
     write(picture, margin, bottom + 16, key, 17, QUIET)
@@ -99,7 +99,7 @@ def tile_grid(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of inches, which belongs to no window and no global list."""
+    """Return an empty figure of width×height inches, outside pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -109,10 +109,10 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def dress(axes: Axes, title: str, seen: str) -> None:
-    """A title, what is seen under it, and no more lines than help."""
+def dress(axes: Axes, title: str, quantity: str) -> None:
+    """Give axes a title, the quantity shown below it, and a light grid."""
     axes.set_title(f"{title}\n", fontsize=16, fontweight="bold", color=DARK, loc="left")
-    axes.text(0, 1.03, seen, transform=axes.transAxes, fontsize=13, color=GRAY)
+    axes.text(0, 1.03, quantity, transform=axes.transAxes, fontsize=13, color=GRAY)
     axes.grid(axis="y", color=GRID, linewidth=1)
     axes.set_axisbelow(True)
     axes.margins(x=0)
@@ -122,12 +122,12 @@ def dress(axes: Axes, title: str, seen: str) -> None:
 
 
 def stroke(i: int) -> tuple[str, str]:
-    """The colour and the dashes of line i of a figure."""
+    """Return the colour and the dash style of line i of a figure."""
     return LINES[i % len(LINES)], DASHES[i // len(LINES) % len(DASHES)]
 
 
 def name_lines(figure: Figure, columns: int) -> None:
-    """The names of the lines of all panels, each once, in columns over the figure; nothing for none."""
+    """Draw a legend of the lines of all panels above the figure, each name once; nothing without names."""
     found = [axes.get_legend_handles_labels() for axes in figure.axes]
     lines = {name: line for pair in found for line, name in zip(*pair, strict=True)}
     if lines:
@@ -143,7 +143,7 @@ def name_lines(figure: Figure, columns: int) -> None:
 
 
 def log_ticks(axes: Axes) -> None:
-    """A logarithmic height with plain numbers at 1, 2 and 5 of each decade."""
+    """Make the vertical axis logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_yscale("log")
@@ -153,7 +153,7 @@ def log_ticks(axes: Axes) -> None:
 
 
 def at_the_end(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """The last value of each line, its words and its colour, beside the right edge; none over another."""
+    """Write the label of each line, (last value, words, colour), beside the right edge without overlaps."""
     ends = sorted(end for end in ends if np.isfinite(end[0]))
     scale = axes.get_yaxis().get_transform()
     low, high = scale.transform(np.array(axes.get_ylim(), float))
@@ -173,7 +173,7 @@ def at_the_end(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def apart(heights: Sequence[float], least: float) -> list[float]:
-    """Ascending heights moved up until they are `least` apart, then down to at most 1."""
+    """Return ascending heights moved up until they are `least` apart, then down to at most 1."""
     placed: list[float] = []
     for height in heights:
         placed.append(max(height, placed[-1] + least) if placed else height)
@@ -183,11 +183,11 @@ def apart(heights: Sequence[float], least: float) -> list[float]:
 
 
 def running_median(values: np.ndarray, reach: int) -> np.ndarray:
-    """The median of each value and its `reach` neighbours on either side, fewer at the ends; (N,)."""
+    """Return the median of each value and its `reach` neighbours on either side, (N,)."""
     return np.array([np.median(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))])
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """The figure as a PNG, written whole or not at all."""
+    """Write the figure as a PNG, atomically."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
