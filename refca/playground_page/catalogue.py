@@ -38,7 +38,7 @@ def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
     for entry in sorted(top.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             found |= folder(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(PAGE_SUFFIXES):
+        elif entry.name.endswith(PAGE_SUFFIXES) and entry.name != "package.json":
             found[prefix + entry.name] = entry.read_bytes()
     return found
 

@@ -22,6 +22,7 @@ import { unpack } from "./packed.js";
 const MOST_UNDONE = 30;
 const FIELD = 28; // pixels of a sample's side
 const FIRST_DIGIT = 2;
+const INVITATION = "Press one, and watch the cells find their way back.";
 
 export class DigitsPage {
   /** Read models and samples, and show the drawing of the link or a first digit. */
@@ -569,7 +570,8 @@ export class DigitsPage {
       byId("explained-intro").hidden = true;
       this.explained.show(world, this.inspected, colours, theme);
     }
-    if (this.finding) byId("finding").textContent = `${this.finding} ${this.recovery()}`;
+    const finding = this.finding ? `${this.finding} ${this.recovery()}` : INVITATION;
+    if (byId("finding").textContent !== finding) byId("finding").textContent = finding;
   }
 
   /** How far the cells have come since the last disturbance. */
