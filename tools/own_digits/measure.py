@@ -72,7 +72,8 @@ def measure(model: str, pictures: Path, labels: dict[str, int], steps: int) -> l
     rows = []
     for folder in [*folders, "all"]:
         chosen = [share for name, share in shares.items() if folder in ("all", name.split("/")[0])]
-        rows.append((model, folder, len(chosen), *np.round(np.mean(chosen, axis=0), 3).tolist()))
+        means = [round(sum(column) / len(chosen), 3) for column in zip(*chosen, strict=True)]
+        rows.append((model, folder, len(chosen), *means))
     return rows
 
 
