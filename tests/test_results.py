@@ -136,7 +136,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
         "other weights": "run/evaluation.json has training_steps 7, these weights 5; measure them again",
         "other noise": "long/evaluation.json has noise 0.5, these weights 0.02; measure them again",
         "no run": "has not been measured",
-        "cut short": "is not of",
+        "cut short": "does not fit",
         "own start": "started from runs/mine, which is not public; init_from must be empty or one of",
         "alone": "must be a training run or an evaluation of the article's model.json",
         "published": "run/evaluation.json has training_steps 7, these weights None",
