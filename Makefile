@@ -10,14 +10,14 @@ GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PY
 
 .PHONY: help demo test laws laws-long lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
 
-help:  ## list these targets
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# a run goes on where it was stopped: $(call run,NAME,EXPERIMENT)
+# start a run, or resume it if it was stopped: $(call run,NAME,EXPERIMENT)
 run = $(RUN) -m refca.train --out runs/$(1) \
   $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2))
 
-# the same on a GPU; a run that is stopped after MINUTES has written its checkpoint, and is no error
+# the same on a GPU; a run stopped after MINUTES has written its checkpoint, which is no error
 PETS ?= pets-depthwise-32-instance
 MINUTES ?= 0
 GPU_BACKEND := $(or $(BACKEND),cupy)
@@ -25,69 +25,69 @@ gpu_run = timeout --foreground --preserve-status $(MINUTES)m env $(GPU_RUN) -m r
   --backend $(GPU_BACKEND) \
   $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2)) || test $$? -eq 130
 
-demo: $(INSTALLED)  ## train on small digits, measure, draw: runs/demo, in about three minutes
+demo: $(INSTALLED)  ## train on small digits, measure and draw: runs/demo, about three minutes
 	@$(call run,demo,demo)
 	$(RUN) -m refca.evaluate runs/demo
 
-test: $(INSTALLED)  ## all tests and laws; those on real data need REFCA_DATA
+test: $(INSTALLED)  ## run all tests and laws; tests on real data need REFCA_DATA
 	$(RUN) -m pytest -q
 
-laws: $(INSTALLED)  ## the laws alone, on every backend; BACKEND=mypkg.mymodule for yours
+laws: $(INSTALLED)  ## run the laws on every backend; BACKEND=mypkg.mymodule for your own
 	$(RUN) -m pytest -q --pyargs refca_spec $(if $(BACKEND),--refca-backend $(BACKEND))
 
-laws-long: $(INSTALLED)  ## the laws on 1,000 random examples each; prints the seed; SEED=N repeats a run
+laws-long: $(INSTALLED)  ## run the laws on 1,000 random examples each; prints the seed; SEED=N repeats a run
 	$(RUN) -m pytest -q --pyargs refca_spec --refca-examples 1000 --refca-seed $(or $(SEED),random) $(if $(BACKEND),--refca-backend $(BACKEND))
 
-lint: $(INSTALLED)  ## style
+lint: $(INSTALLED)  ## check style
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-types: $(INSTALLED)  ## types
+types: $(INSTALLED)  ## check types
 	$(RUN) -m mypy
 
-format: $(INSTALLED)  ## rewrite the code in the project's style
+format: $(INSTALLED)  ## format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: $(INSTALLED)  ## compare speed with PyTorch and JAX, which this installs
+bench: $(INSTALLED)  ## compare speed with PyTorch and JAX (installs them)
 	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
 	$(RUN) benchmarks/digits.py
 
-bench-pets: $(INSTALLED)  ## the same for the segmentation automaton, with PyTorch
+bench-pets: $(INSTALLED)  ## compare the speed of segmentation with PyTorch (installs it)
 	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
 	$(RUN) benchmarks/pets.py
 
-train: $(INSTALLED)  ## the article's L2 + noise model on MNIST, 100,000 steps; resumes what was stopped
+train: $(INSTALLED)  ## train the article's L2 + noise model on MNIST, 100,000 steps; resumes a stopped run
 	@$(call run,digits-l2-noise,digits-l2-noise)
 
-train-pets: $(INSTALLED)  ## segment photographs, measure, draw: runs/pets-48-small; about half an hour
+train-pets: $(INSTALLED)  ## train on photographs, measure and draw: runs/pets-48-small, about half an hour
 	@$(call run,pets-48-small,pets-48-small)
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
 
-gpu-test:  ## the laws on the cupy backend, with GPU_PYTHON (python3) and nothing installed; FLAGS="--minutes 5"
+gpu-test:  ## run the laws on a GPU with GPU_PYTHON (python3), without installing; FLAGS="--minutes 5"
 	$(GPU_RUN) benchmarks/gpu_laws.py $(FLAGS)
 
-gpu-bench:  ## compare speed on a GPU with the PyTorch and JAX that are there; FLAGS="--only digits"
+gpu-bench:  ## compare speed on a GPU with installed PyTorch and JAX; FLAGS="--only digits"
 	$(GPU_RUN) benchmarks/gpu.py $(FLAGS)
 
-gpu-train:  ## as train, on a GPU, then measure; resumes what was stopped; MINUTES=20 stops it and measures
+gpu-train:  ## train on a GPU, then measure; resumes a stopped run; MINUTES=20 stops after 20 minutes
 	@$(GPU_RUN) benchmarks/gpu_device.py
 	@$(call gpu_run,gpu-digits-l2-noise,digits-l2-noise)
 	$(GPU_RUN) -m refca.evaluate runs/gpu-digits-l2-noise --backend $(GPU_BACKEND)
 
-gpu-train-pets:  ## the same on photographs, the paper's million steps; PETS=pets-48-small for a short run
+gpu-train-pets:  ## train on photographs on a GPU, a million steps; PETS=pets-48-small for a short run
 	@$(GPU_RUN) benchmarks/gpu_device.py
 	@$(call gpu_run,gpu-$(PETS),$(PETS))
 	$(GPU_RUN) -m refca.evaluate runs/gpu-$(PETS) --backend $(GPU_BACKEND) --at 40,400
 
-results: $(INSTALLED)  ## every table and figure of results/ from its CSV and JSON files
+results: $(INSTALLED)  ## rebuild tables and figures of results/ from its CSV and JSON files
 	$(RUN) tools/results/rebuild.py
 
-lock:  ## choose new versions of everything that is installed (needs uv)
+lock:  ## choose new versions of all dependencies (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \
 	  --extra dev pyproject.toml --output-file requirements.lock
 
-clean:  ## remove the environment and caches; runs are kept
+clean:  ## remove the environment and caches, but no runs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
