@@ -141,7 +141,7 @@ def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
 def test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples(
     loss: str, kind: str, case: Case, first_step: int
 ) -> None:
-    """The reference's loss, against loops over states that the index formula of the step gives."""
+    """The reference's loss equals loops over the states given by the formula of the step."""
     cell, params = case.cell, case.params
     environment, live = formulas.encode(cell, params, case.image), alive(cell, case.image)
     formula = {"l2": formulas.l2, "ce": formulas.cross_entropy}[loss]
@@ -204,7 +204,7 @@ def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(backend: A
 @law
 @given(case=cases())
 def test_backends_c11_gradients_of_the_reference_are_central_differences(loss: str, kind: str, case: Case) -> None:
-    """Along a random direction in each parameter, and in the image without moving any cell's aliveness."""
+    """Differences along a random direction in each parameter, and in the image without changing which cells live."""
     assume(min_relu_margin(case) > TURN)
     grads = reference_loss_and_grads(case, loss=loss, kind=kind, image_grad=True).grads
     for name, direction in directions(case).items():
@@ -216,7 +216,7 @@ SWITCHES = ("depthwise", "frozen_filters", "residual", "resettable", "biases", "
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_backends_c11_every_combination_of_settings_is_differentiated(norm: str) -> None:
-    """Along a random direction in all parameters and the image at once."""
+    """Differences along a random direction in all parameters and the image at once."""
     for values in product((False, True), repeat=len(SWITCHES)):
         settings: dict[str, Any] = dict(zip(SWITCHES, values, strict=True))
         strided = settings.pop("strided")
@@ -395,7 +395,7 @@ def test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero(backend: Any, d
 @law
 @given(case=cases(B=2, norm=("instance", "batch", "channel")))
 def test_backends_c19_a_call_leaves_nothing_behind(backend: Any, dtype: str, case: Case) -> None:
-    """Statistics are of the step at hand: training and another batch between make no difference."""
+    """Statistics belong to the current step: training, or another batch between, makes no difference."""
     before = evolve(backend, dtype, case)
     loss_and_grads(backend, dtype, case)
     evolve(backend, dtype, replace(case, seed=case.seed ^ 1))
@@ -429,7 +429,7 @@ def test_backends_c5_under_batch_norm_the_samples_are_one(backend: Any, dtype: s
 
 
 def calls(backend: Any, dtype: str, params: dict, image: Array, state: Array, case: Case = CASE) -> list:
-    """Both calls of the contract on these arrays, not yet made."""
+    """Return both calls of the contract on these arrays, as functions."""
     target, weights = backend.asarray(case.target("labels")), to_backend(backend, case.weights, dtype)
     return [
         lambda: backend.evolve(case.cell, params, image, state, case.streams, 1),

@@ -42,7 +42,7 @@ def test_persistence_c1_it_is_the_probability_to_keep(p: float, lengths: tuple[i
 @law
 @given(seed=SEEDS, i=STEPS)
 def test_persistence_c1_certainties(seed: int, i: int) -> None:
-    """With probability 1 to keep, everything is kept; with probability 0 nothing."""
+    """A keep probability of 1 keeps everything, of 0 nothing."""
     for photo in (0.0, 1.0):
         for state in (0.0, 1.0):
             resampling = draw_resample(8, 9, photo, state, seed, i)
@@ -52,7 +52,7 @@ def test_persistence_c1_certainties(seed: int, i: int) -> None:
 
 @pytest.mark.parametrize("i", [1, 17])
 def test_persistence_c2_photo_and_state_of_each_sample_are_decided_independently(i: int) -> None:
-    """Shares of 200,000 samples: of each, and of both together; five standard deviations are 0.0056."""
+    """Fractions of 200,000 samples, for each and for both together; five standard deviations are 0.0056."""
     n, p, q = 200_000, 0.8, 0.3
     resampling = draw_resample(n, 100, p, q, 5, i)
     kept, stayed = ~resampling.new_photo, ~resampling.new_state
@@ -122,7 +122,7 @@ def test_persistence_c7_steps_later_than_a_third_of_the_target_count(lengths: tu
 @law
 @given(lengths=LENGTHS, age=st.lists(st.integers(0, 200), min_size=1, max_size=5))
 def test_persistence_c8_the_loss_is_a_mean_over_what_counts(lengths: tuple[int, int], age: list[int]) -> None:
-    """The same weight for every pair that counts, together 1; where none does, no weight at all."""
+    """All pairs that count have equal weights with sum 1; if none counts, all weights are zero."""
     K, T = lengths
     ages = np.array(age, np.int64)
     weights, counts = loss_weights(ages, K, T), counted(ages, K, T)
@@ -147,7 +147,7 @@ def test_persistence_c9_unrolls_of_the_whole_length_with_nothing_kept_are_the_cl
 
 
 def begun(case: Case) -> tuple[PersistentBatch, Resample]:
-    """A colony of some age, and a renewal with each combination of photo and state somewhere."""
+    """Return a batch of some age, and a resampling with each combination of new photo and new state."""
     rng = case.rng("colony")
     new_photo, new_state = rng.random((2, case.B)) < 0.5
     assume(new_photo.any() and new_state.any() and not (new_photo & new_state).all())
@@ -168,7 +168,7 @@ def test_persistence_c10_flips_change_no_other_draw(seed: int, i: int) -> None:
 
 @pytest.mark.parametrize("i", [0, 17])
 def test_persistence_c10_half_of_the_photographs_are_mirrored_whatever_else_is_new(i: int) -> None:
-    """Shares of 200,000 samples; five standard deviations of the share of half of them are 0.008."""
+    """Fractions of 200,000 samples; five standard deviations for half of them are 0.008."""
     drawn = draw_resample(200_000, 100, 0.5, 0.5, 5, i, flips=True)
     for some, what in ((drawn.new_photo, "new photos"), (drawn.new_state, "new states"), (drawn.photo < 50, "half")):
         share = drawn.flipped[some].mean()

@@ -121,7 +121,7 @@ def test_pool_c7_what_cannot_be_chosen_is_refused(regime: str, batch: int, fresh
 
 
 def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, BatchPlan]:
-    """A pool of SLOTS digits, new digits for a batch one smaller, and choices with these shares."""
+    """Return a pool of SLOTS digits, new digits for a batch one smaller, and a plan with these fractions."""
     rng, cell = case.rng("pool"), case.cell
     wide = Case(cell, 2 * SLOTS - 1, case.H, case.W, 1, case.seed)
     pool = Pool(wide.image[:SLOTS], rng.integers(0, cell.labels, SLOTS), wide.state[:SLOTS])
