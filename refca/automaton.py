@@ -1,4 +1,4 @@
-"""A trained automaton by name, for use: `refca.load("digits").predict(picture)`.
+"""Trained automata by name: `refca.load("digits").predict(picture)`.
 
 Letters: B samples, H×W grid, s stride, K image channels, D state channels, L labels.
 """
@@ -24,19 +24,19 @@ from refca.tasks import task_of
 from refca.training.experiment import Experiment
 from refca.weights.load import load_weights
 
-INVERTED = 0.5  # a digit's median pixel is paper, below this
+INVERTED = 0.5  # a digit whose median pixel is above this is probably inverted
 
 
 @dataclass(frozen=True)
 class Automaton:
     """A cell and its trained parameters, on a backend.
 
-    `experiment` holds the settings that it was trained with, among them the names of its labels.
+    `experiment` holds the settings of its training, including the names of its labels.
     """
 
     name: str
     cell: Cell
-    params: Params  # float32, NumPy's
+    params: Params  # float32 NumPy arrays
     experiment: Experiment
     backend: Any
 
@@ -53,11 +53,11 @@ class Automaton:
     def evolve(
         self, image: Array, steps: int, state: Array | None = None, *, seed: int = 0, first_step: int = 0
     ) -> Array:
-        """Return the state after `steps` steps beside an image, (B, H, W, D) float32 NumPy.
+        """Return the state after `steps` steps, (B, H, W, D), a float32 NumPy array.
 
-        image (B, sH, sW, K) holds what the cells saw in training: from 0 to 1 for a label per picture, from -1 to
-        1 for a label per pixel. It starts from the initial state unless a state is given; `first_step` numbers
-        the first step, so that evolve(image, 10) and then 5 more with first_step=10 is evolve(image, 15).
+        image (B, sH, sW, K) has the values of training: from 0 to 1 for digits, from -1 to 1 for photographs. The
+        default of `state` is the initial state. `first_step` numbers the first step: evolve(image, 10) followed by
+        5 steps with first_step=10 equals evolve(image, 15).
         Raises InvalidInput for another shape, for values outside the range, and for NaN.
         """
         image = self.checked(image)
@@ -72,7 +72,7 @@ class Automaton:
         return found
 
     def readout(self, state: Array) -> np.ndarray:
-        """Return a number for each label, (B, sH, sW, L), of a state (B, H, W, D)."""
+        """Return logits (B, sH, sW, L) from a state (B, H, W, D)."""
         state = np.asarray(self.backend.asnumpy(state))
         if state.ndim != 4 or state.shape[-1] != self.cell.state_channels:
             raise InvalidInput(f"state must have shape (B, H, W, {self.cell.state_channels}), got {state.shape}")
@@ -80,24 +80,24 @@ class Automaton:
         return found
 
     def labels(self, state: Array) -> np.ndarray:
-        """Return the label that each cell predicts, (B, sH, sW) integers, of a state (B, H, W, D)."""
+        """Return the predicted label of each pixel, (B, sH, sW) integers, from a state (B, H, W, D)."""
         found: np.ndarray = predict(self.readout(state))
         return found
 
     def predict(self, picture: Any, **options: Any) -> Any:
-        """Return what the automaton makes of one picture: a path, a Pillow image or an array.
+        """Return the prediction for one picture: a path, a Pillow image or an array.
 
-        The options are those of the task: for digits `raw`, for photographs `size` and `tile`; for both
-        `steps` and `seed`. Raises InvalidInput for a picture that cannot be used.
+        Options: `steps` and `seed`; for digits also `raw`, for photographs `size` and `tile`. Raises InvalidInput for
+        an invalid picture.
         """
         return next(iter(self.predict_all([picture], **options)))
 
     def predict_all(self, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """Yield what the automaton makes of each picture, some at a time, so that any number fits in memory."""
+        """Yield the prediction for each picture, a few at a time, so that any number fits in memory."""
         return iter(self.task.prediction.predict_all(self, pictures, **options))
 
     def checked(self, image: Array) -> np.ndarray:
-        """Return an image as float32. Raises InvalidInput, naming shape or range, for one that cannot be used."""
+        """Return an image as float32. Raises InvalidInput, naming shape or range, for an invalid one."""
         cell, low = self.cell, self.task.prediction.LOWEST
         image = np.asarray(image)
         if image.ndim != 4 or image.shape[-1] != cell.image_channels:
@@ -106,46 +106,46 @@ class Automaton:
                 "predict() takes pictures of other shapes"
             )
         if image.dtype.kind != "f":
-            raise InvalidInput(f"image must hold floats from {low} to 1, got {image.dtype}; predict() takes bytes too")
+            raise InvalidInput(f"image must have floats from {low} to 1, got {image.dtype}; predict() also takes bytes")
         if not np.isfinite(image).all():
-            raise InvalidInput(f"image holds NaN or infinite values; all must be from {low} to 1")
+            raise InvalidInput(f"image must have values from {low} to 1, got NaN or infinity")
         if image.size and not low <= float(image.min()) <= float(image.max()) <= 1:
             got = f"{float(image.min()):g} to {float(image.max()):g}"
             raise InvalidInput(f"image must have values from {low} to 1, got {got}")
         if not image.size or image.shape[1] % cell.stride or image.shape[2] % cell.stride:
             shape = f"{image.shape[1]}x{image.shape[2]}"
-            raise InvalidInput(f"image must have sides that the stride {cell.stride} divides, got {shape}")
+            raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
         if self.cell.alive_above is not None and float(np.median(image[..., 0])) > INVERTED:
             ink = float((image[..., 0] > self.cell.alive_above).mean())
             warnings.warn(
-                f"the cells see ink on {ink:.0%} of the picture; digits are light on dark: refca.digit(picture) "
-                "prepares any other",
+                f"ink covers {ink:.0%} of the picture, but digits must be light on dark; use refca.digit(picture) to "
+                "prepare other pictures",
                 stacklevel=3,
             )
         return image.astype(np.float32)
 
     def start(self, image: np.ndarray, seed: int, first_sample: int = 0) -> tuple[Array, Array, Params, Streams]:
-        """Return image, initial state and parameters on the backend, and the randomness of these samples."""
+        """Return image, initial state and parameters on the backend, and the streams of these samples."""
         streams, move = Streams(seed, first_sample), self.backend.asarray
         state = init_state(self.cell, image, streams, backend=self.backend)
         return move(image), move(state), {name: move(x) for name, x in self.params.items()}, streams
 
     def settled(self, image: np.ndarray, steps: int, seed: int, first_sample: int = 0) -> np.ndarray:
-        """Return the readout of images (B, sH, sW, K) after this many steps, (B, sH, sW, L)."""
+        """Return the logits of images (B, sH, sW, K) after a number of steps, (B, sH, sW, L)."""
         moved, state, params, streams = self.start(image, seed, first_sample)
         return self.readout(self.backend.evolve(self.cell, params, moved, state, streams, steps))
 
     def __repr__(self) -> str:
-        """The automaton in a line."""
+        """Return a one-line description."""
         count = sum(x.size for x in self.params.values())
         return f"<Automaton {self.name}: {self.task.name}, {len(self.names)} labels, {count:,} parameters>"
 
 
 def load(name_or_path: Path | str, backend: str | Any | None = None) -> Automaton:
-    """Return a trained automaton: of weights that come with refca, of a run directory, or of a weights file.
+    """Return a trained automaton by the name of shipped weights, or from a run directory or a weights file.
 
-    "digits" is the best shipped model for digits, "pets" for photographs of pets. `backend` is the name of a
-    backend or a backend itself; the default is the fastest that works here.
+    "digits" is the best shipped model for digits, "pets" for photographs of pets. `backend` is the name of a backend
+    or a backend; the default is the fastest available.
     Raises InvalidInput for an unknown name and for a file that cannot be read.
     """
     weights = load_weights(name_or_path)

@@ -1,6 +1,6 @@
-"""Serve the playground on this machine, or write it as one file: draw, wound and mutate the cells in a browser.
+"""Draw on the cells, erase and mutate them in a browser, served on this machine or from one exported file.
 
-The server answers on the loopback address alone and sends nothing but the page's own files and the weights.
+The server listens on the loopback address only and serves the page's own files and the weights.
 Source: `spec/playground.md`.
 """
 
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m refca.playground", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--weights",
@@ -42,10 +42,10 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="show your own model too: a run directory or a weights file; may be given several times",
+        help="also show your own model, a run directory or a weights file; can be repeated",
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="TCP port on 127.0.0.1, 0 to 65535; 0, the default: any free one"
+        "--port", type=int, default=0, help="TCP port on 127.0.0.1, from 0 to 65535; default: 0, any free port"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser, only print the address")
     parser.add_argument(

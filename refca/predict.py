@@ -31,13 +31,13 @@ from refca.weights.load import load_weights
 
 EXAMPLES = """examples:
   python -m refca.predict digits seven.png                      a digit, drawn or photographed
-  python -m refca.predict pets cat.jpg --out cat                labels of all pixels, into the folder cat
-  python -m refca.predict runs/nuclei slides/ --tile 64         pictures at their own scale, a run of your own
-  python -m refca.predict pets dog.mp4                          a film: the state goes on from frame to frame
+  python -m refca.predict pets cat.jpg --out cat                labels of all pixels, written to the folder cat
+  python -m refca.predict runs/nuclei slides/ --tile 64         pictures at their own scale, with a run of your own
+  python -m refca.predict pets dog.mp4                          a film: states continue from frame to frame
   python -m refca.predict digits 'scans/*.png' --json           a line of JSON for each picture
 
-Into --out go predictions.csv with a row for each picture, and for each picture a PNG of what the cells say; of
-photographs also the labels as an indexed PNG and as .npy.
+The program writes predictions.csv with a row for each picture, and for each picture a PNG of the predicted labels
+of its cells; for photographs also the labels as an indexed PNG and as .npy.
 """
 FEW = 20  # pictures whose results are printed one by one
 
@@ -58,17 +58,20 @@ def parser() -> ArgumentParser:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="a picture, a TIFF of several pages, a GIF or another film, a folder of these, or a pattern as '*.png'",
+        help="a picture, a TIFF with several pages, a film or GIF, a folder of these, or a pattern such as '*.png'",
     )
     p.add_argument("--out", metavar="DIR", help="folder for the results; default: runs/NAME-predictions")
     p.add_argument("--json", action="store_true", help="print a line of JSON for each picture, and nothing else")
     p.add_argument(
-        "--steps", metavar="N", type=int, help="steps of the automaton; default: 200, photographs as trained"
+        "--steps",
+        metavar="N",
+        type=int,
+        help="steps of the automaton; default: 200 for digits, as in training for photographs",
     )
     p.add_argument(
-        "--size", metavar="N", type=int, help="side of the grid of pixels that cells see; default: as trained"
+        "--size", metavar="N", type=int, help="side in pixels of the image that cells perceive; default: as in training"
     )
-    p.add_argument("--no-pictures", action="store_true", help="write predictions.csv alone")
+    p.add_argument("--no-pictures", action="store_true", help="write predictions.csv only")
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
     p.add_argument(
         "--backend",
@@ -108,7 +111,7 @@ def default_out(model: Path) -> Path:
 
 
 class Program:
-    """One call of the program: the pictures go through in one stream, films one by one after them."""
+    """One call of the program: pictures are predicted in one stream, then films one by one."""
 
     def __init__(self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source]) -> None:
         self.flags, self.automaton, self.out, self.sources = flags, automaton, out, sources

@@ -106,7 +106,7 @@ def test_evolve_goes_on_where_it_stopped(digits: refca.Automaton) -> None:
         (np.zeros((1, 28, 28, 3)), r"image must have shape \(B, H, W, 1\), got \(1, 28, 28, 3\)"),
         (np.full((1, 9, 9, 1), 255.0), "values from 0 to 1, got 255 to 255"),
         (np.full((1, 9, 9, 1), -1.0), "values from 0 to 1, got -1 to -1"),
-        (np.full((1, 9, 9, 1), np.nan), "image holds NaN or infinite values"),
+        (np.full((1, 9, 9, 1), np.nan), "values from 0 to 1, got NaN or infinity"),
         (np.zeros((1, 9, 9, 1), np.uint8), "floats from 0 to 1, got uint8"),
         (np.zeros((1, 0, 9, 1)), "must have sides"),
     ],
@@ -120,7 +120,7 @@ def test_images_that_cells_cannot_have_seen_are_refused(
 
 def test_an_inverted_digit_is_told_of(digits: refca.Automaton) -> None:
     image = 1 - np.asarray(refca.digit(drawn_seven()))[None]
-    with pytest.warns(UserWarning, match="ink on .* of the picture; digits are light on dark"):
+    with pytest.warns(UserWarning, match="ink covers .* of the picture, but digits must be light on dark"):
         digits.evolve(image, 1)
 
 

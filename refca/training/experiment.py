@@ -108,7 +108,7 @@ class Experiment(ABC):
     stride: int = cell_setting("stride", 1)
     normal_start: bool = cell_setting("normal_start", False)
     classes: tuple[str, ...] = setting((), "names of the labels, such as cat,dog", group=DATA_GROUP)
-    colours: tuple[str, ...] = setting((), "colours of the labels, as #0044aa,#ffcc00", group=DATA_GROUP)
+    colours: tuple[str, ...] = setting((), "colours of the labels, such as #0044aa,#ffcc00", group=DATA_GROUP)
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -132,7 +132,9 @@ class Experiment(ABC):
             raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
         for name in ("classes", "colours"):
             if getattr(self, name) and len(getattr(self, name)) != self.labels:
-                raise InvalidInput(f"{name} must be as many as labels, {self.labels}, got {len(getattr(self, name))}")
+                raise InvalidInput(
+                    f"{name} must have one entry for each of {self.labels} labels, got {len(getattr(self, name))}"
+                )
         for colour in self.colours:
             if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
                 raise InvalidInput(f"colours must be written as #rrggbb, got {colour!r}")
@@ -145,7 +147,7 @@ class Experiment(ABC):
 
     @property
     def cell(self) -> Cell:
-        """The cell that is trained. Raises InvalidInput, naming the setting, for one that cannot be."""
+        """The cell of the experiment. Raises InvalidInput, naming the setting, for an invalid one."""
         settings = {of_cell: getattr(self, name) for of_cell, (name, _) in CELL_SETTINGS.items()}
         settings["linear_readout"] = self.linear_readout and self.stride == 1
         try:
@@ -187,7 +189,7 @@ def cell_settings(cell: Cell) -> dict[str, Any]:
 
 
 def converted(value: Any, kind: type, optional: bool) -> Any:
-    """Return the value of a setting as its kind has it, if it comes in another form; else as it is."""
+    """Return the value of a setting converted to its kind if possible, else unchanged."""
     if optional and value == "none":
         return None
     if kind is float and type(value) is int and abs(value) < 2**53:
@@ -198,7 +200,7 @@ def converted(value: Any, kind: type, optional: bool) -> Any:
 
 
 def in_words(sentence: str) -> str:
-    """Return a sentence about a field of `Cell` with the name of the setting that holds it."""
+    """Return a sentence about a field of `Cell` with the name of its setting instead."""
     for of_cell, (name, _) in CELL_SETTINGS.items():
         sentence = re.sub(rf"\b{of_cell}\b", name, sentence)
     return sentence
@@ -207,6 +209,6 @@ def in_words(sentence: str) -> str:
 def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings under their present names; older runs used other names."""
     renamed = {FORMER_NAMES.get(name, name): value for name, value in settings.items()}
-    if "renewal" in renamed:  # one sample in so many
+    if "renewal" in renamed:  # the inverse of the fraction
         renamed["fresh_fraction"] = 1 / renamed.pop("renewal")
     return renamed
