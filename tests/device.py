@@ -1,4 +1,4 @@
-"""A device that is not there: arrays that say when they are waited for, and a backend on them.
+"""A simulated device: arrays that record when they are waited for, and a backend on them.
 
 A `DeviceArray` computes like the NumPy array in it, and as CuPy's does it refuses to become one unasked or
 to be mixed with one. Each way in which a host can learn a number of it is counted in `WAITS`: there a real
@@ -18,7 +18,7 @@ WAITS: list[str] = []  # what was asked of the device, in order
 
 
 def waiting(name: str) -> Callable[..., Any]:
-    """The method of this name of the array within, counted."""
+    """Return the method of this name of the inner array, counting its calls."""
 
     def wait(self: DeviceArray, *args: Any) -> Any:
         WAITS.append(name)

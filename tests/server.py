@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server:
-    """Serves `files`; those in `cut` break off half-way. `asked` are the paths asked for."""
+    """A handler that serves `files`; files in `cut` break off half-way. `asked` lists the requested paths."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.asked, self.cut = files, list[str](), set[str]()

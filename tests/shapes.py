@@ -71,7 +71,7 @@ def read_claims(path: Path) -> Claims:
 
 
 def visit(node: ast.AST, owner: str, path: Path, comments: Mapping[int, str], claims: Claims) -> None:
-    """Add the claims of this node and of everything in it; `owner` is the qualified name of what it stands in."""
+    """Add the claims of this node and its children; `owner` is the qualified name of the enclosing scope."""
     for child in ast.iter_child_nodes(node):
         inside = owner
         if isinstance(child, ast.ClassDef):
@@ -154,7 +154,7 @@ def is_shape(text: str, names: set[str]) -> bool:
 
 
 class WrongShape(AssertionError):
-    """An array that has not the shape that is claimed."""
+    """An array that does not have its claimed shape."""
 
 
 @dataclass
@@ -186,7 +186,7 @@ class Tracer:
         return self.trace
 
     def check_statement(self, claims: Claims, frame: FrameType, leaving: bool) -> None:
-        """Check the statement that was run before, once another one begins."""
+        """Check the previous statement when the next one begins."""
         first, last = self.statement.get(frame, (0, 0))
         if first and (leaving or not first <= frame.f_lineno <= last):
             self.check_all(claims.after[first, last], frame, frame.f_locals)
@@ -265,7 +265,7 @@ def shapes_of(value: Any) -> Iterator[tuple[int, ...]]:
 
 @contextmanager
 def shapes_traced(paths: list[Path], **sizes: int) -> Iterator[Tracer]:
-    """Within this block, raise WrongShape where an array in one of these files has not the shape that is claimed."""
+    """Within this block, raise WrongShape if an array in one of these files does not have its claimed shape."""
     tracer = Tracer({str(path): read_claims(path) for path in paths}, sizes)
     before = sys.gettrace()
     sys.settrace(tracer.trace)

@@ -1,4 +1,4 @@
-"""refca.load, refca.digit and what predict returns."""
+"""Tests of refca.load, refca.digit and predictions."""
 
 from __future__ import annotations
 

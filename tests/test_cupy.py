@@ -117,7 +117,7 @@ def test_cells_of_the_two_texts_on_a_gpu_give_the_reference(how: str, dtype: str
 
 
 def problem(cell: Cell, B: int, side: int, T: int, dtype: str = "float32") -> tuple[Any, ...]:
-    """Everything that `loss_and_grads` takes, with some blank margin, as digits have it."""
+    """Arguments for `loss_and_grads`, with a blank margin, as digits have it."""
     rng = np.random.default_rng(0)
     params = {name: rng.normal(0, 0.1, x.shape).astype(dtype) for name, x in refca.init_params(cell, 0).items()}
     image = rng.random((B, side, side, cell.image_channels)).astype(dtype)
@@ -160,7 +160,7 @@ def all_as_the_reference(backend: Any, dtype: str = "float64") -> None:
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("fixed", [False, True], ids=["any cell", "built for the cell"])
 def test_cells_of_the_two_texts_give_the_reference(name: str, fixed: bool) -> None:
-    """Both kinds of module; slots that fill up, and slots of several samples that are kept."""
+    """Run both kinds of module, with slots that fill up and slots of several samples that are kept."""
     as_the_reference(CELLS[name], On(fixed=fixed, resident=3 - fixed, keeps_layers=fixed))
 
 

@@ -1,4 +1,4 @@
-"""Files that are damaged, crafted or not what they are called: each is refused by name, or changes nothing."""
+"""Damaged, crafted or misnamed files: each raises InvalidInput with its name, or changes nothing."""
 
 from __future__ import annotations
 

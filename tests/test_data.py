@@ -1,4 +1,4 @@
-"""Datasets: what they hold, where they are looked for, and what is said when they cannot be had."""
+"""Data sets of digits: contents, search paths, and messages for missing files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training and measuring on a device: nothing waits for it but what has to."""
+"""Training and measuring on a device: only what must wait for the device waits."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_an_evaluation_of_digits_waits_once_in_a_slice(more: dict[str, int], mon
 
 
 def trained_params() -> dict[str, np.ndarray]:
-    """Weights with which cells say something."""
+    """Weights that change predicted labels."""
     rng, params = np.random.default_rng(0), refca.init_params(refca.digits_cell(), 0)
     return {name: (x + rng.normal(0, 0.05, x.shape)).astype(np.float32) for name, x in params.items()}
 
@@ -179,7 +179,7 @@ def test_a_device_with_too_little_memory_is_said_with_what_did_not_fit(
 def test_a_loss_on_the_device_that_is_not_finite_leaves_the_checkpoint_before_it(
     tmp_path: Path, on_device: Any, capsys: Capture
 ) -> None:
-    """Also where parameters and states stay finite."""
+    """A loss of inf or NaN ends training even if parameters and states stay finite."""
     right, steps = on_device.loss_and_grads, iter(range(100))
 
     def diverging(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Measuring photographs: what is counted, what the program writes, what it refuses."""
+"""Evaluation of photographs: counts, files, and error messages."""
 
 from __future__ import annotations
 
@@ -411,7 +411,7 @@ def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photogr
 def test_the_photographs_held_out_are_measured_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """The mean of what is measured tells the photographs: those held out are all object."""
+    """The measured labels identify the photographs: all held-out photographs are object only."""
     held_out = painted(np.ones((3, 16, 16), np.int64))
     both = painted(np.concatenate([random_photographs(4, 16).trimaps, held_out.trimaps]))
     monkeypatch.setattr(evaluate_pets, "load", lambda *_, **__: Dataset("pets", both, random_photographs(9, 16)))

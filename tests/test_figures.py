@@ -1,4 +1,4 @@
-"""Figures and animations: what is in the files, and that they are whole or absent."""
+"""Figures and animations: the contents of the files, which are whole or absent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Frames = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def frames(T: int = 4, B: int = 3, size: int = 8, changes: int | None = None) -> Frames:
-    """Squares whose cells say label t in frame t; from frame `changes` on the squares are larger."""
+    """Squares whose cells have label t in frame t; from frame `changes` on the squares are larger."""
     image = np.zeros((T, B, size, size, 1), np.float32)
     image[:, :, 2:5, 2:5] = 1
     if changes is not None:
@@ -130,7 +130,7 @@ VISION = {
 
 
 def closest(palette: Palette, vision: str) -> float:
-    """The least CIELAB distance between two of the palette's twelve colours, for someone with this vision."""
+    """The smallest CIELAB distance between two of the palette's twelve colours under this vision."""
     apart = distances(np.array([*palette.labels, palette.undecided, palette.background]), vision)
     return float(apart[np.triu_indices(len(apart), 1)].min())
 

@@ -113,7 +113,7 @@ def test_no_folder_imports_go_round_in_a_circle() -> None:
 
 
 def test_no_code_outside_the_tasks_asks_which_task_it_has() -> None:
-    """A task is asked for what it does, not for its name or its type."""
+    """Code asks a task for its functions, not for its name or its type."""
     words = ("DigitsExperiment", "SegmentationExperiment", '== "digits"', '== "segmentation"', "PersistentBatch")
     for module, path in PATHS.items():
         if folder(module) in TASKS or module == "refca":

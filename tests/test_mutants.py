@@ -1,4 +1,4 @@
-"""The laws are tested: each of the mutants fails the law named for it, which the reference passes."""
+"""Tests of the laws: each mutant fails the law named for it, which the reference passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The photographs: what they hold, where they are looked for, and what is said when they cannot be had."""
+"""The photographs: contents, search paths, and messages for missing files."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def page(request: pytest.FixtureRequest) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another seed than the one of the pages, so that a page which ignores its seed is found."""
+    """Use another seed than the pages', so that a page that ignores its seed is found."""
     for page in PAGES:
         monkeypatch.setattr(page, "SEED", SEED)
 
@@ -66,7 +66,7 @@ def assert_trained_alike(page: ModuleType, training: ModuleType, experiment: Any
 
 
 def photographs(count: int, side: int = 6, seed: int = 0) -> Photographs:
-    """Photographs whose classes are told by their colours."""
+    """Photographs whose classes have different colours."""
     rng = np.random.default_rng(seed)
     trimaps = rng.integers(0, 3, (count, side, side)).astype(np.uint8)
     pixels = rng.integers(0, 256, (count, side, side, 3)) // 2 + 127 * np.eye(3, dtype=int)[trimaps]
@@ -101,7 +101,7 @@ def test_random_numbers_are_those_of_the_streams() -> None:
 
 
 def test_digits_train_like_the_program() -> None:
-    """For four training steps, the last at a tenth of the learning rate."""
+    """Compare four training steps, the last at a tenth of the learning rate."""
     experiment = load_experiment("demo").with_(steps=4, seed=SEED)
     train = cropped(load("optdigits").train, 1500, slice(1, 6), slice(1, 7))
     assert_trained_alike(digits, digits_training, experiment, train)
@@ -110,7 +110,7 @@ def test_digits_train_like_the_program() -> None:
 
 
 def test_digits_are_evaluated_like_the_program() -> None:
-    """For ten steps and, after a mutation, ten more. The digits are so small that in many all cells agree."""
+    """Compare ten steps and ten more after a mutation. The digits are so small that in many all cells agree."""
     params, cell = load_weights("digits-l2-noise").params, load_experiment("demo").cell
     test = cropped(load("optdigits").test, 40, slice(2, 4), slice(2, 5))
     curves = digits_evaluation.evaluate(cell, params, reference, test, samples=40, steps=10, seed=SEED)
@@ -122,7 +122,7 @@ def test_digits_are_evaluated_like_the_program() -> None:
 
 
 def test_segmentation_trains_like_the_program() -> None:
-    """For six mini-unrolls: in the first none counts, in a later one new samples do not count and others do."""
+    """Compare six mini-unrolls: in the first no step counts, in a later one new samples do not count and others do."""
     experiment = SegmentationExperiment(
         steps=6, batch=segmentation.BATCH, learning_rate=segmentation.LEARNING_RATE, seed=SEED, size=6
     )
@@ -130,7 +130,7 @@ def test_segmentation_trains_like_the_program() -> None:
 
 
 def test_segmentation_is_evaluated_like_the_program() -> None:
-    """For ten steps in slices of photographs, which are replaced after every four steps."""
+    """Compare ten steps in slices of photographs, which are replaced after every four steps."""
     cell, test, rng = SegmentationExperiment().cell, photographs(35), np.random.default_rng(1)
     params = {name: x + rng.normal(0, 0.1, x.shape).astype(x.dtype) for name, x in segmentation.init_params().items()}
     ways = segmentation_evaluation.curves(cell, params, reference, test, samples=34, steps=10, every=4, seed=SEED)

@@ -1,4 +1,4 @@
-"""The playground: what it serves, what it exports, and the page in a browser, used as a person would.
+"""The playground: server, exported file, and the page in a browser, used as a person would.
 
 The tests in a browser need node, Debian's chromium, and `npm ci` in `tests/browser`; `.ci/run` installs them.
 """

@@ -1,4 +1,4 @@
-"""Recipes of training on digits that are not the article's; and the article's is what it was without them."""
+"""Training recipes beyond the texts; the defaults compute the texts' training unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RECIPE += ["--grid", "12", "--scale-max", "1.5", "--warmup-steps", "5"]
 
 
 class Asked:
-    """The reference, which notes how often each training step asks what."""
+    """The reference backend, which counts its calls in each training step."""
 
     def __init__(self) -> None:
         self.weights: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Bad input: one sentence that names the cause and the remedy, exit code 2, and nothing lost."""
+"""Invalid input: one sentence with cause and remedy, exit code 2, and no data lost."""
 
 from __future__ import annotations
 

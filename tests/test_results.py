@@ -210,7 +210,7 @@ def test_a_mutation_that_no_one_measured_leaves_its_panels_empty(tmp_path: Path)
 
 
 def drawn_in(folder: Path) -> set[str]:
-    """The pictures in a folder of results after it is rebuilt, each whole and on its page if it is of all."""
+    """Return the pictures of a rebuilt folder of results; each is whole, and pictures of all runs are on its page."""
     assert rebuild.main(folder) == 0
     names = {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
     for name in names:

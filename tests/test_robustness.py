@@ -1,4 +1,4 @@
-"""Digits that no one learned from: how they are made, what is counted, what the program writes."""
+"""Robustness: perturbed digits, counts, and the files of the program."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bar(height: int = 20, width: int = 4, size: int = 28) -> np.ndarray:
 
 
 def copying(seed: int = 0) -> Any:
-    """An automaton that adds its image to its last channel at each step: every live cell says 1."""
+    """An automaton that adds its image to its last channel at each step: every live cell predicts 1."""
     cell = refca.Cell(1, 3, 1, 2, hidden_layers=0, fire_rate=1.0, alive_above=0.1)
     params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
     params["perceive.weight"][1, 1, 0, 0] = 1
@@ -117,7 +117,7 @@ def test_a_row_counts_cells_and_digits_that_have_any() -> None:
 
 
 def hesitating() -> Any:
-    """An automaton whose cells say 0 after their first step, and 1 from the second on."""
+    """An automaton whose cells predict 0 after their first step, and 1 from the second on."""
     cell = refca.Cell(1, 3, 2, 2, hidden_layers=0, fire_rate=1.0, alive_above=0.1)
     params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
     params["perceive.weight"][1, 1, 0] = 1

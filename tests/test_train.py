@@ -1,4 +1,4 @@
-"""Training as a program: what a run leaves behind, and that being stopped changes nothing."""
+"""Training as a program: the files of a run, and resumed runs that equal uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def flags(out: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
+    """An uninterrupted run."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert train.main(flags(out)) == 0
     return out

@@ -1,4 +1,4 @@
-"""Training on photographs, as a program: mini-unrolls, their log, and that being stopped changes nothing."""
+"""Training on photographs as a program: mini-unrolls, their log, and resumed runs that equal uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def flags(out: Path, *more: str) -> list[str]:
 
 
 def photographs(count: int, seed: int = 0) -> Photographs:
-    """Photographs whose classes are told by their colours."""
+    """Photographs whose classes have different colours."""
     rng = np.random.default_rng(seed)
     trimaps = rng.integers(0, 3, (count, SIZE, SIZE)).astype(np.uint8)
     return Photographs(255 * np.eye(3, dtype=np.uint8)[trimaps], trimaps, tuple(map(str, range(count))))
@@ -53,7 +53,7 @@ def tiny_photographs() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
+    """An uninterrupted run."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert train.main(flags(out)) == 0
     return out

@@ -35,7 +35,7 @@ LIGHT = (
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """Weights called small-model, as if they came with the package; the working folder is an empty one."""
+    """Weights called small-model, as if shipped with the package; the working folder is empty."""
     params = refca.init_params(refca.digits_cell(), 0)
     settings = DigitsExperiment(dataset="optdigits", noise=0.0)
     save_weights(tmp_path / "weights" / "small-model.safetensors", settings, params, 70)
