@@ -30,6 +30,7 @@ import { InvalidInput } from "./errors.js";
 /** @typedef {{shape: number[], data: Float32Array}} Tensor */
 /** @typedef {Record<string, Tensor>} Params */
 
+/** @type {Partial<Cell>} */
 const DEFAULTS = {
   hidden_layers: 1,
   noise: 0,

@@ -91,6 +91,15 @@ test("the camera's pictures are seen by the cells until it is stopped", async ()
   await close();
 });
 
+test("a cell under the pointer is explained", async () => {
+  const { page, close } = await photographs();
+  await page.click("#photo-play");
+  await page.locator("#photo-board").hover();
+  const text = await page.locator("#photo-explained").innerText();
+  assert.match(text, /315 numbers[\s\S]*48 \+ 48 \+ 48 hidden values[\s\S]*32 changes[\s\S]*gate[\s\S]*(background|animal|outline)/);
+  await close();
+});
+
 test("more cells in a row see more", async () => {
   const { page, close } = await photographs();
   await page.locator("#photo-size").selectOption("96");

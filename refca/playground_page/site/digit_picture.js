@@ -28,6 +28,7 @@ export function digitFromPicture(picture) {
   const box = boxOf(mask, ink.width);
   const scale = BOX / Math.max(box.right - box.left, box.bottom - box.top);
   const thin = strokeWidth(mask, ink.width) * scale;
+  /** @type {Gray} */
   let strokes = { ...ink, data: ink.data.map((value, i) => (mask[i] ? value : 0)) };
   if (thin < THINNEST) strokes = widen(strokes, (THINNEST - thin) / 2 / scale);
   return centred(resample(strokes, boxOf(strokes.data.map((v) => (v > 0.2 ? 1 : 0)), ink.width)));

@@ -7,7 +7,7 @@ import { paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
 import { loadModel, models, preferred, readJson } from "./catalogue.js";
 import { digitFromPicture } from "./digit_picture.js";
-import { agreed, DigitsWorld } from "./digits_world.js";
+import { agreed, DigitsWorld, UNDECIDED } from "./digits_world.js";
 import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
 import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
 import { Explained } from "./explained.js";
@@ -19,6 +19,12 @@ import { readTheme } from "./theme.js";
 import { TimeControls } from "./time_controls.js";
 import { unpack } from "./packed.js";
 
+const WORDS = {
+  seen: `Its own ink and state and those of its eight neighbours: each tile is one channel, the first is ink. Where
+    nothing lives it sees zeros.`,
+  says: "The largest of its last ten channels. No cell ever sees the whole digit.",
+  names: [..."0123456789"],
+};
 const MOST_UNDONE = 30;
 const FIELD = 28; // pixels of a sample's side
 const FIRST_DIGIT = 2;
@@ -50,7 +56,7 @@ export class DigitsPage {
     this.element = byId("digits");
     this.world = new DigitsWorld(model, { size: link.size, seed: link.seed });
     this.board = new Board(/** @type {HTMLCanvasElement} */ (byId("board")));
-    this.explained = new Explained(byId("explained"));
+    this.explained = new Explained(byId("explained"), WORDS);
     this.channels = new Channels(byId("channels"), this.world);
     this.tool = "pencil";
     this.brush = 2.5;
@@ -266,7 +272,7 @@ export class DigitsPage {
     const buttons = this.samples.map((_, label) => {
       const button = document.createElement("button");
       button.innerHTML = `<canvas width="${FIELD}" height="${FIELD}" aria-hidden="true"></canvas>
-        <b>${label}</b><i class="share"></i>`;
+        <b>${label}</b><small></small><i class="share"></i>`;
       button.title = `Another ${label} (key ${label})`;
       button.setAttribute("aria-label", `Load a ${label}`);
       button.addEventListener("click", () => this.mutate(label));
@@ -559,7 +565,11 @@ export class DigitsPage {
     const { world, colours } = this;
     const theme = readTheme();
     this.sampleButtons?.forEach((button, label) => {
-      button.style.setProperty("--share", String(moment.live ? moment.counts[label] / moment.live : 0));
+      const share = moment.live ? moment.counts[label] / moment.live : 0;
+      button.style.setProperty("--share", String(share));
+      const text = share ? `${Math.round(100 * share)} %` : "";
+      const words = /** @type {HTMLElement} */ (button.querySelector("small"));
+      if (words.textContent !== text) words.textContent = text;
     });
     paintChart(/** @type {HTMLCanvasElement} */ (byId("chart")), world.history, colours, theme);
     byId("agreement").textContent = moment.live ? (agreed(moment) ? "total" : "none yet") : "-";
@@ -568,10 +578,24 @@ export class DigitsPage {
     this.channels.paint(world, theme.paper, theme.dim);
     if (this.inspected !== null) {
       byId("explained-intro").hidden = true;
-      this.explained.show(world, this.inspected, colours, theme);
+      this.explained.show(this.subject(this.inspected), colours, theme);
     }
     const finding = this.finding ? `${this.finding} ${this.recovery()}` : INVITATION;
     if (byId("finding").textContent !== finding) byId("finding").textContent = finding;
+  }
+
+  /** A cell for the explanation. @param {number} index */
+  subject(index) {
+    const { automaton, labels, settings } = this.world;
+    const end = (automaton.place(index) + 1) * automaton.channels;
+    return {
+      automaton,
+      index,
+      label: labels[index] === UNDECIDED ? null : labels[index],
+      fireRate: settings.fire_rate,
+      noise: settings.noise,
+      votes: automaton.grid.subarray(end - automaton.cell.labels, end),
+    };
   }
 
   /** How far the cells have come since the last disturbance. */

@@ -1,21 +1,38 @@
 /** The panel that opens up one cell: what it sees, its hidden values, its proposal, whether it fires, what it says. */
 
 import { inspectCell } from "./engine/index.js";
-import { UNDECIDED } from "./digits_world.js";
+import { mix } from "./board.js";
 import { css, signed } from "./palettes.js";
 
 /** @typedef {import("./board.js").Theme & {dim: import("./palettes.js").Colour}} Theme */
 
+/**
+ * @typedef {object} Subject the cell to explain
+ * @property {import("./engine/automaton.js").Automaton} automaton
+ * @property {number} index
+ * @property {number | null} label what it says, null for nothing yet
+ * @property {number} fireRate
+ * @property {number} noise
+ * @property {ArrayLike<number>} votes its number for each label
+ */
+
+/**
+ * @typedef {object} Words of one automaton
+ * @property {string} seen on the tiles
+ * @property {string} says on the votes
+ * @property {string[]} names of the labels
+ */
+
 export class Explained {
-  /** @param {HTMLElement} element */
-  constructor(element) {
+  /** @param {HTMLElement} element @param {Words} words */
+  constructor(element, words) {
     this.element = element;
+    this.words = words;
     element.innerHTML = `
       <ol class="flow">
         <li><h3>It sees <b data-count="seen"></b></h3>
           <canvas data-part="seen" role="img" aria-label="The 3x3 neighbourhood in each channel"></canvas>
-          <p>Its own ink and state and those of its eight neighbours: each tile is one channel, the first is ink.
-            Where nothing lives it sees zeros.</p></li>
+          <p>${words.seen}</p></li>
         <li><h3>It computes <b data-count="hidden"></b></h3>
           <canvas data-part="hidden" role="img" aria-label="Hidden values, layer by layer"></canvas>
           <p data-text="hidden"></p></li>
@@ -26,7 +43,7 @@ export class Explained {
           <p data-text="coin"></p></li>
         <li><h3>It says <b data-text="says" class="says"></b></h3>
           <canvas data-part="votes" role="img" aria-label="The cell's number for each label"></canvas>
-          <p>The largest of its last ten channels. No cell ever sees the whole digit.</p></li>
+          <p>${words.says}</p></li>
       </ol>`;
     const part = (/** @type {string} */ name) =>
       /** @type {HTMLCanvasElement} */ (element.querySelector(`[data-part=${name}]`));
@@ -43,39 +60,35 @@ export class Explained {
   /**
    * Show a cell; nothing if it does not live.
    *
-   * @param {import("./digits_world.js").DigitsWorld} world
-   * @param {number} index
+   * @param {Subject} subject
    * @param {import("./palettes.js").Colour[]} colours
    * @param {Theme} theme
    */
-  show(world, index, colours, theme) {
-    const { automaton, labels } = world;
-    const { cell, channels } = automaton;
-    const inspection = inspectCell(automaton, index);
-    this.element.hidden = !inspection.live;
-    if (!inspection.live) return;
-    const { seen, hidden, update, updated } = inspection;
+  show({ automaton, index, label, fireRate, noise, votes }, colours, theme) {
+    const { cell, channels, environmentChannels } = automaton;
+    const { live, seen, hidden, update, updated, gate } = inspectCell(automaton, index);
+    this.element.hidden = !live;
+    if (!live) return;
     this.write("[data-count=seen]", `${seen.length} numbers`);
     this.write("[data-count=hidden]", `${hidden.map((layer) => layer.length).join(" + ")} hidden values`);
     const active = hidden.reduce((sum, layer) => sum + layer.filter((value) => value > 0).length, 0);
     this.write("[data-text=hidden]", `${active} of them are active now. Every cell has the same weights.`);
     this.write("[data-count=update]", `${update.length} changes`);
-    const noise = world.settings.noise ? ", and a little noise" : "";
-    this.write("[data-text=update]", `Added to its state if it fires${noise}. Small bars mean that it is at rest.`);
+    const extra = noise ? ", and a little noise" : "";
+    const resets = gate === null ? "Small bars mean that it is at rest." : `Its gate would then replace ${Math.round(100 * gate)} % by noise.`;
+    this.write("[data-text=update]", `Added to its state if it fires${extra}. ${resets}`);
     this.write("[data-text=fires]", updated ? "it fired" : "it waited");
-    const rate = Math.round(100 * world.settings.fire_rate);
-    this.write("[data-text=coin]", `In each step a cell updates with a chance of ${rate} %, so that no clock is shared.`);
-    const label = labels[index];
-    this.write("[data-text=says]", label === UNDECIDED ? "nothing yet" : String(label));
+    const chance = Math.round(100 * fireRate);
+    this.write("[data-text=coin]", `In each step a cell updates with a chance of ${chance} %, so that no clock is shared.`);
+    this.write("[data-text=says]", label === null ? "nothing yet" : this.words.names[label]);
     const says = /** @type {HTMLElement} */ (this.element.querySelector(".says"));
-    says.style.setProperty("--label", label === UNDECIDED ? css(theme.dim) : css(colours[label]));
+    says.style.setProperty("--label", css(label === null ? theme.dim : colours[label]));
 
-    paintTiles(this.parts.seen, seen, channels, theme);
+    paintTiles(this.parts.seen, seen, channels, environmentChannels, theme);
     paintSquares(this.parts.hidden, hidden, theme);
-    const votes = Array.from(update.slice(0, update.length - cell.labels), () => theme.dim);
-    paintBars(this.parts.update, update, [...votes, ...colours], theme, 0.05);
-    const state = seen.subarray(4 * channels, 5 * channels); // the middle of the neighbourhood is the cell itself
-    paintBars(this.parts.votes, state.subarray(channels - cell.labels), colours, theme, 1);
+    const first = cell.linear_readout ? update.length : update.length - cell.labels; // the first channel that is a vote
+    paintBars(this.parts.update, update, Array.from(update, (_, c) => colours[c - first] ?? theme.dim), theme, 0.05);
+    paintBars(this.parts.votes, Float32Array.from(votes), colours, theme, 1);
   }
 }
 
@@ -95,9 +108,10 @@ function context2d(canvas, height) {
 /**
  * One 3x3 tile a channel, ten in a row.
  *
- * @param {HTMLCanvasElement} canvas @param {Float32Array} seen (9, C) @param {number} channels @param {Theme} theme
+ * @param {HTMLCanvasElement} canvas @param {Float32Array} seen (9, C) @param {number} channels
+ * @param {number} environment channels of it, which are shown in gray @param {Theme} theme
  */
-function paintTiles(canvas, seen, channels, theme) {
+function paintTiles(canvas, seen, channels, environment, theme) {
   const perRow = 10;
   const tile = canvas.clientWidth / perRow;
   const cell = Math.floor((tile - 4) / 3);
@@ -105,7 +119,7 @@ function paintTiles(canvas, seen, channels, theme) {
   for (let c = 0; c < channels; c++) {
     for (let tap = 0; tap < 9; tap++) {
       const value = seen[tap * channels + c];
-      context.fillStyle = c === 0 ? grayOf(value, theme) : css(signed(value, 1, theme.line));
+      context.fillStyle = c < environment ? grayOf(environment === 1 ? value : (value + 1) / 2, theme) : css(signed(value, 1, theme.line));
       const x = (c % perRow) * tile + (tap % 3) * cell;
       const y = Math.floor(c / perRow) * tile + Math.floor(tap / 3) * cell;
       context.fillRect(x, y, cell - 1, cell - 1);
@@ -115,8 +129,7 @@ function paintTiles(canvas, seen, channels, theme) {
 
 /** @param {number} ink @param {Theme} theme */
 function grayOf(ink, theme) {
-  const share = Math.min(1, Math.max(0, ink));
-  return css([0, 1, 2].map((i) => Math.round(theme.line[i] + (theme.ink[i] - theme.line[i]) * share)));
+  return css(mix(theme.line, theme.ink, Math.min(1, Math.max(0, ink))));
 }
 
 /**
@@ -133,9 +146,7 @@ function paintSquares(canvas, layers, theme) {
   for (const layer of layers) {
     const most = Math.max(...layer, 1e-6);
     layer.forEach((value, p) => {
-      const share = Math.sqrt(value / most);
-      const mixed = [0, 1, 2].map((i) => Math.round(theme.line[i] + (theme.accent[i] - theme.line[i]) * share));
-      context.fillStyle = css(mixed);
+      context.fillStyle = css(mix(theme.line, theme.accent, Math.sqrt(value / most)));
       context.fillRect((p % perRow) * side, top + Math.floor(p / perRow) * side, side - 1, side - 1);
     });
     top += (Math.ceil(layer.length / perRow) + 0.7) * side;

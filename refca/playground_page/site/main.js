@@ -28,7 +28,7 @@ tabs.forEach((tab, i) => {
 
 try {
   digits = await DigitsPage.open();
-  globalThis.refca = testObject(digits, () => photographs);
+  Object.assign(globalThis, { refca: testObject(digits, () => photographs) });
   byId("tab-photographs").hidden = !(await models("segmentation")).length;
 } catch (error) {
   report(error);

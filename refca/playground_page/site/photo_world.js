@@ -63,6 +63,7 @@ export class PhotoWorld {
   }
 
   predict() {
-    this.labels = predictedLabels(readout(this.automaton), this.model.cell.labels);
+    this.votes = readout(this.automaton);
+    this.labels = predictedLabels(this.votes, this.model.cell.labels);
   }
 }

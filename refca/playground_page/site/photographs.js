@@ -4,6 +4,7 @@ import { loadModel, models, preferred, readJson, fileAddress } from "./catalogue
 import { paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
 import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
+import { Explained } from "./explained.js";
 import { css, SEGMENTATION } from "./palettes.js";
 import { PhotoWorld } from "./photo_world.js";
 import { acceptPictures, startCamera } from "./pictures.js";
@@ -14,6 +15,12 @@ import { TimeControls } from "./time_controls.js";
 const NAMES = ["background", "animal", "outline"];
 const SHOWN_SIDE = 576; // pixels of the picture on the page: 48, 64 and 96 divide it
 const VEIL = 0.55; // how much of a label's colour lies over the picture
+const WORDS = {
+  seen: `Its own colour and state and those of its eight neighbours: each tile is one channel, the first three are red,
+    green and blue. Beyond the edge it sees zeros.`,
+  says: "A linear map of its state, the same for all. No cell ever sees the whole animal.",
+  names: NAMES,
+};
 const VIEWS = {
   labels: "The colour of each cell's label over the photograph.",
   state: "The cells' hidden states: similar states have similar colours. This is what they tell each other.",
@@ -49,9 +56,14 @@ export class PhotographsPage {
     this.pictureContext = /** @type {CanvasRenderingContext2D} */ (
       this.picture.getContext("2d", { willReadFrequently: true })
     );
+    /** A pixel a cell, drawn over the picture. */
+    this.small = document.createElement("canvas");
     this.world = new PhotoWorld(model, 48 * model.cell.stride);
     this.stateColours = new StateColours(model.cell.state_channels);
     this.entries = entries;
+    this.explained = new Explained(byId("photo-explained"), WORDS);
+    /** @type {number | null} a pixel */
+    this.inspected = null;
     this.view = "labels";
     this.frames = 0;
     this.clock = new Clock({ step: () => this.world.step(), draw: () => this.frame() });
@@ -61,6 +73,7 @@ export class PhotographsPage {
     });
     byId("photo-credits").textContent = credit;
     this.setUpPictures(samples);
+    this.setUpBoard();
     this.setUpViews();
     this.setUpSettings();
     document.addEventListener("keydown", (event) => this.onKey(event));
@@ -105,6 +118,18 @@ export class PhotographsPage {
       this.pictureContext.drawImage(copy, 0, 0);
       this.pictureContext.resetTransform();
     }));
+  }
+
+  setUpBoard() {
+    const inspect = (/** @type {PointerEvent} */ event) => {
+      const box = this.canvas.getBoundingClientRect();
+      const at = (/** @type {number} */ share) => Math.max(0, Math.min(this.world.size - 1, Math.floor(share * this.world.size)));
+      const [x, y] = [at((event.clientX - box.left) / box.width), at((event.clientY - box.top) / box.height)];
+      this.inspected = y * this.world.size + x;
+      if (!this.clock.playing) this.draw();
+    };
+    this.canvas.addEventListener("pointermove", inspect);
+    this.canvas.addEventListener("pointerdown", inspect);
   }
 
   /** @param {Blob} file */
@@ -207,6 +232,7 @@ export class PhotographsPage {
       const entry = this.entries.find(({ name }) => name === select.value);
       if (!entry) return;
       const model = await loadModel(entry);
+      this.inspected = null;
       this.world.use(model, Number(size.value) * model.cell.stride);
       this.stateColours = new StateColours(model.cell.state_channels);
       this.describeModel();
@@ -276,6 +302,7 @@ export class PhotographsPage {
     const theme = readTheme();
     paintChart(/** @type {HTMLCanvasElement} */ (byId("photo-chart")), world.history, SEGMENTATION, theme);
     paintGate(/** @type {HTMLCanvasElement} */ (byId("photo-gate")), world.history, theme);
+    this.explain(theme);
     const latest = world.history[world.history.length - 1];
     byId("photo-legend").replaceChildren(
       ...NAMES.map((name, label) => {
@@ -288,6 +315,25 @@ export class PhotographsPage {
     );
   }
 
+  /** Explain the cell under the pointer. @param {import("./theme.js").PageTheme} theme */
+  explain(theme) {
+    const { world, inspected } = this;
+    if (inspected === null) return;
+    const { size, model, automaton } = world;
+    const { stride, labels: L } = model.cell;
+    const row = Math.floor(inspected / size / stride);
+    byId("photo-explained-intro").hidden = true;
+    const subject = {
+      automaton,
+      index: row * automaton.width + Math.floor((inspected % size) / stride),
+      label: world.labels[inspected],
+      fireRate: world.fireRate,
+      noise: 0,
+      votes: world.votes.subarray(inspected * L, (inspected + 1) * L),
+    };
+    this.explained.show(subject, SEGMENTATION, theme);
+  }
+
   /** The picture, and the view of the cells over it. */
   paint() {
     const { context, world } = this;
@@ -296,13 +342,22 @@ export class PhotographsPage {
     else if (this.view === "state") this.paintState(pixels.data);
     else if (this.view === "gate") this.paintGates(pixels.data);
     else this.paintSeen(pixels.data);
-    const small = Object.assign((this.small ??= document.createElement("canvas")), pixels && { width: world.size, height: world.size });
+    const { small } = this;
+    if (small.width !== world.size) small.width = small.height = world.size;
     small.getContext("2d")?.putImageData(pixels, 0, 0);
     context.filter = this.view === "labels" ? "grayscale(0.75)" : "none";
     context.drawImage(this.picture, 0, 0);
     context.filter = "none";
     context.imageSmoothingEnabled = false;
     context.drawImage(small, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
+    if (this.inspected === null) return;
+    const scale = SHOWN_SIDE / world.size;
+    const [x, y] = [(this.inspected % world.size) * scale, Math.floor(this.inspected / world.size) * scale];
+    for (const [colour, width] of /** @type {const} */ ([["white", 4], ["black", 1.5]])) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.strokeRect(x - scale, y - scale, 3 * scale, 3 * scale);
+    }
   }
 
   /** @param {Uint8ClampedArray} pixels */

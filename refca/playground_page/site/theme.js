@@ -2,7 +2,9 @@
 
 const KEY = "refca-theme";
 
-/** @returns {import("./board.js").Theme & {dim: import("./palettes.js").Colour}} */
+/** @typedef {import("./board.js").Theme & {dim: import("./palettes.js").Colour}} PageTheme */
+
+/** @returns {PageTheme} */
 export function readTheme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (/** @type {string} */ name) => {
