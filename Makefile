@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long lint types format bench bench-pets train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long lint types format bench bench-pets bench-browser playground train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ bench: $(INSTALLED)  ## compare speed with PyTorch and JAX (installs them)
 bench-pets: $(INSTALLED)  ## compare the speed of segmentation with PyTorch (installs it)
 	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
 	$(RUN) benchmarks/pets.py
+
+bench-browser:  ## compare the playground's engine with TensorFlow.js, in Chromium under node
+	npm ci --prefix benchmarks/browser --ignore-scripts --no-audit --no-fund
+	node benchmarks/browser/speed.mjs
+
+playground: $(INSTALLED)  ## draw on the cells in your browser
+	$(RUN) -m refca.playground
 
 train: $(INSTALLED)  ## train the article's L2 + noise model on MNIST, 100,000 steps; resumes a stopped run
 	@$(call run,digits-l2-noise,digits-l2-noise)
