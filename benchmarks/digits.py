@@ -25,7 +25,7 @@ import numpy as np
 from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.data import load
 from refca.definition.step import alive
 

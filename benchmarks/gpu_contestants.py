@@ -17,7 +17,8 @@ from gpu_problems import Digits, Problem, Truth
 from timing import agree
 
 import refca
-from refca.training.adam import Adam, normalised
+from refca.contract.adam import adam_step
+from refca.training.adam import Adam
 
 GRADIENTS, LEARN, EVOLVE = WORK = ("gradients", "learn", "evolve")
 RATE, UPDATE = 1e-3, 1000  # of Adam's step: a rate, and the number of the update, on which no time depends
@@ -30,7 +31,8 @@ class Refca:
     """A backend of refca, by its name."""
 
     def __init__(self, backend: str, device: str) -> None:
-        self.backend, self.on_gpu = refca.get_backend(backend), device == "gpu"
+        self.backend: Any = refca.get_backend(backend)
+        self.on_gpu = device == "gpu"
 
     def loaded(self, problem: Problem, part: slice = slice(None)) -> tuple[Any, ...]:
         """Return the arguments of `loss_and_grads` but the last, for a part of the samples, as training gives them."""
@@ -66,7 +68,7 @@ class Refca:
 
     def learn(self, adam: Adam, params: Any, gradients: Run) -> None:
         _, grads, _ = gradients()
-        params.update(adam.step(params, grads, UPDATE, RATE, normalise=True, backend=self.backend))
+        params.update(self.backend.adam_step(params, grads, adam.m, adam.v, UPDATE, RATE, True))
 
     def compare_gradients(self, problem: Problem) -> None:
         whole, *halves = (
@@ -269,7 +271,7 @@ class Jax:
         def update(params: Any, first: Any, second: Any, *samples: Any) -> Any:
             _, grads = gradients(params, *samples)
             adam = Adam(dict(first), dict(second))
-            return adam.step(params, normalised(grads), UPDATE, RATE), adam.m, adam.v
+            return adam_step(params, grads, adam.m, adam.v, UPDATE, RATE, True), adam.m, adam.v
 
         zeros = {name: 0 * x for name, x in loaded[0].items()}
         jitted = self.jax.jit(update)

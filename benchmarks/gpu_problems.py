@@ -16,7 +16,7 @@ import numpy as np
 import pets
 
 import refca
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.definition.step import alive
 
 Truth = tuple[float, dict[str, np.ndarray], np.ndarray]  # loss, gradients, last state

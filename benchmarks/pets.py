@@ -30,7 +30,7 @@ import numpy as np
 from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
-from refca.contract import reference
+from refca.contract.reference import reference
 
 STEPS, SIDE, STATE, HIDDEN, CHECKED = 10, 48, 32, 48, 2
 FIRST_LAYERS = {"full": False, "depthwise": True}

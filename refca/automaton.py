@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from refca.contract.registry import get_backend
+from refca.contract.protocol import Backend
+from refca.contract.registry import as_backend, get_backend
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import predict
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state
 from refca.definition.step import readout
 from refca.errors import InvalidInput
 from refca.tasks import task_of
@@ -38,7 +38,7 @@ class Automaton:
     cell: Cell
     params: Params  # float32 NumPy arrays
     experiment: Experiment
-    backend: Any
+    backend: Backend
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Automaton:
         image = self.checked(image)
         streams = Streams(seed)
         if state is None:
-            state = init_state(self.cell, image, streams, backend=self.backend)
+            state = self.backend.initial_state(self.cell, image, streams)
         move = self.backend.asarray
         params = {name: move(x) for name, x in self.params.items()}
         state = move(np.asarray(self.backend.asnumpy(state), np.float32))
@@ -127,8 +127,8 @@ class Automaton:
     def start(self, image: np.ndarray, seed: int, first_sample: int = 0) -> tuple[Array, Array, Params, Streams]:
         """Return image, initial state and parameters on the backend, and the streams of these samples."""
         streams, move = Streams(seed, first_sample), self.backend.asarray
-        state = init_state(self.cell, image, streams, backend=self.backend)
-        return move(image), move(state), {name: move(x) for name, x in self.params.items()}, streams
+        state = self.backend.initial_state(self.cell, image, streams)
+        return move(image), state, {name: move(x) for name, x in self.params.items()}, streams
 
     def settled(self, image: np.ndarray, steps: int, seed: int, first_sample: int = 0) -> np.ndarray:
         """Return the logits of images (B, sH, sW, K) after a number of steps, (B, sH, sW, L)."""
@@ -150,5 +150,5 @@ def load(name_or_path: Path | str, backend: str | Any | None = None) -> Automato
     """
     weights = load_weights(name_or_path)
     experiment = weights.experiment or task_of(None).experiment()
-    chosen = get_backend(backend) if backend is None or isinstance(backend, str) else backend
+    chosen = get_backend(backend) if backend is None or isinstance(backend, str) else as_backend(backend)
     return Automaton(str(name_or_path), experiment.cell, weights.params, experiment, chosen)

@@ -57,9 +57,8 @@ def add_common_flags(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        metavar="N",
-        type=int,
-        help="number of the device (GPU) to use, counted from 0; default: 0",
+        metavar="NAME",
+        help="device to compute on, for a backend that has several: a name, or a number counted from 0",
     )
     parser.add_argument(
         "--data",
@@ -97,14 +96,14 @@ def complete(flags: Namespace, report: Any, reports: Sequence[Any], samples: str
         raise InvalidInput(f"--steps must be at least 1, got {flags.steps}")
 
 
-def choose_backend(name: str | None, device: int | None = None) -> tuple[str, Any]:
+def choose_backend(name: str | None, device: str | None = None) -> tuple[str, Any]:
     """Return the name and the module of a backend (None: the fastest available), set to use this device.
 
     Raises InvalidInput for a device that does not exist or a backend without devices.
     """
     name, backend = fastest() if name is None else (name, get_backend(name))
     if device is not None:
-        if not hasattr(backend, "use_device"):
+        if not backend.devices:
             raise InvalidInput(
                 f"--device cannot be used with the backend {name}, which has no devices to choose from, got {device}"
             )
@@ -114,7 +113,7 @@ def choose_backend(name: str | None, device: int | None = None) -> tuple[str, An
 
 def describe_backend(name: str, backend: Any) -> str:
     """Return the name of a backend, and the hardware it uses if the backend reports it."""
-    return f"backend {name} on {backend.description()}" if hasattr(backend, "description") else f"backend {name}"
+    return f"backend {name}" + (f" on {backend.description()}" if backend.description() else "")
 
 
 @contextmanager

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from refca.definition.errors import InvalidInput
 
-__all__ = ["Diverged", "InvalidInput", "Unavailable"]
+__all__ = ["Diverged", "InvalidInput", "NotOffered", "Unavailable"]
 
 
 class Unavailable(InvalidInput):
     """A backend that exists but does not work on this machine. A backend may raise it while it is imported."""
+
+
+class NotOffered(InvalidInput):
+    """An operation that a backend does not have, or a cell that it does not support."""
 
 
 class Diverged(InvalidInput):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from refca.contract.registry import as_backend
+
 WAITS: list[str] = []  # what was asked of the device, in order
 
 
@@ -161,4 +163,4 @@ def device(backend: Any, **more: Any) -> Any:
         return DeviceArray(value), {k: DeviceArray(g) for k, g in grads.items()}, DeviceArray(last)
 
     names = {"asarray": asarray, "asnumpy": asnumpy, "xp": Namespace()}
-    return SimpleNamespace(**names, evolve=evolve, loss_and_grads=loss_and_grads, **more)
+    return as_backend(SimpleNamespace(**names, evolve=evolve, loss_and_grads=loss_and_grads, **more))

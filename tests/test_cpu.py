@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import refca_cpu
+from refca_cpu import BACKEND as cpu
 from refca_cpu import blas, layout, unroll
 from refca_spec.compare import assert_same
 
 import refca
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.definition.cell import NORMS
 
 
@@ -39,8 +39,8 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch, B
     results = []
     for threads in ("1", "2", "5"):
         monkeypatch.setenv("REFCA_THREADS", threads)
-        evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 23)
-        loss, grads, last = refca_cpu.loss_and_grads(
+        evolved = cpu.evolve(cell, params, image, state, refca.Streams(1), 23)
+        loss, grads, last = cpu.loss_and_grads(
             cell, "ce", params, image, state, label, weights, refca.Streams(1), image_grad=True
         )
         results.append((evolved, np.float64(loss), last, *grads.values()))
@@ -56,9 +56,9 @@ def test_shards_and_spans_of_any_size_give_the_reference(monkeypatch: pytest.Mon
         monkeypatch.setattr(unroll, "SHARD", size)
         monkeypatch.setattr(unroll, "TAPED_SHARD", size)
         monkeypatch.setattr(unroll, "SPAN", span)
-        loss, grads, last = refca_cpu.loss_and_grads(cell, "l2", params, image, state, label, weights, refca.Streams(1))
+        loss, grads, last = cpu.loss_and_grads(cell, "l2", params, image, state, label, weights, refca.Streams(1))
         assert loss == pytest.approx(expected[0], rel=1e-5)
-        evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 25)
+        evolved = cpu.evolve(cell, params, image, state, refca.Streams(1), 25)
         np.testing.assert_allclose(last, expected[2], atol=2e-4)
         np.testing.assert_allclose(evolved, expected[2], atol=2e-4)
         for name, grad in grads.items():
@@ -83,13 +83,13 @@ def test_rows_in_many_blocks_give_the_reference(norm: str, depthwise: bool) -> N
     cell, params, image, state, labels, weights = photographs(norm, depthwise)
     assert image[0, ..., 0].size > 2 * layout.BLOCK - 1
     arguments = (cell, "ce", params, image, state, labels, weights, refca.Streams(1))
-    loss, grads, last = refca_cpu.loss_and_grads(*arguments, image_grad=True)
+    loss, grads, last = cpu.loss_and_grads(*arguments, image_grad=True)
     expected = reference.loss_and_grads(*arguments, image_grad=True)
     assert loss == pytest.approx(expected[0], rel=1e-9)
     np.testing.assert_allclose(last, expected[2], atol=1e-9)
     for name, grad in grads.items():
         np.testing.assert_allclose(grad, expected[1][name], atol=1e-8, err_msg=name)
-    evolved = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 4)
+    evolved = cpu.evolve(cell, params, image, state, refca.Streams(1), 4)
     np.testing.assert_allclose(evolved, expected[2], atol=1e-9)
 
 
@@ -101,9 +101,7 @@ def test_the_number_of_threads_changes_no_bit_on_photographs(
     results = []
     for threads in ("1", "3"):
         monkeypatch.setenv("REFCA_THREADS", threads)
-        loss, grads, last = refca_cpu.loss_and_grads(
-            cell, "ce", params, image, state, labels, weights, refca.Streams(1)
-        )
+        loss, grads, last = cpu.loss_and_grads(cell, "ce", params, image, state, labels, weights, refca.Streams(1))
         results.append((np.float64(loss), last, *grads.values()))
     for got, expected in zip(*results, strict=True):
         assert_same(got, expected, f"a result with norm {norm}", "other threads")
@@ -111,11 +109,11 @@ def test_the_number_of_threads_changes_no_bit_on_photographs(
 
 def test_it_can_be_called_from_several_threads_at_once() -> None:
     cell, params, image, state, _, _ = problem(6)
-    expected = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 9)
+    expected = cpu.evolve(cell, params, image, state, refca.Streams(1), 9)
     results: list[Any] = [None] * 4
 
     def work(i: int) -> None:
-        results[i] = refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 9)
+        results[i] = cpu.evolve(cell, params, image, state, refca.Streams(1), 9)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -129,7 +127,7 @@ def test_it_can_be_called_from_several_threads_at_once() -> None:
 def test_the_library_of_matrix_products_keeps_its_own_number_of_threads() -> None:
     cell, params, image, state, _, _ = problem(2)
     before = [library["num_threads"] for library in blas.controller().info()]
-    refca_cpu.evolve(cell, params, image, state, refca.Streams(1), 2)
+    cpu.evolve(cell, params, image, state, refca.Streams(1), 2)
     assert [library["num_threads"] for library in blas.controller().info()] == before
 
 

@@ -20,26 +20,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from refca_cupy.emulated import asarray, asnumpy
-from refca_cupy.emulator import Emulator
+from refca_cupy.emulated import Emulated
 from refca_cupy.schedule import Schedule
 from refca_cupy.sources import FOLDER, files, source
-from refca_cupy.unroll import Backend
 from refca_spec.compare import assert_same
 
 import refca
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.definition.cell import NORMS, Cell
 from refca.errors import Unavailable
-
-
-class On(Backend):
-    """The backend on an emulator of this kind."""
-
-    asarray, asnumpy = staticmethod(asarray), staticmethod(asnumpy)
-
-    def __init__(self, **how: Any) -> None:
-        super().__init__(Emulator(**how))
 
 
 def law(name: str, backend: Any, **arguments: Any) -> Callable[[], object]:
@@ -81,7 +70,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", SCHEDULES)
 @pytest.mark.parametrize(("name", "arguments"), LAWS, ids=[f"{n[5:30]}-{len(a)}" for n, a in LAWS])
 def test_every_schedule_obeys_the_laws(how: str, name: str, arguments: dict[str, Any]) -> None:
-    law(name, On(**SCHEDULES[how]), **arguments)()
+    law(name, Emulated(**SCHEDULES[how]), **arguments)()
 
 
 ON_GPU: dict[str, dict[str, Any]] = {
@@ -95,13 +84,9 @@ def on_gpu(**how: Any) -> Any:
     """The backend on a GPU, with another schedule than small grids have."""
     try:
         from refca_cupy import gpu
-        from refca_cupy.device import Gpu
     except Unavailable as error:
         pytest.skip(f"not tried on a GPU: {error}")
-    backend = On()
-    backend.asarray, backend.asnumpy = gpu.asarray, gpu.asnumpy
-    backend.device, backend.xp = Gpu(**how), gpu.xp
-    return backend
+    return gpu.Cupy(**how)
 
 
 @pytest.mark.parametrize("how", ON_GPU)
@@ -161,7 +146,7 @@ def all_as_the_reference(backend: Any, dtype: str = "float64") -> None:
 @pytest.mark.parametrize("fixed", [False, True], ids=["any cell", "built for the cell"])
 def test_cells_of_the_two_texts_give_the_reference(name: str, fixed: bool) -> None:
     """Run both kinds of module, with slots that fill up and slots of several samples that are kept."""
-    as_the_reference(CELLS[name], On(fixed=fixed, resident=3 - fixed, keeps_layers=fixed))
+    as_the_reference(CELLS[name], Emulated(fixed=fixed, resident=3 - fixed, keeps_layers=fixed))
 
 
 @pytest.mark.parametrize("norm", ["none", "channel"])
@@ -170,14 +155,14 @@ def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(norm
     arguments = problem(cell, 4, 10, 3)
     ways: list[dict[str, Any]] = [{}, {"threads": 3}, {"resident": 1}, {"resident": 16}, {"room": 1}]
     ways += [{"keeps_layers": False}]
-    states = [On(**how).loss_and_grads(*arguments)[2] for how in ways]
+    states = [Emulated(**how).loss_and_grads(*arguments)[2] for how in ways]
     for how, state in zip(ways, states, strict=True):
         assert_same(state, states[0], "the last state", how)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_same_call_gives_the_same_bits(name: str) -> None:
-    arguments, backend = problem(CELLS[name], 2, 9, 3), On()
+    arguments, backend = problem(CELLS[name], 2, 9, 3), Emulated()
     once, again = backend.loss_and_grads(*arguments), backend.loss_and_grads(*arguments)
     assert_same(again[0], once[0], "the loss", name)
     for key, grad in once[1].items():
@@ -254,8 +239,8 @@ def test_a_law_catches_the_broken_kernel(name: str) -> None:
     which, right, wrong = BROKEN[name]
     edit, arguments = edited(right, wrong), {"loss": "ce", "kind": "map"}
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        law(which, On(edit=edit), **arguments)()
-    law(which, On(), **arguments)()
+        law(which, Emulated(edit=edit), **arguments)()
+    law(which, Emulated(), **arguments)()
 
 
 ARCHITECTURES = ("sm_80", "sm_90")

@@ -15,7 +15,8 @@ from refusals import Capture, sentence
 import refca
 from refca import evaluate as evaluate_program
 from refca import train
-from refca.contract import reference
+from refca.contract import adam
+from refca.contract.reference import reference
 from refca.contract.registry import OURS, fastest
 from refca.data import Dataset, Photographs, load
 from refca.definition.params import param_shapes
@@ -26,7 +27,6 @@ from refca.segmentation import evaluation as pets_evaluation
 from refca.segmentation import training as pets_training
 from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import lookup
-from refca.training import adam
 from refca.training.checkpoint import load_checkpoint
 from refca.training.metrics_log import read_metrics
 
@@ -146,15 +146,16 @@ def trained_params() -> dict[str, np.ndarray]:
 
 
 def test_a_device_is_chosen_before_anything_is_computed(tmp_path: Path, on_device: Any, capsys: Capture) -> None:
-    chosen: list[int] = []
+    chosen: list[str] = []
+    on_device.devices = ("0", "1", "2")
     on_device.use_device, on_device.description = chosen.append, lambda: "a device that is not there"
     assert run(tmp_path / "run", [*DIGITS, "--device", "2"], "device") == 0
-    assert chosen == [2]
+    assert chosen == ["2"]
     assert "backend device on a device that is not there; " in capsys.readouterr().out
     params = tmp_path / "run" / "weights.safetensors"
     flags = [str(params), "--backend", "device", "--samples", "2", "--steps", "1", "--device", "1"]
     assert evaluate_program.main(flags) == 0
-    assert chosen == [2, 1]
+    assert chosen == ["2", "1"]
 
 
 def exhausted(*args: Any, **kwargs: Any) -> Any:
@@ -220,14 +221,14 @@ def test_a_backend_s_own_descent_and_start_are_used(tmp_path: Path, on_device: A
         called.append("adam_step")
         return adam.adam_step(*args)
 
-    def initial(streams: refca.Streams, *shape: int) -> Any:
-        called.append("initial")
-        return device.DeviceArray(streams.initial(*shape).astype(np.float32))
+    def initial_state(cell: refca.Cell, image: Any, streams: refca.Streams) -> Any:
+        called.append("initial_state")
+        return device.DeviceArray(reference.initial_state(cell, image, streams))
 
     assert run(tmp_path / "shared", PETS, "device") == 0
-    on_device.adam_step, on_device.initial = adam_step, initial
+    on_device.adam_step, on_device.initial_state = adam_step, initial_state
     assert run(tmp_path / "own", PETS, "device") == 0
-    assert set(called) == {"adam_step", "initial"}
+    assert set(called) == {"adam_step", "initial_state"}
     for name in ("checkpoint.safetensors", "metrics.csv"):
         assert (tmp_path / "own" / name).read_bytes() == (tmp_path / "shared" / name).read_bytes()
 

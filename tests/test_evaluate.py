@@ -14,7 +14,7 @@ from PIL import Image
 
 import refca
 from refca import evaluate, train
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.data import Split
 from refca.definition.params import param_shapes
 from refca.digits.evaluation import CURVES, mean_ratio, others, summary

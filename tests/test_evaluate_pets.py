@@ -15,7 +15,7 @@ from refusals import Capture, sentence
 
 import refca
 from refca import evaluate
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.data import CLASSES, Dataset, Photographs
 from refca.definition.metrics import count_overlaps, ratio
 from refca.definition.params import param_shapes

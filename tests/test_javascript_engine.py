@@ -14,7 +14,7 @@ from exec_client import Client, javascript_program, node
 from refca_spec.compare import assert_close, longest_sum
 
 from refca import Cell, Recorded, Streams
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.definition.params import param_shapes
 
 SIZES: dict[str, Any] = {"image_channels": 2, "state_channels": 5, "hidden_width": 9, "labels": 3}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from refca_spec.mutants import BACKENDS, DEFINITION, Mutant, MutantBackend, in_force
 
-from refca.contract import reference
+from refca.contract.reference import reference
 
 ALL = BACKENDS | DEFINITION
 

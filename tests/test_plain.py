@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.data import Dataset, Photographs, Split, load
 from refca.definition.randomness import Streams
 from refca.digits import evaluation as digits_evaluation

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from refca_spec.compare import assert_close, longest_sum
 
 from refca import Streams, init_params, init_state, load_weights
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.playground_page.catalogue import make_catalogue
 from refca.playground_page.export import one_file
 from refca.playground_page.server import serve

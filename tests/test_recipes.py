@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from refca import init_params
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.definition.randomness import Streams
 from refca.digits import training as digits_training
 from refca.digits.augmentation import augment, draw
@@ -40,12 +39,17 @@ class Asked:
         self.weights: list[np.ndarray] = []
         self.states: list[np.ndarray] = []
         self.randomness: list[Any] = []
+        self.rates: list[float] = []
 
     def loss_and_grads(self, *arguments: Any) -> Any:
         self.states.append(arguments[4].copy())
         self.weights.append(arguments[6])
         self.randomness.append(arguments[7])
         return reference.loss_and_grads(*arguments)
+
+    def adam_step(self, *arguments: Any) -> Any:
+        self.rates.append(arguments[5])
+        return reference.adam_step(*arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(reference, name)
@@ -56,19 +60,12 @@ def asked_in(steps: int, **settings: Any) -> tuple[Asked, list[float]]:
     experiment = DigitsExperiment(
         dataset="optdigits", batch=4, steps=100, seed=5, **{"pool": 8, "unroll": 3, **settings}
     )
-    backend, rates = Asked(), []
+    backend = Asked()
     digits = digits_training.load_samples(experiment, None)
     train_state = digits_training.begin(experiment, backend, digits)
-    step = train_state.adam.step
-
-    def noted(params: Any, grads: Any, i: int, rate: float, **how: Any) -> Any:
-        rates.append(rate)
-        return step(params, grads, i, rate, **how)
-
-    train_state.adam = SimpleNamespace(step=noted)  # type: ignore[assignment]
     for _ in range(steps):
         digits_training.train_step(experiment, backend, digits, train_state)
-    return backend, rates
+    return backend, backend.rates
 
 
 def test_by_default_training_asks_what_the_article_asks() -> None:

@@ -40,7 +40,7 @@ def params() -> dict[str, np.ndarray]:
     ("flags", "words"),
     [
         (["--backend", "warp"], 'unknown backend "warp"; known are cpu, cupy'),
-        (["--backend", "json"], '"json" is not a backend: it has no asarray'),
+        (["--backend", "json"], '"json" is not a backend: it has neither evolve nor step'),
         (["--experiment", "nonsense"], 'unknown experiment "nonsense"; --list shows all'),
         (["--dataset", "cifar"], "dataset must be one of mnist, optdigits"),
         (["--loss", "hinge"], 'loss must be one of l2, ce, got "hinge"'),

@@ -7,7 +7,6 @@ import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from refusals import Capture, sentence
 
 import refca
 from refca import robustness as robustness_program
-from refca.contract import reference
+from refca.contract.reference import Reference, reference
 from refca.data import load
 from refca.definition.params import param_shapes
 from refca.digits import robustness_report as robustness
@@ -138,7 +137,8 @@ def test_erased_cells_start_from_zero_when_they_are_drawn_again() -> None:
 def test_digits_are_the_same_however_many_are_moved_at_a_time(size: int) -> None:
     runner = copying()
     runner = runner._replace(cell=replace(runner.cell, fire_rate=0.5))
-    few = runner._replace(backend=SimpleNamespace(**vars(reference), sample_slice=size))
+    few = runner._replace(backend=Reference())
+    few.backend.sample_slice = size
     images, labels = np.concatenate([bar(width=width) for width in (2, 4, 6)]), np.array([1, 0, 1])
     expected = row(runner, "size", "1", images, labels, steps=1)
     assert 0 < expected.accuracy < 1

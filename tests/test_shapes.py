@@ -14,7 +14,7 @@ import pytest
 from shapes import Tracer, WrongShape, shapes_traced
 
 import refca
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.data import Photographs, Split
 from refca.definition.metrics import iou, predict
 from refca.definition.state import grid

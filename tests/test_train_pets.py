@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from refca import train
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.data import Dataset, Photographs
 from refca.definition.params import init_params
 from refca.definition.step import gate, hidden_layers, neighbourhood

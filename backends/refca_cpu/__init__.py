@@ -9,28 +9,7 @@ does its own matrix products, so the settings of the BLAS library have no effect
 Source: the contract of `spec/chapters/backends.md`.
 """
 
-from typing import Any
-
-import numpy as np
-import numpy as xp
-
-from refca_cpu.unroll import evolve, loss_and_grads
+from refca_cpu.backend import BACKEND, Cpu
 from refca_cpu.workers import threads
 
-__all__ = ["asarray", "asnumpy", "description", "evolve", "loss_and_grads", "threads", "xp"]
-
-
-def asarray(x: Any) -> np.ndarray:
-    """x as an array of this backend."""
-    return np.asarray(x)
-
-
-def asnumpy(x: np.ndarray) -> np.ndarray:
-    """An array of this backend as a NumPy array."""
-    return np.asarray(x)
-
-
-def description() -> str:
-    """The number of threads, in words."""
-    count = threads()
-    return f"{count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"
+__all__ = ["BACKEND", "Cpu", "threads"]

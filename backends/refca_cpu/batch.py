@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refca.contract.strided_vjp import encoded
-from refca.definition.cell import Cell, Params
+from refca.definition.cell import Cell
 from refca.definition.randomness import Randomness
 from refca.definition.step import alive
 from refca_cpu.arrays import Bools, Ints, Reals
@@ -30,7 +29,7 @@ class Batch:
 
     cell: Cell
     form: Form
-    activations: list[Reals]  # the image, and the output of each layer of the encoder
+    environment: Reals  # (B, H, W, E)
     state: Reals  # (B, H, W, D)
     source: Source
     own: threading.local = field(default_factory=threading.local)  # the workspace of each thread
@@ -39,22 +38,16 @@ class Batch:
     def of(
         cls,
         cell: Cell,
-        params: Params,
-        image: Reals,
+        environment: Reals,
         state: Reals,
         randomness: Randomness,
         first_step: int,
         steps: int,
         taped: bool,
     ) -> Batch:
-        """Encode the images of a batch, and draw what has to be drawn at once."""
+        """Draw what has to be drawn at once."""
         source = source_of(cell, randomness, state.shape[:3], first_step, steps)
-        return cls(cell, Form.of(cell, state.dtype, taped), encoded(cell, params, image), state, source)
-
-    @property
-    def environment(self) -> Reals:
-        """(B, H, W, E)."""
-        return self.activations[-1]
+        return cls(cell, Form.of(cell, state.dtype, taped), environment, state, source)
 
     def split(self, most: int) -> list[Ints]:
         """The samples of each shard, at most `most` of 28×28; fewer of a larger grid."""
@@ -90,6 +83,11 @@ class Batch:
         """The states of a shard, (b, H, W, D)."""
         E, D = self.environment.shape[-1], self.state.shape[-1]
         return self.channels(shard, shard.pixels, E, D)
+
+    def state_grads(self, shard: Shard) -> Reals:
+        """The gradient of a shard's first states, (b, H, W, D)."""
+        E, D = self.environment.shape[-1], self.state.shape[-1]
+        return self.channels(shard, shard.grad, E, D)
 
     def channels(self, shard: Shard, flat_pixels: Reals, first: int, count: int) -> Reals:
         """Some channels of a shard's flat pixels, (b, H, W, count)."""

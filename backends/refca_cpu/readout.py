@@ -15,7 +15,7 @@ from refca_cpu.arrays import Ints, Reals
 from refca_cpu.gemm import add_product, multiply, multiply_back
 
 
-def loss_of(
+def loss_of_states(
     cell: Cell, loss: str, params: Params, image: Array, target: Array, weights: Array, states: Array
 ) -> tuple[float, Array, Params]:
     """The weighted loss of states (S, b, H, W, D), its gradient with respect to them, and to the readout.
@@ -33,10 +33,10 @@ def loss_of(
     squared = loss == "l2"
     grads: Params = {}
     if cell.stride > 1:
-        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
+        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]), np)
         said_grad = np.empty_like(activations[-1])
         value = count(flat(activations[-1]), labels, weight, squared, flat(said_grad))
-        grads, states_grad = decoded_grad(cell, params, activations, said_grad)
+        grads, states_grad = decoded_grad(cell, params, activations, said_grad, np)
         return value, states_grad.reshape(states.shape), grads
     if cell.linear_readout:
         readout, each = params["readout.weight"], flat(states)

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from refca.contract.checks import check_targets, check_unroll
-from refca.contract.strided_vjp import encoded_grad
+from refca.contract.checks import check_unroll
+from refca.contract.protocol import ObjectiveFunction, UnrollGrads
+from refca.contract.strided_vjp import encoded
 from refca.definition.cell import Array, Cell, Params
-from refca.definition.params import frozen
 from refca.definition.randomness import Randomness
 from refca_cpu import kernels, lockstep
 from refca_cpu.arrays import Ints
 from refca_cpu.batch import Batch
 from refca_cpu.layout import Packed, Shard
-from refca_cpu.readout import loss_of
 from refca_cpu.workers import workers
 
 SHARD = 32  # samples of 28×28 in a shard of an evolution; fewer of a larger grid
@@ -40,7 +39,8 @@ def evolve(
 ) -> Array:
     """The state (B, H, W, D) after `steps` steps, numbered from `first_step`. A new array."""
     check_unroll(cell, params, image, state, steps, first_step)
-    batch = Batch.of(cell, params, image, state, randomness, first_step, steps, taped=False)
+    environment = encoded(cell, params, image, np)[-1]
+    batch = Batch.of(cell, environment, state, randomness, first_step, steps, taped=False)
     packed, split, last = Packed.of(cell, params), batch.split(SHARD), np.array(state)
     spans = [
         (first, np.zeros(min(SPAN, first_step + steps - first), bool))
@@ -70,75 +70,61 @@ def evolve(
     return last
 
 
-def loss_and_grads(
+def unroll_grads(
     cell: Cell,
-    loss: str,
     params: Params,
-    image: Array,
+    environment: Array,
     state: Array,
-    target: Array,
-    weights: Array,
     randomness: Randomness,
+    in_loss: Array,
+    objective: ObjectiveFunction,
     *,
     first_step: int = 0,
-    image_grad: bool = False,
-) -> tuple[float, Params, Array]:
-    """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
+    inputs_grad: bool = True,
+) -> UnrollGrads:
+    """Unroll T steps and differentiate an objective of the states after those that count.
 
-    The arguments are those of `refca.contract.reference.loss_and_grads`.
+    The arguments are those of `refca.contract.protocol.BaseBackend.unroll_grads`. The objective is called for
+    each shard, from several threads.
     """
-    check_unroll(cell, params, image, state, len(weights), first_step)
-    check_targets(cell, loss, image, target, weights)
-    batch = Batch.of(cell, params, image, state, randomness, first_step, len(weights), taped=True)
-    packed, split, in_loss = Packed.of(cell, params), batch.split(TAPED_SHARD), weights.any(axis=1)
-    last, environment_grad = np.empty_like(state), np.zeros_like(batch.environment)
-    to_environment = image_grad or cell.stride > 1
+    batch = Batch.of(cell, environment, state, randomness, first_step, len(in_loss), taped=True)
+    packed, split = Packed.of(cell, params), batch.split(TAPED_SHARD)
+    last, state_grad, environment_grad = np.empty_like(state), np.empty_like(state), np.empty_like(environment)
 
-    def objective(samples: Ints, shard: Shard) -> tuple[float, Params]:
-        """The loss of a shard and the gradients of the readout; the gradient of its states goes into it."""
+    def evaluate(samples: Ints, shard: Shard) -> float:
+        """The value of a shard's objective; the gradient of its states goes into the shard."""
         last[samples] = batch.states(shard)
-        states, asked = shard.in_loss.states, weights[in_loss][:, samples]
-        value, states[...], readout_grads = loss_of(cell, loss, params, image[samples], target[samples], asked, states)
-        return value, readout_grads
+        states = shard.in_loss.states
+        value, states[...] = objective(states, samples)
+        return float(value)
 
     def keep(samples: Ints, shard: Shard) -> None:
-        if to_environment:
+        if inputs_grad:
             environment_grad[samples] = batch.environments(shard, shard.grad)
+            state_grad[samples] = batch.state_grads(shard)
 
-    def gradients(samples: Ints) -> tuple[float, Params, Packed]:
-        shard, step_grads = batch.shard(samples, first_step, in_loss), Packed.zeros(cell, state.dtype)
+    def gradients(samples: Ints) -> tuple[float, Packed]:
+        shard, grads = batch.shard(samples, first_step, in_loss), Packed.zeros(cell, state.dtype)
         kernels.forward(shard, packed)
-        value, readout_grads = objective(samples, shard)
-        kernels.backward(shard, packed, step_grads, to_environment)
+        value = evaluate(samples, shard)
+        kernels.backward(shard, packed, grads, inputs_grad)
         keep(samples, shard)
-        return value, readout_grads, step_grads
+        return value, grads
 
     with workers(len(split)) as parallel_map:
-        if cell.norm == "batch" and split:
+        if cell.norm == "batch":
             shards = parallel_map(batch.shard, split, repeat(first_step), repeat(in_loss))
             lockstep.forward(shards, packed, parallel_map)
-            values = parallel_map(objective, split, shards)
+            values = parallel_map(evaluate, split, shards)
             all_grads = [Packed.zeros(cell, state.dtype) for _ in shards]
-            lockstep.backward(shards, packed, all_grads, to_environment, parallel_map)
+            lockstep.backward(shards, packed, all_grads, inputs_grad, parallel_map)
             parallel_map(keep, split, shards)
-            done = [(*pair, step_grads) for pair, step_grads in zip(values, all_grads, strict=True)]
         else:
             done = parallel_map(gradients, split)
-    value, grads = total(cell, params, done)
-    if to_environment:
-        encoder_grads, of_image = encoded_grad(cell, params, batch.activations, environment_grad, image_grad)
-        grads |= encoder_grads | ({"image": of_image} if image_grad else {})
-    return value, grads | {name: np.zeros_like(params[name]) for name in frozen(cell)}, last
-
-
-def total(cell: Cell, params: Params, done: list[tuple[float, Params, Packed]]) -> tuple[float, Params]:
-    """The sums over shards of loss and gradients, in order."""
-    value, packed = 0.0, Packed.zeros(cell, params["update.weight"].dtype)
-    grads = {name: np.zeros_like(x) for name, x in params.items()} | packed.named(cell)
-    for shard_value, readout_grads, step_grads in done:
-        value += shard_value
-        for array, grad in zip(packed, step_grads, strict=True):
+            values, all_grads = [value for value, _ in done], [grads for _, grads in done]
+    total = Packed.zeros(cell, state.dtype)
+    for grads in all_grads:
+        for array, grad in zip(total, grads, strict=True):
             array += grad
-        for name, grad in readout_grads.items():
-            grads[name] += grad
-    return float(value), grads
+    input_grads = (environment_grad, state_grad) if inputs_grad else (None, None)
+    return sum(values), total.named(cell), *input_grads, last

@@ -1,14 +1,14 @@
 """Adam on a device, in one launch: the contract's `adam_step`.
 
-Source: `spec/chapters/adam.md`; `refca/training/adam.py` is the definition.
+Source: `spec/chapters/adam.md`; `refca/contract/adam.py` is the definition.
 """
 
 from __future__ import annotations
 
 import ctypes
 
+from refca.contract.adam import BETA_1, BETA_2, EPSILON, NORM_EPSILON
 from refca.definition.cell import Array, Params
-from refca.training.adam import BETA_1, BETA_2, EPSILON, NORM_EPSILON
 from refca_cupy.machine import Device
 
 MOST = 32  # tensors of a launch
@@ -52,7 +52,7 @@ def adam_step(
     learning_rate: float,
     normalise: bool,
 ) -> Params:
-    """The parameters after update i, new arrays; the moments change in place. As `refca.training.adam`."""
+    """The parameters after update i, new arrays; the moments change in place. As `refca.contract.adam`."""
     learning_rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
     xp, names = device.xp, list(params)
     updated: Params = {}

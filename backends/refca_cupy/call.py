@@ -9,6 +9,7 @@ import numpy as np
 
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Randomness, Streams
+from refca.definition.step import alive
 from refca_cupy.layout import GROUPS, OTHERS, REALS, Packed, Unroll, round_up4, settings, sizes
 from refca_cupy.machine import Device
 from refca_cupy.schedule import Schedule
@@ -104,20 +105,16 @@ class Call:
         if cell.depthwise:
             self.give(mixed=self.xp.zeros((*padded, P4), self.dtype))
 
-    def prepare_backward(self, in_loss: np.ndarray, target: Array, weights: Array, to_environment: bool) -> None:
-        """Allocate what the loss after the steps `in_loss` and the backward pass need."""
+    def prepare_backward(self, in_loss: np.ndarray, to_environment: bool) -> None:
+        """Allocate what a loss after the steps `in_loss` and the backward pass need."""
         u, cell, xp, (C4, P4, Q4) = self.u, self.cell, self.xp, self.rounded
         layers, slots, S = cell.hidden_layers + 1, (u.blocks, u.slots), len(in_loss)
         index = np.full(u.steps, -1, np.int32)
         index[in_loss] = range(S)
-        logits = (S, self.B, cell.stride * self.H, cell.stride * self.W, cell.labels)
-        u.to_environment, u.label_map = to_environment, target.ndim == 3
-        u.loss_steps, u.readout_pixels = S, logits[2] * logits[3]
-        self.give(loss_index=xp.asarray(index), label=xp.asarray(target, np.int32))
-        self.give(weight=xp.asarray(weights, self.dtype))
+        u.to_environment, u.loss_steps = to_environment, S
+        self.give(loss_index=xp.asarray(index))
         states = (S, self.B, self.H, self.W, cell.state_channels)
-        self.give_empty(states=states, logits=logits, logits_grad=logits)
-        self.give_empty(losses=(min(LOSS_BLOCKS, self.device.spread(S * self.B * u.readout_pixels)),))
+        self.give_empty(states=states)
         self.give(state_grad=xp.zeros(states, self.dtype))
         self.give(grad=xp.zeros((self.B, self.H, self.W, C4), self.dtype), **self.packed.back(xp))
         self.give(weight_grad=xp.zeros((u.blocks, u.weights), self.dtype))
@@ -128,6 +125,15 @@ class Call:
             self.give_empty(mixed_grad=(u.blocks, u.cap, P4), filter_sums=(u.blocks, GROUPS, 9, P4))
         else:
             self.give_empty(seen_grad=(u.blocks, u.cap, 9, C4))
+
+    def prepare_loss(self, target: Array, weights: np.ndarray) -> None:
+        """Allocate what the kernel of a loss needs: labels or a label map, weights (S, B), and logits."""
+        u, cell, xp, S = self.u, self.cell, self.xp, len(weights)
+        logits = (S, self.B, cell.stride * self.H, cell.stride * self.W, cell.labels)
+        u.label_map, u.readout_pixels = target.ndim == 3, logits[2] * logits[3]
+        self.give(label=xp.asarray(target, np.int32), weight=xp.asarray(weights, self.dtype))
+        self.give_empty(logits=logits, logits_grad=logits)
+        self.give_empty(losses=(min(LOSS_BLOCKS, self.device.spread(S * self.B * u.readout_pixels)),))
 
     def forward(self) -> Array:
         """Make the steps. Return the last states, (B, H, W, D)."""
@@ -154,8 +160,8 @@ class Call:
         self.module.launch("loss_and_grad", len(self.arrays["losses"]), loss == "l2")
         return self.arrays["losses"].sum(), self.arrays["logits_grad"]
 
-    def backward(self) -> tuple[Params, Array]:
-        """From `state_grad` to the gradients of the weights and of the environment."""
+    def backward(self) -> tuple[Params, tuple[Array, ...]]:
+        """From `state_grad` to the gradients of the weights, and if wanted of the environment and the first state."""
         u, launch = self.u, self.module.launch
         if self.schedule.whole:
             launch("backward", u.blocks)
@@ -167,4 +173,9 @@ class Call:
             launch("backward_phase", u.blocks, WEIGHTS)
         launch("sum_weights", self.device.spread(u.weights))
         packed = Packed.views(self.cell, self.arrays["weight_grad"][0])
-        return packed.named(self.cell), self.arrays["grad"][..., : self.cell.environment_channels]
+        if not u.to_environment:
+            return packed.named(self.cell), ()
+        E, D, grad = self.cell.environment_channels, self.cell.state_channels, self.arrays["grad"]
+        dead = ~alive(self.cell, self.arrays["environment"])[..., None]  # cells whose state never changes
+        state_grad = grad[..., E : E + D] + dead * self.arrays["state_grad"].sum(axis=0)
+        return packed.named(self.cell), (grad[..., :E], state_grad)

@@ -5,30 +5,20 @@ Source: the contract of `spec/chapters/backends.md`.
 
 from typing import Any
 
-import numpy as np
-import numpy as xp
-
 from refca_cupy.emulator import Emulator, system_compiler
-from refca_cupy.unroll import Backend
+from refca_cupy.unroll import DeviceBackend
 
-__all__ = ["adam_step", "asarray", "asnumpy", "description", "evolve", "initial", "loss_and_grads", "xp"]
 
-BACKEND = Backend(Emulator())
-evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
-adam_step, initial = BACKEND.adam_step, BACKEND.initial
+class Emulated(DeviceBackend):
+    """NumPy arrays, and the kernels in an emulator; the arguments are the emulator's."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(Emulator(**how))
+
+    def description(self) -> str:
+        """Return what the backend is for, in a few words."""
+        return "a processor, for checking kernels; slow"
+
+
 system_compiler()  # raises Unavailable where there is none
-
-
-def description() -> str:
-    """Return a short description of the backend."""
-    return "a processor, for checking kernels; slow"
-
-
-def asarray(x: Any) -> np.ndarray:
-    """x as an array of this backend."""
-    return np.asarray(x)
-
-
-def asnumpy(x: np.ndarray) -> np.ndarray:
-    """An array of this backend as a NumPy array."""
-    return np.asarray(x)
+BACKEND = Emulated()

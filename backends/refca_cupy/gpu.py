@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from refca.definition.cell import Array
-from refca.errors import InvalidInput, Unavailable
+from refca.errors import InvalidInput, NotOffered, Unavailable
 
 INSTEAD = "or use --backend cpu"
 try:
     import cupy
-    import cupy as xp
 except ImportError as error:
     raise Unavailable(
         f"the cupy backend needs CuPy ({error}): pip install 'refca[cuda13]', or for a driver of CUDA 12 "
@@ -28,48 +27,45 @@ except cupy.cuda.runtime.CUDARuntimeError as error:
     raise Unavailable(f"the cupy backend needs an NVIDIA GPU and its driver ({error}); {INSTEAD}") from error
 
 from refca_cupy.device import Gpu  # noqa: E402
-from refca_cupy.unroll import Backend  # noqa: E402
+from refca_cupy.unroll import DeviceBackend  # noqa: E402
 
-__all__ = [
-    "adam_step",
-    "asarray",
-    "asnumpy",
-    "description",
-    "evolve",
-    "initial",
-    "loss_and_grads",
-    "sample_slice",
-    "use_device",
-    "xp",
-]
-
-sample_slice = 1000
-BACKEND = Backend(Gpu())
-evolve, loss_and_grads = BACKEND.evolve, BACKEND.loss_and_grads
-adam_step, initial = BACKEND.adam_step, BACKEND.initial
+__all__ = ["BACKEND", "Cupy"]
 
 
-def asarray(x: Any) -> Array:
-    """x as an array on the GPU."""
-    return cupy.asarray(x)
+class Cupy(DeviceBackend):
+    """CuPy's arrays, and kernels on the current GPU; the arguments are those of `Gpu`."""
+
+    sample_slice = 1000
+    devices = tuple(map(str, range(DEVICES)))
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(Gpu(**how))
+
+    def asarray(self, x: Any) -> Array:
+        """Return x as an array on the GPU."""
+        return cupy.asarray(x)
+
+    def asnumpy(self, x: Array) -> np.ndarray:
+        """Return an array of this backend as a NumPy array."""
+        found: np.ndarray = cupy.asnumpy(x)
+        return found
+
+    def vjp(self, function: Any, x: Array) -> Any:
+        """Raise NotOffered: CuPy differentiates nothing."""
+        raise NotOffered("the cupy backend differentiates no functions; let the loss return its gradient too")
+
+    def use_device(self, device: str) -> None:
+        """Compute on this GPU from now on, a number from 0. Raise InvalidInput if there is none of this number."""
+        if device not in self.devices:
+            raise InvalidInput(f"there is no GPU {device} here; they are counted from 0 to {DEVICES - 1}")
+        cupy.cuda.Device(int(device)).use()
+        self.device = Gpu()
+
+    def description(self) -> str:
+        """Return the GPU and the libraries, in a few words."""
+        name = Gpu().properties["name"].decode()
+        version = cupy.cuda.runtime.runtimeGetVersion()
+        return f"{name}, CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}"
 
 
-def asnumpy(x: Array) -> np.ndarray:
-    """An array of this backend as a NumPy array."""
-    found: np.ndarray = cupy.asnumpy(x)
-    return found
-
-
-def use_device(n: int) -> None:
-    """Compute on GPU n from now on, counted from 0. Raises InvalidInput if there is none of this number."""
-    if not 0 <= n < DEVICES:
-        raise InvalidInput(f"there is no GPU {n} here; they are counted from 0 to {DEVICES - 1}")
-    cupy.cuda.Device(n).use()
-    BACKEND.device = Gpu()
-
-
-def description() -> str:
-    """The GPU and the libraries, in a few words."""
-    name = Gpu().properties["name"].decode()
-    version = cupy.cuda.runtime.runtimeGetVersion()
-    return f"{name}, CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}"
+BACKEND = Cupy()

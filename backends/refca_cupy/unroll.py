@@ -12,10 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.contract.checks import check_targets, check_unroll
-from refca.contract.strided_vjp import decoded, decoded_grad, encoded, encoded_grad
+from refca.contract.checks import check_unroll
+from refca.contract.objective import Objective
+from refca.contract.protocol import BaseBackend, ObjectiveFunction, UnrollGrads
+from refca.contract.strided_vjp import decoded, decoded_grad, encoded
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Randomness, Streams
+from refca.definition.state import grid
 from refca_cupy.adam import adam_step
 from refca_cupy.call import Call
 from refca_cupy.layout import Unroll, round_up4
@@ -24,21 +27,21 @@ from refca_cupy.slices import fit, sliced
 
 
 class Gradients(NamedTuple):
-    """Results for a slice of a batch: loss, gradients of parameters, last states, gradient of the image."""
+    """Results for a slice of a batch: the objective's value, gradients of parameters and of inputs, last states."""
 
-    loss: Array
+    value: Array
     params: Params
+    inputs: tuple[Array, ...]  # of the environment and the first state, or nothing
     last: Array
-    image: Array | None
 
     def merge(self, more: Gradients, xp: Any) -> Gradients:
         """The results for this slice and the slice after it."""
         params = {name: grad + more.params[name] for name, grad in self.params.items()}
-        image = None if self.image is None else xp.concatenate([self.image, more.image])
-        return Gradients(self.loss + more.loss, params, xp.concatenate([self.last, more.last]), image)
+        inputs = tuple(xp.concatenate(pair) for pair in zip(self.inputs, more.inputs, strict=True))
+        return Gradients(self.value + more.value, params, inputs, xp.concatenate([self.last, more.last]))
 
 
-class Backend:
+class DeviceBackend(BaseBackend):
     """The contract of `spec/chapters/backends.md`, on a device."""
 
     def __init__(self, device: Device) -> None:
@@ -59,7 +62,7 @@ class Backend:
         check_unroll(cell, params, image, state, steps, first_step)
         if not state.size or not steps:
             return state.copy()
-        environment = encoded(cell, params, image)[-1]
+        environment = encoded(cell, params, image, self.xp)[-1]
         last = []
         for part in fit(self.device, cell, state, 1, 1)[0]:
             draws = sliced(randomness, state.shape[:3], part)
@@ -67,74 +70,64 @@ class Backend:
             last.append(Call(self.device, cell, params, *given).forward())
         return last[0] if len(last) == 1 else self.xp.concatenate(last)
 
-    def loss_and_grads(
+    def unroll_grads(
         self,
         cell: Cell,
-        loss: str,
         params: Params,
-        image: Array,
+        environment: Array,
         state: Array,
-        target: Array,
-        weights: Array,
         randomness: Randomness,
+        in_loss: np.ndarray,
+        objective: ObjectiveFunction,
         *,
         first_step: int = 0,
-        image_grad: bool = False,
-    ) -> tuple[Any, Params, Array]:
-        """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
+        inputs_grad: bool = True,
+    ) -> UnrollGrads:
+        """Unroll T steps and differentiate an objective of the states after those that count.
 
-        The arguments are those of `refca.contract.reference.loss_and_grads`.
+        The arguments are those of `BaseBackend.unroll_grads`. The objective is called for each slice of the
+        batch that fits in memory; losses that have a name are a kernel.
         """
-        check_unroll(cell, params, image, state, len(weights), first_step)
-        check_targets(cell, loss, image, target, weights)
-        xp, T = self.xp, len(weights)
-        asked = self.device.asnumpy(weights)
-        in_loss = np.flatnonzero(asked.any(axis=1))
-        if not state.size or not len(in_loss):
-            nothing = {name: xp.zeros_like(x) for name, x in params.items()}
-            nothing |= {"image": xp.zeros_like(image)} if image_grad else {}
-            return 0.0, nothing, self.evolve(cell, params, image, state, randomness, T, first_step=first_step)
+        xp, T, counted = self.xp, len(in_loss), np.flatnonzero(in_loss)
         done: Gradients | None = None
-        slices, kept = fit(self.device, cell, state, T, len(in_loss))
+        slices, kept = fit(self.device, cell, state, T, len(counted))
         for part in slices:
-            given = image[part], state[part], target[part], asked[in_loss][:, part]
-            draws = sliced(randomness, state.shape[:3], part)
-            more = self.gradients(cell, loss, params, *given, draws, first_step, T, in_loss, image_grad, kept)
+            given = environment[part], state[part], sliced(randomness, state.shape[:3], part), first_step, T
+            more = self.gradients(cell, params, *given, counted, objective, part, inputs_grad, kept)
             done = more if done is None else done.merge(more, xp)
         assert done is not None
-        grads = {name: xp.ascontiguousarray(done.params[name]).reshape(x.shape) for name, x in params.items()}
-        if image_grad:
-            grads["image"] = xp.ascontiguousarray(done.image)
-        return xp.asarray(done.loss, state.dtype), grads, done.last
+        grads = {name: xp.ascontiguousarray(x).reshape(params[name].shape) for name, x in done.params.items()}
+        environment_grad, state_grad = map(xp.ascontiguousarray, done.inputs) if done.inputs else (None, None)
+        return xp.asarray(done.value, state.dtype), grads, environment_grad, state_grad, done.last
 
     def gradients(
         self,
         cell: Cell,
-        loss: str,
         params: Params,
-        image: Array,
+        environment: Array,
         state: Array,
-        target: Array,
-        weights: Array,
         draws: Randomness,
         first_step: int,
         steps: int,
         in_loss: np.ndarray,
-        image_grad: bool,
+        objective: ObjectiveFunction,
+        part: slice,
+        inputs_grad: bool,
         kept: bool,
     ) -> Gradients:
         """The results for a slice of a batch. Its memory is free again when this returns."""
-        activations, to_environment = encoded(cell, params, image), image_grad or cell.stride > 1
-        call = Call(self.device, cell, params, activations[-1], state, draws, first_step, steps, True, kept)
-        call.prepare_backward(in_loss, target, weights, to_environment)
+        call = Call(self.device, cell, params, environment, state, draws, first_step, steps, True, kept)
+        call.prepare_backward(in_loss, inputs_grad)
+        fused = objective if isinstance(objective, Objective) and not callable(objective.loss) else None
+        if fused:
+            call.prepare_loss(fused.target[part], fused.weights[:, part])
         last = call.forward()
-        value, grads = readout_loss(call, loss, params)
-        step_grads, grad = call.backward()
-        grads |= step_grads
-        if to_environment:
-            encoder_grads, grad = encoded_grad(cell, params, activations, grad, image_grad)
-            grads |= encoder_grads
-        return Gradients(value, grads, last, grad if image_grad else None)
+        if fused:
+            value, grads = readout_loss(call, fused.loss, params)
+            fused.parts.append((part.start, grads))
+        else:
+            value, call.arrays["state_grad"][...] = objective(call.arrays["states"], part)
+        return Gradients(value, *call.backward(), last)
 
     def adam_step(
         self,
@@ -149,11 +142,14 @@ class Backend:
         """The parameters after update i, new arrays; the moments change in place."""
         return adam_step(self.device, params, grads, m, v, i, learning_rate, normalise)
 
-    def initial(self, streams: Streams, B: int, H: int, W: int, D: int) -> Array:
-        """The state that streams start from, (B, H, W, D) float32."""
+    def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
+        """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
+        (B, H, W), D = grid(cell, image), cell.state_channels
+        if not cell.normal_start:
+            return self.xp.zeros((B, H, W, D), np.float32)
+        if streams is None or not B * H * W:
+            return super().initial_state(cell, image, streams)
         state = self.device.empty((B, H, W, D), np.float32)
-        if not state.size:
-            return state
         key0, key1 = streams.key
         u = Unroll(d=D, b=B, h=H, w=W, key0=key0, key1=key1, first_sample=streams.first_sample)
         u.last = self.device.address(state)
@@ -167,9 +163,9 @@ def readout_loss(call: Call, loss: str, params: Params) -> tuple[Array, Params]:
     """The loss, and the gradients of the readout; the gradient of the states goes to the call."""
     cell, states, state_grad = call.cell, call.arrays["states"], call.arrays["state_grad"]
     if cell.stride > 1:
-        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]))
+        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]), call.xp)
         value, grad = call.loss_and_grad(loss, activations[-1])
-        grads, grad = decoded_grad(cell, params, activations, grad.reshape(activations[-1].shape))
+        grads, grad = decoded_grad(cell, params, activations, grad.reshape(activations[-1].shape), call.xp)
         state_grad[...] = grad.reshape(states.shape)
         return value, grads
     if cell.linear_readout:

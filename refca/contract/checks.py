@@ -1,4 +1,6 @@
-"""Argument checks of backends, each with one sentence that names the cause.
+"""The checks of a backend's arguments: each error is one sentence that names the argument and what is allowed.
+
+Arrays may be those of any library: only their shapes, and the kind and size of their dtypes are looked at.
 
 Source: the contract of `spec/chapters/backends.md`.
 """
@@ -6,6 +8,10 @@ Source: the contract of `spec/chapters/backends.md`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
 
 from refca.definition.cell import Array, Cell
 from refca.definition.params import param_shapes
@@ -13,6 +19,19 @@ from refca.definition.state import grid
 from refca.errors import InvalidInput
 
 FLOATS = ("float32", "float64")
+
+
+def dtype_name(x: Array) -> str:
+    """Return the name of an array's dtype without that of its library: "float32" of torch.float32."""
+    return str(x.dtype).rpartition(".")[2]
+
+
+def dtype_kind(x: Array) -> str:
+    """Return NumPy's letter for the kind of an array's dtype: "f", "i", "u", "b"; "V" if NumPy has no such dtype."""
+    try:
+        return np.dtype(dtype_name(x)).kind
+    except TypeError:
+        return "V"
 
 
 def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
@@ -30,7 +49,7 @@ def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
 
 def check_dtypes(arrays: Mapping[str, Array]) -> None:
     """Raise InvalidInput unless all arrays are float32 or all are float64."""
-    dtypes = {name: str(x.dtype) for name, x in arrays.items()}
+    dtypes = {name: dtype_name(x) for name, x in arrays.items()}
     for name, dtype in dtypes.items():
         if dtype not in FLOATS:
             raise InvalidInput(f"{name} is {dtype}; use float32 or float64")
@@ -60,16 +79,16 @@ def check_unroll(
         raise InvalidInput(f"steps are numbered below 2**32, got {steps} from {first_step} on")
 
 
-def check_targets(cell: Cell, loss: str, image: Array, target: Array, weights: Array) -> None:
+def check_targets(cell: Cell, loss: Any, image: Array, target: Array, weights: Array) -> None:
     """Raise InvalidInput unless a loss of these arguments is defined."""
-    if loss not in ("l2", "ce"):
-        raise InvalidInput(f'unknown loss "{loss}"; use "l2" or "ce"')
+    if not callable(loss) and loss not in ("l2", "ce"):
+        raise InvalidInput(f'unknown loss "{loss}"; use "l2", "ce" or a function')
     B, H, W, _ = image.shape
     if tuple(target.shape) not in ((B,), (B, H, W)):
         raise InvalidInput(f"target has shape {tuple(target.shape)}; use labels ({B},) or a label map {(B, H, W)}")
-    if target.dtype.kind not in "iu":
-        raise InvalidInput(f"target is {target.dtype}; labels are integers")
-    if target.size and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
+    if dtype_kind(target) not in "iu":
+        raise InvalidInput(f"target is {dtype_name(target)}; labels are integers")
+    if prod(target.shape) and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
         raise InvalidInput(f"labels go from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}")
     if weights.ndim != 2 or weights.shape[1] != B:
         raise InvalidInput(f"weights has shape {tuple(weights.shape)}; use (steps, {B})")

@@ -10,9 +10,10 @@ from typing import Any
 
 import autograd.numpy as xp
 import numpy as np
-from autograd import value_and_grad
+from autograd import make_vjp, value_and_grad
 
 from refca.contract.checks import check_targets, check_unroll
+from refca.contract.protocol import BaseBackend, ObjectiveFunction, UnrollGrads
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.losses import LOSSES
 from refca.definition.params import frozen
@@ -21,78 +22,110 @@ from refca.definition.state import grid
 from refca.definition.step import alive, readout, step
 from refca.definition.strided import encode
 
-__all__ = ["asarray", "asnumpy", "evolve", "loss_and_grads", "xp"]
+
+class Reference(BaseBackend):
+    """The definition as a backend."""
+
+    xp = xp
+
+    def evolve(
+        self,
+        cell: Cell,
+        params: Params,
+        image: Array,
+        state: Array,
+        randomness: Randomness,
+        steps: int,
+        *,
+        first_step: int = 0,
+    ) -> Array:
+        """Return the state (B, H, W, D) after `steps` steps, numbered from `first_step`; a new array."""
+        check_unroll(cell, params, image, state, steps, first_step)
+        environment, state = encode(cell, params, image), np.array(state)
+        for t in range(first_step, first_step + steps):
+            state = step(cell, params, environment, state, *randomness.at(cell, t, *grid(cell, image)))
+        return state
+
+    def unroll_grads(
+        self,
+        cell: Cell,
+        params: Params,
+        environment: Array,
+        state: Array,
+        randomness: Randomness,
+        in_loss: np.ndarray,
+        objective: ObjectiveFunction,
+        *,
+        first_step: int = 0,
+        inputs_grad: bool = True,
+    ) -> UnrollGrads:
+        """Unroll T steps and differentiate an objective of the states after those that count."""
+
+        def unroll(inputs: tuple[Params, Array, Array]) -> Array:
+            params, environment, state = inputs
+            states = []
+            for i, counts in enumerate(in_loss):
+                draw = randomness.at(cell, first_step + i, *environment.shape[:3])
+                state = step(cell, params, environment, state, *draw)
+                states += [state] if counts else []
+            last.append(state)
+            return xp.stack(states)
+
+        last: list[Array] = []
+        pullback, states = make_vjp(unroll)((params, environment, np.array(state)))
+        value, states_grad = objective(states, slice(None))
+        return value, *pullback(states_grad), unboxed(last[0])
+
+    def loss_and_grads(
+        self,
+        cell: Cell,
+        loss: Any,
+        params: Params,
+        image: Array,
+        state: Array,
+        target: Array,
+        weights: Array,
+        randomness: Randomness,
+        *,
+        first_step: int = 0,
+        image_grad: bool = False,
+    ) -> tuple[float, Params, Array]:
+        """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
+
+        As `BaseBackend.loss_and_grads`, but a loss that has a name is the definition's, differentiated whole.
+        """
+        if callable(loss):
+            given = cell, loss, params, image, state, target, weights, randomness
+            return super().loss_and_grads(*given, first_step=first_step, image_grad=image_grad)
+        steps = len(weights)
+        check_unroll(cell, params, image, state, steps, first_step)
+        check_targets(cell, loss, image, target, weights)
+        live = alive(cell, image)
+
+        def unroll(variables: Params, state: Array) -> Array:
+            params_ = {**params, **variables}
+            environment = encode(cell, params_, variables.get("image", image))
+            total = 0 * xp.sum(variables["update.weight"])  # a loss that counts no step has gradients too
+            for i in range(steps):
+                draw = randomness.at(cell, first_step + i, *grid(cell, image))
+                state = step(cell, params_, environment, state, *draw)
+                if np.any(weights[i]):
+                    total = total + xp.sum(weights[i] * LOSSES[loss](readout(cell, params_, state), target, live))
+            last.append(state)
+            return total
+
+        last: list[Array] = []
+        variables = {name: x for name, x in params.items() if name not in frozen(cell)}
+        if image_grad:
+            variables["image"] = image
+        value, grads = value_and_grad(unroll)(variables, np.array(state))
+        grads |= {name: np.zeros_like(params[name]) for name in frozen(cell)}
+        return float(value), grads, unboxed(last[0])
 
 
-def asarray(x: Any) -> Array:
-    """x as an array of this backend."""
-    return np.asarray(x)
+def unboxed(x: Array) -> Array:
+    """Return a NumPy array that autograd may have wrapped."""
+    return getattr(x, "_value", x)
 
 
-def asnumpy(x: Array) -> Array:
-    """An array of this backend as a NumPy array."""
-    return np.asarray(x)
-
-
-def evolve(
-    cell: Cell,
-    params: Params,
-    image: Array,
-    state: Array,
-    randomness: Randomness,
-    steps: int,
-    *,
-    first_step: int = 0,
-) -> Array:
-    """The state (B, H, W, D) after `steps` steps, numbered from `start`. A new array, also after no step."""
-    check_unroll(cell, params, image, state, steps, first_step)
-    environment, state = encode(cell, params, image), np.array(state)
-    for t in range(first_step, first_step + steps):
-        state = step(cell, params, environment, state, *randomness.at(cell, t, *grid(cell, image)))
-    return state
-
-
-def loss_and_grads(
-    cell: Cell,
-    loss: str,
-    params: Params,
-    image: Array,
-    state: Array,
-    target: Array,
-    weights: Array,
-    randomness: Randomness,
-    *,
-    first_step: int = 0,
-    image_grad: bool = False,
-) -> tuple[float, Params, Array]:
-    """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
-
-    loss is "l2" or "ce"; target as in `loss.py`; weights (T, B) says how much each step's readout
-    counts for each sample. The loss is the sum over t and b of weights[t, b] · loss[t, b]. The gradient of
-    a frozen parameter is zero.
-    `image_grad` adds the gradient with respect to the image, under the key "image".
-    """
-    steps = len(weights)
-    check_unroll(cell, params, image, state, steps, first_step)
-    check_targets(cell, loss, image, target, weights)
-    live = alive(cell, image)
-
-    def unroll(variables: Params, state: Array) -> Array:
-        params_ = {**params, **variables}
-        environment = encode(cell, params_, variables.get("image", image))
-        total = 0 * xp.sum(variables["update.weight"])  # a loss that counts no step has gradients too
-        for i in range(steps):
-            draw = randomness.at(cell, first_step + i, *grid(cell, image))
-            state = step(cell, params_, environment, state, *draw)
-            if np.any(weights[i]):
-                total = total + xp.sum(weights[i] * LOSSES[loss](readout(cell, params_, state), target, live))
-        last.append(state)
-        return total
-
-    last: list[Array] = []
-    variables = {name: x for name, x in params.items() if name not in frozen(cell)}
-    if image_grad:
-        variables["image"] = image
-    value, grads = value_and_grad(unroll)(variables, np.array(state))
-    grads |= {name: np.zeros_like(params[name]) for name in frozen(cell)}
-    return float(value), grads, getattr(last[0], "_value", last[0])
+reference = BACKEND = Reference()

@@ -6,10 +6,12 @@ Source: `spec/chapters/backends.md`, which says what a backend has to have.
 from __future__ import annotations
 
 import importlib
-from contextlib import suppress
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from refca.contract.module_backend import ModuleBackend
+from refca.contract.protocol import BaseBackend
 from refca.errors import InvalidInput, Unavailable
 
 GROUP = "refca.backends"
@@ -17,56 +19,75 @@ OURS = {  # found also where nothing is installed
     "reference": "refca.contract.reference",
     "cpu": "refca_cpu",
     "cupy": "refca_cupy.gpu",
-    "cupy-emulated": "refca_cupy.emulated",
 }
-FASTEST_FIRST = ("cupy", "cpu", "reference")
-CONTRACT = ("asarray", "asnumpy", "xp", "evolve", "loss_and_grads")
+HIDDEN = {"cupy-emulated": "refca_cupy.emulated"}  # for checking kernels: found by name, but in no list
+FASTEST_FIRST = ("cpu", "reference")  # cupy is asked for by name until the laws have passed on a GPU
 
 
 def backend_names() -> list[str]:
-    """The names of our backends and of those that other packages registered."""
+    """Return the names of our backends and of those that other packages registered."""
     return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
 
 
-def get_backend(name: str | None = None) -> Any:
-    """The backend of this name, or of this dotted module name; None: the fastest that works here.
+def get_backend(name: str | None = None) -> BaseBackend:
+    """Return the backend of this name, or of this dotted module name; None: the fastest that works here.
 
-    Raises InvalidInput for an unknown one, with the list of those known, and Unavailable for one that lacks
-    its hardware or its library.
+    Raise InvalidInput for an unknown one, with the list of those known, and for a module that raises while it
+    is imported; Unavailable for one that lacks its hardware or its library.
     """
-    if name is None:
-        return fastest()[1]
-    backend = load(name)
-    missing = [attribute for attribute in CONTRACT if not hasattr(backend, attribute)]
-    if missing:
-        raise InvalidInput(f'"{name}" is not a backend: it has no {", ".join(missing)}')
-    return backend
+    return fastest()[1] if name is None else as_backend(load(name), name)
 
 
-def fastest() -> tuple[str, Any]:
-    """The name and the module of the fastest of ours that works here."""
+def fastest() -> tuple[str, BaseBackend]:
+    """Return the name and the backend of the fastest of ours that works here."""
     for name in FASTEST_FIRST:
-        with suppress(InvalidInput):
+        try:
             return name, get_backend(name)
+        except Unavailable:
+            continue
     raise Unavailable("no backend works here")
 
 
+def as_backend(found: Any, name: str = "this object") -> BaseBackend:
+    """Return a backend: an instance itself, the `BACKEND` of a module, or what a module's functions make.
+
+    Raise InvalidInput for an object that has none of these.
+    """
+    found = getattr(found, "BACKEND", found)
+    if isinstance(found, BaseBackend):
+        return found
+    return of_module(found, name) if found.__hash__ else ModuleBackend(found, name)
+
+
+@cache
+def of_module(module: Any, name: str) -> ModuleBackend:
+    """Return the backend of a module, always the same one."""
+    return ModuleBackend(module, name)
+
+
 def load(name: str) -> Any:
-    """The module of a registered backend, of ours, or of that dotted name."""
-    known = name in backend_names()
+    """Return the object of a registered backend, of ours, or the module of that dotted name."""
+    places = OURS | HIDDEN
+    known = name in places or name in backend_names()
+    if not known and not all(part.isidentifier() for part in name.split(".")):
+        raise unknown(name)
     try:
         for point in entry_points(group=GROUP, name=name):
             return point.load()
-        return importlib.import_module(OURS.get(name, name))
+        return importlib.import_module(places.get(name, name))
     except Unavailable:
         raise
     except ImportError as error:
         if known or not absent(name, error):
             raise Unavailable(f'the backend "{name}" cannot be loaded: {error}') from error
-    except (TypeError, ValueError):  # no module can have this name
-        pass
-    names = ", ".join(backend_names())
-    raise InvalidInput(f'unknown backend "{name}"; known are {names}, or a dotted module name')
+        raise unknown(name) from None
+    except Exception as error:
+        raise InvalidInput(f'the backend "{name}" raises {type(error).__name__} while loading: {error}') from error
+
+
+def unknown(name: str) -> InvalidInput:
+    """Return the error for a name that is neither a backend's nor a module's."""
+    return InvalidInput(f'unknown backend "{name}"; known are {", ".join(backend_names())}, or a dotted module name')
 
 
 def absent(module: str, error: ImportError) -> bool:

@@ -9,6 +9,8 @@ Figures 2 and 11 (IoU, which it does not define); `spec/chapters/cell_accuracy.m
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from refca.definition.cell import Array
@@ -44,27 +46,27 @@ def iou(predicted: Array, target: Array, labels: int) -> Array:
     return ratio(*count_overlaps(predicted, target, labels))
 
 
-def predict(readout: Array) -> Array:
+def predict(readout: Array, xp: Any = np) -> Array:
     """Return the predicted label of each cell: the argmax of readout (..., L), (...) integers."""
-    return np.argmax(readout, axis=-1)
+    return xp.argmax(readout, axis=-1)
 
 
-def count_correct_cells(predicted: Array, labels: Array, live: Array) -> tuple[Array, Array]:
+def count_correct_cells(predicted: Array, labels: Array, live: Array, xp: Any = np) -> tuple[Array, Array]:
     """Return the number of live cells that predict the label, and the number of live cells.
 
-    Both are 0-dimensional arrays of the library of the arguments.
+    Both are 0-dimensional arrays of `xp`, the library of the arguments.
     """
-    return np.sum((predicted == labels[:, None, None]) & live), np.sum(live)
+    return xp.sum((predicted == labels[:, None, None]) & live), xp.sum(live)
 
 
-def count_agreeing_digits(predicted: Array, live: Array) -> tuple[Array, Array]:
+def count_agreeing_digits(predicted: Array, live: Array, xp: Any = np) -> tuple[Array, Array]:
     """Return the number of digits whose live cells agree, and the number of digits with a live cell.
 
-    Both are 0-dimensional arrays of the library of the arguments.
+    Both are 0-dimensional arrays of `xp`, the library of the arguments.
     """
-    lowest = np.min(np.where(live, predicted, 2**31 - 1), axis=(1, 2))  # (B,)
-    highest = np.max(np.where(live, predicted, -1), axis=(1, 2))  # -1 without a live cell
-    return np.sum(lowest == highest), np.sum(highest >= 0)
+    lowest = xp.amin(xp.where(live, predicted, 2**31 - 1), axis=(1, 2))  # (B,)
+    highest = xp.amax(xp.where(live, predicted, -1), axis=(1, 2))  # -1 without a live cell
+    return xp.sum(lowest == highest), xp.sum(highest >= 0)
 
 
 def count_overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array]:

@@ -58,7 +58,7 @@ class Recorded:
         """Return entry t of each array. Raises InvalidInput past the last step and for arrays that do not fit."""
         if not 0 <= t < len(self.fire):
             raise InvalidInput(f"t must be from 0 to {len(self.fire) - 1}, the recorded steps, got {t}")
-        if self.fire.shape[1:] != (B, H, W) or str(self.fire.dtype) != "bool":
+        if self.fire.shape[1:] != (B, H, W) or not str(self.fire.dtype).endswith("bool"):
             got = f"{self.fire.dtype} {tuple(self.fire.shape)}"
             raise InvalidInput(f"fire must be boolean (T, {B}, {H}, {W}), got {got}")
         if self.reset is not None and not cell.resettable:

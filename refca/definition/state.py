@@ -18,28 +18,18 @@ from refca.definition.randomness import Streams
 from refca.definition.step import alive
 
 
-def init_state(cell: Cell, image: Array, streams: Streams | None = None, *, backend: Any = None) -> Array:
+def init_state(cell: Cell, image: Array, streams: Streams | None = None) -> Array:
     """Return the state before the first step, (B, H, W, D), in the dtype and library of image (B, sH, sW, K).
 
-    It is zero, or N(0, 1) from `streams` for a cell with a normal start. A `backend` with a function `initial`
-    draws the normal numbers itself. Raises InvalidInput for a normal start without streams.
+    It is zero, or N(0, 1) from `streams` for a cell with a normal start, and a new array at each call.
+    Raises InvalidInput for a normal start without streams.
     """
-    B, H, W = grid(cell, image)
+    shape = (*grid(cell, image), cell.state_channels)
     if not cell.normal_start:
-        return np.zeros_like(image, shape=(B, H, W, cell.state_channels))
+        return np.zeros_like(image, shape=shape)
     if streams is None:
         raise InvalidInput("streams must be given for a cell with a normal start, such as Streams(seed=0), got None")
-    return normal_start(streams, image, (B, H, W, cell.state_channels), backend)
-
-
-def normal_start(streams: Streams, like: Array, shape: tuple[int, ...], backend: Any = None) -> Array:
-    """Return `streams.initial(B, H, W, D)` in the dtype and library of another array.
-
-    A backend with a function `initial` draws them itself if the dtype is float32.
-    """
-    if hasattr(backend, "initial") and str(like.dtype) == "float32":
-        return backend.initial(streams, *shape)
-    return np.asarray(streams.initial(*shape), like.dtype, like=like)
+    return np.asarray(streams.initial(*shape), image.dtype, like=image)
 
 
 def grid(cell: Cell, image: Array) -> tuple[int, int, int]:
@@ -48,9 +38,10 @@ def grid(cell: Cell, image: Array) -> tuple[int, int, int]:
     return B, rows // cell.stride, columns // cell.stride
 
 
-def mutate(cell: Cell, state: Array, image: Array) -> Array:
+def mutate(cell: Cell, state: Array, image: Array, xp: Any = np) -> Array:
     """Return the state after the image changes to a new digit: kept where the new digit is alive, else zero.
 
-    state is (B, H, W, D), image (B, H, W, K) the new digit; the result (B, H, W, D) is a new array.
+    state is (B, H, W, D), image (B, H, W, K) the new digit, both arrays of the library `xp`; the result
+    (B, H, W, D) is a new array.
     """
-    return np.where(alive(cell, image)[..., None], state, np.zeros_like(state))
+    return xp.where(alive(cell, image)[..., None], state, xp.zeros_like(state))

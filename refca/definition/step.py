@@ -11,6 +11,8 @@ Letters: B samples, H×W grid, E environment channels, D state channels, P hidde
 
 from __future__ import annotations
 
+from typing import Any
+
 import autograd.numpy as np
 
 from refca.definition.cell import Array, Cell, Params
@@ -117,9 +119,7 @@ def alive(cell: Cell, environment: Array) -> Array:
 
     For the image of a strided cell instead of its environment it is the mask of live pixels, (B, sH, sW).
     """
-    if cell.alive_above is None:
-        return np.ones_like(environment[..., 0], dtype=bool)
-    return environment[..., 0] > np.float32(cell.alive_above)
+    return environment[..., 0] > np.float32(-np.inf if cell.alive_above is None else cell.alive_above)
 
 
 def readout(cell: Cell, params: Params, state: Array) -> Array:
@@ -143,6 +143,6 @@ def relu(x: Array) -> Array:
     return np.where(x <= 0, 0, x)
 
 
-def sigmoid(x: Array) -> Array:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return (np.tanh(x / 2) + 1) / 2
+def sigmoid(x: Array, xp: Any = np) -> Array:
+    """Return 1 / (1 + exp(-x)) without overflow; x is an array of the library `xp`."""
+    return (xp.tanh(x / 2) + 1) / 2

@@ -20,11 +20,10 @@ from refca.data import Split
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state, mutate
+from refca.definition.state import mutate
 from refca.definition.step import alive, readout
 
 BATCH = 1000  # digits whose cells are counted together
-SLICE = 125  # digits evolved at a time, whose states fit in a CPU cache; a backend may set `sample_slice`
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
 MUTATIONS = ("carry", "restart", "both", "none")
 
@@ -53,25 +52,21 @@ def evaluate(
     branches = {"both": ("carry", "restart"), "none": ()}.get(mutation, (mutation,))
     params = {name: backend.asarray(x) for name, x in params.items()}
     counts = np.zeros((1 + len(branches), -(-samples // BATCH), steps, 6))
-    for chosen in slices(samples, slice_of(backend)):
+    for chosen in slices(samples, backend.sample_slice):
         streams = Streams(seed, first_sample=int(chosen[0]))
         run = partial(evolve_and_count, cell, params, backend, streams, on_progress, steps)
         shown = digits_of(cell, backend, digits, chosen)
-        state, part_counts = run(shown, init_state(cell, shown.image), 0)
+        state, part_counts = run(shown, backend.initial_state(cell, shown.image), 0)
         slice_counts = [part_counts]
         shown = digits_of(cell, backend, digits, others(chosen, len(digits)))
         for branch in branches:
             image = shown.image
-            start = mutate(cell, state, image) if branch == "carry" else init_state(cell, image)
+            carried = branch == "carry"
+            start = mutate(cell, state, image, backend.xp) if carried else backend.initial_state(cell, image)
             slice_counts.append(run(shown, start, steps)[1])
         counts[:, chosen[0] // BATCH] += backend.asnumpy(backend.xp.stack(slice_counts))
     parts = ("before", *branches)
     return {part: ratios(cell, part_counts) for part, part_counts in zip(parts, counts, strict=True)}
-
-
-def slice_of(backend: Any) -> int:
-    """Return the number of digits to evolve at a time."""
-    return int(getattr(backend, "sample_slice", SLICE))
 
 
 def slices(samples: int, size: int) -> Iterator[np.ndarray]:
@@ -94,16 +89,17 @@ def evolve_and_count(
     first_step: int,
 ) -> tuple[Array, Array]:
     """Evolve states for `steps` steps; return the last state and the counts of each step, (steps, 6)."""
+    xp = backend.xp
     counts = []
     rows = live_rows(state, shown.live_cells)
     for i in range(steps):
         before = rows
         state = backend.evolve(cell, params, shown.image, state, streams, 1, first_step=first_step + i)
         rows = live_rows(state, shown.live_cells)
-        predicted = predict(readout(cell, params, rows))[shown.row]
-        counts.append(backend.xp.stack(count(predicted, shown.labels, shown.live, rows, rows - before)))
+        predicted = predict(readout(cell, params, rows), xp)[shown.row]
+        counts.append(xp.stack(count(predicted, shown.labels, shown.live, rows, rows - before, xp)))
         on_progress(len(shown.labels))
-    return state, backend.xp.stack(counts)
+    return state, xp.stack(counts)
 
 
 class Shown(NamedTuple):
@@ -136,13 +132,13 @@ def live_rows(state: Array, live_cells: Array) -> Array:
     return state.reshape(-1, state.shape[-1])[live_cells]
 
 
-def count(predicted: Array, labels: Array, live: Array, rows: Array, updates: Array) -> list[Array]:
+def count(predicted: Array, labels: Array, live: Array, rows: Array, updates: Array, xp: Any) -> list[Array]:
     """Return counts of one step: correct and live cells, agreeing and all digits, sums of |state| and |update|.
 
-    They are 0-dimensional float64 arrays of the library of the arguments.
+    They are 0-dimensional real arrays of `xp`, the library of the arguments.
     """
-    counted = (*count_correct_cells(predicted, labels, live), *count_agreeing_digits(predicted, live))
-    return [x.astype(np.float64) for x in (*counted, abs(rows).sum(), abs(updates).sum())]
+    counted = (*count_correct_cells(predicted, labels, live, xp), *count_agreeing_digits(predicted, live, xp))
+    return [1.0 * x for x in (*counted, abs(rows).sum(), abs(updates).sum())]
 
 
 def ratios(cell: Cell, counts: np.ndarray) -> Curves:

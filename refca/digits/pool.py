@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from refca.contract.protocol import BaseBackend
 from refca.definition.cell import Array, Cell
 from refca.definition.generators import BATCH, generator
-from refca.definition.state import init_state, mutate
+from refca.definition.state import mutate
 from refca.errors import InvalidInput
 
 REGIMES = ("naive", "persistent", "mutating")
@@ -100,12 +101,16 @@ class Pool:
             xp.concatenate([image[fresh], self.image[plan.slots[continued]], image[mutated]]),
             np.concatenate([label[fresh], self.label[plan.slots[continued]], label[mutated]]),
             xp.concatenate(
-                [init_state(cell, image[fresh]), pooled[continued], mutate(cell, pooled[mutated], image[mutated])]
+                [
+                    xp.zeros_like(pooled[fresh]),
+                    pooled[continued],
+                    mutate(cell, pooled[mutated], image[mutated], xp),
+                ]
             ),
         )
 
-    def commit(self, plan: BatchPlan, batch: Batch, state: Array) -> None:
+    def commit(self, plan: BatchPlan, batch: Batch, state: Array, backend: BaseBackend) -> None:
         """Write a batch and its last state back into its slots."""
-        self.image[plan.slots] = batch.image
+        self.image = backend.put(self.image, plan.slots, batch.image)
         self.label[plan.slots] = batch.label
-        self.state[plan.slots] = state
+        self.state = backend.put(self.state, plan.slots, state)

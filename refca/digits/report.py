@@ -23,7 +23,7 @@ from refca.cli import (
     progress_bar,
 )
 from refca.data import Split, load
-from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, slice_of, summary
+from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import PALETTES, get_palette
 from refca.errors import InvalidInput
@@ -91,7 +91,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     """Measure the digits, print a table, and write tables and figures into `out`."""
     params = weights.params
     experiment, digits, samples, backend, setting = begin(flags, weights, out)
-    at_once = min(samples, slice_of(backend))
+    at_once = min(samples, backend.sample_slice)
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
     with memory_for(f"{at_once} digits at a time", fewer):

@@ -15,9 +15,8 @@ import numpy as np
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state, mutate
+from refca.definition.state import mutate
 from refca.definition.step import alive, readout
-from refca.digits.evaluation import slice_of
 from refca.digits.perturbations import (
     chimeras,
     dilate_or_erode,
@@ -72,7 +71,7 @@ class Runner(NamedTuple):
         """Return the state after `steps` steps from a state (None: zero); the first digit has the number `first`."""
         backend, cell = self.backend, self.cell
         image = backend.asarray(image)
-        state = init_state(cell, image) if state is None else state
+        state = backend.initial_state(cell, image) if state is None else state
         streams = Streams(self.seed, first_sample=first)
         state = backend.evolve(cell, self.params, image, state, streams, steps, first_step=first_step)
         self.on_progress(steps * len(image))
@@ -115,7 +114,7 @@ def row(runner: Runner, perturbation: str, amount: str, images: np.ndarray, labe
 
 def in_slices(runner: Runner, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield slices of digits that are evolved together: the index of the first digit, images and labels."""
-    size = slice_of(runner.backend)
+    size = runner.backend.sample_slice
     for first in range(0, len(images), size):
         yield first, images[first : first + size], labels[first : first + size]
 
@@ -148,7 +147,7 @@ def erase_and_redraw(runner: Runner, images: np.ndarray, labels: np.ndarray, ste
         state: Array | None = None
         for part, image in enumerate((whole, without_lower_half(whole), whole)):
             if state is not None:
-                state = mutate(runner.cell, state, runner.backend.asarray(image))
+                state = mutate(runner.cell, state, runner.backend.asarray(image), runner.backend.xp)
             for t in range(part * steps, (part + 1) * steps):
                 state = runner.run(image, state, 1, t, first)
                 counts[t] += count(runner, state, image, label)

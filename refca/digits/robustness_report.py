@@ -26,7 +26,6 @@ from refca.data import Split, load
 from refca.definition.state import mutate
 from refca.definition.step import alive
 from refca.digits import robustness_figures as figures
-from refca.digits.evaluation import slice_of
 from refca.digits.perturbations import without_lower_half
 from refca.digits.report import begin
 from refca.digits.robustness import (
@@ -80,7 +79,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
     digits_used, others = first(digits, samples), other_source(experiment, samples)
 
-    at_once = min(slice_of(backend), samples)
+    at_once = min(backend.sample_slice, samples)
     palette = get_palette(flags.palette)
     fewer = "use a smaller --samples or --chimeras, or another --backend"
     with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
@@ -207,7 +206,7 @@ def over_time(runner: Runner, parts: Sequence[np.ndarray], steps: int) -> dict[s
     state = None
     for part, images in enumerate(parts):
         if state is not None:
-            state = mutate(runner.cell, state, runner.backend.asarray(images))
+            state = mutate(runner.cell, state, runner.backend.asarray(images), runner.backend.xp)
         for t in range(1, steps + 1):
             state = runner.run(images, state, 1, part * steps + t - 1, 0)
             if t in SHOWN_STEPS or t == steps:

@@ -14,7 +14,7 @@ import numpy as np
 from refca.data import Split
 from refca.definition.cell import Cell, Params
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state, mutate
+from refca.definition.state import mutate
 from refca.definition.step import alive, readout
 from refca.digits.evaluation import others
 from refca.digits.figures import digit_grid
@@ -38,11 +38,11 @@ def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Se
     chosen = np.asarray(numbers)
     params = {name: backend.asarray(x) for name, x in params.items()}
     image = backend.asarray(digits.images(chosen))
-    state, streams, frames = init_state(cell, image), Streams(seed), []
+    state, streams, frames = backend.initial_state(cell, image), Streams(seed), []
     for t in range(2 * STEPS + 1):
         if t == STEPS + 1:
             image = backend.asarray(digits.images(others(chosen, len(digits))))
-            state = mutate(cell, state, image)
+            state = mutate(cell, state, image, backend.xp)
         if t:
             state = backend.evolve(cell, params, image, state, streams, 1, first_step=t - 1)
         pixels, values = backend.asnumpy(image), backend.asnumpy(state)

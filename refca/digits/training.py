@@ -16,7 +16,6 @@ from refca.definition.cell import Array
 from refca.definition.generators import POOL, generator
 from refca.definition.metrics import cell_accuracy, total_agreement
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state
 from refca.definition.step import alive, readout
 from refca.digits.augmentation import Ranges, augment, draw
 from refca.digits.pool import Pool, sample
@@ -47,7 +46,7 @@ def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> TrainSta
     """Return the state before training: initial weights, and a pool of digits in their initial states."""
     first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
     image = drawn(experiment, backend, digits, first, np.arange(len(first)), 0)
-    pool = Pool(image, digits.labels[first], init_state(experiment.cell, image))
+    pool = Pool(image, digits.labels[first], backend.initial_state(experiment.cell, image))
     return TrainState(0, 0, initial_params(experiment, backend), Adam(), pool, digits.fingerprint())
 
 
@@ -90,7 +89,7 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
     rate = learning_rate_at(experiment.learning_rate, i, *schedule)
     train_state.update(grads, rate, normalise=True, backend=backend)
-    pool.commit(plan, batch, state)
+    pool.commit(plan, batch, state, backend)
     train_state.done += 1
     return StepResult(loss, batch.image, batch.label, state)
 
@@ -99,10 +98,11 @@ def measure(
     experiment: DigitsExperiment, backend: Any, train_state: TrainState, result: StepResult
 ) -> dict[str, float]:
     """Return cell accuracy and total agreement of the batch in its last state, read out after the update."""
-    logits = readout(experiment.cell, train_state.params, result.state)
-    live = alive(experiment.cell, result.image)
+    image, state = backend.asnumpy(result.image), backend.asnumpy(result.state)
+    params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
+    logits, live = readout(experiment.cell, params, state), alive(experiment.cell, image)
     return {
-        "accuracy": cell_accuracy(logits, backend.asarray(result.target), live),
+        "accuracy": cell_accuracy(logits, result.target, live),
         "agreement": total_agreement(logits, live),
     }
 

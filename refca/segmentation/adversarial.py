@@ -21,7 +21,6 @@ from refca.data import CLASSES, Photographs
 from refca.definition.cell import Cell, Params
 from refca.definition.metrics import iou
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state
 from refca.definition.step import readout
 from refca.drawing.palette import in_colour, lay_over
 from refca.drawing.plots import tile_grid
@@ -71,7 +70,7 @@ def attack(
     after = before.copy()
     for i in range(ITERATIONS):
         streams = Streams(seed).fold(i)
-        state = backend.asarray(init_state(cell, after, streams))
+        state = backend.initial_state(cell, after, streams)
         image = backend.asarray(after)
         _, grads, _ = backend.loss_and_grads(
             cell, "ce", on_device, image, state, goal, weights, streams, image_grad=True
@@ -81,7 +80,7 @@ def attack(
         on_progress(1)
 
     def labels(image: np.ndarray) -> np.ndarray:
-        state = backend.asarray(init_state(cell, image, Streams(seed)))
+        state = backend.initial_state(cell, image, Streams(seed))
         state = backend.evolve(cell, on_device, backend.asarray(image), state, Streams(seed), STEPS)
         return predict_if_finite(readout(cell, params, backend.asnumpy(state)))
 

@@ -22,7 +22,6 @@ from refca.data import Photographs
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
-from refca.definition.state import init_state
 from refca.definition.step import readout
 from refca.segmentation.gate import IOUS, gate_function
 
@@ -69,7 +68,7 @@ def iou_at(
     for chosen in slices(samples):
         streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
         image = photographs.images(chosen)
-        state, done = backend.asarray(init_state(cell, image, streams, backend=backend)), 0
+        state, done = backend.initial_state(cell, image, streams), 0
         image = backend.asarray(image)
         for i, step in enumerate(at):
             state = backend.evolve(cell, on_device, image, state, streams, step - done, first_step=done)
@@ -167,7 +166,7 @@ def take_snapshots(
     weights, fetched = measured_on(cell, params, on_device, backend)
     image, target = shown(photographs, chosen, condition, 0, shift)
     streams = Streams(seed, first_sample=int(chosen[0]))
-    state = backend.asarray(init_state(cell, image, streams, backend=backend))
+    state = backend.initial_state(cell, image, streams)
     on_backend, values = backend.asarray(image), fetched(state)
     yield Snapshot(None, values, readout(cell, weights, values), image, target)
     gate_of = gate_function(cell, on_device, backend) if cell.resettable else None
@@ -186,9 +185,11 @@ def take_snapshots(
 def measured_on(cell: Cell, params: Params, on_device: Params, backend: Any) -> tuple[Params, Callable[[Array], Array]]:
     """Return the parameters for reading out states, and the function that fetches arrays for them.
 
-    A strided cell is read out in NumPy, because its decoder needs NumPy arrays; other cells on the backend.
+    A strided cell is read out in NumPy, because its decoder needs NumPy arrays, and so are cells whose arrays
+    NumPy's functions do not work on; other cells on the backend.
     """
-    return (on_device, lambda x: x) if cell.stride == 1 else (params, backend.asnumpy)
+    numpy_like = all(hasattr(x, "__array_function__") for x in on_device.values())
+    return (on_device, lambda x: x) if cell.stride == 1 and numpy_like else (params, backend.asnumpy)
 
 
 def shown(

@@ -39,4 +39,4 @@ def gate_function(cell: Cell, params: Params, backend: Any) -> Callable[[Array, 
     layers |= {"update.weight": backend.asarray(weight)}
     if cell.biases:
         layers |= {"update.bias": 0 * params["update.bias"]}
-    return lambda image, state: sigmoid(backend.evolve(probe, layers, image, state, Streams(0), 1)[..., 0])
+    return lambda image, state: sigmoid(backend.evolve(probe, layers, image, state, Streams(0), 1)[..., 0], backend.xp)

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from refca.definition.cell import Array
+from refca.contract.protocol import BaseBackend
+from refca.definition.cell import Array, Cell
 from refca.definition.generators import RESAMPLE, generator
 from refca.definition.randomness import Streams
-from refca.definition.state import normal_start
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,19 @@ def draw_resample(
     return Resample(new_photo | (i == 0), new_state | (i == 0), photo, flipped)
 
 
-def resample(batch: PersistentBatch, resampling: Resample, streams: Streams, backend: Any = None) -> PersistentBatch:
+def resample(
+    cell: Cell, batch: PersistentBatch, resampling: Resample, streams: Streams, backend: BaseBackend
+) -> PersistentBatch:
     """Return the batch after a resampling, new arrays. A sample with a new photo or state has age 0.
 
-    New states are N(0, 1): `streams.initial` at their index in the batch. A backend with a function `initial`
-    draws them itself.
+    New states are the backend's initial states at their index in the batch.
     """
-    _, H, W, D = batch.state.shape
+    _, H, W, _ = batch.state.shape
+    image = np.broadcast_to(np.float32(0), (1, cell.stride * H, cell.stride * W, cell.image_channels))
     state = 1 * batch.state  # a copy, in any array library
     for b in map(int, np.flatnonzero(resampling.new_state)):
         own = replace(streams, first_sample=streams.first_sample + b)
-        state[b] = normal_start(own, state, (1, H, W, D), backend)[0]
+        state = backend.put(state, slice(b, b + 1), backend.initial_state(cell, image, own))
     return PersistentBatch(
         np.where(resampling.new_photo, resampling.photo, batch.photo),
         state,

@@ -84,7 +84,7 @@ def train_step(
     resampling = draw_resample(
         experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i, flips=experiment.flips
     )
-    batch = resample(batch, resampling, streams, backend)
+    batch = resample(cell, batch, resampling, streams, backend)
     image = backend.asarray(photographs.images(batch.photo, batch.flipped))
     target = photographs.labels(batch.photo, batch.flipped)
     weights = loss_weights(batch.age, K, T)

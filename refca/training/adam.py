@@ -1,20 +1,17 @@
-"""The optimiser: normalised gradients, Adam, and a decreasing learning rate.
+"""The state of the optimiser, and the schedules of the learning rate.
 
-The code uses operators alone and so works on the arrays of any backend; a backend may have its own
-`adam_step`. Source: the article's training notebook (the article only names Adam); `spec/chapters/adam.md`.
+A backend's `adam_step` does the updates. Source: the article's training notebook (the article only names
+Adam); `spec/chapters/adam.md`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import cos, pi
-from typing import Any
 
 from refca.definition.cell import Params
 from refca.errors import InvalidInput
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-NORM_EPSILON = 1e-8  # added to the norm by which a gradient is divided
 DROPS = (
     (0.3, 30_000, 0.7),
     (0.7, 70_000, 0.9),
@@ -29,47 +26,6 @@ class Adam:
 
     m: Params = field(default_factory=dict)
     v: Params = field(default_factory=dict)
-
-    def step(
-        self,
-        params: Params,
-        grads: Params,
-        i: int,
-        learning_rate: float,
-        *,
-        normalise: bool = False,
-        backend: Any = None,
-    ) -> Params:
-        """Return the parameters after update i (from 0), new arrays, and update the moments.
-
-        A backend with a function `adam_step` computes them itself.
-        """
-        own = getattr(backend, "adam_step", adam_step)
-        return own(params, grads, self.m, self.v, i, learning_rate, normalise)
-
-
-def adam_step(
-    params: Params, grads: Params, m: Params, v: Params, i: int, learning_rate: float, normalise: bool
-) -> Params:
-    """Return the parameters after update i (from 0), new arrays, and update the moments `m` and `v`.
-
-    i counts updates, not training steps, so that a training step without an update leaves the bias correction
-    alone. As in Keras, the learning rate carries the bias correction and epsilon is added afterwards.
-    """
-    learning_rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
-    grads = normalised(grads) if normalise else grads
-    updated = {}
-    for name, param in params.items():
-        grad = grads[name]
-        m_t = m[name] = BETA_1 * m.get(name, 0 * grad) + (1 - BETA_1) * grad
-        v_t = v[name] = BETA_2 * v.get(name, 0 * grad) + (1 - BETA_2) * grad**2
-        updated[name] = param - learning_rate * m_t / (v_t**0.5 + EPSILON)
-    return updated
-
-
-def normalised(grads: Params) -> Params:
-    """Return the gradient of each parameter divided by (its L2 norm + 1e-8)."""
-    return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}
 
 
 def learning_rate_at(initial: float, i: int, steps: int, schedule: str = "article", warmup_steps: int = 0) -> float:

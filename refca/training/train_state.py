@@ -38,9 +38,8 @@ class TrainState:
 
     def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
         """Update the parameters once."""
-        self.params = self.adam.step(
-            self.params, grads, self.updates, learning_rate, normalise=normalise, backend=backend
-        )
+        moments = self.adam.m, self.adam.v
+        self.params = backend.adam_step(self.params, grads, *moments, self.updates, learning_rate, normalise)
         self.updates += 1
 
     def on(self, asarray: Callable[[Any], Array]) -> TrainState:

@@ -12,8 +12,6 @@ from refca.cli import stoppable
 from refca.definition.cell import Cell
 from refca.definition.params import init_params
 from refca.definition.randomness import Streams
-from refca.definition.state import grid, init_state
-from refca.training.adam import Adam
 
 
 def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = None, label_map: bool = False) -> None:
@@ -27,7 +25,7 @@ def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = 
     image = backend.asarray(np.zeros((batch, side, side, cell.image_channels), np.float32))
     target = np.zeros((batch, side, side) if label_map else batch, np.int64)
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
-    state = backend.asarray(np.zeros((*grid(cell, image), cell.state_channels), np.float32))
+    state = backend.initial_state(cell, image, Streams(0))
     weights = np.ones((1, batch), np.float32)
     with stoppable() as stop_asked:  # interrupting a compiler can crash the process
         timer.start()
@@ -36,9 +34,8 @@ def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = 
             if loss:
                 arguments = (params, image, state, target, weights, Streams(0))
                 _, grads, _ = backend.loss_and_grads(cell, loss, *arguments)
-                Adam().step(params, grads, 0, 0.0, normalise=True, backend=backend)
-            if cell.normal_start:
-                init_state(cell, image[:1], Streams(0), backend=backend)
+                backend.adam_step(params, grads, {}, {}, 0, 0.0, True)
+            backend.initial_state(cell, image[:1], Streams(0))
         finally:
             timer.cancel()
     if stop_asked():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.contract import reference
+from refca.contract.reference import reference
 from refca.definition.cell import Array, Params
 from refca.definition.losses import LOSSES
 from refca.definition.randomness import Randomness, Recorded
@@ -69,7 +69,7 @@ def loss_and_grads(
     backend: Any,
     dtype: str,
     case: Case,
-    loss: str = "l2",
+    loss: Any = "l2",
     kind: str = "labels",
     source: Randomness | None = None,
     first_step: int = 0,
@@ -107,14 +107,15 @@ def reference_loss_and_grads(case: Case, **arguments: Any) -> Result:
     return loss_and_grads(reference, "float64", case, **arguments)
 
 
-def reference_loss(case: Case, loss: str = "l2", kind: str = "labels", **instead: Any) -> float:
+def reference_loss(case: Case, loss: Any = "l2", kind: str = "labels", **instead: Any) -> float:
     """The loss alone, in float64: steps and readouts one by one, from the case's recorded randomness."""
     cell, weights = case.cell, case.weights
     params, image = (instead.get(name, getattr(case, name)) for name in ("params", "image"))
     environment, state, total = encode(cell, params, image), case.state, 0.0
     for t in range(case.T):
         state = step(cell, params, environment, state, *case.recorded.at(cell, t, *case.grid))
-        each = LOSSES[loss](readout(cell, params, state), case.target(kind), alive(cell, image))
+        given = readout(cell, params, state), case.target(kind), alive(cell, image)
+        each = loss(*given, np) if callable(loss) else LOSSES[loss](*given)
         total += float(np.sum(weights[t] * each))
     return total
 

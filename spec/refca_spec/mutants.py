@@ -20,14 +20,15 @@ from unittest.mock import patch
 import autograd.numpy as np
 import numpy
 
-from refca.contract import reference
-from refca.contract.reference import evolve, loss_and_grads
+from refca.contract.adam import adam_step
+from refca.contract.objective import losses_of
+from refca.contract.reference import Reference, reference
 from refca.definition.cell import Array, Cell
 from refca.definition.losses import reduce_cells
 from refca.definition.metrics import cell_accuracy, iou, total_agreement
 from refca.definition.params import encoders, param_shapes
 from refca.definition.randomness import NOISE, Draw, Recorded, Streams
-from refca.definition.state import init_state
+from refca.definition.state import grid, init_state
 from refca.definition.step import (
     alive,
     bias,
@@ -55,7 +56,7 @@ from refca.segmentation.persistence import (
     keep_probability,
     resample,
 )
-from refca.training.adam import adam_step, learning_rate_at
+from refca.training.adam import learning_rate_at
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -88,30 +89,26 @@ def in_force(fault: Fault) -> Iterator[None]:
         yield
 
 
-class MutantBackend:
+class MutantBackend(Reference):
     """The reference backend with a fault in force during its calls. It is a backend like any other."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
-        self.xp = reference.xp
-        self.asarray, self.asnumpy = reference.asarray, reference.asnumpy
-        self.evolve = self.faulty("evolve")
-        self.loss_and_grads = self.faulty("loss_and_grads")
-        for name in ("adam_step", "initial"):  # that a backend may have, and the reference has not
-            if own := fault.get(f"refca.contract.reference:{name}"):
-                setattr(self, name, own)
+        for name in ("evolve", "loss_and_grads", "adam_step", "initial_state"):
+            setattr(self, name, self.faulty(name))
 
     def faulty(self, name: str) -> Callable[..., Any]:
-        """The reference's function with the fault in force, or what the fault puts in its place."""
-        right = getattr(reference, name)
-        wrong = self.fault.get(f"refca.contract.reference:{name}", right)
+        """The reference's method with the fault in force, or what the fault puts in its place."""
+        wrong = self.fault.get(f"backend:{name}", getattr(reference, name))
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            inner = {target: f for target, f in self.fault.items() if target != f"refca.contract.reference:{name}"}
-            with in_force(inner):
+            with in_force({target: f for target, f in self.fault.items() if not target.startswith("backend:")}):
                 return wrong(*args, **kwargs)
 
         return call
+
+
+evolve, loss_and_grads = reference.evolve, reference.loss_and_grads
 
 
 # Faults of the step
@@ -500,12 +497,12 @@ def counting_total_agreement(readout: Array, live: Array) -> float:
 # Faults of what surrounds the cell
 
 
-def keeping_mutate(cell: Cell, state: Array, image: Array) -> Array:
+def keeping_mutate(cell: Cell, state: Array, image: Array, *xp: Any) -> Array:
     """Nothing is zeroed."""
     return state.copy()
 
 
-def writing_mutate(cell: Cell, state: Array, image: Array) -> Array:
+def writing_mutate(cell: Cell, state: Array, image: Array, *xp: Any) -> Array:
     state[~alive(cell, image)] = 0
     return state
 
@@ -559,14 +556,25 @@ def writing_adam_step(params: dict, *rest: Any) -> dict:
     return params
 
 
-def noisy_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+def noisy_initial(cell: Cell, image: Array, streams: Streams) -> Array:
     """The start is the residual noise of step 0."""
-    return streams.normals(NOISE, 0, B, H, W, D).astype(numpy.float32)
+    return streams.normals(NOISE, 0, *grid(cell, image), cell.state_channels).astype(numpy.float32)
 
 
-def numbered_initial(streams: Streams, B: int, H: int, W: int, D: int) -> Array:
+def numbered_initial(cell: Cell, image: Array, streams: Streams) -> Array:
     """A backend's own start forgets the number of the first sample."""
-    return replace(streams, first_sample=0).initial(B, H, W, D).astype(numpy.float32)
+    return reference.initial_state(cell, image, replace(streams, first_sample=0))
+
+
+def doubled_losses(*args: Any) -> tuple[Array, Array]:
+    """The gradient of a loss is twice what it is."""
+    losses, grad = losses_of(*args)
+    return losses, 2 * grad
+
+
+def swapped_losses(backend: Any, loss: Any, readout: Array, *rest: Array) -> tuple[Array, Array]:
+    """A loss that is a function is taken for L2."""
+    return losses_of(backend, "l2", readout, *rest)
 
 
 def fixed_unroll_length(least: int, most: int, seed: int, i: int) -> int:
@@ -605,15 +613,15 @@ def constant_decide(batch: int, photos: int, keep_photo: float, keep_state: floa
     return draw_resample(batch, photos, keep_photo, keep_state, seed, min(i, 1))
 
 
-def ageing_renew(colony: PersistentBatch, renewal: Resample, streams: Streams) -> PersistentBatch:
+def ageing_renew(cell: Cell, colony: PersistentBatch, renewal: Resample, *rest: Any) -> PersistentBatch:
     """A new photo leaves the age as it is."""
-    right = resample(colony, renewal, streams)
+    right = resample(cell, colony, renewal, *rest)
     return replace(right, age=numpy.where(renewal.new_state, 0, colony.age))
 
 
-def zeroing_renew(colony: PersistentBatch, renewal: Resample, streams: Streams) -> PersistentBatch:
+def zeroing_renew(cell: Cell, colony: PersistentBatch, renewal: Resample, *rest: Any) -> PersistentBatch:
     """New states are zero."""
-    right = resample(colony, renewal, streams)
+    right = resample(cell, colony, renewal, *rest)
     return replace(right, state=right.state * ~renewal.new_state[:, None, None, None])
 
 
@@ -729,7 +737,7 @@ def smoothed_ratio(part: Array, whole: Array) -> Array:
     return numpy.where(numpy.asarray(whole) > 0, (part + 1) / numpy.maximum(whole + 1, 1), numpy.nan)
 
 
-def zero_mutate(cell: Cell, state: Array, image: Array) -> Array:
+def zero_mutate(cell: Cell, state: Array, image: Array, *xp: Any) -> Array:
     """A mutation that restarts, as the article's released code measured it."""
     return numpy.zeros_like(state)
 
@@ -815,83 +823,93 @@ BACKENDS: dict[str, Mutant] = {
     ),
     "input written in place": Mutant(
         "test_backends_c6_arrays_that_come_in_are_not_written",
-        {"refca.contract.reference:evolve": writing_evolve},
+        {"backend:evolve": writing_evolve},
     ),
     "input returned": Mutant(
         "test_backends_c6_arrays_that_come_in_are_not_written",
-        {"refca.contract.reference:evolve": aliasing_evolve},
+        {"backend:evolve": aliasing_evolve},
     ),
     "start ignored by evolve": Mutant(
         "test_backends_c4_an_evolution_may_be_cut_in_two",
-        {"refca.contract.reference:evolve": evolve_from_step_0},
+        {"backend:evolve": evolve_from_step_0},
     ),
     "start ignored by loss_and_grads": Mutant(
         "test_backends_c9_loss_and_grads_draws_from_streams",
-        {"refca.contract.reference:loss_and_grads": loss_and_grads_from_step_0},
+        {"backend:loss_and_grads": loss_and_grads_from_step_0},
         L2,
     ),
     "start ignored by loss_and_grads alone": Mutant(
         "test_backends_c8_the_last_state_is_that_of_evolve",
-        {"refca.contract.reference:loss_and_grads": loss_and_grads_from_step_0},
+        {"backend:loss_and_grads": loss_and_grads_from_step_0},
     ),
     "always float64": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
-        {"refca.contract.reference:evolve": casting_evolve},
+        {"backend:evolve": casting_evolve},
     ),
     "loss in an array of one": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
-        {"refca.contract.reference:loss_and_grads": boxed_loss_and_grads},
+        {"backend:loss_and_grads": boxed_loss_and_grads},
     ),
     "loss in another dtype": Mutant(
         "test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results",
-        {"refca.contract.reference:loss_and_grads": double_loss_and_grads},
+        {"backend:loss_and_grads": double_loss_and_grads},
     ),
     "own descent never normalises": Mutant(
-        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.contract.reference:adam_step": restless_adam_step},
+        "test_adam_c8_a_backend_s_own_update_is_that_of_the_formulas",
+        {"backend:adam_step": restless_adam_step},
         (("normalise", True),),
     ),
     "own descent with the first bias": Mutant(
-        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.contract.reference:adam_step": biased_adam_step},
+        "test_adam_c8_a_backend_s_own_update_is_that_of_the_formulas",
+        {"backend:adam_step": biased_adam_step},
         (("normalise", False),),
     ),
     "own descent keeps no second moments": Mutant(
-        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.contract.reference:adam_step": forgetful_adam_step},
+        "test_adam_c8_a_backend_s_own_update_is_that_of_the_formulas",
+        {"backend:adam_step": forgetful_adam_step},
         (("normalise", False),),
     ),
     "own descent in place": Mutant(
-        "test_adam_c8_a_backend_s_own_descent_is_that_of_the_formulas",
-        {"refca.contract.reference:adam_step": writing_adam_step},
+        "test_adam_c8_a_backend_s_own_update_is_that_of_the_formulas",
+        {"backend:adam_step": writing_adam_step},
         (("normalise", True),),
+    ),
+    "the gradient of a loss of one's own is doubled": Mutant(
+        "test_backends_c21_a_loss_may_be_a_function",
+        {"refca.contract.objective:losses_of": doubled_losses},
+        (("kind", "labels"),),
+    ),
+    "a loss of one's own is taken for L2": Mutant(
+        "test_backends_c21_a_loss_may_be_a_function",
+        {"refca.contract.objective:losses_of": swapped_losses},
+        (("kind", "map"),),
     ),
     "own start from the residual noise": Mutant(
         "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
-        {"refca.contract.reference:initial": noisy_initial},
+        {"backend:initial_state": noisy_initial},
     ),
     "own start without sample numbers": Mutant(
         "test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams",
-        {"refca.contract.reference:initial": numbered_initial},
+        {"backend:initial_state": numbered_initial},
     ),
     "negative steps accepted": Mutant(
         "test_backends_c15_negative_steps_are_refused",
-        {"refca.contract.reference:evolve": unchecked_evolve},
+        {"backend:evolve": unchecked_evolve},
         (("change", {"steps": -1}),),
     ),
     "gradient of one tensor missing": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.contract.reference:loss_and_grads": forgetful_loss_and_grads},
+        {"backend:loss_and_grads": forgetful_loss_and_grads},
         L2,
     ),
     "only the last step counted": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
-        {"refca.contract.reference:loss_and_grads": last_step_loss_and_grads},
+        {"backend:loss_and_grads": last_step_loss_and_grads},
         L2,
     ),
     "image gradient unasked": Mutant(
         "test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for",
-        {"refca.contract.reference:loss_and_grads": eager_loss_and_grads},
+        {"backend:loss_and_grads": eager_loss_and_grads},
     ),
     "loss averaged over live cells": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
@@ -973,11 +991,11 @@ BACKENDS: dict[str, Mutant] = {
     ),
     "batch cut under batch norm": Mutant(
         "test_backends_c5_under_batch_norm_the_samples_are_one",
-        {"refca.contract.reference:evolve": cut_evolve},
+        {"backend:evolve": cut_evolve},
     ),
     "frozen gradient passed on": Mutant(
         "test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero",
-        {"refca.contract.reference:loss_and_grads": learning_loss_and_grads},
+        {"backend:loss_and_grads": learning_loss_and_grads},
     ),
     "the first channels read": Mutant(
         "test_readout_c5_a_backend_measures_its_loss_on_the_readout",
@@ -1019,7 +1037,11 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "start ignored by the reference": Mutant(
         "test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples",
-        {"refca.contract.reference:loss_and_grads": loss_and_grads_from_step_0},
+        {
+            "refca.contract.reference:Reference.loss_and_grads": lambda _, *args, **named: loss_and_grads_from_step_0(
+                *args, **named
+            )
+        },
         L2,
     ),
     "cells numbered by columns": Mutant(
@@ -1190,7 +1212,7 @@ DEFINITION: dict[str, Mutant] = {
         {LAWS + "test_adam:normalised": jointly_normalised},
     ),
     "epsilon of PyTorch": Mutant(
-        "test_adam_c1_each_number_moves_by_the_index_formula", {"refca.training.adam:EPSILON": 1e-8}
+        "test_adam_c1_each_number_moves_by_the_index_formula", {"refca.contract.adam:EPSILON": 1e-8}
     ),
     "the rate falls late": Mutant(
         "test_adam_c5_the_rate_falls_twice",
@@ -1212,7 +1234,7 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "gradients of digits as they are": Mutant(
         "test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised",
-        {"refca.training.adam:normalised": lambda grads: grads},
+        {"refca.contract.adam:normalised": lambda grads: grads},
         (("regime", "naive"), ("loss", "ce")),
     ),
     "a batch that is not written back": Mutant(
@@ -1242,7 +1264,7 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "a restart that remembers": Mutant(
         "test_evaluation_c3_a_restart_begins_at_zero_and_counts_on",
-        {"refca.digits.evaluation:init_state": kept_start},
+        {"refca.contract.protocol:init_state": kept_start},
     ),
     "a ratio that is not of sums": Mutant(
         "test_evaluation_c4_iou_is_a_ratio_of_sums_over_all_photographs",

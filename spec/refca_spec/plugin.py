@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="try the laws on this backend: a registered name or a dotted module name (repeatable)",
     )
+    parser.addini("refca_backends", "the backends to try the laws on without --refca-backend", type="args")
     group.addoption("--refca-examples", type=int, metavar="N", help="how many examples to try each law on (20)")
     group.addoption(
         "--refca-seed",
@@ -79,13 +80,18 @@ def named(name: str) -> Any:
         raise pytest.UsageError(f"--refca-backend {name}: {error}") from error
 
 
-def registered() -> dict[str, Any]:
-    """Every registered backend that works here, by name, the reference first; the others go into ABSENT."""
+def registered(config: pytest.Config) -> dict[str, Any]:
+    """Every registered backend that works here, by name, the reference first; the others go into ABSENT.
+
+    The setting `refca_backends` of pytest's configuration can name others.
+    """
     from refca.contract.registry import backend_names, get_backend
     from refca.errors import Unavailable
 
     found = {}
-    for name in sorted(backend_names(), key=lambda name: (name != "reference", name)):
+    for name in sorted(
+        config.getini("refca_backends") or backend_names(), key=lambda name: (name != "reference", name)
+    ):
         try:
             found[name] = get_backend(name)
         except Unavailable as error:
@@ -97,13 +103,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not metafunc.module.__name__.startswith(LAWS) or "backend" not in metafunc.fixturenames:
         return
     names = metafunc.config.getoption("--refca-backend")
-    backends = {name: named(name) for name in names} if names else registered()
+    backends = {name: named(name) for name in names} if names else registered(metafunc.config)
     if "dtype" in metafunc.fixturenames:
         wanted: tuple[str, ...] = ("backend", "dtype")
         params = [
             pytest.param(backend, dtype, id=f"{name}-{dtype}")
             for name, backend in backends.items()
-            for dtype in getattr(backend, "dtypes", DTYPES)
+            for dtype in backend.dtypes
         ]
     else:
         wanted = ("backend",)

@@ -23,6 +23,7 @@ from refca.definition.cell import NORMS, STRIDES, Array, Cell, Params
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Recorded, Streams
 from refca.definition.step import alive
+from refca.definition.strided import encode
 from refca.digits.settings import digits_cell
 from refca.segmentation.settings import segmentation_cell
 
@@ -167,6 +168,11 @@ class Case:
         rng, shape = self.rng("image"), (*self.pixels, self.cell.image_channels)
         special = rng.choice(SPECIAL, shape)
         return exact(np.where(rng.random(shape) < 0.5, rng.random(shape), special))
+
+    @property
+    def environment(self) -> Array:
+        """(B, H, W, E): the encoder's output for the image; without a stride the image."""
+        return encode(self.cell, self.params, self.image)
 
     @property
     def alive(self) -> Array:

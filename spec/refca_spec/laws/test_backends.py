@@ -11,7 +11,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from refca.contract.registry import CONTRACT, get_backend
+from refca.contract.checks import dtype_name
+from refca.contract.protocol import Backend
+from refca.contract.reference import reference
+from refca.contract.registry import get_backend
 from refca.definition.cell import NORMS, Array, Cell, Params
 from refca.definition.params import frozen, param_shapes
 from refca.definition.randomness import Streams
@@ -30,7 +33,7 @@ from refca_spec.calls import (
     to_backend,
 )
 from refca_spec.compare import assert_close, assert_same, longest_sum
-from refca_spec.strategies import Case, cases, law
+from refca_spec.strategies import Case, cases, exact, law
 
 LOSSES, KINDS = ("l2", "ce"), ("labels", "map")
 MARGIN = {"float32": 1e-4, "float64": 1e-10}  # of sums before a relu, far above their rounding errors
@@ -43,7 +46,14 @@ both = pytest.mark.parametrize(("loss", "kind"), [(loss, kind) for loss in LOSSE
 
 
 def test_backends_c1_it_has_the_names_of_the_contract(backend: Any) -> None:
-    assert [name for name in CONTRACT if not hasattr(backend, name)] == []
+    names = [*vars(Backend)["__annotations__"], *(name for name, x in vars(Backend).items() if is_method(name, x))]
+    assert [name for name in names if not hasattr(backend, name)] == []
+    assert {"evolve", "unroll_grads", "xp"} <= set(names)
+
+
+def is_method(name: str, x: Any) -> bool:
+    """Whether an attribute of the protocol is a method that backends have."""
+    return callable(x) and not name.startswith("_")
 
 
 @law
@@ -102,11 +112,11 @@ def test_backends_c6_arrays_that_come_in_are_not_written(backend: Any, dtype: st
     params = {name: to_backend(backend, param, dtype) for name, param in case.params.items()}
     target, weights = backend.asarray(case.target("labels")), to_backend(backend, case.weights, dtype)
     last = backend.evolve(case.cell, params, image, state, case.streams, steps)
-    last[...] = 7
+    backend.put(last, slice(None), 0 * last + 7)
     _, _, last = backend.loss_and_grads(
         case.cell, "l2", params, image, state, target, weights, case.streams, image_grad=True
     )
-    last[...] = 7
+    backend.put(last, slice(None), 0 * last + 7)
     given = {"state": (state, case.state), "image": (image, case.image), "weights": (weights, case.weights)}
     given |= {name: (param, case.params[name]) for name, param in params.items()}
     for name, (got, ref) in given.items():
@@ -126,11 +136,11 @@ def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
     if type(loss) is not float:
         kind = f"{type(loss).__name__} {getattr(loss, 'dtype', '')} {getattr(loss, 'shape', '')}"
         assert type(loss) is type(state), f"the loss is {kind}, neither a float nor an array of the backend"
-        assert (loss.shape, str(loss.dtype)) == ((), dtype), f"the loss is {kind}, not a {dtype}"
+        assert (tuple(loss.shape), dtype_name(loss)) == ((), dtype), f"the loss is {kind}, not a {dtype}"
         assert type(float(loss)) is float
     shapes = {name: param.shape for name, param in case.params.items()} | {"image": case.image.shape}
-    assert {name: grad.shape for name, grad in grads.items()} == shapes
-    dtypes = {name: str(grad.dtype) for name, grad in grads.items()} | {"state": str(last.dtype)}
+    assert {name: tuple(grad.shape) for name, grad in grads.items()} == shapes
+    dtypes = {name: dtype_name(grad) for name, grad in grads.items()} | {"state": dtype_name(last)}
     assert dtypes == dict.fromkeys(dtypes, dtype)
     assert evolve(backend, dtype, case, steps=0).dtype == dtype
 
@@ -141,7 +151,7 @@ def test_backends_c7_the_dtype_of_the_arguments_is_the_dtype_of_the_results(
 def test_backends_c8_the_loss_is_the_weighted_sum_over_steps_and_samples(
     loss: str, kind: str, case: Case, first_step: int
 ) -> None:
-    """The reference's loss equals loops over the states given by the formula of the step."""
+    """The reference's loss, against loops over states that the index formula of the step gives."""
     cell, params = case.cell, case.params
     environment, live = formulas.encode(cell, params, case.image), alive(cell, case.image)
     formula = {"l2": formulas.l2, "ce": formulas.cross_entropy}[loss]
@@ -183,7 +193,7 @@ def test_backends_c9_loss_and_grads_draws_from_streams(
     backend: Any, dtype: str, loss: str, kind: str, case: Case, first_step: int
 ) -> None:
     assume(min_relu_margin(case, case.streams, first_step) > MARGIN[dtype])
-    arguments: dict = {"loss": loss, "kind": kind, "source": case.streams, "start": first_step}
+    arguments: dict = {"loss": loss, "kind": kind, "source": case.streams, "first_step": first_step}
     got = loss_and_grads(backend, dtype, case, **arguments)
     compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
@@ -204,7 +214,7 @@ def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(backend: A
 @law
 @given(case=cases())
 def test_backends_c11_gradients_of_the_reference_are_central_differences(loss: str, kind: str, case: Case) -> None:
-    """Differences along a random direction in each parameter, and in the image without changing which cells live."""
+    """Along a random direction in each parameter, and in the image without moving any cell's aliveness."""
     assume(min_relu_margin(case) > TURN)
     grads = reference_loss_and_grads(case, loss=loss, kind=kind, image_grad=True).grads
     for name, direction in directions(case).items():
@@ -216,7 +226,7 @@ SWITCHES = ("depthwise", "frozen_filters", "residual", "resettable", "biases", "
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_backends_c11_every_combination_of_settings_is_differentiated(norm: str) -> None:
-    """Differences along a random direction in all parameters and the image at once."""
+    """Along a random direction in all parameters and the image at once."""
     for values in product((False, True), repeat=len(SWITCHES)):
         settings: dict[str, Any] = dict(zip(SWITCHES, values, strict=True))
         strided = settings.pop("strided")
@@ -332,10 +342,10 @@ def test_backends_c14_no_samples_are_no_work(backend: Any, dtype: str, case: Cas
     image, state = to_backend(backend, case.image[:0], dtype), to_backend(backend, case.state[:0], dtype)
     label, weights = backend.asarray(np.zeros(0, int)), backend.asarray(np.zeros((2, 0), dtype))
     after = backend.asnumpy(backend.evolve(case.cell, params, image, state, case.streams, 2))
-    assert after.shape == state.shape
+    assert after.shape == tuple(state.shape)
     loss, grads, last = backend.loss_and_grads(case.cell, "ce", params, image, state, label, weights, case.streams)
     assert float(loss) == 0
-    assert last.shape == state.shape
+    assert tuple(last.shape) == tuple(state.shape)
     assert not any(np.any(backend.asnumpy(grad)) for grad in grads.values())
 
 
@@ -395,7 +405,7 @@ def test_backends_c18_the_gradient_of_a_frozen_parameter_is_zero(backend: Any, d
 @law
 @given(case=cases(B=2, norm=("instance", "batch", "channel")))
 def test_backends_c19_a_call_leaves_nothing_behind(backend: Any, dtype: str, case: Case) -> None:
-    """Statistics belong to the current step: training, or another batch between, makes no difference."""
+    """Statistics are of the step at hand: training and another batch between make no difference."""
     before = evolve(backend, dtype, case)
     loss_and_grads(backend, dtype, case)
     evolve(backend, dtype, replace(case, seed=case.seed ^ 1))
@@ -428,8 +438,102 @@ def test_backends_c5_under_batch_norm_the_samples_are_one(backend: Any, dtype: s
     assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
 
 
+def quartic(readout: Array, target: Array, live: Array, xp: Any) -> Array:
+    """A loss of a user's own: outputs go to 1 where the label is even, else to -1."""
+    error, live = quartic_error(readout, target, xp), live[..., None]
+    return xp.sum(xp.where(live, error**4, xp.zeros_like(readout)), axis=(1, 2, 3)) / 64
+
+
+def quartic_with_gradient(readout: Array, target: Array, live: Array, xp: Any) -> tuple[Array, Array]:
+    """The same with its gradient, for backends that differentiate no functions."""
+    error, losses = quartic_error(readout, target, xp), quartic(readout, target, live, xp)
+    return losses, xp.where(live[..., None], error**3 / 16, xp.zeros_like(readout))
+
+
+def quartic_error(readout: Array, target: Array, xp: Any) -> Array:
+    even = (target if target.ndim == 3 else target[:, None, None])[..., None] % 2 == 0
+    return xp.where(even, readout - 1, readout + 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@law
+@given(case=cases(), first_step=st.integers(0, 10**6))
+def test_backends_c21_a_loss_may_be_a_function(
+    backend: Any, dtype: str, kind: str, case: Case, first_step: int
+) -> None:
+    assume(min_relu_margin(case, case.streams, first_step) > MARGIN[dtype])
+    arguments: dict = {"kind": kind, "source": case.streams, "first_step": first_step, "image_grad": True}
+    got = loss_and_grads(backend, dtype, case, loss=quartic_with_gradient, **arguments)
+    compare(got, reference_loss_and_grads(case, loss=quartic, **arguments), dtype, case, arguments)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@law
+@given(case=cases())
+def test_backends_c21_the_reference_differentiates_a_function(kind: str, case: Case) -> None:
+    """Along a random direction in each parameter and in the image, as in C11."""
+    assume(min_relu_margin(case) > TURN)
+    grads = reference_loss_and_grads(case, loss=quartic, kind=kind, image_grad=True).grads
+    for name, direction in directions(case).items():
+        differentiated(case, quartic, kind, grads, {name: direction})
+
+
+@law
+@given(case=cases(), first_step=st.integers(0, 10**6))
+def test_backends_c22_an_objective_is_a_function_of_the_counted_states(
+    backend: Any, dtype: str, case: Case, first_step: int
+) -> None:
+    """One that is linear in them: its value, and its gradients for environment, first state and parameters."""
+    if not backend.offers("unroll_grads"):
+        pytest.skip("not offered: unroll_grads")
+    assume(min_relu_margin(case, case.streams, first_step) > MARGIN[dtype])
+    got = linear_objective(backend, dtype, case, first_step)
+    ref = linear_objective(reference, "float64", case, first_step)
+    n = longest_sum(case.cell, case.cells)
+    for name, expected in ref.items():
+        close_grad(got[name], expected, n, name, case, {"first_step": first_step})
+
+
+def linear_objective(backend: Any, dtype: str, case: Case, first_step: int) -> Params:
+    """What `unroll_grads` returns for an objective that is linear in the states that count, as NumPy arrays."""
+    in_loss, rng = case.weights.any(axis=1), case.rng("objective")
+    slope = exact(rng.standard_normal((int(in_loss.sum()), *case.state.shape)))
+    environment, params = case.environment, {n: to_backend(backend, x, dtype) for n, x in case.params.items()}
+    seen: list[Array] = []
+
+    def objective(states: Array, samples: Any) -> tuple[float, Array]:
+        seen.append(np.arange(case.B)[samples])
+        values = backend.asnumpy(states) * slope[:, samples]
+        return float(values.sum()), to_backend(backend, slope[:, samples], dtype)
+
+    arrays = (to_backend(backend, x, dtype) for x in (environment, case.state))
+    given_ = case.cell, params, *arrays, case.streams, in_loss, objective
+    value, grads, *others = backend.unroll_grads(*given_, first_step=first_step)
+    assert sorted(np.concatenate(seen)) == list(range(case.B)), f"the objective was called for samples {seen}: {case}"
+    of_step = {n: grads[n] for n in case.params if not n.startswith(("encode", "decode", "readout"))}
+    named = of_step | dict(zip(("environment", "state", "last state"), others, strict=True))
+    found = {name: backend.asnumpy(x) for name, x in named.items() if name not in frozen(case.cell)}
+    return found | {"the value": np.asarray(float(value), dtype)}
+
+
+@pytest.mark.parametrize("case", [CASE, STRIDED, BATCHED], ids=["digits", "strided", "batch norm"])
+def test_backends_c21_a_loss_of_one_s_own_can_be_trained(backend: Any, dtype: str, case: Case) -> None:
+    """Twenty updates, from the same draws each time, make it smaller."""
+    params, image, state = inputs(backend, dtype, case)
+    target, weights = case.target("map"), case.weights.astype(dtype)
+    m: Params = {}
+    v: Params = {}
+    values = []
+    for i in range(21):
+        given_ = params, image, state, target, weights, case.streams
+        value, grads, _ = backend.loss_and_grads(case.cell, quartic_with_gradient, *given_)
+        values.append(float(value))
+        params = backend.adam_step(params, grads, m, v, i, 3e-3, True)
+    assert values[-1] < 0.95 * values[0], f"the loss went from {values[0]} to {values[-1]}: {case}"
+
+
 def calls(backend: Any, dtype: str, params: dict, image: Array, state: Array, case: Case = CASE) -> list:
-    """Return both calls of the contract on these arrays, as functions."""
+    """Both calls of the contract on these arrays, not yet made."""
     target, weights = backend.asarray(case.target("labels")), to_backend(backend, case.weights, dtype)
     return [
         lambda: backend.evolve(case.cell, params, image, state, case.streams, 1),
@@ -448,7 +552,7 @@ def directions(case: Case) -> Params:
     return along
 
 
-def differentiated(case: Case, loss: str, kind: str, grads: Params, along: Params) -> None:
+def differentiated(case: Case, loss: Any, kind: str, grads: Params, along: Params) -> None:
     """Raise AssertionError unless the derivative along these directions together equals the difference."""
 
     def at(step: float) -> float:

@@ -37,7 +37,7 @@ def test_decode_c2_each_layer_is_the_adjoint_of_an_encoder_s(case: Case) -> None
 @law
 @given(case=cases(stride=2))
 def test_decode_c3_a_cell_speaks_to_nine_pixels_from_its_own_on(case: Case) -> None:
-    """One cell alone has a state: it contributes to the pixels at offsets 0, 1 and 2 within the image."""
+    """One cell alone has a state: it is told in the pixels at offsets 0, 1 and 2, where there are any."""
     weight, state = case.params["decode.weight"], np.zeros_like(case.state)
     y, x = case.H - 1, case.W // 2
     state[:, y, x] = case.state[:, y, x]
@@ -62,7 +62,7 @@ def test_decode_c4_it_is_linear(case: Case) -> None:
 @law
 @given(case=cases(stride=STRIDED))
 def test_decode_c5_deeper_strides_repeat_the_layer(case: Case) -> None:
-    """The first layer maps D to L channels, the others L to L; each equals the layer of a cell of stride 2."""
+    """The first layer goes from D to L channels, the others from L to L, each that of a cell of stride 2."""
     x: Array = case.state
     for name in decoders(case.cell):
         one = replace(case.cell, stride=2, state_channels=x.shape[-1])

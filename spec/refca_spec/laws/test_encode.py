@@ -30,7 +30,7 @@ def test_encode_c1_the_array_code_is_the_index_formula(case: Case) -> None:
 @law
 @given(case=cases(stride=(1, *STRIDED)))
 def test_encode_c1_a_backend_shows_its_cells_this_environment(backend: Any, dtype: str, case: Case) -> None:
-    """Cells whose update is the sum of their own environment, and of its negative."""
+    """Cells that take over the sum of what they see at their own place, and of its negative."""
     K, E, s = case.cell.image_channels, case.cell.environment_channels, case.cell.stride
     shown = Cell(K, E, 2 * E, 1, hidden_layers=0, fire_rate=1, residual=False, stride=s)
     case = replace(case, cell=shown)
@@ -86,7 +86,7 @@ def test_encode_c4_it_is_linear(case: Case) -> None:
 @law
 @given(case=cases(stride=STRIDED))
 def test_encode_c5_deeper_strides_repeat_the_layer(case: Case) -> None:
-    """Each layer equals the layer of a cell of stride 2, applied to the output of the layer before."""
+    """Each layer is that of a cell of stride 2, which reads what the layer before it made."""
     x: Array = case.image
     for name in encoders(case.cell):
         one = replace(case.cell, stride=2, image_channels=x.shape[-1])
@@ -97,7 +97,7 @@ def test_encode_c5_deeper_strides_repeat_the_layer(case: Case) -> None:
 @law
 @given(case=cases(least=3, stride=STRIDED))
 def test_encode_c6_an_image_moved_by_a_cell_moves_its_environment(case: Case) -> None:
-    """The image moves by s pixels to the right; windows that reach a border are left out."""
+    """By s pixels to the right, where no window reaches a border on either image."""
     moved = np.roll(case.image, case.cell.stride, axis=2)
     before, after = (encode(case.cell, case.params, image) for image in (case.image, moved))
     assert_same(after[:, :, 1:-1], before[:, :, :-2], "The environment of a moved image", case)

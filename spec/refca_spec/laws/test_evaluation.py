@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from refca.contract import reference
+from refca.contract.reference import Reference, reference
 from refca.data import Photographs, Split
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import cell_accuracy, iou, predict, total_agreement
@@ -70,10 +69,7 @@ def expected_curves(samples: Split, parts: list[tuple[np.ndarray, Array, int]]) 
 
 
 def evaluate(samples: Split, count: int, mutation: str, slice_size: int = 125) -> dict[str, Any]:
-    backend = SimpleNamespace(**vars(reference) if hasattr(reference, "__dict__") else {})
-    for name in ("asarray", "asnumpy", "xp", "evolve", "initial_state"):
-        if hasattr(reference, name):
-            setattr(backend, name, getattr(reference, name))
+    backend = Reference()
     backend.sample_slice = slice_size
     run = partial(digits_evaluation.evaluate, CELL, random_params(CELL), backend, samples)
     return run(samples=count, steps=STEPS, mutation=mutation)

@@ -19,16 +19,18 @@ from refca_spec.strategies import Case, cases, law
 
 @law
 @given(case=cases(normal_start=False))
-def test_init_state_c1_zeros_beside_the_image(backend: Any, dtype: str, case: Case) -> None:
-    got = backend.asnumpy(init_state(case.cell, to_backend(backend, case.image, dtype)))
-    assert_same(got, np.zeros_like(case.state, dtype), "The state before the first step", case)
+def test_init_state_c1_zeros_beside_the_image(backend: Any, case: Case) -> None:
+    assert_same(init_state(case.cell, case.image), np.zeros_like(case.state), "The state before the first step", case)
+    for image in (case.image, to_backend(backend, case.image, "float32")):
+        got = backend.asnumpy(backend.initial_state(case.cell, image))
+        assert_same(got, np.zeros_like(case.state, "float32"), "The backend's state before the first step", case)
 
 
 @law
 @given(case=cases(normal_start=True))
-def test_init_state_c2_or_the_initial_numbers_of_the_streams(backend: Any, dtype: str, case: Case) -> None:
-    got = backend.asnumpy(init_state(case.cell, to_backend(backend, case.image, dtype), case.streams))
-    ref = case.streams.initial(*case.grid, case.cell.state_channels).astype(dtype)
+def test_init_state_c2_or_the_initial_numbers_of_the_streams(case: Case) -> None:
+    got = init_state(case.cell, case.image, case.streams)
+    ref = case.streams.initial(*case.grid, case.cell.state_channels)
     assert_same(got, ref, "The state before the first step", case)
 
 
@@ -60,10 +62,9 @@ def test_init_state_c5_a_normal_start_without_streams_is_refused(case: Case) -> 
 @law
 @given(case=cases(normal_start=True))
 def test_init_state_c6_a_backend_s_own_numbers_are_those_of_the_streams(backend: Any, case: Case) -> None:
-    """A backend without its own uses the shared numbers."""
     image = to_backend(backend, case.image, "float32")
     later = Streams(case.streams.seed, case.streams.first_sample + 1)
-    got = backend.asnumpy(init_state(case.cell, image, later, backend=backend))
+    got = backend.asnumpy(backend.initial_state(case.cell, image, later))
     assert got.dtype == np.float32
     ref = later.initial(*case.grid, case.cell.state_channels)
     assert_close(got, ref, 1, "The state before the first step", case)

@@ -25,7 +25,7 @@ def test_mutate_c1_the_array_code_is_the_index_formula(case: Case) -> None:
 @given(case=cases(alive_above=0.1))
 def test_mutate_c2_it_works_on_the_arrays_of_a_backend(backend: Any, dtype: str, case: Case) -> None:
     state, image = to_backend(backend, case.state, dtype), to_backend(backend, case.image, dtype)
-    got = backend.asnumpy(mutate(case.cell, state, image))
+    got = backend.asnumpy(mutate(case.cell, state, image, backend.xp))
     assert_same(got, formulas.mutate(case.cell, case.state, case.image).astype(dtype), "The state", case)
 
 

@@ -94,11 +94,13 @@ def test_pool_c5_taking_a_batch_leaves_the_pool_as_it_is(case: Case) -> None:
 
 @law
 @given(case=cases(stride=1, normal_start=False))
-def test_pool_c6_a_batch_is_put_back_where_it_was_taken(case: Case) -> None:
-    pool, image, label, plan = taken(case, 1, 1)
-    before = replace(pool, image=pool.image.copy(), label=pool.label.copy(), state=pool.state.copy())
-    batch = pool.gather(case.cell, plan, image, label)
-    pool.commit(plan, batch, batch.state + 1)
+def test_pool_c6_a_batch_is_put_back_where_it_was_taken(backend: Any, dtype: str, case: Case) -> None:
+    before, image, label, plan = taken(case, 1, 1)
+    batch = before.gather(case.cell, plan, image, label)
+    moved, state = (to_backend(backend, x, dtype) for x in (batch.image, batch.state + 1))
+    pool = Pool(to_backend(backend, before.image, dtype), before.label.copy(), to_backend(backend, before.state, dtype))
+    pool.commit(plan, replace(batch, image=moved), state, backend)
+    found_image, found_state = backend.asnumpy(pool.image), backend.asnumpy(pool.state)
     for slot in range(SLOTS):
         (at,) = np.nonzero(plan.slots == slot)
         image_, label_, state_ = (
@@ -106,9 +108,9 @@ def test_pool_c6_a_batch_is_put_back_where_it_was_taken(case: Case) -> None:
             if len(at)
             else (before.image[slot], before.label[slot], before.state[slot])
         )
-        assert_same(pool.image[slot], image_, "The image in a slot", (case, slot))
+        assert_same(found_image[slot], image_.astype(dtype), "The image in a slot", (case, slot))
         assert_same(pool.label[slot], label_, "The label in a slot", (case, slot))
-        assert_same(pool.state[slot], state_, "The state in a slot", (case, slot))
+        assert_same(found_state[slot], state_.astype(dtype), "The state in a slot", (case, slot))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_pool_c7_what_cannot_be_chosen_is_refused(regime: str, batch: int, fresh
 
 
 def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, BatchPlan]:
-    """Return a pool of SLOTS digits, new digits for a batch one smaller, and a plan with these fractions."""
+    """A pool of SLOTS digits, new digits for a batch one smaller, and choices with these shares."""
     rng, cell = case.rng("pool"), case.cell
     wide = Case(cell, 2 * SLOTS - 1, case.H, case.W, 1, case.seed)
     pool = Pool(wide.image[:SLOTS], rng.integers(0, cell.labels, SLOTS), wide.state[:SLOTS])

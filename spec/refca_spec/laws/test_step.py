@@ -151,7 +151,7 @@ def test_step_c9_samples_do_not_see_each_other(backend: Any, dtype: str, case: C
 @law
 @given(case=cases(least=4, fire_rate=1.0, noise=0.0, stride=1, norm=LOCAL))
 def test_step_c10_away_from_the_border_a_step_commutes_with_translation(backend: Any, dtype: str, case: Case) -> None:
-    """Inputs move one row down, and so do results, for cells that perceive no border on either grid."""
+    """Everything one row further down: so are the results, where no cell saw a border on either grid."""
 
     def moved(x: Array) -> Array:
         return np.roll(x, 1, axis=-3)
@@ -171,7 +171,7 @@ PLAIN: dict[str, Any] = {"hidden_layers": 0, "residual": False, "noise": 0.0, "r
 @law
 @given(case=cases(T=1, fire_rate=1.0, biases=False, alive_above=None, **PLAIN))
 def test_step_c11_sums_are_normalised_before_relu(backend: Any, dtype: str, norm: str, case: Case) -> None:
-    """A layer of single weights, and an update layer that copies each hidden unit to its own channel."""
+    """A layer of single weights, and an update layer that shows each hidden unit in a channel of its own."""
     P = case.cell.hidden_width
     case = replace(case, cell=replace(case.cell, norm=norm, state_channels=P, labels=1))
     params, picked = tapped(case, 0.05)
@@ -190,7 +190,7 @@ def test_step_c11_sums_are_normalised_before_relu(backend: Any, dtype: str, norm
 @law
 @given(case=cases(fire_rate=1.0, alive_above=None, **PLAIN))
 def test_step_c12_proposals_and_states_are_not_normalised(backend: Any, dtype: str, norm: str, case: Case) -> None:
-    """Doubling the update layer doubles the proposal."""
+    """Twice the update layer is twice the proposal."""
     case, params = replace(case, cell=replace(case.cell, norm=norm)), {}
     for name, param in case.params.items():
         params[name] = 2 * param if name.startswith("update") else param
@@ -321,7 +321,7 @@ def gated(case: Case, total: float) -> Params:
 
 
 def rearranged(source: Recorded, change: Any) -> Recorded:
-    """Return recorded randomness with the same change to each array."""
+    """The same change made to each of the recorded arrays."""
     return Recorded(*(None if x is None else change(x) for x in (source.fire, source.noise, source.reset)))
 
 

@@ -121,7 +121,7 @@ def test_streams_c10_resets_are_normal_numbers_of_their_own_purpose(case: Case, 
 @law
 @given(case=cases(resettable=True, fire_rate=1.0, alive_above=None), t=st.integers(0, 100))
 def test_streams_c10_a_backend_resets_to_exactly_these_numbers(backend: Any, dtype: str, case: Case, t: int) -> None:
-    """Without residual and noise, cells with a half-open gate hold half of the last reset noise."""
+    """Without residual and noise, cells whose gate is half open hold half of the last z."""
     case = replace(case, cell=replace(case.cell, residual=False, noise=0.0))
     params = {name: np.zeros_like(param) for name, param in case.params.items()}
     got = evolve(backend, dtype, case, case.streams, params=params, first_step=t)

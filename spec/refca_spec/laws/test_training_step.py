@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refca.contract import reference
+from refca.contract.adam import NORM_EPSILON
+from refca.contract.reference import reference
 from refca.data import Photographs, Split
 from refca.definition.cell import Array, Params
 from refca.definition.randomness import Streams
@@ -19,7 +20,6 @@ from refca.digits.unroll_length import last_steps, unroll_length
 from refca.segmentation import training as segmentation_training
 from refca.segmentation.persistence import draw_resample, keep_probability, loss_weights
 from refca.segmentation.settings import SegmentationExperiment
-from refca.training.adam import NORM_EPSILON
 from refca.training.train_state import TrainState
 from refca_spec.compare import assert_close, assert_same
 

@@ -1,0 +1,92 @@
+"""A backend made of a user's functions: what they do not define gets the defaults of `BaseBackend`.
+
+Source: `spec/chapters/backends.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from typing import Any, Literal
+
+from refca.contract.checks import check_unroll
+from refca.contract.protocol import BaseBackend
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.randomness import Draw, Randomness
+from refca.errors import InvalidInput
+
+FUNCTIONS = (
+    *("asarray", "asnumpy", "put", "supports", "step", "unroll_grads", "loss_and_grads", "vjp", "initial_state"),
+    *("adam_step", "use_device", "description"),
+)
+CONSTANTS = ("xp", "dtypes", "devices", "sample_slice")
+
+
+class ModuleBackend(BaseBackend):
+    """A backend of the functions and constants in a module, or in any other object.
+
+    It needs `evolve(cell, params, image, state, randomness, steps)`, with a keyword `first_step` if it likes, or
+    `step(cell, params, environment, state, fire, noise, reset_noise)`. `cells`, a tuple of cells, says that only
+    these are supported. Raise InvalidInput if it has neither function.
+    """
+
+    def __init__(self, module: Any, name: str) -> None:
+        if not (hasattr(module, "evolve") or hasattr(module, "step")):
+            raise InvalidInput(f'"{name}" is not a backend: it has neither evolve nor step')
+        self.module, self.cells = module, getattr(module, "cells", None)
+        for attribute in (*FUNCTIONS, *CONSTANTS):
+            if hasattr(module, attribute):
+                setattr(self, attribute, getattr(module, attribute))
+        if hasattr(module, "evolve"):
+            self.evolve_ = module.evolve
+        if hasattr(module, "unroll_grads") and not accepts(module.unroll_grads, "inputs_grad"):
+            setattr(self, "unroll_grads", lambda *args, inputs_grad=True, **named: module.unroll_grads(*args, **named))  # noqa: B010
+
+    def overrides(self, name: str) -> bool:
+        return hasattr(self.module, name)
+
+    def supports(self, cell: Cell) -> Literal[True] | str:
+        if self.cells is None or cell in self.cells:
+            return True
+        return "its `cells` do not have this one"
+
+    def evolve(
+        self,
+        cell: Cell,
+        params: Params,
+        image: Array,
+        state: Array,
+        randomness: Randomness,
+        steps: int,
+        *,
+        first_step: int = 0,
+    ) -> Array:
+        """Check the arguments, then call the module's `evolve`, or its `step` for every step."""
+        given = cell, params, image, state, randomness
+        if not self.overrides("evolve"):
+            return super().evolve(*given, steps, first_step=first_step)
+        check_unroll(cell, params, image, state, steps, first_step)
+        if accepts(self.evolve_, "first_step"):
+            return self.evolve_(*given, steps, first_step=first_step)
+        later = Later(randomness, first_step) if first_step else randomness
+        return self.evolve_(*given[:4], later, steps)
+
+
+@dataclass(frozen=True)
+class Later:
+    """Randomness whose step 0 is step `first_step` of another."""
+
+    randomness: Randomness
+    first_step: int
+
+    def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+        return self.randomness.at(cell, self.first_step + t, B, H, W)
+
+
+def accepts(function: Any, keyword: str) -> bool:
+    """Return whether a function can be called with this keyword."""
+    try:
+        parameters = signature(function).parameters
+    except (TypeError, ValueError):  # compiled functions have none
+        return True
+    return keyword in parameters or any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
