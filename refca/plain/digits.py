@@ -3,8 +3,8 @@ doi 10.23915/distill.00027.002) in plain NumPy and autograd, in the order of the
 
     python -m refca.plain.digits
 
-trains the article's last model, L2 + noise, on the 8x8 digits that come with scikit-learn. After a few minutes
-it prints the article's two measures on test digits: average cell accuracy and total agreement.
+trains the article's last model, L2 + noise, on the 8x8 digits that come with scikit-learn. After a few minutes it
+prints the article's two measures on test digits: average cell accuracy, about 80 %, and total agreement, about 50 %.
 
 The file is written to be read from top to bottom. It has no options and is not fast: `refca.train` and
 `refca.evaluate` have options and are fast. A test demands that they compute the same numbers as this file.
