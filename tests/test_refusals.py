@@ -74,7 +74,7 @@ def params() -> dict[str, np.ndarray]:
         (["--checkpoint-every", "0"], "--checkpoint-every must be at least 1, got 0"),
         (
             ["--dataset", "mnist", "--data", "nowhere"],
-            "are neither in nowhere nor in nowhere/mnist; put them",
+            "are neither in nowhere nor in its folders mnist, MNIST",
         ),
         (["--resume"], "holds no checkpoint to resume from; start the run without --resume"),
     ],
@@ -98,11 +98,11 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
         (["--stride", "4", "--size", "50"], "size must be a multiple of stride, 4, got 50"),
         (["--norm", "layer"], 'norm must be one of none, instance, batch, channel, got "layer"'),
         (["--state", "0"], "state must be at least 1, got 0"),
-        (["--noise", "0"], "noise is a setting of digits experiments, not of segmentation"),
+        (["--regime", "naive"], "regime is a setting of digits experiments, not of segmentation"),
         (["--dataset", "mnist"], "mnist needs a digits experiment, not segmentation; --list shows"),
         (
-            ["--experiment", "demo", "--norm", "none"],
-            "norm is a setting of segmentation experiments, not of digits",
+            ["--experiment", "demo", "--keep-image", "1"],
+            "keep_image is a setting of segmentation experiments, not of digits",
         ),
         (["--experiment", "demo", "--dataset", "pets"], "pets needs a segmentation experiment, not digits"),
         (["--experiment", "pets-48-smal"], "the nearest are pets-48-small, "),
