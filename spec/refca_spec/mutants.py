@@ -421,6 +421,18 @@ def forgetful_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool =
     return value, grads | {"perceive.bias": 0 * grads["perceive.bias"]}, last
 
 
+def flipped_loss_and_grads(
+    cell: Cell, loss: Any, params: dict, *args: Any, first_step: int = 0, image_grad: bool = False
+) -> Any:
+    """A depthwise layer's gradient is gathered from the neighbours on the other side."""
+    value, grads, last = loss_and_grads(cell, loss, params, *args, first_step=first_step, image_grad=image_grad)
+    if not cell.depthwise:
+        return value, grads, last
+    flipped = params | {"perceive.depthwise": params["perceive.depthwise"][::-1, ::-1]}
+    wrong = loss_and_grads(cell, loss, flipped, *args, first_step=first_step, image_grad=image_grad)[1]
+    return value, grads | {"perceive.mix": wrong["perceive.mix"]}, last
+
+
 def eager_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """The gradient of the image comes unasked."""
     return loss_and_grads(*args, first_step=first_step, image_grad=True)
@@ -901,6 +913,11 @@ BACKENDS: dict[str, Mutant] = {
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
         {"backend:loss_and_grads": forgetful_loss_and_grads},
         L2,
+    ),
+    "a depthwise gradient from the wrong side": Mutant(
+        "test_backends_c9_both_kinds_of_first_layer_are_tried_where_cells_fire",
+        {"backend:loss_and_grads": flipped_loss_and_grads},
+        (("depthwise", True),),
     ),
     "only the last step counted": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",

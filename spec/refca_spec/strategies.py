@@ -69,7 +69,7 @@ def settings_of(cell: Cell, *but: str) -> dict[str, Any]:
     return {name: getattr(cell, name) for name in SETTINGS if name not in (*SIZES, *but)}
 
 
-ARTICLE = settings_of(digits_cell(), "noise", "fire_rate")
+ARTICLE = settings_of(digits_cell(), "noise", "fire_rate", "depthwise")
 PAPER = settings_of(segmentation_cell(), "norm", "depthwise")
 
 

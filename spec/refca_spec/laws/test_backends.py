@@ -198,6 +198,19 @@ def test_backends_c9_loss_and_grads_draws_from_streams(
     compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
 
+@pytest.mark.parametrize("depthwise", [False, True], ids=["full", "depthwise"])
+@law
+@given(data=st.data())
+def test_backends_c9_both_kinds_of_first_layer_are_tried_where_cells_fire(
+    backend: Any, dtype: str, depthwise: bool, data: st.DataObject
+) -> None:
+    case = data.draw(cases(least=2, T=2, depthwise=depthwise, frozen_filters=False, fire_rate=(0.75, 0.5, 1.0)))
+    assume(min_relu_margin(case) > MARGIN[dtype])
+    arguments: dict = {"loss": "ce", "kind": "map", "image_grad": True}
+    got = loss_and_grads(backend, dtype, case, **arguments)
+    compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
+
+
 @law
 @given(case=cases())
 def test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for(backend: Any, dtype: str, case: Case) -> None:
