@@ -40,6 +40,7 @@ export class DigitsPage {
     const samples = sheet.packed.map((/** @type {string[]} */ packed) =>
       packed.map((text) => /** @type {Uint8Array} */ (unpack(text, sheet.size ** 2))),
     );
+    byId("credits").textContent = `The sample digits are from ${sheet.source}.`;
     return new DigitsPage(await loadModel(entry), entries, samples, link);
   }
 
@@ -272,9 +273,8 @@ export class DigitsPage {
     const buttons = this.samples.map((_, label) => {
       const button = document.createElement("button");
       button.innerHTML = `<canvas width="${FIELD}" height="${FIELD}" aria-hidden="true"></canvas>
-        <b>${label}</b><small></small><i class="share"></i>`;
+        <b><span class="unseen">Load a </span>${label}</b><small></small><i class="share"></i>`;
       button.title = `Another ${label} (key ${label})`;
-      button.setAttribute("aria-label", `Load a ${label}`);
       button.addEventListener("click", () => this.mutate(label));
       return button;
     });
@@ -567,7 +567,7 @@ export class DigitsPage {
     this.sampleButtons?.forEach((button, label) => {
       const share = moment.live ? moment.counts[label] / moment.live : 0;
       button.style.setProperty("--share", String(share));
-      const text = share ? `${Math.round(100 * share)} %` : "";
+      const text = share ? `${Math.round(100 * share)}%` : "";
       const words = /** @type {HTMLElement} */ (button.querySelector("small"));
       if (words.textContent !== text) words.textContent = text;
     });
