@@ -2,6 +2,8 @@
 
 import { signed } from "./palettes.js";
 
+const SHADES = 128; // on each side of zero
+
 export class Channels {
   /** @param {HTMLElement} element @param {import("./digits_world.js").DigitsWorld} world */
   constructor(element, world) {
@@ -30,13 +32,17 @@ export class Channels {
   paint({ automaton }, paper, neutral) {
     const { live, grid, channels, environmentChannels } = automaton;
     const pixels = this.picture.data;
+    const shades = Array.from({ length: 2 * SHADES + 1 }, (_, i) => signed(i / SHADES - 1, 1, neutral));
     this.canvases.forEach(({ canvas }, channel) => {
       for (let index = 0; index < live.length; index++) {
-        const value = live[index] ? grid[automaton.place(index) * channels + environmentChannels + channel] : 0;
-        const [r, g, b] = live[index] ? signed(value, 1, neutral) : paper;
-        pixels[4 * index] = r;
-        pixels[4 * index + 1] = g;
-        pixels[4 * index + 2] = b;
+        let colour = paper;
+        if (live[index]) {
+          const value = grid[automaton.place(index) * channels + environmentChannels + channel];
+          colour = shades[Math.round((Math.max(-1, Math.min(1, value)) + 1) * SHADES)];
+        }
+        pixels[4 * index] = colour[0];
+        pixels[4 * index + 1] = colour[1];
+        pixels[4 * index + 2] = colour[2];
         pixels[4 * index + 3] = 255;
       }
       canvas.getContext("2d")?.putImageData(this.picture, 0, 0);
