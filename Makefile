@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# processes that share the tests
+JOBS ?= 2
 INSTALLED := $(VENV)/installed
 # on a machine with a GPU: the Python that has CuPy, where nothing of this project is installed
 GPU_PYTHON ?= python3
@@ -30,10 +32,10 @@ demo: $(INSTALLED)  ## train on small digits, measure and draw: runs/demo, about
 	$(RUN) -m refca.evaluate runs/demo
 
 test: $(INSTALLED)  ## run all tests and laws; tests on real data need REFCA_DATA
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n $(JOBS)
 
 laws: $(INSTALLED)  ## run the laws on every backend; BACKEND=mypkg.mymodule for your own
-	$(RUN) -m pytest -q --pyargs refca_spec $(if $(BACKEND),--refca-backend $(BACKEND))
+	$(RUN) -m pytest -q -n $(JOBS) --pyargs refca_spec $(if $(BACKEND),--refca-backend $(BACKEND))
 
 laws-long: $(INSTALLED)  ## run the laws on 1,000 random examples each; prints the seed; SEED=N repeats a run
 	$(RUN) -m pytest -q --pyargs refca_spec --refca-examples 1000 --refca-seed $(or $(SEED),random) $(if $(BACKEND),--refca-backend $(BACKEND))

@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.numpy import save
 
 from refca.definition.cell import Cell
-from refca.digits.settings import DigitsExperiment, digits_cell
+from refca.digits.settings import digits_cell
 from refca.errors import InvalidInput
 from refca.training.train_state import Weights
 from refca.weights.load import FORMER_NAMES, load_weights, shipped_names
@@ -87,8 +87,7 @@ def summary(weights: Weights) -> str:
     if experiment is None:
         return "weights without settings, taken for the article's cell"
     cell = experiment.cell
-    if isinstance(experiment, DigitsExperiment):
-        how = f"{experiment.loss.upper()} loss, noise {cell.noise:g}"
-    else:
-        how = f"{cell.state_channels} state channels, {cell.hidden_width} hidden, norm {cell.norm}"
+    how = f"{cell.state_channels} state channels, {cell.hidden_width} hidden"
+    how += f", noise {cell.noise:g}" if cell.noise else ""
+    how += f", norm {cell.norm}" if cell.norm != "none" else ""
     return f"{how}; {done or 0:,} training steps of {experiment.batch} on {experiment.dataset}"
