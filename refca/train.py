@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from refca.atomic import write_text
-from refca.cli import STOPPED, add_common_flags, choose_backend, describe_backend, exit_code, memory_for
+from refca.cli import STOPPED, add_common_flags, choose_backend, counting_bar, describe_backend, exit_code, memory_for
+from refca.data import full_path, is_path
+from refca.data.own import found_at
 from refca.errors import Diverged, InvalidInput
 from refca.tasks import (
     DEFAULT,
@@ -33,11 +35,13 @@ from refca.training.loop import fit
 from refca.training.metrics_log import read_metrics
 from refca.training.train_state import TrainState
 
+OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
 EXAMPLES = """examples:
   python -m refca.train --experiment demo                     small digits, no download, two minutes
   python -m refca.train --data DIR --steps 10000              a short run on MNIST, in DIR or DIR/mnist
   python -m refca.train --experiment digits-ce --seed 1       the article's model with cross-entropy loss
   python -m refca.train --experiment pets-48-small            photographs of pets, small enough for a CPU
+  python -m refca.train --dataset nuclei                      pictures of your own: see docs/own-data.md
   python -m refca.train --out runs/digits-ce-seed1 --resume   continue a stopped run
 
 The run directory holds settings.toml, metrics.csv and checkpoint.safetensors, and at the end
@@ -106,8 +110,7 @@ def train(flags: Namespace) -> int:
             )
         training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
     else:
-        experiment = load_experiment(flags.experiment or get_task(DEFAULT).default_experiment)
-        experiment = change(experiment, changes)
+        experiment = new_experiment(flags, changes)
         out = new_run(flags, experiment)
         training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
@@ -140,6 +143,26 @@ def train(flags: Namespace) -> int:
     return 0
 
 
+def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
+    """Return the experiment that flags ask for; for data of the user's own with what was found there, announced."""
+    named = flags.experiment
+    if "dataset" in changes:
+        changes["dataset"] = full_path(changes["dataset"])
+    if "dataset" not in changes or not is_path(changes["dataset"]):
+        return change(load_experiment(named or get_task(DEFAULT).default_experiment), changes)
+    path = changes["dataset"]
+    with counting_bar("pictures") as show:
+        found = found_at(path, changes, show)
+    base = load_experiment(named or OWN_EXPERIMENTS[found.kind])
+    if base.kind != found.kind:
+        what = {"classification": "picture", "segmentation": "pixel"}[found.kind]
+        raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
+    print(f"{path}: {'; '.join(found.said)}")
+    for warning in found.warnings:
+        print(f"refca: warning: {warning}", file=sys.stderr)
+    return change(base, found.settings | changes)
+
+
 def again(out: Path, flags: Namespace) -> str:
     """Return the command that resumes a run."""
     return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
@@ -153,7 +176,8 @@ def same(flags: Namespace) -> str:
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
     """Return the directory for a new run. Raises InvalidInput if it holds another run."""
-    source = Path(flags.experiment or get_task(DEFAULT).default_experiment).stem
+    own = Path(experiment.dataset.partition("::")[0]).stem if is_path(experiment.dataset) else None
+    source = Path(flags.experiment).stem if flags.experiment else own or get_task(DEFAULT).default_experiment
     out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
     if (out / CHECKPOINT_FILE).exists():
         raise InvalidInput(

@@ -13,6 +13,7 @@ import pytest
 from refusals import Capture, sentence
 
 import refca
+from refca import data as data_sets
 from refca import evaluate as evaluate_program
 from refca import train
 from refca.contract import adam
@@ -54,7 +55,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     backend = device.device(reference)
     monkeypatch.setattr("refca.contract.registry.load", lambda name: backend if name == "device" else reference)
     dataset = Dataset("pets", photographs(), photographs(3))
-    monkeypatch.setattr(pets_training, "load", lambda name, folder, **_: dataset)
+    monkeypatch.setattr(data_sets, "load", lambda name, folder, **_: dataset)
     return backend
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
+from refca import data as data_sets
 from refca import evaluate
 from refca.contract.reference import reference
 from refca.data import CLASSES, Dataset, Photographs
@@ -303,7 +304,7 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Photographs:
     photographs = random_photographs(40, 16)
-    monkeypatch.setattr(evaluate_pets, "load", lambda *_, **__: Dataset("pets", "not read", photographs))
+    monkeypatch.setattr(data_sets, "load", lambda *_, **__: Dataset("pets", "not read", photographs))
     return photographs
 
 
@@ -414,7 +415,7 @@ def test_the_photographs_held_out_are_measured_when_asked(
     """The measured labels identify the photographs: all held-out photographs are object only."""
     held_out = painted(np.ones((3, 16, 16), np.int64))
     both = painted(np.concatenate([random_photographs(4, 16).trimaps, held_out.trimaps]))
-    monkeypatch.setattr(evaluate_pets, "load", lambda *_, **__: Dataset("pets", both, random_photographs(9, 16)))
+    monkeypatch.setattr(data_sets, "load", lambda *_, **__: Dataset("pets", both, random_photographs(9, 16)))
     weights = trained(tmp_path / "run", validation=3)
     assert evaluate.main([str(weights), *FEW, "--validation"]) == 0
     values = json.loads((weights.parent / "evaluation.json").read_text())

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refca import data as data_sets
 from refca import train
 from refca.contract.reference import reference
 from refca.data import Dataset, Photographs
@@ -47,7 +48,7 @@ def photographs(count: int, seed: int = 0) -> Photographs:
 def tiny_photographs() -> Iterator[None]:
     dataset = Dataset("pets", photographs(7), photographs(3, seed=1))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pets_training, "load", lambda name, folder, **_: dataset)
+        patched.setattr(data_sets, "load", lambda name, folder, **_: dataset)
         yield
 
 

@@ -25,7 +25,8 @@ from refca.data.dataset import Dataset, Split
 from refca.data.photographs import CLASSES, Photographs
 from refca.errors import InvalidInput
 
-__all__ = ["CLASSES", "Dataset", "Photographs", "Request", "Source", "Split", "is_path", "kind_of", "load", "names"]
+__all__ = ["CLASSES", "Dataset", "Photographs", "Request", "Source", "Split"]
+__all__ += ["full_path", "is_path", "kind_of", "load", "names"]
 
 GROUP = "refca.datasets"
 KINDS = ("classification", "segmentation")
@@ -103,9 +104,18 @@ def kind_of(name: str) -> str | None:
     return found.kind if found else None
 
 
+def full_path(name: str) -> str:
+    """Return the name of a dataset as it is, and a path that exists, or IMAGES::MASKS, from the root of the disk."""
+    if source(name) is not None or not name:
+        return name
+    if "::" in name:
+        return "::".join(os.path.abspath(part) for part in name.split("::", 1))
+    return os.path.abspath(name) if os.path.exists(name) else name
+
+
 def is_path(name: str) -> bool:
     """Return whether this is the path of the user's own data, not the name of a data set."""
-    return source(name) is None and (os.sep in name or "/" in name or "*" in name)
+    return source(name) is None and (os.sep in name or "/" in name or "::" in name)
 
 
 @overload

@@ -18,7 +18,8 @@ Samples = TypeVar("Samples")  # Split, or Photographs
 
 @dataclass(frozen=True)
 class Split:
-    """pixels (N, H, W) uint8, 0 for blank paper and `white` for full ink; labels (N,) int64, 0 to 9."""
+    """pixels (N, H, W), or (N, H, W, K) of several channels, uint8, 0 for blank paper and `white` for full ink;
+    labels (N,) int64, from 0."""
 
     pixels: Any  # NumPy's, or of the backend that they were moved to
     labels: np.ndarray
@@ -44,7 +45,13 @@ class Split:
         `indices` is a slice or a sequence of integers. Raises IndexError for one beyond the split.
         """
         pixels = self.pixels[indices if isinstance(indices, slice) else np.asarray(indices, int)]
-        return (pixels.astype(np.float32) / np.float32(self.white))[..., None]
+        scaled = pixels.astype(np.float32) / np.float32(self.white)
+        return scaled if scaled.ndim == 4 else scaled[..., None]
+
+    @property
+    def side(self) -> int:
+        """Rows of a picture."""
+        return int(self.pixels.shape[1])
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,17 @@ def with_channels(array: np.ndarray, channels: int, what: str = "picture") -> np
     raise InvalidInput(f"{what} has {C} channels; needed are {channels}")
 
 
+def adjusted(array: np.ndarray, invert: bool, stretch: bool) -> np.ndarray:
+    """Return pixels with dark and light exchanged, and with their range stretched to that from black to white.
+
+    Of the range half a per cent at each end is left out, so that single bright pixels change nothing.
+    """
+    if stretch:
+        low, high = (np.float32(x) for x in np.percentile(array, (0.5, 99.5)))
+        array = np.clip((array - low) / max(high - low, np.float32(1 / 255)), 0, 1)
+    return np.float32(1) - array if invert else array
+
+
 def resized(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Return pixels (h, w, C) resampled to (rows, columns, C): means of boxes to shrink, else bicubic."""
     from PIL import Image

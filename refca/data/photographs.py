@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 
 CLASSES = ("background", "object", "boundary")
+IGNORED = 255  # the number in a trimap of pixels that count in nothing
 
 
 @dataclass(frozen=True)
 class Photographs:
-    """pixels (N, S, S, 3) uint8; trimaps (N, S, S) uint8, numbers of CLASSES; a name for each."""
+    """pixels (N, S, S, K) uint8; trimaps (N, S, S) uint8, numbers of `classes`, 255 for ignored; a name for each."""
 
     pixels: Any  # NumPy's, or of the backend that they were moved to
     trimaps: np.ndarray
     names: tuple[str, ...]
+    classes: tuple[str, ...] = CLASSES
+    colours: tuple[str, ...] = ()  # of the classes, as #rrggbb, if they are known
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -42,7 +45,7 @@ class Photographs:
     def part(self, first: int, end: int) -> Photographs:
         """Return the photographs from number `first` up to but not including number `end`."""
         here = slice(first, end)
-        return Photographs(self.pixels[here], self.trimaps[here], self.names[here])
+        return replace(self, pixels=self.pixels[here], trimaps=self.trimaps[here], names=self.names[here])
 
     def images(self, numbers: Any, flipped: np.ndarray | None = None) -> Any:
         """Return photographs as cells perceive them, (len(numbers), S, S, 3) float32: pixels / 127.5 - 1.
@@ -53,8 +56,9 @@ class Photographs:
         return mirrored(self.pixels[chosen(numbers)], flipped).astype(np.float32) / np.float32(127.5) - np.float32(1)
 
     def labels(self, numbers: Any, flipped: np.ndarray | None = None) -> np.ndarray:
-        """The label map of each photograph, (len(numbers), S, S) int64; arguments as in `images`."""
-        return np.asarray(mirrored(self.trimaps[chosen(numbers)], flipped).astype(np.int64))
+        """The label map of each photograph, (len(numbers), S, S) int64, -1 where it is ignored; as in `images`."""
+        labels = np.asarray(mirrored(self.trimaps[chosen(numbers)], flipped).astype(np.int64))
+        return np.where(labels == IGNORED, -1, labels)
 
 
 def mirrored(pixels: Any, flipped: np.ndarray | None) -> Any:

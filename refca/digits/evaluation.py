@@ -56,13 +56,13 @@ def evaluate(
         streams = Streams(seed, first_sample=int(chosen[0]))
         run = partial(evolve_and_count, cell, params, backend, streams, on_progress, steps)
         shown = digits_of(cell, backend, digits, chosen)
-        state, part_counts = run(shown, backend.initial_state(cell, shown.image), 0)
+        state, part_counts = run(shown, backend.initial_state(cell, shown.image, streams), 0)
         slice_counts = [part_counts]
         shown = digits_of(cell, backend, digits, others(chosen, len(digits)))
         for branch in branches:
             image = shown.image
             carried = branch == "carry"
-            start = mutate(cell, state, image, backend.xp) if carried else backend.initial_state(cell, image)
+            start = mutate(cell, state, image, backend.xp) if carried else backend.initial_state(cell, image, streams)
             slice_counts.append(run(shown, start, steps)[1])
         counts[:, chosen[0] // BATCH] += backend.asnumpy(backend.xp.stack(slice_counts))
     parts = ("before", *branches)

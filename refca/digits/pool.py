@@ -91,8 +91,13 @@ class Pool:
         """Return a copy whose images and states are arrays of a backend."""
         return replace(self, image=asarray(self.image), state=asarray(self.state))
 
-    def gather(self, cell: Cell, plan: BatchPlan, image: Array, label: np.ndarray, xp: Any = np) -> Batch:
-        """Return the batch of a plan; image (B, H, W, K) and label (B,) are the digits `plan.digits`."""
+    def gather(
+        self, cell: Cell, plan: BatchPlan, image: Array, label: np.ndarray, xp: Any = np, start: Array | None = None
+    ) -> Batch:
+        """Return the batch of a plan; image (B, H, W, K) and label (B,) are the digits `plan.digits`.
+
+        Fresh samples begin in the states `start` (B, H, W, D) at their places; None: in zeros.
+        """
         B = len(plan.slots)
         fresh, continued = slice(0, plan.fresh), slice(plan.fresh, B - plan.mutated)
         mutated = slice(B - plan.mutated, B)
@@ -102,7 +107,7 @@ class Pool:
             np.concatenate([label[fresh], self.label[plan.slots[continued]], label[mutated]]),
             xp.concatenate(
                 [
-                    xp.zeros_like(pooled[fresh]),
+                    xp.zeros_like(pooled[fresh]) if start is None else start[fresh],
                     pooled[continued],
                     mutate(cell, pooled[mutated], image[mutated], xp),
                 ]

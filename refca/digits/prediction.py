@@ -16,14 +16,13 @@ import numpy as np
 
 from refca.atomic import atomic_write
 from refca.data.batches import batched
-from refca.data.decode import Picture, pixels_of, resized
+from refca.data.decode import Picture, adjusted, pixels_of, resized
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.prepare import BOX, PAGE, digit
 from refca.drawing.canvas import enlarge
-from refca.drawing.palette import ARTICLE, paint, predicted_labels
+from refca.drawing.palette import ARTICLE, for_names, paint, predicted_labels
 from refca.errors import InvalidInput
-from refca.training.experiment import Experiment
 
 if TYPE_CHECKING:
     from refca.automaton import Automaton
@@ -63,7 +62,7 @@ class Classification:
 
     def picture(self, scale: int = 8) -> np.ndarray:
         """Return the cells in the colours of their labels, (scale·H, scale·W, 3) uint8."""
-        palette = palette_of(self.names)
+        palette = for_names(ARTICLE, self.names)
         live = self.labels >= 0
         ink = self.image[None, ..., :1]
         return enlarge(paint(palette, self.labels[None], live[None], ink), scale)[0]
@@ -172,17 +171,12 @@ def prepare(
             edge = (PAGE - BOX) // 2
             pixels = resized(pixels[edge:-edge, edge:-edge], 8, 8)
         return Prepared(pixels if size is None else resized(pixels, size, size), str(made))
-    pixels = pixels_of(picture, experiment.channels)
-    side = size or (None if raw else trained_size(experiment))
+    pixels = adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch)
+    side = size or (None if raw else experiment.size or None)
     if side is None or pixels.shape[:2] == (side, side):
         return Prepared(pixels, "")
     words = f"resampled from {pixels.shape[1]}x{pixels.shape[0]} to {side}x{side}"
     return Prepared(resized(pixels, side, side), words)
-
-
-def trained_size(experiment: Experiment) -> int | None:
-    """Return the side of the pictures trained on, in pixels; None if it is not known."""
-    return getattr(experiment, "size", 0) or None
 
 
 def classified(
@@ -204,10 +198,3 @@ def classified(
         each,
         words,
     )
-
-
-def palette_of(names: tuple[str, ...]) -> Any:
-    """Return colours for labels of these names: the article's for up to ten."""
-    from refca.drawing.palette import many
-
-    return ARTICLE if len(names) <= len(ARTICLE.labels) else many(names)

@@ -22,10 +22,10 @@ from refca.cli import (
     memory_for,
     progress_bar,
 )
-from refca.data import Split, load
+from refca.data import Split, full_path
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.digits.settings import DigitsExperiment
-from refca.drawing.palette import PALETTES, get_palette
+from refca.drawing.palette import PALETTES, for_names, get_palette
 from refca.errors import InvalidInput
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
@@ -71,9 +71,9 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     experiment: Any = weights.experiment or DigitsExperiment()
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
-    dataset = flags.dataset or experiment.dataset
+    dataset = full_path(flags.dataset) if flags.dataset else experiment.dataset
     experiment = experiment.with_(dataset=dataset)
-    digits = load(dataset, flags.data).test
+    digits: Split = experiment.load_data(flags.data).test
     count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
     if not 1 <= count <= len(digits):
         raise InvalidInput(f"--samples must be from 1 to {len(digits)}, the test digits of {dataset}, got {count}")
@@ -95,7 +95,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
     with memory_for(f"{at_once} digits at a time", fewer):
-        warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
+        warm_up(backend, experiment.cell, at_once, digits.side)
         with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
             curves = evaluate(
                 experiment.cell,
@@ -155,7 +155,7 @@ def animate(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any
 
     chosen = range(min(ANIMATED, len(digits)))
     frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
-    write_pictures(frames, out, get_palette(flags.palette))
+    write_pictures(frames, out, for_names(get_palette(flags.palette), experiment.names))
 
 
 def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:

@@ -71,8 +71,8 @@ class Runner(NamedTuple):
         """Return the state after `steps` steps from a state (None: zero); the first digit has the number `first`."""
         backend, cell = self.backend, self.cell
         image = backend.asarray(image)
-        state = backend.initial_state(cell, image) if state is None else state
         streams = Streams(self.seed, first_sample=first)
+        state = backend.initial_state(cell, image, streams) if state is None else state
         state = backend.evolve(cell, self.params, image, state, streams, steps, first_step=first_step)
         self.on_progress(steps * len(image))
         return state

@@ -44,7 +44,7 @@ from refca.digits.robustness import (
     row,
 )
 from refca.digits.settings import DigitsExperiment
-from refca.drawing.palette import PALETTES, Palette, get_palette, predicted_labels
+from refca.drawing.palette import PALETTES, Palette, for_names, get_palette, predicted_labels
 from refca.errors import InvalidInput
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
@@ -80,10 +80,10 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     digits_used, others = first(digits, samples), other_source(experiment, samples)
 
     at_once = min(backend.sample_slice, samples)
-    palette = get_palette(flags.palette)
+    palette = for_names(get_palette(flags.palette), experiment.names)
     fewer = "use a smaller --samples or --chimeras, or another --backend"
     with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
-        warm_up(backend, experiment.cell, at_once, digits.pixels.shape[-1])
+        warm_up(backend, experiment.cell, at_once, digits.side)
         with progress_bar(digit_steps(digits_used, others, flags), unit="digit-steps") as bar:
             runner = make_runner(experiment.cell, weights.params, backend, flags.seed, bar.update)
             rows = measure_perturbations(runner, digits_used, others, flags.steps, out, palette)

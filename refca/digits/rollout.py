@@ -38,7 +38,8 @@ def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Se
     chosen = np.asarray(numbers)
     params = {name: backend.asarray(x) for name, x in params.items()}
     image = backend.asarray(digits.images(chosen))
-    state, streams, frames = backend.initial_state(cell, image), Streams(seed), []
+    streams, frames = Streams(seed), []
+    state = backend.initial_state(cell, image, streams)
     for t in range(2 * STEPS + 1):
         if t == STEPS + 1:
             image = backend.asarray(digits.images(others(chosen, len(digits))))

@@ -63,6 +63,8 @@ class DigitsExperiment(Experiment):
     slant: float = setting(0.0, "largest slant of a digit to either side, in columns per row")
 
     def check(self) -> None:
+        if self.stride != 1:
+            raise InvalidInput(f"stride must be 1 where a picture has one label, got {self.stride}")
         self.at_least_one("pool", "loss_steps")
         if self.unroll_max and self.unroll_max < self.unroll:
             raise InvalidInput(f"unroll_max must be 0 or at least unroll, {self.unroll}, got {self.unroll_max}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.data import Split, load
+from refca.data import Split
 from refca.definition.cell import Array
 from refca.definition.generators import POOL, generator
 from refca.definition.metrics import cell_accuracy, total_agreement
@@ -27,14 +27,23 @@ from refca.training.train_state import StepResult, TrainState
 from refca.training.warm_up import warm_up
 from refca.weights.load import initial_params
 
-COLUMNS = ("accuracy", "agreement")
-SHOWN = "accuracy"
 BUFFER = Pool
+
+
+def columns(experiment: DigitsExperiment) -> tuple[str, ...]:
+    """Return the names of what `measure` measures."""
+    return ("accuracy", "agreement")
+
+
+def shown(experiment: DigitsExperiment) -> str:
+    """Return the name of what the progress bar shows."""
+    return "accuracy"
 
 
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
     """Return the training digits. Raises InvalidInput if they are missing or damaged."""
-    return load(experiment.dataset, folder).train
+    train: Split = experiment.load_data(folder).train
+    return train
 
 
 def prepare(experiment: DigitsExperiment, backend: Any, digits: Split) -> None:
@@ -46,13 +55,13 @@ def begin(experiment: DigitsExperiment, backend: Any, digits: Split) -> TrainSta
     """Return the state before training: initial weights, and a pool of digits in their initial states."""
     first = generator(POOL, experiment.seed).integers(0, len(digits), experiment.pool)
     image = drawn(experiment, backend, digits, first, np.arange(len(first)), 0)
-    pool = Pool(image, digits.labels[first], backend.initial_state(experiment.cell, image))
+    pool = Pool(image, digits.labels[first], backend.initial_state(experiment.cell, image, Streams(experiment.seed)))
     return TrainState(0, 0, initial_params(experiment, backend), Adam(), pool, digits.fingerprint())
 
 
 def grid_side(experiment: DigitsExperiment, digits: Split) -> int:
     """The side of the grid on which digits are trained, in pixels."""
-    return experiment.grid or int(digits.pixels.shape[-1])
+    return experiment.grid or digits.side
 
 
 def drawn(
@@ -64,10 +73,10 @@ def drawn(
     empty. i numbers the draws.
     """
     side = grid_side(experiment, digits)
-    if experiment.ranges == Ranges() and side == digits.pixels.shape[-1]:
+    if experiment.ranges == Ranges() and side == digits.side:
         return backend.asarray(digits.images(numbers))
     drawings = draw(experiment.ranges, len(numbers), experiment.seed, i).of(entering)
-    images = np.zeros((len(numbers), side, side, 1), np.float32)
+    images = np.zeros((len(numbers), side, side, experiment.channels), np.float32)
     images[entering] = augment(backend.asnumpy(digits.images(numbers[entering])), drawings, side)
     return backend.asarray(images)
 
@@ -79,10 +88,13 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     plan = sample(*settings, len(digits), experiment.seed, i)
     entering = np.r_[: plan.fresh, experiment.batch - plan.mutated : experiment.batch]
     image, label = drawn(experiment, backend, digits, plan.digits, entering, i + 1), digits.labels[plan.digits]
-    batch = pool.gather(cell, plan, image, label, xp)
     steps = unroll_length(experiment.unroll, experiment.unroll_max or experiment.unroll, experiment.seed, i)
     weights = last_steps(steps, experiment.batch, experiment.loss_steps)
     streams = Streams(experiment.seed).fold(i)
+    start = backend.initial_state(cell, image, streams) if cell.normal_start else None
+    batch = pool.gather(cell, plan, image, label, xp, start)
+    if experiment.class_weights != "none":
+        weights = weights * class_weights(digits.labels, cell.labels)[batch.label]
     loss, grads, state = backend.loss_and_grads(
         cell, experiment.loss, train_state.params, batch.image, batch.state, batch.label, weights, streams
     )
@@ -92,6 +104,12 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     pool.commit(plan, batch, state, backend)
     train_state.done += 1
     return StepResult(loss, batch.image, batch.label, state)
+
+
+def class_weights(labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the weight of each label, (count,) float32: inverse to its frequency, 1 on average over samples."""
+    there = np.bincount(labels, minlength=count)
+    return np.divide(len(labels), count * there, out=np.zeros(count), where=there > 0).astype(np.float32)
 
 
 def measure(

@@ -5,7 +5,7 @@ Letters: B samples, H×W grid, L labels; more leading axes, such as T steps, are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -66,6 +66,15 @@ COLORBLIND = Palette(
 SIGNED = Palette(((0, 68, 140), (255, 255, 255), (200, 80, 0)), names=("-2", "0", "2"))
 
 
+def for_names(palette: Palette, names: tuple[str, ...]) -> Palette:
+    """Return a palette with these names, of its own colours if they are enough."""
+    return (
+        replace(palette, labels=palette.labels[: len(names)], names=names)
+        if len(names) <= len(palette.labels)
+        else many(names)
+    )
+
+
 def many(names: tuple[str, ...]) -> Palette:
     """A palette for labels of any number: the first is dark, as a background is, the others differ in hue."""
     import colorsys
@@ -102,18 +111,18 @@ def predicted_labels(readout: np.ndarray) -> np.ndarray:
 def paint(palette: Palette, labels: np.ndarray, live: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return digits in the colours of their cells' labels, (B, H, W, 3) uint8.
 
-    labels (B, H, W) integers, -1 for no label yet; live (B, H, W) boolean; image (B, H, W, 1) from 0 to 1. Live
+    labels (B, H, W) integers, -1 for no label yet; live (B, H, W) boolean; image (B, H, W, K) from 0 to 1. Live
     cells have the colour of their label, or the ink of the image without a label; dead cells are paper. Raises
     ValueError for other shapes, and for labels without a colour.
     """
-    if live.shape != labels.shape or image.shape != (*labels.shape, 1):
+    if live.shape != labels.shape or image.shape[:-1] != labels.shape:
         raise ValueError(f"shapes differ: labels {labels.shape}, live {live.shape}, image {image.shape}")
     shown = labels[live]
     if shown.size and not -1 <= shown.min() <= shown.max() < len(palette.labels):
         raise ValueError(f"labels must be from -1 to {len(palette.labels) - 1}, got {shown.min()} to {shown.max()}")
     colours = np.array(palette.labels, np.uint8)
     paper, ink = np.array(palette.background), np.array(palette.undecided)
-    tone = np.round(np.clip(image, 0, 1) * TONES) / TONES
+    tone = np.round(np.clip(image[..., :1], 0, 1) * TONES) / TONES
     drawn = np.round(paper + (ink - paper) * tone).astype(np.uint8)  # (B, H, W, 3)
     coloured = colours[np.clip(labels, 0, None) * live]
     painted = np.where((labels < 0)[..., None], drawn, coloured)
@@ -126,7 +135,7 @@ def lay_over(palette: Palette, labels: np.ndarray, photograph: np.ndarray) -> np
     labels (B, H, W) integers, -1 for pixels that stay gray; photograph (B, H, W, 3)
     from -1 to 1. There are few gray levels, so that three labels fit the 256 colours of a GIF.
     """
-    gray = (photograph @ np.array([0.299, 0.587, 0.114]) + 1) / 2
+    gray = (as_rgb(photograph) @ np.array([0.299, 0.587, 0.114]) + 1) / 2
     tone = 255 * np.round(np.clip(gray, 0, 1) * TONES)[..., None] / TONES
     colour = np.array(palette.labels)[labels]  # (B, H, W, 3)
     veiled = VEIL * colour + (1 - VEIL) * tone
@@ -142,8 +151,13 @@ def veiled(palette: Palette) -> np.ndarray:
 
 
 def in_colour(photograph: np.ndarray) -> np.ndarray:
-    """Return a photograph (..., 3) from -1 to 1 as uint8."""
-    return np.round((np.clip(photograph, -1, 1) + 1) * 127.5).astype(np.uint8)
+    """Return a photograph (..., K) from -1 to 1 as uint8 (..., 3)."""
+    return np.round((np.clip(as_rgb(photograph), -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def as_rgb(photograph: np.ndarray) -> np.ndarray:
+    """Return a photograph (..., K) with three channels; unless K is 3 the first channel is repeated."""
+    return photograph if photograph.shape[-1] == 3 else np.repeat(photograph[..., :1], 3, axis=-1)
 
 
 def in_few_colours(pixels: np.ndarray, count: int) -> np.ndarray:

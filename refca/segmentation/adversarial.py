@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.data import CLASSES, Photographs
+from refca.data import Photographs
 from refca.definition.cell import Cell, Params
 from refca.definition.metrics import iou
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
-from refca.drawing.palette import in_colour, lay_over
+from refca.drawing.palette import Palette, in_colour, lay_over
 from refca.drawing.plots import tile_grid
-from refca.segmentation.figures import SEGMENTATION
+from refca.segmentation.figures import palette_of
 from refca.segmentation.persistence import loss_weights
 from refca.segmentation.rollout import predict_if_finite, sized
 
@@ -38,6 +38,8 @@ class Attack(NamedTuple):
     """Photographs and predicted labels before and after an attack."""
 
     label: int  # the label that the attack aims at
+    classes: tuple[str, ...]
+    palette: Palette
     region: np.ndarray  # (S, S) boolean, the pixels that may change
     target: np.ndarray  # (B, S, S), the trimaps
     image: tuple[np.ndarray, np.ndarray]  # (B, S, S, 3) before and after
@@ -84,7 +86,15 @@ def attack(
         state = backend.evolve(cell, on_device, backend.asarray(image), state, Streams(seed), STEPS)
         return predict_if_finite(readout(cell, params, backend.asnumpy(state)))
 
-    return Attack(label, region, target, (before, after), (labels(before), labels(after)))
+    return Attack(
+        label,
+        photographs.classes,
+        palette_of(photographs),
+        region,
+        target,
+        (before, after),
+        (labels(before), labels(after)),
+    )
 
 
 def adversarial_summary(found: Attack) -> dict[str, Any]:
@@ -93,10 +103,11 @@ def adversarial_summary(found: Attack) -> dict[str, Any]:
     An IoU is None if it is undefined or logits are NaN or infinite.
     """
     outside = np.broadcast_to(~found.region, found.target.shape)
-    values: dict[str, Any] = {"adversarial_label": CLASSES[found.label]}
+    values: dict[str, Any] = {"adversarial_label": found.classes[found.label]}
     for when, labels in zip(("before", "after"), found.predicted, strict=True):
-        ious = iou(np.maximum(labels, 0)[outside], found.target[outside], len(CLASSES))
-        for name, value in zip(CLASSES, ious, strict=True):
+        counted = outside & (found.target >= 0)
+        ious = iou(np.maximum(labels, 0)[counted], found.target[counted], len(found.classes))
+        for name, value in zip(found.classes, ious, strict=True):
             none = value != value or labels.min() < 0
             values[f"adversarial_iou_{name}_{when}"] = None if none else float(value)
     return values
@@ -105,8 +116,8 @@ def adversarial_summary(found: Attack) -> dict[str, Any]:
 def adversarial_grid(found: Attack, path: Path) -> None:
     """Write a PNG with a row for each photograph: before, after, trimap, labels before, labels after."""
     before, after = found.image
-    columns = [in_colour(before), in_colour(after), lay_over(SEGMENTATION, found.target, before)]
-    columns += [lay_over(SEGMENTATION, found.predicted[0], before), lay_over(SEGMENTATION, found.predicted[1], after)]
+    columns = [in_colour(before), in_colour(after), lay_over(found.palette, found.target, before)]
+    columns += [lay_over(found.palette, found.predicted[0], before), lay_over(found.palette, found.predicted[1], after)]
     heads = ["before", "after", "truth", "labels before", "labels after"]
-    key = f"a corner changed towards {CLASSES[found.label]}"
-    tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, key)
+    key = f"a corner changed towards {found.classes[found.label]}"
+    tile_grid(path, sized(np.stack(columns)), heads, found.palette, key)

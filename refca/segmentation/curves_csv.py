@@ -12,16 +12,17 @@ import numpy as np
 
 from refca.atomic import atomic_write
 from refca.errors import InvalidInput
-from refca.segmentation.evaluation import COLUMNS, CONDITIONS, Curves
+from refca.segmentation.evaluation import CONDITIONS, MAGNITUDES, Curves
 
 
 def write_curves(path: Path, measured: dict[str, Curves]) -> None:
     """Write the curves of each condition; NaN becomes empty."""
     with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["photographs", *COLUMNS])
+        columns = list(next(iter(measured.values())))
+        writer.writerow(["photographs", *columns])
         for condition, found in measured.items():
-            for row in zip(*(found[column].tolist() for column in COLUMNS), strict=True):
+            for row in zip(*(found[column].tolist() for column in columns), strict=True):
                 writer.writerow([condition, *("" if value != value else value for value in row)])
 
 
@@ -32,10 +33,11 @@ def read_curves(path: Path, model: Path) -> dict[str, Curves]:
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
+        columns = [c for c in rows[0] if c in ("step", "changes", *MAGNITUDES) or c.startswith("iou_")]
         found = {}
         for condition in CONDITIONS:
-            values = [[float(row[c] or "nan") for c in COLUMNS] for row in rows if row["photographs"] == condition]
-            found[condition] = dict(zip(COLUMNS, np.array(values).T, strict=True))
-    except (KeyError, TypeError, ValueError) as error:
+            values = [[float(row[c] or "nan") for c in columns] for row in rows if row["photographs"] == condition]
+            found[condition] = dict(zip(columns, np.array(values).T, strict=True))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InvalidInput(f"{path} is not an evaluation.csv of photographs") from error
     return found

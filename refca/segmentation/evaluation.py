@@ -18,20 +18,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.data import Photographs
+from refca.data import CLASSES, Photographs
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
-from refca.segmentation.gate import IOUS, gate_function
+from refca.segmentation.gate import gate_function, iou_names
 
 SLICE = 32  # photographs evolved at a time
 LEAP = 1009  # distance in the test set from a photograph to its replacement
 CONDITIONS = ("kept", "replaced", "shifted")  # what happens to the photographs during a curve
 MAGNITUDES = ("gate", "state", "logits", "state_change", "logits_change")
-COLUMNS = ("step", "changes", *IOUS, *MAGNITUDES)
 
-Curves = dict[str, np.ndarray]  # for each of COLUMNS, one value for each step; NaN if undefined
+Curves = dict[str, np.ndarray]  # for each of `columns`, one value for each step; NaN if undefined
 
 
 class Snapshot(NamedTuple):
@@ -79,7 +78,8 @@ def iou_at(
                 measured = i
             if i < measured:
                 predicted = backend.asnumpy(predict(readout(cell, weights, values)))
-                counts[i] += count_overlaps(predicted, target, cell.labels)
+                known = target >= 0
+                counts[i] += count_overlaps(predicted[known], target[known], cell.labels)
     ious = ratio(counts[:, 0], counts[:, 1])
     ious[measured:] = np.nan
     return ious
@@ -141,7 +141,7 @@ def curves(
         values[measured:] = np.nan
         step = np.arange(1, steps + 1)
         changes = (step - 1) // every * (condition != "kept")
-        found[condition] = dict(zip(COLUMNS, (step, changes, *values.T), strict=True))
+        found[condition] = dict(zip(columns(photographs.classes), (step, changes, *values.T), strict=True))
     return found
 
 
@@ -243,10 +243,18 @@ def unmeasured(at: Sequence[int], ious: np.ndarray, found: dict[str, Curves]) ->
     return f"states became NaN or infinite: {', '.join(when)}; later steps are not measured"
 
 
-def summary(at: Sequence[int], ious: np.ndarray) -> dict[str, float | None]:
+def columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the values of a step, with the IoU of these classes."""
+    return ("step", "changes", *iou_names(classes), *MAGNITUDES)
+
+
+COLUMNS = columns(CLASSES)
+
+
+def summary(at: Sequence[int], ious: np.ndarray, classes: Sequence[str] = CLASSES) -> dict[str, float | None]:
     """Return the numbers of evaluation.json, such as iou_background_at_40; None if undefined."""
     return {
         f"{name}_at_{step}": None if value != value else float(value)
         for step, row in zip(at, ious, strict=True)
-        for name, value in zip(IOUS, row, strict=True)
+        for name, value in zip(iou_names(classes), row, strict=True)
     }

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refca.data.photographs import CLASSES
-from refca.drawing.palette import Palette
+from refca.data.photographs import CLASSES, Photographs
+from refca.drawing.palette import Palette, many
 from refca.drawing.plots import GRAY, at_the_end, dress, name_lines, new_figure, save, stroke
 from refca.segmentation.evaluation import CONDITIONS, MAGNITUDES
-from refca.segmentation.gate import IOUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +30,7 @@ TITLES = {
     "logits_change": "Change of logits",
 }
 
+MOST_PANELS = 6  # classes that have a panel
 Run = Mapping[str, Mapping[str, np.ndarray]]  # {condition: {column: one value for each step}}
 
 
@@ -40,7 +40,8 @@ def iou_curves(runs: Mapping[str, Run], path: Path | str) -> None:
     `runs` maps names to results of `evaluation.curves`; a single name is not shown.
     Raises OSError from the disk.
     """
-    panels(runs, path, dict.fromkeys(IOUS, 1.0), "IoU")
+    first = next(iter(next(iter(runs.values())).values()))
+    panels(runs, path, dict.fromkeys([key for key in first if key.startswith("iou_")][:MOST_PANELS], 1.0), "IoU")
 
 
 def magnitude_curves(runs: Mapping[str, Run], path: Path | str) -> None:
@@ -56,7 +57,7 @@ def panels(runs: Mapping[str, Run], path: Path | str, tops: Mapping[str, float],
     for row, condition in enumerate(CONDITIONS):
         for column, (key, top) in enumerate(tops.items()):
             axes = figure.add_subplot(len(CONDITIONS), len(tops), row * len(tops) + column + 1)
-            dress(axes, TITLES[key], f"{quantity}, photograph {condition}")
+            dress(axes, TITLES.get(key, key.removeprefix("iou_")), f"{quantity}, photograph {condition}")
             mark_changes(axes, [run[condition] for run in runs.values()])
             ends = []
             for i, (name, run) in enumerate(runs.items()):
@@ -83,6 +84,18 @@ def mark_changes(axes: Axes, curves: Sequence[Mapping[str, np.ndarray]]) -> None
     """Draw a thin line after each step at which photographs change."""
     for step in sorted({s for curve in curves for s in curve["step"][1:][np.diff(curve["changes"]) > 0]}):
         axes.axvline(step - 0.5, color=GRAY, linewidth=0.8, linestyle=(0, (4, 3)))
+
+
+def palette_of(photographs: Photographs) -> Palette:
+    """Return the colours of the classes: their own, those of the paper's classes, or of our choice."""
+    return class_palette(photographs.classes, photographs.colours)
+
+
+def class_palette(classes: tuple[str, ...], colours: tuple[str, ...]) -> Palette:
+    """Return the palette of classes with these colours, #rrggbb each, or of our choice if there are none."""
+    if colours:
+        return Palette(tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in colours), names=classes)
+    return SEGMENTATION if classes == CLASSES else many(classes)
 
 
 # Blue, orange and yellow of Okabe and Ito, at three lightnesses: distinct for colour-blind readers too.

@@ -7,7 +7,8 @@ Letters: B samples, H×W grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,15 @@ from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Streams
 from refca.definition.step import sigmoid
 
-IOUS = tuple(f"iou_{name}" for name in CLASSES)
+
+def iou_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the columns with the IoU of these classes: iou_background and so on."""
+    plain = [re.sub(r"\W+", "_", name.lstrip("#")).strip("_").lower() for name in classes]
+    unique = len(set(plain)) == len(plain) and all(plain)
+    return tuple(f"iou_{name}" for name in (plain if unique else map(str, range(len(classes)))))
+
+
+IOUS = iou_names(CLASSES)
 
 
 def gates(cell: Cell, params: Params, backend: Any, image: Array, state: Array) -> Array:

@@ -20,10 +20,10 @@ import numpy as np
 
 from refca.atomic import atomic_write, write_text
 from refca.data.batches import batched
-from refca.data.decode import Picture, as_unit, pixels_of, resized, with_channels
-from refca.drawing.palette import Palette, many, veiled
+from refca.data.decode import Picture, adjusted, as_unit, pixels_of, resized, with_channels
+from refca.drawing.palette import Palette, veiled
 from refca.errors import InvalidInput
-from refca.segmentation.figures import SEGMENTATION
+from refca.segmentation.figures import class_palette
 from refca.training.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def follow(
     move, done, state = automaton.backend.asarray, 0, None
     for frame in frames:
         small = Image.fromarray(frame).resize((side, side), Image.Resampling.BOX)
-        image = 2 * with_channels(as_unit(np.asarray(small)), experiment.channels)[None] - np.float32(1)
+        pixels = with_channels(as_unit(np.asarray(small)), experiment.channels)
+        image = 2 * adjusted(pixels, experiment.invert, experiment.stretch)[None] - np.float32(1)
         begun = time.perf_counter()
         if state is None:
             _, state, params, streams = automaton.start(image, seed)
@@ -195,6 +196,8 @@ def predict_all(
     InvalidInput for a picture that cannot be used.
     """
     experiment: Any = automaton.experiment
+    if tile is None and size is None and experiment.tiles:
+        tile = experiment.size
     steps, stride = experiment.horizon if steps is None else steps, automaton.cell.stride
     side = experiment.size if size is None else size
     if steps < 0:
@@ -220,7 +223,8 @@ def predict_all(
 
 def prepare(automaton: Automaton, picture: Picture, **_: Any) -> np.ndarray:
     """Return the pixels of a picture, (h, w, K) float32 from 0 to 1."""
-    return pixels_of(picture, automaton.experiment.channels)
+    experiment = automaton.experiment
+    return adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch)
 
 
 def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -296,7 +300,4 @@ def mirrored(pixels: np.ndarray, tile: int) -> np.ndarray:
 
 def palette_of(experiment: Experiment) -> Palette:
     """Return the colours of an experiment's labels, as stored with it, or of our choice."""
-    if experiment.colours:
-        colours = tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in experiment.colours)
-        return Palette(colours, names=experiment.names)
-    return SEGMENTATION if experiment.names == SEGMENTATION.names else many(experiment.names)
+    return class_palette(experiment.names, experiment.colours)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace, _ArgumentGroup
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from refca.cli import (
     memory_for,
     progress_bar,
 )
-from refca.data import CLASSES, Photographs, load
+from refca.data import Photographs, full_path
 from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import CONDITIONS, SLICE, Curves, curves, iou_at, summary, unmeasured
@@ -85,8 +85,8 @@ def add_flags(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--adversarial",
         nargs="?",
-        const=CLASSES[0],
-        choices=CLASSES,
+        const="",
+        metavar="LABEL",
         help="also change a corner of a few photographs until cells elsewhere predict this label (without a label: "
         "background)",
     )
@@ -107,7 +107,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     params, done = weights.params, weights.done
     experiment: Any = weights.experiment
     if flags.dataset:
-        experiment = experiment.with_(dataset=flags.dataset)
+        experiment = experiment.with_(dataset=full_path(flags.dataset), mask_values=())
     cell, size = experiment.cell, experiment.size if flags.size is None else flags.size
     if size % cell.stride:
         raise InvalidInput(f"--size must be a multiple of {cell.stride}, the stride of these cells, got {size}")
@@ -115,6 +115,9 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     samples = number(flags, "samples", len(photographs), len(photographs))
     curve_samples = number(flags, "curve_samples", min(64, samples), len(photographs))
     at = steps_of(flags.at)
+    if flags.adversarial and flags.adversarial not in photographs.classes:
+        known = ", ".join(photographs.classes)
+        raise InvalidInput(f"--adversarial must be one of {known}, got {flags.adversarial}")
     if flags.every < 1:
         raise InvalidInput(f"--every must be at least 1, got {flags.every}")
     if not 0 <= flags.shift < size:
@@ -129,7 +132,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     moved = samples * at[-1] + len(CONDITIONS) * curve_samples * flags.steps
     fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
     with memory_for(f"{at_once} photographs of {size}x{size} at a time", fewer):
-        warm_up(backend, cell, at_once, size, "ce" if flags.adversarial else None, label_map=True)
+        warm_up(backend, cell, at_once, size, "ce" if flags.adversarial is not None else None, label_map=True)
         with progress_bar(moved, unit="photograph-steps") as bar:
             ious = iou_at(
                 cell,
@@ -155,7 +158,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
             )
     if sentence := unmeasured(at, ious, measured):
         print(f"refca: {sentence}", file=sys.stderr)
-    values: dict[str, Any] = summary(at, ious)
+    values: dict[str, Any] = summary(at, ious, photographs.classes)
     setting = {
         "model": str(flags.model),
         "dataset": experiment.dataset,
@@ -170,11 +173,11 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     write_curves(out / "evaluation.csv", measured)
     draw({"": measured}, out, "curves")
     draw_rollouts(experiment, params, backend, photographs, out, flags)
-    print(table(at, ious))
-    if flags.adversarial:
+    print(table(at, ious, photographs.classes))
+    if flags.adversarial is not None:
         values |= adversarial(experiment, params, backend, photographs, out, flags)
         write_values(out, values | setting)
-    drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial else [])]
+    drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial is not None else [])]
     print(f"see in {out}: {', '.join(drawn)}")
 
 
@@ -184,7 +187,7 @@ def load_samples(experiment: SegmentationExperiment, flags: Namespace, size: int
         raise InvalidInput(f"--validation needs weights whose training held photographs out; {flags.model} has none")
     split = "train" if flags.validation else "test"
     with counting_bar("photographs") as show:
-        dataset = load(experiment.dataset, flags.data, size=size, splits=(split,), on_progress=show)
+        dataset = experiment.with_(size=size).load_data(flags.data, (split,), show)
     return split_validation(experiment, dataset.train)[1] if flags.validation else dataset.test
 
 
@@ -226,7 +229,8 @@ def adversarial(
     """Write adversarial.png and return its numbers for evaluation.json."""
     from refca.segmentation import adversarial as attacks
 
-    label = CLASSES.index(flags.adversarial)
+    names = photographs.classes
+    label = names.index(flags.adversarial or names[0])
     with progress_bar(attacks.ITERATIONS, unit="iterations") as bar:
         found = attacks.attack(
             experiment.cell, params, backend, photographs, label, seed=flags.seed, on_progress=bar.update
@@ -234,8 +238,8 @@ def adversarial(
     attacks.adversarial_grid(found, out / "adversarial.png")
     values = attacks.adversarial_summary(found)
     for when in ("before", "after"):
-        ious = (values[f"adversarial_iou_{name}_{when}"] for name in CLASSES)
-        shown = (f"{name} {formatted(value)}" for name, value in zip(CLASSES, ious, strict=True))
+        ious = (values[f"adversarial_iou_{name}_{when}"] for name in names)
+        shown = (f"{name} {formatted(value)}" for name, value in zip(names, ious, strict=True))
         print(f"IoU outside the corner, {when} the attack: {', '.join(shown)}")
     return values
 
@@ -279,9 +283,9 @@ def steps_of(text: str) -> list[int]:
     return at
 
 
-def table(at: list[int], ious: np.ndarray) -> str:
+def table(at: list[int], ious: np.ndarray, names: Sequence[str]) -> str:
     """Return a table of the IoU of each class at each step."""
-    lines = [f"{'IoU':14}" + "".join(f"{name:>12}" for name in CLASSES)]
+    lines = [f"{'IoU':14}" + "".join(f"{name:>12}" for name in names)]
     for step, row in zip(at, ious, strict=True):
         lines.append(f"{f'at step {step}':14}" + "".join(f"{formatted(value):>12}" for value in row))
     return "\n".join(lines)

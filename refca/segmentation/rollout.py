@@ -18,10 +18,10 @@ from refca.definition.cell import Cell, Params
 from refca.definition.metrics import predict
 from refca.drawing.animation import animate
 from refca.drawing.canvas import enlarge, fitting
-from refca.drawing.palette import SIGNED, in_colour, in_few_colours, lay_over, signed
+from refca.drawing.palette import SIGNED, Palette, in_colour, in_few_colours, lay_over, signed
 from refca.drawing.plots import tile_grid
 from refca.segmentation.evaluation import SLICE, take_snapshots
-from refca.segmentation.figures import SEGMENTATION
+from refca.segmentation.figures import SEGMENTATION, palette_of
 
 SHOWN = (0, 1, 2, 5, 10, 20, 40, 100, 200, 400)  # steps in the still pictures
 SINCE = (1, 5, 10, 40)  # steps since a photograph was replaced, in replaced.png
@@ -43,6 +43,7 @@ class Rollout(NamedTuple):
     target: np.ndarray  # (N, B, S, S)
     gate: np.ndarray | None  # (T, H, W), of the first sample; zero before the first step
     state: np.ndarray  # (T, H, W, channels), some channels of the first sample; none if photographs are replaced
+    palette: Palette = SEGMENTATION
 
 
 def rollout(
@@ -83,7 +84,9 @@ def rollout(
         frames.append((t, labels, len(images) - 1, np.nan_to_num(gate), np.nan_to_num(state)))
     step, labels, photo, gates, state = (np.stack(arrays) for arrays in zip(*frames, strict=True))
     image, target = (np.stack(arrays)[:, :ANIMATED] for arrays in (images, targets))
-    return Rollout(step, labels, photo, image, target, gates if cell.resettable else None, state)
+    return Rollout(
+        step, labels, photo, image, target, gates if cell.resettable else None, state, palette_of(photographs)
+    )
 
 
 def predict_if_finite(logits: np.ndarray) -> np.ndarray:
@@ -94,10 +97,10 @@ def predict_if_finite(logits: np.ndarray) -> np.ndarray:
 def segmentation_grid(frames: Rollout, path: Path) -> None:
     """Write a PNG of kept photographs, one in each row: photograph, trimap, predicted labels after SHOWN steps."""
     image = frames.image[0, :ROWS]
-    columns = [in_colour(image), lay_over(SEGMENTATION, frames.target[0, :ROWS], image)]
-    columns += [lay_over(SEGMENTATION, labels[:ROWS], image) for labels in frames.labels]
+    columns = [in_colour(image), lay_over(frames.palette, frames.target[0, :ROWS], image)]
+    columns += [lay_over(frames.palette, labels[:ROWS], image) for labels in frames.labels]
     heads = ["image", "truth", f"step {frames.step[0]}", *map(str, frames.step[1:])]
-    tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, "predicted label")
+    tile_grid(path, sized(np.stack(columns)), heads, frames.palette, "predicted label")
 
 
 def replaced_grid(frames: Rollout, path: Path, every: int) -> None:
@@ -111,16 +114,16 @@ def replaced_grid(frames: Rollout, path: Path, every: int) -> None:
         image, target = frames.image[shown, :ROWS], frames.target[shown, :ROWS]
         if start:
             divided[len(heads)] = "new images"
-        columns += [in_colour(image), *(lay_over(SEGMENTATION, frames.labels[t, :ROWS], image) for t in steps)]
-        columns.append(lay_over(SEGMENTATION, target, image))
+        columns += [in_colour(image), *(lay_over(frames.palette, frames.labels[t, :ROWS], image) for t in steps)]
+        columns.append(lay_over(frames.palette, target, image))
         heads += ["image", f"step {steps[0]}", *map(str, steps[1:]), "truth"]
-    tile_grid(path, sized(np.stack(columns)), heads, SEGMENTATION, "predicted label", divided)
+    tile_grid(path, sized(np.stack(columns)), heads, frames.palette, "predicted label", divided)
 
 
 def hidden_grid(frames: Rollout, path: Path) -> None:
     """Write a PNG of the labels, the gate and some state channels of one photograph after SHOWN steps."""
     stride = frames.labels.shape[-1] // frames.state.shape[1]
-    labels = lay_over(SEGMENTATION, frames.labels[:, 0], frames.image[frames.photo, 0])
+    labels = lay_over(frames.palette, frames.labels[:, 0], frames.image[frames.photo, 0])
     rows = {}
     if frames.gate is not None:
         rows["gate"] = signed(FULL * frames.gate, FULL)
@@ -136,13 +139,13 @@ def write_animation(frames: Rollout, path: Path) -> None:
     """Write an animation of replaced photographs above their predicted labels, at about ten steps a second."""
     photographs = sized(in_few_colours(in_colour(frames.image), COLOURS))  # (N, B, h, w, 3)
     painted = [
-        sized(lay_over(SEGMENTATION, labels, frames.image[shown])[None])[0]
+        sized(lay_over(frames.palette, labels, frames.image[shown])[None])[0]
         for labels, shown in zip(frames.labels, frames.photo, strict=True)
     ]
     tiles = np.concatenate([photographs[frames.photo], painted], axis=2)  # (T, B, 2h, w, 3)
     new = np.zeros(frames.labels.shape[:2], bool)
     new[1:] = (frames.photo[1:] != frames.photo[:-1])[:, None]
-    animate(path, tiles, new, palette=SEGMENTATION, scale=1, columns=len(tiles[0]), what="image", frame_ms=100)
+    animate(path, tiles, new, palette=frames.palette, scale=1, columns=len(tiles[0]), what="image", frame_ms=100)
 
 
 def sized(tiles: np.ndarray) -> np.ndarray:

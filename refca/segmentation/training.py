@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from refca.cli import counting_bar
-from refca.data import Photographs, load
+from refca.data import Photographs
 from refca.definition.metrics import iou, predict
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.errors import InvalidInput
-from refca.segmentation.gate import IOUS, gates
+from refca.segmentation.gate import gates, iou_names
 from refca.segmentation.persistence import (
     PersistentBatch,
     counted,
@@ -32,9 +32,17 @@ from refca.training.train_state import StepResult, TrainState
 from refca.training.warm_up import warm_up
 from refca.weights.load import initial_params
 
-COLUMNS = (*IOUS, "gate")
-SHOWN = "iou_object"
 BUFFER = PersistentBatch
+
+
+def columns(experiment: SegmentationExperiment) -> tuple[str, ...]:
+    """Return the names of what `measure` measures."""
+    return (*iou_names(experiment.names), "gate")
+
+
+def shown(experiment: SegmentationExperiment) -> str:
+    """Return the name of what the progress bar shows: the IoU of the second class, which is the object."""
+    return columns(experiment)[min(1, experiment.labels - 1)]
 
 
 def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Photographs:
@@ -43,7 +51,7 @@ def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Phot
     Raises InvalidInput if they are missing, damaged, of another size, or all held out.
     """
     with counting_bar("photographs") as show:
-        photographs = load("pets", folder, size=experiment.size, splits=("train",), on_progress=show).train
+        photographs = experiment.load_data(folder, ("train",), show).train
     return split_validation(experiment, photographs)[0]
 
 
@@ -132,8 +140,9 @@ def measure(
     target, state = result.target, backend.asnumpy(result.state)
     old = counted(train_state.buffer.age - 1, 1, experiment.horizon)[0]
     predicted = predict(readout(cell, params, state))
-    ious = iou(predicted[old], target[old], cell.labels)
-    return dict(zip(COLUMNS, map(float, (*ious, gate.mean())), strict=True))
+    known = target[old] >= 0
+    ious = iou(predicted[old][known], target[old][known], cell.labels)
+    return dict(zip(columns(experiment), map(float, (*ious, gate.mean())), strict=True))
 
 
 def check_buffer(path: Path, experiment: SegmentationExperiment, batch: PersistentBatch) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 from refca import data
+from refca.data.own import OwnSettings, found_at, load_own
+from refca.data.own.masks import INSTANCES
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput
 
@@ -50,6 +52,7 @@ CELL_SETTINGS = {  # for each field of `Cell`: the name of the setting, and its 
 }
 CELL_GROUP = "the cell"
 DATA_GROUP = "data of your own"
+WEIGHTINGS = ("none", "balanced")
 CHOICES: dict[str, tuple[Any, ...]] = {"norm": NORMS, "stride": STRIDES}
 
 
@@ -64,6 +67,11 @@ def setting(
     metadata: dict[str, Any] = {"help": help, "choices": choices, "group": group}
     metadata |= {"kind": kind or type(default), "optional": kind is not None}
     return field(default=default, metadata=metadata)
+
+
+def data_setting(default: Any, help: str) -> Any:
+    """Return a setting that says how data of the user's own is read."""
+    return setting(default, help, group=DATA_GROUP)
 
 
 def cell_setting(field_name: str, default: Any, kind: type | None = None) -> Any:
@@ -107,8 +115,21 @@ class Experiment(ABC):
     linear_readout: bool = cell_setting("linear_readout", False)
     stride: int = cell_setting("stride", 1)
     normal_start: bool = cell_setting("normal_start", False)
-    classes: tuple[str, ...] = setting((), "names of the labels, such as cat,dog", group=DATA_GROUP)
-    colours: tuple[str, ...] = setting((), "colours of the labels, such as #0044aa,#ffcc00", group=DATA_GROUP)
+    size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
+    classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog")
+    colours: tuple[str, ...] = data_setting((), "colours of the labels, as #0044aa,#ffcc00")
+    split: float = data_setting(0.2, "fraction that is held out for tests, where no test part comes with the data")
+    invert: bool = data_setting(False, "exchange dark and light, for ink that is dark on light")
+    stretch: bool = data_setting(False, "stretch the values of each picture to the range from black to white")
+    tiles: bool = data_setting(False, "cut pictures into tiles at their own scale; else they are resampled to --size")
+    mask_values: tuple[str, ...] = data_setting((), "values of the labels in masks, as 0,255 or #000000,#ff0000")
+    ignore: int = data_setting(-1, "value of masks that counts neither in the loss nor in IoU; -1 for none")
+    class_weights: str = setting(
+        "none",
+        "weights of the labels in the loss: none, or balanced by how rare they are",
+        WEIGHTINGS,
+        group=DATA_GROUP,
+    )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -138,6 +159,12 @@ class Experiment(ABC):
         for colour in self.colours:
             if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
                 raise InvalidInput(f"colours must be written as #rrggbb, got {colour!r}")
+        if not 0 <= self.split < 1:
+            raise InvalidInput(f"split must be at least 0 and below 1, got {self.split}")
+        if self.mask_values and self.mask_values != INSTANCES and len(self.mask_values) != self.labels:
+            raise InvalidInput(f"mask_values must be as many as labels, {self.labels}, got {len(self.mask_values)}")
+        if self.size < 0:
+            raise InvalidInput(f"size must not be negative, got {self.size}")
         self.check()
         self.cell  # noqa: B018  raises InvalidInput for settings that no cell can have
 
@@ -154,6 +181,42 @@ class Experiment(ABC):
             return Cell(**settings)
         except InvalidInput as error:
             raise InvalidInput(in_words(str(error))) from None
+
+    @property
+    def own(self) -> OwnSettings:
+        """The settings for data of the user's own."""
+        return OwnSettings(**{name: getattr(self, name) for name in OwnSettings.__dataclass_fields__})
+
+    @property
+    def known_own(self) -> OwnSettings:
+        """The settings for data of the user's own, and for other data than that trained on what is found there.
+
+        Raises InvalidInput for data with another number of labels.
+        """
+        own = self.own
+        if own.size and (own.mask_values or self.kind == "classification"):
+            return own
+        given = {"channels": own.channels} | ({"size": own.size} if own.size else {})
+        found = found_at(self.dataset, given)
+        if found.kind != self.kind or found.settings["labels"] != self.labels:
+            raise InvalidInput(
+                f"{self.dataset} has {found.settings['labels']} labels for {found.kind}; these weights are for "
+                f"{self.labels} labels and {self.kind}"
+            )
+        return OwnSettings(**{name: found.settings[name] for name in OwnSettings.__dataclass_fields__})
+
+    def load_data(
+        self,
+        folder: str | None,
+        splits: Collection[str] = data.SPLITS,
+        on_progress: Callable[[int, int], object] = lambda done, total: None,
+    ) -> Any:
+        """Return the dataset of these settings. Raises InvalidInput if it is missing or damaged."""
+        if not self.dataset:
+            raise InvalidInput("the weights do not say what they were trained on; name a --dataset")
+        if data.is_path(self.dataset):
+            return load_own(self.dataset, self.known_own, self.kind)
+        return data.load(self.dataset, folder, size=self.size or 48, splits=splits, on_progress=on_progress)
 
     @property
     def names(self) -> tuple[str, ...]:

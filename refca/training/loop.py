@@ -34,7 +34,7 @@ def fit(
     samples, losses = samples.on(backend), LossMonitor()
     training.prepare(experiment, backend, samples)
     with (
-        MetricsFile(out / "metrics.csv", train_state.done, training.COLUMNS) as log,
+        MetricsFile(out / "metrics.csv", train_state.done, training.columns(experiment)) as log,
         progress_bar(experiment.steps, train_state.done) as bar,
         stoppable() as stop_asked,
     ):
@@ -56,7 +56,7 @@ def fit(
                 loss = float("nan") if result.loss is None else float(result.loss)
                 measured = training.measure(experiment, backend, train_state, result)
                 log.add(step=train_state.done, loss=loss, **measured)
-                name = training.SHOWN
+                name = training.shown(experiment)
                 bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
             if train_state.done % checkpoint_every == 0:
                 save()

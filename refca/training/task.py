@@ -24,9 +24,13 @@ class Training(Protocol):
     `train_step` does not wait for a device: it queues work and reads no result. `measure` reads results.
     """
 
-    COLUMNS: tuple[str, ...]  # names of the metrics that `measure` returns
-    SHOWN: str  # the metric that the progress bar shows
     BUFFER: type[Buffer]  # data that persists between training steps
+
+    def columns(self, experiment: Any) -> tuple[str, ...]:
+        """Return the names of the metrics that `measure` returns."""
+
+    def shown(self, experiment: Any) -> str:
+        """Return the name of the metric that the progress bar shows."""
 
     def load_samples(self, experiment: Any, folder: str | None) -> Any:
         """Load the training samples of the experiment's dataset."""
@@ -41,7 +45,7 @@ class Training(Protocol):
         """Do the next training step."""
 
     def measure(self, experiment: Any, backend: Any, train_state: TrainState, result: StepResult) -> dict[str, float]:
-        """Return a number for each of COLUMNS."""
+        """Return a number for each of `columns`."""
 
     def check_buffer(self, path: Path, experiment: Any, buffer: Any) -> None:
         """Raise InvalidInput, naming the file, unless a buffer fits the experiment."""

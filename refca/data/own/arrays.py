@@ -1,0 +1,202 @@
+"""Data of the user's own that comes as arrays: .npz files, and IDX files of any name.
+
+Letters: N samples, h×w pixels of a picture, S×S those used, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.data.decode import adjusted, from_array, resized, with_channels
+from refca.data.idx import read_idx
+from refca.data.own.layout import some
+from refca.data.own.masks import INSTANCES, Masks, binary, indexed, several
+from refca.data.own.pictures import SAMPLE, as_bytes, pieces
+from refca.data.own.settings import OwnSettings
+from refca.errors import InvalidInput
+from refca.reading import reading
+
+IMAGES, LABELS, MASKS = (
+    ("images", "image", "x", "data", "pixels"),
+    ("labels", "label", "y", "targets"),
+    ("masks", "mask"),
+)
+TESTS = ("test", "t10k", "val")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Arrays of a dataset: for each part pictures (N, h, w[, C]) and labels (N,) or masks (N, h, w)."""
+
+    path: Path
+    parts: dict[str, tuple[np.ndarray, np.ndarray]]
+    names: list[str]
+    how: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the pictures."""
+        images = next(iter(self.parts.values()))[0]
+        return int(images.shape[1]), int(images.shape[2])
+
+    def sample(self) -> list[np.ndarray]:
+        """Return some of the pictures, (h, w, C) from 0 to 1."""
+        images = next(iter(self.parts.values()))[0]
+        return [self.picture(images, i) for i in range(0, len(images), max(1, len(images) // SAMPLE))]
+
+    def picture(self, images: np.ndarray, i: int) -> np.ndarray:
+        """Return a picture, (h, w, C) from 0 to 1. Raises InvalidInput for values out of range."""
+        return from_array(images[i], f"picture {i} of {self.path}")
+
+    def masks(self, ignore: int | None) -> Masks:
+        """Return what the values of the masks mean."""
+        values = np.unique(np.concatenate([np.unique(masks) for _, masks in self.parts.values()])).tolist()
+        ignore = -1 if ignore is None else ignore
+        values = [value for value in values if value != ignore]
+        if len(values) < 2:
+            raise InvalidInput(f"all masks of {self.path} have the one value {values[0] if values else 'none'}")
+        if len(values) > 64:
+            return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
+        if len(values) == 2:
+            return binary(tuple(map(str, values)), f"masks of {values[0]} and {values[1]}", ignore)
+        return several(values, {}, False, ignore)
+
+    def load(self, own: OwnSettings) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+        """Return pictures (N, S, S, C) uint8, labels, and the part and the name of each sample."""
+        pixels: list[np.ndarray] = []
+        labels: list[Any] = []
+        parts: list[str] = []
+        names: list[str] = []
+        for part, (images, targets) in self.parts.items():
+            for i in range(len(images)):
+                picture = with_channels(self.picture(images, i), own.channels, f"picture {i} of {self.path}")
+                picture = adjusted(picture, own.invert, own.stretch)
+                name = f"{part}{i}"
+                if targets.ndim == 1:
+                    found = [(resized(picture, own.size, own.size), targets[i])]
+                else:
+                    found = pieces(picture, self.mask(targets[i], own, i), own)
+                for number, (p, label) in enumerate(found):
+                    pixels.append(as_bytes(p))
+                    labels.append(label)
+                    parts.append(part)
+                    names.append(f"{name}#{number + 1}" if len(found) > 1 else name)
+        kind = np.int64 if np.ndim(labels[0]) == 0 else np.uint8
+        return np.stack(pixels), np.array(labels, kind), parts, names
+
+    def mask(self, values: np.ndarray, own: OwnSettings, i: int) -> np.ndarray:
+        """Return the labels of a mask, (h, w) uint8."""
+        if own.mask_values == INSTANCES:
+            return (values > 0).astype(np.uint8)
+        return indexed(values.astype(np.int64), own.mask_values, own.ignore, False, f"mask {i} of {self.path}")
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file, names in lower case. Raises InvalidInput."""
+    with reading(path, "an .npz file"), np.load(path, allow_pickle=False) as file:
+        return {name.lower(): file[name] for name in file.files}
+
+
+def in_parts(
+    path: Path, found: dict[str, np.ndarray], second: tuple[str, ...]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the pairs of arrays of each part: as images and labels, train_images and train_labels."""
+    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for part in ("", "train", "test", "val"):
+        a = next((found[k] for name in IMAGES for k in keys(name, part) if k in found), None)
+        b = next((found[k] for name in second for k in keys(name, part) if k in found), None)
+        if a is None or b is None:
+            continue
+        if a.ndim not in (3, 4) or len(a) != len(b) or not len(a):
+            raise InvalidInput(
+                f"{path} has {len(a)} pictures of shape {a.shape[1:]} for {len(b)} labels; each needs one"
+            )
+        parts.setdefault("test" if part == "val" else part, (a, b))
+    return parts
+
+
+def keys(name: str, part: str) -> list[str]:
+    return [name] if not part else [f"{part}_{name}", f"{name}_{part}"]
+
+
+def npz_kind(path: Path) -> str:
+    """Return the kind of an .npz file. Raises InvalidInput, with the arrays that it has, if it is of none."""
+    found = read(path)
+    if in_parts(path, found, MASKS):
+        return "segmentation"
+    if parts := in_parts(path, found, LABELS):
+        return "segmentation" if next(iter(parts.values()))[1].ndim >= 3 else "classification"
+    raise InvalidInput(
+        f"{path} needs arrays images and labels or masks, perhaps with train_ or test_ before them; it has "
+        f"{some(sorted(found)) or 'none'}"
+    )
+
+
+def masked_arrays(path: Path) -> Whole:
+    """Return the pictures and masks of an .npz file. Raises InvalidInput for masks of another size."""
+    found = read(path)
+    parts = in_parts(path, found, MASKS) or in_parts(path, found, LABELS)
+    for images, masks in parts.values():
+        if masks.shape[1:3] != images.shape[1:3] or masks.dtype.kind not in "iub":
+            raise InvalidInput(
+                f"{path} has masks {masks.dtype} of {masks.shape[1:]} for pictures of {images.shape[1:3]}; "
+                f"masks are whole "
+                "numbers of the size of the pictures"
+            )
+    parts = {part: (images, masks.reshape(masks.shape[:3])) for part, (images, masks) in parts.items()}
+    count = sum(len(images) for images, _ in parts.values())
+    return Whole(path, parts, [], f"{count} pictures with masks in {path.name}")
+
+
+def labelled(path: Path) -> Whole | None:
+    """Return pictures with labels from an .npz file, or from the IDX files of a folder; None if there are none."""
+    if path.suffix.lower() == ".npz":
+        parts = in_parts(path, read(path), LABELS)
+        how = path.name
+    elif path.is_dir() and (files := idx_files(path)):
+        parts, how = idx_parts(path, files), "IDX files"
+    else:
+        return None
+    labels = np.unique(np.concatenate([labels for _, labels in parts.values()]))
+    if labels.dtype.kind not in "iub" or len(labels) < 2 or labels.min() < 0:
+        raise InvalidInput(
+            f"labels of {path} must be whole numbers from 0, of two classes at least; got {some(labels)}"
+        )
+    names = list(map(str, range(int(labels.max()) + 1)))
+    if len(names) > 10 * len(labels) + 10:
+        raise InvalidInput(
+            f"labels of {path} go to {labels.max()}, and only {len(labels)} of them are used; number them from 0"
+        )
+    count = sum(len(images) for images, _ in parts.values())
+    return Whole(path, parts, names, f"{count:,} pictures in {len(names)} classes from {how}")
+
+
+def idx_files(folder: Path) -> list[Path]:
+    """Return the IDX files of a folder, known by their names: idx and ubyte, with or without .gz."""
+    return sorted(file for file in folder.iterdir() if "ubyte" in file.name.lower() and file.is_file())
+
+
+def idx_parts(folder: Path, files: list[Path]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the pictures and labels of IDX files, told apart by their dimensions and the words train and test."""
+    pictures: dict[str, np.ndarray] = {}
+    labels: dict[str, np.ndarray] = {}
+    for file in files:
+        part = "test" if any(word in file.name.lower() for word in TESTS) else "train"
+        ndim = 1 if any(word in file.name.lower() for word in ("label", "idx1")) else 3
+        where = labels if ndim == 1 else pictures
+        if part in where and file.suffix == ".gz":
+            continue  # the same file, unzipped, was read
+        where[part] = read_idx(file, ndim)
+    parts = {}
+    for part, images in pictures.items():
+        if part not in labels or len(labels[part]) != len(images):
+            count = f"{len(labels[part])} labels" if part in labels else "no file of labels"
+            raise InvalidInput(f"{folder} has {len(images)} pictures to {part} on, and {count} for them")
+        parts[part] = (images, labels[part])
+    if not parts:
+        raise InvalidInput(f"{folder} has no IDX file of pictures beside {some(file.name for file in files)}")
+    return parts if set(parts) != {"train"} else {"": parts["train"]}

@@ -1,0 +1,316 @@
+"""Finding out what data is at a path, checking it, and loading it.
+
+`found_at` looks at data that nothing is known of and returns settings; `load_own` loads data with the settings
+that a run keeps, and so in the same way wherever it is used again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.data.dataset import Dataset, Split
+from refca.data.own import arrays, pictures
+from refca.data.own.layout import class_folders, label_list, masked, some
+from refca.data.own.settings import OwnSettings
+from refca.data.photographs import IGNORED, Photographs
+from refca.errors import InvalidInput
+
+OnProgress = Callable[[int, int], object]
+CLASSIFICATION = "classification"
+LAST: dict[Any, Dataset[Any]] = {}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The data found at a path: fitting settings of an experiment, a description in words, and warnings."""
+
+    kind: str
+    settings: dict[str, Any]
+    said: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def kind_at(path: str) -> str:
+    """Return the kind of the data at a path, "classification" or "segmentation".
+
+    Raises InvalidInput, saying what layouts are known, for a path where neither is.
+    """
+    file = Path(path)
+    if "::" not in path and not file.exists():
+        raise InvalidInput(f"{path} does not exist; name a folder, an .npz or .csv file, or IMAGES::MASKS")
+    if file.suffix.lower() == ".npz":
+        return arrays.npz_kind(file)
+    if file.is_dir() and arrays.idx_files(file):
+        return "classification"
+    if masked(path):
+        return "segmentation"
+    if "::" not in path and (label_list(file) or (file.is_dir() and class_folders(file))):
+        return "classification"
+    raise InvalidInput(
+        f"{path} is laid out in no way that is known: a folder for each class; IDX files; images and masks in two "
+        "folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or file and label; "
+        "an .npz with images and labels or masks; or IMAGES::MASKS"
+    )
+
+
+def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lambda done, total: None) -> Found:
+    """Return what is at a path. `given` are settings that the user has decided on.
+
+    Raises InvalidInput, with the names of the first offending files, for data that cannot be learned from.
+    """
+    kind = kind_at(path)
+    wanted = {name: given[name] for name in OwnSettings.__dataclass_fields__ if name in given}
+    look = {"classification": look_at_classes, "segmentation": look_at_masks}[kind]
+    settings, said = look(path, wanted, on_progress)
+    own = OwnSettings(**{k: v for k, v in settings.items() if k in OwnSettings.__dataclass_fields__} | wanted)
+    if len(own.classes) != len(settings["classes"]):
+        names = ", ".join(settings["classes"])
+        raise InvalidInput(
+            f"{path} has {len(settings['classes'])} classes, {names}; --classes names {len(own.classes)}: "
+            f"{', '.join(own.classes)}"
+        )
+    dataset = load_own(path, own, kind, on_progress)
+    counted, warnings = checked(dataset, own, kind)
+    settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}
+    settings |= {"dataset": path, "labels": len(own.classes)}
+    return Found(kind, settings, (*said, *counted), tuple(warnings))
+
+
+def look_at_classes(path: str, wanted: Mapping[str, Any], on_progress: OnProgress) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of data with a label for each picture, and what was found in words."""
+    if whole := arrays.labelled(Path(path)):
+        some_pixels, names, how = whole.sample(), whole.names, whole.how
+        sizes = {whole.size}
+    else:
+        listed = listed_classes(path)
+        names = sorted(dict.fromkeys(item.label for item in listed), key=natural)
+        some_pixels, sizes = pictures.sample([item.file for item in listed])
+        how = f"{len(listed)} pictures in {len(names)} classes"
+    channels = wanted.get("channels") or channels_found(some_pixels)
+    settings: dict[str, Any] = {"classes": tuple(names), "channels": int(channels)}
+    settings["size"] = common_size(sizes, 48)
+    gray = [pictures.channels_of(x, 1)[..., 0] for x in some_pixels]
+    dark, bright, live = pictures.ink_of(gray)
+    settings["invert"] = bool(channels == 1 and bright > 0.6)
+    drawn = channels == 1 and (dark > 0.6 or bright > 0.6)
+    settings["alive_above"] = 0.1 if drawn and live else None
+    said = [
+        how,
+        f"{size_words(sizes)}, used at {wanted.get('size', settings['size'])}x{wanted.get('size', settings['size'])}",
+        "gray" if channels == 1 else f"{channels} channels",
+    ]
+    if settings["invert"] and "invert" not in wanted:
+        said.append("dark on light: inverted")
+    said.append("cells live where there is ink" if settings["alive_above"] else "all cells live")
+    return settings, said
+
+
+def look_at_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of data with a label for each pixel, and what was found in words."""
+    from refca.data.own.masks import find_masks
+
+    ignore = wanted.get("ignore")
+    if Path(path).suffix.lower() == ".npz":
+        whole = arrays.masked_arrays(Path(path))
+        some_pixels, sizes = whole.sample(), {whole.size}
+        masks, how = whole.masks(ignore), whole.how
+    else:
+        pairs = masked(path) or []
+        done = iter(range(1, len(pairs) + 1))
+        masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)))
+        some_pixels, sizes = pictures.sample([pair.file for pair in pairs])
+        how = f"{len(pairs)} pictures with masks"
+    channels = wanted.get("channels") or channels_found(some_pixels)
+    settings: dict[str, Any] = {"classes": masks.classes, "colours": masks.colours, "channels": int(channels)}
+    settings |= {"mask_values": masks.values, "ignore": masks.ignore, "size": common_size(sizes, 48)}
+    if "classes" in wanted and len(wanted["classes"]) == len(masks.classes):
+        settings["classes"] = wanted["classes"]
+    side = wanted.get("size", settings["size"])
+    used = f"cut into tiles of {side}x{side}" if wanted.get("tiles") else f"used at {side}x{side}"
+    said = [how, masks.said, f"{size_words(sizes)}, {used}", "gray" if channels == 1 else f"{channels} channels"]
+    said.append(f"classes {', '.join(settings['classes'])}")
+    if masks.ignore >= 0:
+        said.append(f"the value {masks.ignore} is ignored")
+    return settings, said
+
+
+def channels_found(pictures: list[np.ndarray]) -> int:
+    """Return how many channels pictures have: 1 if all are gray, whatever their files say; 3 with transparency."""
+    most = max(1 if gray_in_colour(x) else x.shape[-1] for x in pictures)
+    return 3 if most == 4 else most
+
+
+def gray_in_colour(pixels: np.ndarray) -> bool:
+    """Return whether a picture in colours has gray alone."""
+    return pixels.shape[-1] == 3 and bool(np.abs(pixels - pixels[..., :1]).max() < 0.02)
+
+
+def listed_classes(path: str) -> list[Any]:
+    """Return the labelled pictures at a path. Raises InvalidInput for one class alone, and a class with one picture."""
+    listed = label_list(Path(path)) or (class_folders(Path(path)) if Path(path).is_dir() else None) or []
+    counts = Counter(item.label for item in listed)
+    if len(counts) < 2:
+        raise InvalidInput(f"{path} has the one class {', '.join(counts)}; to tell classes apart there must be two")
+    alone = [item for item in listed if counts[item.label] == 1]
+    if alone:
+        raise InvalidInput(
+            f"the class {alone[0].label} has one picture, {alone[0].file}: too few to learn from and to "
+            f"test; add more, or "
+            "leave it out"
+        )
+    return listed
+
+
+def natural(name: str) -> tuple[int, int, str]:
+    """Order names that are numbers by their number, before other names."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+
+def common_size(sizes: set[tuple[int, int]], default: int) -> int:
+    """Return the side that pictures are used at: their own if it is small and all have it, else the default."""
+    if len(sizes) == 1:
+        height, width = next(iter(sizes))
+        if height == width <= 64:
+            return height
+    return default
+
+
+def size_words(sizes: set[tuple[int, int]]) -> str:
+    """Return the sizes of pictures in words."""
+    listed = sorted(sizes)
+    words = ", ".join(f"{width}x{height}" for height, width in listed[:3])
+    return words if len(listed) <= 3 else f"{words} and {len(listed) - 3} other sizes"
+
+
+def load_own(
+    path: str, own: OwnSettings, kind: str, on_progress: OnProgress = lambda done, total: None
+) -> Dataset[Any]:
+    """Return the dataset at a path, as these settings have it. Raises InvalidInput for damaged data.
+
+    The last one is remembered: who finds out what is there loads it too.
+    """
+    key = path, own, kind, stamp(path)
+    if key not in LAST:
+        LAST.clear()
+        LAST[key] = (load_classes if kind == CLASSIFICATION else load_masks)(path, own, on_progress)
+    return LAST[key]
+
+
+def stamp(path: str) -> tuple[int, int]:
+    """Return how many files are at a path, and when the newest was changed."""
+    times = [0]
+    for part in path.split("::"):
+        files = Path(part).rglob("*") if Path(part).is_dir() else [Path(part)]
+        times += [file.stat().st_mtime_ns for file in files if file.exists()]
+    return len(times), max(times)
+
+
+def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[Split]:
+    """Return pictures with a label each."""
+    if whole := arrays.labelled(Path(path)):
+        pixels, labels, parts, names = whole.load(own)
+    else:
+        listed = listed_classes(path)
+        present = sorted({item.label for item in listed}, key=natural)
+        numbers = {name: i for i, name in enumerate(own.classes if set(present) <= set(own.classes) else present)}
+        labels = np.array([numbers[item.label] for item in listed], np.int64)
+        parts, names = [item.part for item in listed], [item.name for item in listed]
+        pixels = pictures.load_all([item.file for item in listed], own, on_progress)
+    train, test = divided(parts, names, labels, own.split, pixels)
+    if pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+
+    def part(chosen: np.ndarray) -> Split | str:
+        if not len(chosen):
+            return f"{path} has no pictures for this part; --split says what fraction is held out"
+        return Split(pixels[chosen], labels[chosen], 255)
+
+    return Dataset(path, part(train), part(test))
+
+
+def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[Photographs]:
+    """Return pictures with a label for each pixel."""
+    if Path(path).suffix.lower() == ".npz":
+        pixels, labels, parts, names = arrays.masked_arrays(Path(path)).load(own)
+    else:
+        pairs = masked(path) or []
+        pixels, labels, parts, names = pictures.load_pairs(pairs, own, on_progress)
+    train, test = divided(parts, names, None, own.split, pixels)
+
+    def part(chosen: np.ndarray) -> Photographs | str:
+        if not len(chosen):
+            return f"{path} has no pictures for this part; --split says what fraction is held out"
+        return Photographs(pixels[chosen], labels[chosen], tuple(names[i] for i in chosen), own.classes, own.colours)
+
+    return Dataset(path, part(train), part(test))
+
+
+def divided(
+    parts: list[str], names: list[str], labels: np.ndarray | None, split: float, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the samples to train on and of those held out.
+
+    The data's own parts are kept. Without a test part a fraction of each class is held out, chosen by a hash of
+    the names, so that it is the same everywhere; copies of one picture, and the tiles of one, stay together.
+    """
+    known = np.array(parts)
+    if (known == "test").any():
+        return ordered(np.flatnonzero(known != "test"), names), ordered(np.flatnonzero(known == "test"), names)
+    groups: dict[str, list[int]] = {}
+    first_of: dict[bytes, str] = {}
+    for i, name in enumerate(names):
+        whole = name.partition("#")[0]
+        content = first_of.setdefault(hashlib.md5(pixels[i].tobytes()).digest(), whole)
+        groups.setdefault(content if "#" not in name else whole, []).append(i)
+    held: list[int] = []
+    for label in [None] if labels is None else sorted(set(labels.tolist())):
+        mine = [key for key, members in groups.items() if label is None or labels[members[0]] == label]  # type: ignore[index]
+        mine.sort(key=lambda key: hashlib.md5(key.encode()).digest())
+        count = max(1, round(split * len(mine))) if split > 0 and len(mine) > 1 else 0
+        held += [i for key in mine[:count] for i in groups[key]]
+    test = np.array(sorted(held), int)
+    return ordered(np.setdiff1d(np.arange(len(names)), test), names), ordered(test, names)
+
+
+def ordered(numbers: np.ndarray, names: list[str]) -> np.ndarray:
+    """Return numbers of samples shuffled by a hash of their names, so that the first are a fair sample."""
+    return np.array(sorted(numbers.tolist(), key=lambda i: hashlib.md5(names[i].encode()).digest()), int)
+
+
+def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[str], list[str]]:
+    """Return how many samples there are, in words, and warnings. Raises InvalidInput for data without a class."""
+    train, test = dataset.train, dataset.held_out
+    counted = [f"{len(train):,} to train on, {0 if isinstance(test, str) else len(test):,} held out"]
+    warnings: list[str] = []
+    hashes = {hashlib.md5(x.tobytes()).digest() for x in train.pixels}
+    held_out = [] if isinstance(test, str) else list(test.pixels)
+    same = [i for i, x in enumerate(held_out) if hashlib.md5(x.tobytes()).digest() in hashes and x.any()]
+    if same:
+        names = [dataset.test.names[i] if kind != CLASSIFICATION else f"number {i}" for i in same]
+        warnings.append(f"{len(same)} of the pictures held out are among those to train on too: {some(names)}")
+    if kind != CLASSIFICATION:
+        for number, name in enumerate(own.classes):
+            if not any((x == number).any() for x in train.trimaps):
+                raise InvalidInput(
+                    f"no picture to train on has the class {name} at {own.size}x{own.size}; try a larger "
+                    f"--size, or --tiles"
+                )
+        empty = [train.names[i] for i, x in enumerate(train.trimaps) if not own.tiles and len(np.unique(x)) < 2]
+        if empty:
+            warnings.append(f"{len(empty)} masks have one class alone, as empty masks do: {some(empty)}")
+        ignored = np.mean([(x == IGNORED).mean() for x in train.trimaps])
+        if ignored > 0.5:
+            warnings.append(f"{ignored:.0%} of all pixels are ignored")
+    else:
+        present = set(train.labels.tolist())
+        for number, name in enumerate(own.classes):
+            if number not in present:
+                raise InvalidInput(f"no picture to train on is of the class {name}; all of its pictures are held out")
+    return counted, warnings

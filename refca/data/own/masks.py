@@ -1,0 +1,235 @@
+"""The meaning of the values of masks: classes as gray levels, indices of a palette or colours, or numbers of things.
+
+Letters: h×w pixels of a mask, L classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.data.decode import DEEP, open_picture
+from refca.data.own.layout import Masked, some
+from refca.data.photographs import IGNORED
+from refca.errors import InvalidInput
+from refca.reading import reading
+
+MOST_CLASSES = 64
+PHOTOGRAPH = 256  # different values of one mask, from which on it is taken for a photograph
+SMALL = 20  # classes that are numbered from zero go to about this; 255 beside them is ignored
+INSTANCES = ("instances",)  # as the values of masks in which every thing has a number of its own
+NEAR = 64  # values of a lossy mask from which to black or white it is not far
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The rule that makes labels of masks: the value of each class, as text, and the classes' names and colours.
+
+    values is ("instances",) where all that is not zero is one class; a value is a number, or #rrggbb.
+    """
+
+    values: tuple[str, ...]
+    classes: tuple[str, ...]
+    colours: tuple[str, ...]
+    ignore: int  # the value that counts in nothing; -1 for none
+    said: str  # what was found, in words
+
+
+def read_mask(path: Path) -> tuple[np.ndarray, list[tuple[int, int, int]] | None, bool]:
+    """Return the values of a mask (h, w), its palette if it has one, and whether its values are colours.
+
+    A gray picture in RGB has gray values; a colour is the number rrggbb. Nothing is turned upright here.
+    """
+    image: Any = open_picture(path)
+    with reading(path, "a mask"):
+        if image.mode == "P":
+            palette = np.asarray(image.getpalette() or [], int).reshape(-1, 3)
+            return np.asarray(image).astype(np.int64), [(int(r), int(g), int(b)) for r, g, b in palette], False
+        if image.mode == "1":
+            return np.asarray(image).astype(np.int64) * 255, None, False
+        if image.mode in DEEP:
+            values = np.asarray(image)
+            if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
+                raise InvalidInput(f"{path} has values that are not whole; a mask holds the number of a class")
+            return values.astype(np.int64), None, False
+        if image.mode in ("L", "LA"):
+            return np.asarray(image.convert("L")).astype(np.int64), None, False
+        rgb = np.asarray(image.convert("RGB")).astype(np.int64)
+    if (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all():
+        return rgb[..., 0], None, False
+    return (rgb[..., 0] << 16) + (rgb[..., 1] << 8) + rgb[..., 2], None, True
+
+
+def lossy(path: Path) -> bool:
+    return path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif")
+
+
+def sharpened(values: np.ndarray, path: Path) -> np.ndarray:
+    """Return the values of a JPEG's mask as 0 and 255. Raises InvalidInput if many are far from both."""
+    far = float(((values > NEAR) & (values < 255 - NEAR)).mean())
+    if values.max() > 255 or far > 0.05:
+        raise InvalidInput(
+            f"{path} is a JPEG, which changes the values of a mask: {far:.0%} of its pixels are neither black nor "
+            "white; save masks as PNG"
+        )
+    return np.where(values >= 128, 255, 0)
+
+
+def values_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[tuple[Masked, np.ndarray, Any, bool]]:
+    """Yield each pair whose mask is one file with the values of that file."""
+    for pair in pairs:
+        values, palette, coloured = read_mask(pair.masks[0])
+        yield pair, (sharpened(values, pair.masks[0]) if lossy(pair.masks[0]) else values), palette, coloured
+        on_progress()
+
+
+def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambda: None) -> Masks:
+    """Return what the masks of these pairs mean.
+
+    Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
+    and if there is but one class.
+    """
+    if any(len(pair.masks) > 1 for pair in pairs):
+        return binary(INSTANCES, "a mask file for each thing: all of them are one class", -1)
+    counts: dict[int, int] = {}
+    seen_in: dict[int, list[Masked]] = {}
+    many: list[Path] = []
+    numbered = 0  # masks whose values are 0, 1, 2, ... without gaps
+    palettes: dict[int, tuple[int, int, int]] = {}
+    colours, most, deep = False, 0, 0
+    for pair, values, palette, coloured in values_of(pairs, on_progress):
+        colours |= coloured
+        unique, count = np.unique(values, return_counts=True)
+        most = max(most, len(unique))
+        numbered += len(unique) > 2 and bool((unique == np.arange(len(unique))).all())
+        deep += int(values.max(initial=0) > 255) and not coloured
+        if len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique)):
+            many.append(pair.masks[0])
+        for value, n in zip(unique.tolist(), count.tolist(), strict=True):
+            if len(counts) < 4096 or value in counts:
+                counts[value] = counts.get(value, 0) + n
+                if len(seen_in.setdefault(value, [])) < 2:
+                    seen_in[value].append(pair)
+        for value in unique.tolist() if palette else []:
+            if value < len(palette):
+                palettes.setdefault(value, palette[value])
+    if many or (colours and len(counts) > MOST_CLASSES):
+        names = many or [pair.masks[0] for value in list(counts)[-SHOWN_VALUES:] for pair in seen_in[value][:1]]
+        raise InvalidInput(
+            f"masks have too many different values to be classes, as photographs have: {some(names)}; a mask has one "
+            "value or colour for each class"
+        )
+    if not colours and (deep or len(counts) > SMALL) and numbered >= len(pairs) / 2 and most > 3:
+        return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
+    if len(counts) > MOST_CLASSES:
+        raise InvalidInput(
+            f"masks have {len(counts)} different values, and at most {MOST_CLASSES} classes are possible; the first of "
+            f"these masks is {pairs[0].masks[0]}"
+        )
+    if ignore is None:
+        others = sorted(set(counts) - {IGNORED})
+        voc = IGNORED in counts and not colours and len(others) >= 2 and others == list(range(len(others)))
+        ignore = IGNORED if voc and len(others) <= SMALL else -1
+    kept = sorted(value for value in counts if value != ignore)
+    check_values(kept, seen_in, counts, len(pairs))
+    if len(kept) == 2 and not colours and not palettes:
+        return binary(tuple(map(str, kept)), f"masks of {kept[0]} and {kept[1]}", ignore)
+    return several(kept, palettes, colours, ignore)
+
+
+SHOWN_VALUES = 3
+
+
+def looks_numbered(unique: np.ndarray) -> bool:
+    """Return whether the values of a mask of many values number things: from zero, with few gaps."""
+    return bool(unique[0] == 0 and len(unique) > 0.5 * unique[-1])
+
+
+def check_values(values: list[int], seen_in: dict[int, list[Masked]], counts: dict[int, int], pairs: int) -> None:
+    """Raise InvalidInput for a class that is alone, and for one that a single mask has in a few pixels."""
+    if len(values) < 2:
+        name = seen_in[values[0]][0].masks[0] if values else ""
+        raise InvalidInput(
+            f"all masks have the one value {values[0] if values else 'none'}, as {name}: no class to learn"
+        )
+    total = sum(counts.values())
+    for value in values:
+        if len(seen_in[value]) < 2 and pairs > 4 and counts[value] < 1e-4 * total:
+            raise InvalidInput(
+                f"the value {value} is in one mask alone, {seen_in[value][0].masks[0]}, in {counts[value]} "
+                f"pixels; mend "
+                f"that file, or pass --ignore {value}"
+            )
+
+
+def binary(values: tuple[str, ...], said: str, ignore: int) -> Masks:
+    return Masks(values, ("background", "object"), (), ignore, said)
+
+
+def several(values: list[int], palettes: dict[int, tuple[int, int, int]], colours: bool, ignore: int) -> Masks:
+    """Return masks of several classes, with the colours that the files have."""
+    if colours:
+        texts = tuple(f"#{value:06x}" for value in values)
+        return Masks(texts, texts, texts, ignore, f"masks of {len(values)} colours")
+    names = tuple(map(str, values))
+    found = [palettes.get(value) for value in values]
+    from_palette = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in found if True) if all(found) else ()  # type: ignore[misc]
+    if len(set(from_palette)) < len(values):
+        from_palette = ()
+    kind = "indices of a palette" if palettes else "gray levels"
+    return Masks(names, names, from_palette, ignore, f"masks of {len(values)} {kind}: {', '.join(names)}")
+
+
+def labels_of(pair: Masked, values: tuple[str, ...], ignore: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return the label of each pixel of a picture of this shape, (h, w) uint8, 255 where it is ignored.
+
+    Raises InvalidInput, naming the file, for another size and for a value that no class has.
+    """
+    if values == INSTANCES:
+        labels = np.zeros(shape, np.uint8)
+        for path in pair.masks:
+            mask = read_mask(path)[0]
+            check_shape(pair, path, mask.shape, shape)
+            labels |= (mask > (127 if lossy(path) else 0)).astype(np.uint8)
+        return labels
+    path = pair.masks[0]
+    mask, _, coloured = read_mask(path)
+    if lossy(path):
+        mask = sharpened(mask, path)
+    check_shape(pair, path, mask.shape, shape)
+    return indexed(mask, values, ignore, coloured, path)
+
+
+def indexed(mask: np.ndarray, values: tuple[str, ...], ignore: int, coloured: bool, path: Any) -> np.ndarray:
+    """Return the labels of a mask's values. Raises InvalidInput for a value that no class has."""
+    numbers = [int(value[1:], 16) if value.startswith("#") else int(value) for value in values]
+    if values[0].startswith("#") and not coloured:  # black, white and gray as colours
+        mask = mask * 0x010101
+    order = np.argsort(numbers)
+    ascending = np.asarray(numbers)[order]
+    place = np.searchsorted(ascending, mask).clip(0, len(numbers) - 1)
+    known = ascending[place] == mask
+    labels = np.where(known, order[place], IGNORED).astype(np.uint8)
+    strange = ~known & (mask != ignore)
+    if strange.any():
+        value = int(mask[strange][0])
+        shown = f"#{value:06x}" if coloured else value
+        raise InvalidInput(
+            f"{path} has the value {shown}, which is no class; classes are {', '.join(values)}; --ignore "
+            f"{value} leaves it "
+            "out"
+        )
+    return labels
+
+
+def check_shape(pair: Masked, path: Path, got: tuple[int, ...], needed: tuple[int, int]) -> None:
+    """Raise InvalidInput unless a mask has the size of its picture."""
+    if got != needed:
+        raise InvalidInput(
+            f"{path} has {got[1]}x{got[0]} pixels, and its picture {pair.file} has {needed[1]}x{needed[0]}; a mask has "
+            "the size of its picture"
+        )

@@ -1,0 +1,477 @@
+"""Data of the user's own: layouts that are known, and mistakes that are found before training starts."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import refca
+from refca import train
+from refca.data.own import OwnSettings, found_at, load_own
+from refca.errors import InvalidInput
+from refca.evaluate import main as evaluate
+from refca.predict import main as predict
+from refca.tasks import load_experiment
+
+DATA = Path(os.environ.get("REFCA_DATA", "absent"))
+nuclei = pytest.mark.skipif(not (DATA / "nuclei").is_dir(), reason="nuclei are looked for only where REFCA_DATA is set")
+
+Paint = Callable[[np.ndarray], np.ndarray]  # of a mask of labels
+
+
+def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def disc(i: int, side: int = 40, labels: int = 2) -> np.ndarray:
+    """A mask with a disc in it, whose place and label depend on i."""
+    y, x = np.mgrid[:side, :side]
+    inside = (y - 12 - i % 5 * 3) ** 2 + (x - 20 + i % 3 * 4) ** 2 < 60
+    return np.where(inside, 1 + i % (labels - 1), 0).astype(np.uint8)
+
+
+def photograph(mask: np.ndarray, i: int, channels: int = 3) -> np.ndarray:
+    """A noisy picture in which the disc is brighter."""
+    rng = np.random.default_rng(i)
+    picture = rng.integers(0, 80, (*mask.shape, channels)) + 90 * mask[..., None] + np.array([0, 20, 50])[:channels]
+    return np.clip(picture, 0, 255).astype(np.uint8).squeeze()
+
+
+def pairs(
+    folder: Path,
+    paint: Paint = lambda mask: mask * 255,
+    names: tuple[str, str] = ("images/{}.png", "masks/{}.png"),
+    count: int = 10,
+    labels: int = 2,
+    channels: int = 3,
+) -> Path:
+    """Pictures and masks of discs, painted and named in some way."""
+    for i in range(count):
+        mask = disc(i, labels=labels)
+        save(folder / names[0].format(f"p{i}"), photograph(mask, i, channels))
+        save(folder / names[1].format(f"p{i}"), paint(mask))
+    return folder
+
+
+def found(path: Path | str, **given: Any) -> Any:
+    return found_at(str(path), given)
+
+
+def loaded(path: Path | str, **given: Any) -> Any:
+    settings = found(path, **given).settings
+    own = OwnSettings(**{name: settings[name] for name in OwnSettings.__dataclass_fields__})
+    return load_own(str(path), own, found(path, **given).kind)
+
+
+def assert_labels(path: Path | str, labels: int = 2, **given: Any) -> None:
+    """Assert that the label maps are those that were painted."""
+    data = loaded(path, size=40, **given)
+    for part in (data.train, data.test):
+        for name, mask in zip(part.names, part.trimaps, strict=True):
+            np.testing.assert_array_equal(mask, disc(int("".join(filter(str.isdigit, name))), labels=labels))
+    assert len(data.train) + len(data.test) == 10
+
+
+# layouts of pictures with masks
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("images/{}.png", "masks/{}.png"),
+        ("img/{}.jpg", "labels/{}.png"),
+        ("Images/{}_image.bmp", "GT/{}_gt.tif"),
+        ("{}.jpg", "{}_mask.png"),
+        ("{}.bmp", "{}-seg.png"),
+        ("{}_img.png", "mask_{}.png"),
+        ("{}.png", "masks/{}.png"),
+    ],
+)
+def test_pictures_find_their_masks(tmp_path: Path, names: tuple[str, str]) -> None:
+    assert_labels(pairs(tmp_path, names=names))
+
+
+def test_two_patterns_name_any_two_folders(tmp_path: Path) -> None:
+    pairs(tmp_path, names=("one/{}.bmp", "two/sub/{}.png"))
+    assert_labels(f"{tmp_path}/one::{tmp_path}/two")
+    assert_labels(f"{tmp_path}/one/*.bmp::{tmp_path}/two/**/*.png")
+
+
+def test_a_table_of_pairs_names_any_files_and_the_split(tmp_path: Path) -> None:
+    pairs(tmp_path, names=("a/x{}.png", "b/y{}.png"))
+    rows = [f"a/xp{i}.png;b/yp{i}.png;{'test' if i > 6 else 'train'}" for i in range(10)]
+    (tmp_path / "list.csv").write_text("\ufeffimage;mask;split\n" + "\n".join(rows))
+    assert_labels(tmp_path / "list.csv")
+    data = loaded(tmp_path / "list.csv")
+    assert (len(data.train), len(data.test)) == (7, 3)
+
+
+def test_folders_of_parts_are_kept(tmp_path: Path) -> None:
+    pairs(tmp_path / "train", count=7)
+    pairs(tmp_path / "val", count=3)
+    data = loaded(tmp_path)
+    assert (len(data.train), len(data.test)) == (7, 3)
+    pairs(tmp_path / "b", names=("images/train/{}.png", "masks/train/{}.png"), count=4)
+    pairs(tmp_path / "b", names=("images/test/{}.png", "masks/test/{}.png"), count=2)
+    data = loaded(tmp_path / "b")
+    assert (len(data.train), len(data.test)) == (4, 2)
+
+
+def test_a_file_for_each_thing_is_put_together(tmp_path: Path) -> None:
+    for i in range(10):
+        mask = disc(i)
+        save(tmp_path / f"stage1/p{i}/images/p{i}.png", photograph(mask, i))
+        upper, lower = mask.copy(), mask.copy()
+        upper[15:], lower[:15] = 0, 0
+        save(tmp_path / f"stage1/p{i}/masks/a.png", upper * 255)
+        save(tmp_path / f"stage1/p{i}/masks/b.png", lower * 255)
+    data = loaded(tmp_path, size=40)
+    for name, mask in zip(data.train.names, data.train.trimaps, strict=True):
+        np.testing.assert_array_equal(mask, disc(int(name[-1])))
+
+
+def test_arrays_are_read_from_one_file(tmp_path: Path) -> None:
+    masks = np.stack([disc(i, labels=3) for i in range(10)])
+    images = np.stack([photograph(mask, i) for i, mask in enumerate(masks)])
+    np.savez(tmp_path / "d.npz", images=images, masks=masks)
+    data = loaded(tmp_path / "d.npz", size=40)
+    assert (data.train.classes, len(data.train) + len(data.test)) == (("0", "1", "2"), 10)
+    np.savez(tmp_path / "e.npz", x_train=images[:6], y_train=masks[:6], x_test=images[6:], y_test=masks[6:])
+    data = loaded(tmp_path / "e.npz", size=40)
+    assert len(data.test) == 4
+    assert {x.tobytes() for x in data.test.trimaps} == {x.tobytes() for x in masks[6:]}
+    np.savez(tmp_path / "f.npz", pictures=images)
+    with pytest.raises(InvalidInput, match="it has pictures"):
+        found(tmp_path / "f.npz")
+
+
+# what masks mean
+
+
+def test_gray_levels_are_classes(tmp_path: Path) -> None:
+    path = pairs(tmp_path, lambda mask: mask * 100, labels=3)
+    assert found(path).settings["mask_values"] == ("0", "100", "200")
+    assert_labels(path, labels=3)
+    assert found(path, classes=("sky", "sea", "land")).settings["classes"] == ("sky", "sea", "land")
+    with pytest.raises(InvalidInput, match="has 3 classes, 0, 100, 200; --classes names 2: a, b"):
+        found(path, classes=("a", "b"))
+
+
+def test_colours_are_classes_and_keep_their_colours(tmp_path: Path) -> None:
+    colours = np.array([(0, 0, 0), (0, 0, 255), (200, 100, 0)], np.uint8)
+    path = pairs(tmp_path, lambda mask: colours[mask], labels=3)
+    assert found(path).settings["colours"] == ("#000000", "#0000ff", "#c86400")
+    assert_labels(path, labels=3)
+
+
+def test_indices_of_a_palette_are_classes(tmp_path: Path) -> None:
+    pairs(tmp_path, labels=3)
+    for i in range(10):
+        indexed = Image.fromarray(disc(i, labels=3), "P")
+        indexed.putpalette([10, 20, 30, 255, 0, 0, 0, 255, 0])
+        indexed.save(tmp_path / f"masks/p{i}.png")
+    assert found(tmp_path).settings["colours"] == ("#0a141e", "#ff0000", "#00ff00")
+    assert_labels(tmp_path, labels=3)
+
+
+def test_numbers_of_things_are_one_class(tmp_path: Path) -> None:
+    def numbered(mask: np.ndarray) -> np.ndarray:
+        things = np.cumsum(mask.ravel()).reshape(mask.shape)  # as many things as pixels
+        return (things * mask).astype(np.uint16)
+
+    path = pairs(tmp_path, numbered, names=("images/{}.png", "masks/{}.tif"))
+    assert found(path).settings["mask_values"] == ("instances",)
+    assert_labels(path)
+
+
+def test_a_mask_in_a_jpeg_is_sharpened(tmp_path: Path) -> None:
+    path = pairs(tmp_path, names=("images/{}.png", "masks/{}.jpg"))
+    data = loaded(path, size=40)
+    right = [
+        (mask == disc(int(name[1]))).mean() for name, mask in zip(data.train.names, data.train.trimaps, strict=True)
+    ]
+    assert min(right) > 0.98
+
+
+def test_the_value_of_a_void_is_ignored(tmp_path: Path) -> None:
+    def with_void(mask: np.ndarray) -> np.ndarray:
+        mask = mask.copy()
+        mask[:5] = 255
+        return mask
+
+    path = pairs(tmp_path, with_void)
+    assert found(path).settings["ignore"] == 255
+    part = loaded(path, size=40).train
+    assert (part.labels([0])[0, :5] == -1).all()
+    assert part.labels([0])[0, 5:].min() == 0
+    assert found(path, ignore=-1).settings["labels"] == 3
+
+
+def test_tiles_cover_pictures_at_their_own_scale(tmp_path: Path) -> None:
+    path = pairs(tmp_path, count=5)
+    data = loaded(path, size=16, tiles=True)
+    assert len(data.train) + len(data.test) == 5 * 9
+    whole = {name.partition("#")[0] for name in data.train.names}
+    assert not whole & {name.partition("#")[0] for name in data.test.names}
+    pixels = sum(int((part.trimaps == 1).sum()) for part in (data.train, data.test))
+    assert pixels == sum(int(disc(i).sum()) for i in range(5))
+    assert (data.train.trimaps == 255).any()
+
+
+# mistakes
+
+
+def test_pictures_without_masks_are_named(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    for i in (3, 5):
+        (tmp_path / f"masks/p{i}.png").unlink()
+    with pytest.raises(InvalidInput, match=r"2 pictures have no mask: .*p3\.png, .*p5\.png; names must be equal"):
+        found(tmp_path)
+
+
+def test_masks_without_pictures_are_named(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    (tmp_path / "images/p7.png").unlink()
+    with pytest.raises(InvalidInput, match=r"1 masks have no picture: .*masks/p7\.png"):
+        found(tmp_path)
+
+
+def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    save(tmp_path / "masks/p4.png", disc(4, 39) * 255)
+    with pytest.raises(InvalidInput, match=r"masks/p4\.png has 39x39 pixels, and its picture .*p4\.png has 40x40"):
+        found(tmp_path)
+
+
+def test_masks_that_are_photographs_are_named(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    for i in range(10):
+        save(tmp_path / f"masks/p{i}.png", np.random.default_rng(i).integers(0, 255, (40, 40, 3), np.uint8))
+    with pytest.raises(InvalidInput, match=r"too many different values .*masks/p0\.png"):
+        found(tmp_path)
+
+
+def test_empty_masks_are_told_of_and_refused_if_all_are(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    save(tmp_path / "masks/p2.png", np.zeros((40, 40), np.uint8))
+    save(tmp_path / "masks/p6.png", np.zeros((40, 40), np.uint8))
+    assert any("masks have one class alone" in text for text in found(tmp_path, split=0.0).warnings)
+    for i in range(10):
+        save(tmp_path / f"masks/p{i}.png", np.zeros((40, 40), np.uint8))
+    with pytest.raises(InvalidInput, match=r"all masks have the one value 0, as .*masks/p0\.png"):
+        found(tmp_path)
+
+
+def test_a_stray_value_is_named_with_the_flag_that_leaves_it_out(tmp_path: Path) -> None:
+    pairs(tmp_path, count=10)
+    stray = disc(3) * 255
+    stray[0, 0] = 7
+    save(tmp_path / "masks/p3.png", stray)
+    with pytest.raises(InvalidInput, match=r"the value 7 is in one mask alone, .*p3\.png.*--ignore 7"):
+        found(tmp_path)
+    assert found(tmp_path, ignore=7).settings["mask_values"] == ("0", "255")
+
+
+def test_a_picture_that_lies_on_its_side_takes_its_mask_along_or_is_refused(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    mask = disc(1)[:, :30]
+    lying, upright = photograph(mask, 1), np.rot90(mask, -1)
+    save(tmp_path / "images/p1.png", lying, exif=exif)
+    save(tmp_path / "masks/p1.png", mask * 255)  # of the file as it lies
+    data = loaded(tmp_path, size=40, tiles=True, split=0.0).train
+    np.testing.assert_array_equal(data.trimaps[data.names.index("p1.png#1")][:30], upright)
+    save(tmp_path / "masks/p1.png", np.ascontiguousarray(upright) * 255)
+    data = loaded(tmp_path, size=40, tiles=True, split=0.1).train
+    if "p1.png#1" in data.names:
+        np.testing.assert_array_equal(data.trimaps[data.names.index("p1.png#1")][:30], upright)
+    save(tmp_path / "images/p1.png", photograph(disc(1), 1), exif=exif)
+    save(tmp_path / "masks/p1.png", disc(1) * 255)
+    with pytest.raises(InvalidInput, match=r"p1\.png is turned by its EXIF data"):
+        found(tmp_path)
+
+
+def test_copies_held_out_are_told_of(tmp_path: Path) -> None:
+    pairs(tmp_path / "train", count=6)
+    pairs(tmp_path / "test", count=2)
+    assert any("2 of the pictures held out are among those to train on" in text for text in found(tmp_path).warnings)
+
+
+def test_copies_are_never_split(tmp_path: Path) -> None:
+    pairs(tmp_path, count=8)
+    for i in range(8):
+        mask = disc(i)
+        save(tmp_path / f"images/copy{i}.png", photograph(mask, i))
+        save(tmp_path / f"masks/copy{i}.png", mask * 255)
+    assert not found(tmp_path).warnings
+    assert len(loaded(tmp_path).test) % 2 == 0
+
+
+@pytest.mark.parametrize("layout", ["empty", "text", "absent"])
+def test_what_is_laid_out_otherwise_is_refused_with_what_is_known(tmp_path: Path, layout: str) -> None:
+    if layout == "text":
+        (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(InvalidInput, match="does not exist" if layout == "absent" else "a folder for each class"):
+        found(tmp_path / "absent" if layout == "absent" else tmp_path)
+
+
+# a label for each picture
+
+
+def class_folders(folder: Path, channels: int = 3, side: int = 20, count: int = 6) -> Path:
+    for i, name in enumerate(("cat", "dog", "owl")):
+        for k in range(count):
+            rng = np.random.default_rng(10 * i + k)
+            pixels = rng.integers(0, 60, (side, side, channels)) + 60 * i
+            save(folder / name / f"{k}.png", pixels.astype(np.uint8).squeeze())
+    return folder
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    data = found(class_folders(tmp_path))
+    assert (data.kind, data.settings["classes"], data.settings["size"]) == (
+        "classification",
+        ("cat", "dog", "owl"),
+        20,
+    )
+    assert data.settings["alive_above"] is None
+    part = loaded(tmp_path)
+    assert (len(part.train), len(part.test)) == (15, 3)
+    assert sorted(part.test.labels.tolist()) == [0, 1, 2]
+    bright = part.train.images(slice(None)).mean(axis=(1, 2, 3))
+    assert np.corrcoef(bright, part.train.labels)[0, 1] > 0.99
+
+
+def test_a_class_with_one_picture_is_named(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    save(tmp_path / "emu/only.png", np.zeros((20, 20), np.uint8))
+    with pytest.raises(InvalidInput, match=r"the class emu has one picture, .*emu/only\.png"):
+        found(tmp_path)
+
+
+def test_dark_ink_is_inverted_and_lives(tmp_path: Path) -> None:
+    from test_automaton import drawn_seven
+
+    for name, step in (("a", 0), ("b", 40)):
+        for k in range(4):
+            save(tmp_path / name / f"{k}.png", np.roll(drawn_seven(), step + k, axis=1))
+    settings = found(tmp_path).settings
+    assert (settings["invert"], settings["alive_above"], settings["channels"]) == (True, 0.1, 1)
+    assert loaded(tmp_path).train.images([0]).mean() < 0.5
+
+
+def test_idx_files_of_any_name(tmp_path: Path) -> None:
+    from test_data import idx
+
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (30, 9, 9)), np.arange(30) % 3
+    (tmp_path / "emnist-train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+    (tmp_path / "emnist-train-labels-idx1-ubyte").write_bytes(idx(labels))
+    data = found(tmp_path)
+    assert (data.settings["labels"], data.settings["size"]) == (3, 9)
+    assert len(loaded(tmp_path).test) == 6
+    (tmp_path / "emnist-test-images-idx3-ubyte").write_bytes(idx(images[:5]))
+    (tmp_path / "emnist-test-labels-idx1-ubyte").write_bytes(idx(labels[:5]))
+    assert len(loaded(tmp_path).test) == 5
+    (tmp_path / "emnist-test-labels-idx1-ubyte").write_bytes(idx(labels[:4]))
+    with pytest.raises(InvalidInput, match="5 pictures to test on, and 4 labels"):
+        found(tmp_path)
+
+
+def test_arrays_with_a_label_each(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((12, 8, 8, 2)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", images=images, labels=np.arange(12) % 2)
+    data = found(tmp_path / "d.npz")
+    assert (data.kind, data.settings["channels"], data.settings["labels"]) == ("classification", 2, 2)
+    np.savez(tmp_path / "d.npz", images=2 * images, labels=np.arange(12) % 2)
+    with pytest.raises(InvalidInput, match=r"picture 0 of .*d\.npz of floats must have values from 0 to 1"):
+        found(tmp_path / "d.npz")
+
+
+# the programs
+
+
+def run(arguments: list[str]) -> int:
+    return train.main([*arguments, "--backend", "reference"])
+
+
+def test_pictures_and_masks_train_are_measured_and_predict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path / "beside", lambda mask: mask * 100, names=("{}.jpg", "{}_mask.png"), labels=3)
+    small = ["--size", "12", "--state", "6", "--hidden", "8", "--batch", "2", "--steps", "3"]
+    assert run(["--dataset", "beside", *small, "--classes", "soil,leaf,stem"]) == 0
+    said = capsys.readouterr().out
+    assert "masks of 3 gray levels: 0, 100, 200" in said
+    assert "classes soil, leaf, stem" in said
+    out = tmp_path / "runs/beside-seed0"
+    assert (out / "metrics.csv").read_text().splitlines()[0] == "step,loss,iou_soil,iou_leaf,iou_stem,gate"
+    measure = ["--steps", "4", "--at", "3", "--curve-samples", "1", "--backend", "reference"]
+    assert evaluate([str(out), *measure]) == 0
+    assert "soil" in capsys.readouterr().out
+    assert (out / "evaluation.csv").read_text().startswith("photographs,step,changes,iou_soil,iou_leaf,iou_stem")
+    assert predict([str(out), "beside/p0.jpg", "--out", "seen", "--backend", "reference"]) == 0
+    assert (tmp_path / "seen/predictions.csv").read_text().splitlines()[0].endswith("soil,leaf,stem")
+    assert refca.load(out, "reference").names == ("soil", "leaf", "stem")
+
+
+def test_a_cell_of_ones_own_for_colour_pictures_trains_by_flags_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "animals")
+    flags = "--hidden 12 --state 5 --fire-rate 0.3 --norm instance --hidden-layers 2 --no-biases --linear-readout"
+    small = ["--batch", "4", "--pool", "8", "--unroll", "2", "--fresh-fraction", "0.25"]
+    assert run(["--dataset", "animals", "--out", "run", "--steps", "4", *small, *flags.split()]) == 0
+    cell = refca.load("run", "reference").cell
+    assert (cell.image_channels, cell.labels, cell.hidden_width, cell.fire_rate) == (3, 3, 12, 0.3)
+    assert (cell.alive_above, cell.biases, cell.linear_readout, cell.norm) == (None, False, True, "instance")
+    assert evaluate(["run", "--steps", "3", "--backend", "reference"]) == 0
+    assert predict(["run", "animals/cat/0.png", "--out", "seen", "--steps", "3", "--backend", "reference"]) == 0
+    assert "cat" in (tmp_path / "seen/predictions.csv").read_text()
+    capsys.readouterr()
+    assert run(["--dataset", "animals", "--experiment", "pets-48-small", "--out", "other"]) == 2
+    assert "has a label for each picture, which pets-48-small is not for" in capsys.readouterr().err
+
+
+def test_mistakes_are_told_before_training_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs(tmp_path)
+    (tmp_path / "masks/p3.png").unlink()
+    assert run(["--dataset", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "1 pictures have no mask" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["own-segmentation", "own-classification"])
+def test_the_experiments_for_own_data_are_of_their_task(name: str) -> None:
+    assert load_experiment(name).task == {"own-segmentation": "segmentation", "own-classification": "digits"}[name]
+
+
+# data that was not made for this
+
+
+@nuclei
+@pytest.mark.parametrize(
+    ("path", "values", "channels"),
+    [
+        ("nuclei", ("0", "255"), 1),
+        ("nuclei/kaggle_layout", ("instances",), 3),
+        ("nuclei/test/images::nuclei/test/instances", ("instances",), 1),
+    ],
+)
+def test_nuclei_are_found_in_every_layout(path: str, values: tuple[str, ...], channels: int) -> None:
+    where = "::".join(str(DATA / part) for part in path.split("::"))
+    if path == "nuclei":
+        where = f"{DATA}/nuclei/test/images::{DATA}/nuclei/test/masks"
+    settings = found(where).settings
+    assert (settings["mask_values"], settings["channels"]) == (values, channels)
