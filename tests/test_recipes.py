@@ -161,7 +161,9 @@ def test_a_run_begins_with_the_weights_that_start_names() -> None:
 
 def test_a_run_does_not_begin_with_weights_of_another_cell() -> None:
     experiment = load_experiment("pets-48-small").with_(init_from="digits-l2-noise")
-    with pytest.raises(InvalidInput, match=r"^digits-l2-noise: the parameter .*; init_from must name weights of this"):
+    with pytest.raises(
+        InvalidInput, match=r"^digits-l2-noise: params must have .*; init_from must name weights of this"
+    ):
         initial_params(experiment, reference)
 
 

@@ -194,13 +194,16 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
 ) -> None:
     path = tmp_path / "weights.npz"
     wrong: list[tuple[dict[str, np.ndarray], str]] = [
-        ({**params, "update.weight": params["update.weight"][:, :18]}, "update.weight has shape (80, 18)"),
+        (
+            {**params, "update.weight": params["update.weight"][:, :18]},
+            "update.weight must have shape (80, 19) for this cell, got (80, 18)",
+        ),
         (
             {k: v for k, v in params.items() if k != "update.bias"},
-            "the parameter update.bias (19,) is missing",
+            "params must have update.bias (19,), which is missing",
         ),
         ({**params, "gate.weight": np.zeros((80, 1), np.float32)}, "gate.weight is not a parameter"),
-        ({k: v.astype(np.int64) for k, v in params.items()}, "is int64; use float32 or float64"),
+        ({k: v.astype(np.int64) for k, v in params.items()}, "must be float32 or float64, got int64"),
         (
             {**params, "update.bias": np.full(19, np.nan, np.float32)},
             "update.bias holds NaN or infinity",

@@ -1,7 +1,7 @@
 """Adam with normalised gradients, over the arrays of any backend.
 
-Only operators are used; a backend may override `adam_step`. Source: the article's training notebook (the
-article names Adam alone); `spec/chapters/adam.md`.
+The code uses operators alone; a backend may override `adam_step`. Source: the article's training notebook (the
+article only names Adam); `spec/chapters/adam.md`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from refca.definition.cell import Params
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-NORM_EPSILON = 1e-8  # added to the norm that a gradient is divided by
+NORM_EPSILON = 1e-8  # added to the norm by which a gradient is divided
 
 
 def adam_step(
     params: Params, grads: Params, m: Params, v: Params, i: int, learning_rate: float, normalise: bool
 ) -> Params:
-    """Return the parameters after update i (from 0), new arrays; the moments in `m` and `v` are updated too.
+    """Return the parameters after update i (from 0), new arrays, and update the moments `m` and `v`.
 
-    i counts the updates made: a training step without an update does not weaken the bias correction.
-    The rate is corrected for the bias of the moments and epsilon is added after that, as in Keras.
+    i counts updates, not training steps, so that a training step without an update leaves the bias correction
+    alone. As in Keras, the learning rate carries the bias correction and epsilon is added afterwards.
     """
     learning_rate *= (1 - BETA_2 ** (i + 1)) ** 0.5 / (1 - BETA_1 ** (i + 1))
     grads = normalised(grads) if normalise else grads
@@ -32,5 +32,5 @@ def adam_step(
 
 
 def normalised(grads: Params) -> Params:
-    """Divide the gradient of each parameter tensor by (its L2 norm + 1e-8)."""
+    """Return the gradient of each parameter divided by (its L2 norm + 1e-8)."""
     return {name: grad / ((grad**2).sum() ** 0.5 + NORM_EPSILON) for name, grad in grads.items()}

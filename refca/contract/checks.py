@@ -1,6 +1,6 @@
 """The checks of a backend's arguments: each error is one sentence that names the argument and what is allowed.
 
-Arrays may be those of any library: only their shapes, and the kind and size of their dtypes are looked at.
+Arrays may come from any library: the checks use only shapes, and kind and size of dtypes.
 
 Source: the contract of `spec/chapters/backends.md`.
 """
@@ -39,11 +39,11 @@ def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
     shapes = param_shapes(cell)
     for name in sorted(shapes.keys() | params.keys()):
         if name not in params:
-            raise InvalidInput(f"the parameter {name} {shapes[name]} is missing")
+            raise InvalidInput(f"params must have {name} {shapes[name]}, which is missing")
         if name not in shapes:
             raise InvalidInput(f"{name} is not a parameter of this cell, which has {', '.join(shapes)}")
         if tuple(params[name].shape) != shapes[name]:
-            raise InvalidInput(f"{name} has shape {tuple(params[name].shape)}; this cell needs {shapes[name]}")
+            raise InvalidInput(f"{name} must have shape {shapes[name]} for this cell, got {tuple(params[name].shape)}")
     check_dtypes(params)
 
 
@@ -52,9 +52,11 @@ def check_dtypes(arrays: Mapping[str, Array]) -> None:
     dtypes = {name: dtype_name(x) for name, x in arrays.items()}
     for name, dtype in dtypes.items():
         if dtype not in FLOATS:
-            raise InvalidInput(f"{name} is {dtype}; use float32 or float64")
+            raise InvalidInput(f"{name} must be float32 or float64, got {dtype}")
     if len(set(dtypes.values())) > 1:
-        raise InvalidInput("dtypes differ: " + ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items()))
+        raise InvalidInput(
+            "dtypes must be equal, got " + ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        )
 
 
 def check_unroll(
@@ -64,31 +66,35 @@ def check_unroll(
     check_params(cell, params)
     check_dtypes({"image": image, "state": state, "update.weight": params["update.weight"]})
     if image.ndim != 4 or image.shape[-1] != cell.image_channels:
-        raise InvalidInput(f"image has shape {tuple(image.shape)}; this cell needs (B, H, W, {cell.image_channels})")
+        raise InvalidInput(
+            f"image must have shape (B, H, W, {cell.image_channels}) for this cell, got {tuple(image.shape)}"
+        )
     if not image.shape[1] * image.shape[2]:
-        raise InvalidInput(f"image has shape {tuple(image.shape)}, and so no pixels")
+        raise InvalidInput(f"image must have at least one pixel, got shape {tuple(image.shape)}")
     if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
         size = f"{image.shape[1]}x{image.shape[2]}"
-        raise InvalidInput(f"an image of {size} does not divide into cells of stride {cell.stride}")
+        raise InvalidInput(f"image sides must be multiples of the stride {cell.stride}, got {size}")
     expected = (*grid(cell, image), cell.state_channels)
     if tuple(state.shape) != tuple(expected):
-        raise InvalidInput(f"state has shape {tuple(state.shape)}; beside this image it needs {tuple(expected)}")
+        raise InvalidInput(f"state must have shape {tuple(expected)} for this image, got {tuple(state.shape)}")
     if steps < 0 or first_step < 0:
         raise InvalidInput(f"steps and first_step must not be negative, got {steps} and {first_step}")
     if first_step + steps > 2**32:
-        raise InvalidInput(f"steps are numbered below 2**32, got {steps} from {first_step} on")
+        raise InvalidInput(f"first_step + steps must be at most 2**32, got {first_step} + {steps}")
 
 
 def check_targets(cell: Cell, loss: Any, image: Array, target: Array, weights: Array) -> None:
     """Raise InvalidInput unless a loss of these arguments is defined."""
     if not callable(loss) and loss not in ("l2", "ce"):
-        raise InvalidInput(f'unknown loss "{loss}"; use "l2", "ce" or a function')
+        raise InvalidInput(f'loss must be "l2", "ce" or a function, got "{loss}"')
     B, H, W, _ = image.shape
     if tuple(target.shape) not in ((B,), (B, H, W)):
-        raise InvalidInput(f"target has shape {tuple(target.shape)}; use labels ({B},) or a label map {(B, H, W)}")
+        raise InvalidInput(f"target must have shape ({B},) or {(B, H, W)}, got {tuple(target.shape)}")
     if dtype_kind(target) not in "iu":
-        raise InvalidInput(f"target is {dtype_name(target)}; labels are integers")
+        raise InvalidInput(f"target must have integers, got {dtype_name(target)}")
     if prod(target.shape) and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
-        raise InvalidInput(f"labels go from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}")
+        raise InvalidInput(
+            f"labels must be from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}"
+        )
     if weights.ndim != 2 or weights.shape[1] != B:
-        raise InvalidInput(f"weights has shape {tuple(weights.shape)}; use (steps, {B})")
+        raise InvalidInput(f"weights must have shape (steps, {B}), got {tuple(weights.shape)}")

@@ -1,4 +1,4 @@
-"""A backend made of a user's functions: what they do not define gets the defaults of `BaseBackend`.
+"""A backend made of a user's functions, with the defaults of `BaseBackend` for missing ones.
 
 Source: `spec/chapters/backends.md`.
 """
@@ -23,11 +23,11 @@ CONSTANTS = ("xp", "dtypes", "devices", "sample_slice")
 
 
 class ModuleBackend(BaseBackend):
-    """A backend of the functions and constants in a module, or in any other object.
+    """A backend made of the functions and constants of a module, or of any other object.
 
-    It needs `evolve(cell, params, image, state, randomness, steps)`, with a keyword `first_step` if it likes, or
-    `step(cell, params, environment, state, fire, noise, reset_noise)`. `cells`, a tuple of cells, says that only
-    these are supported. Raise InvalidInput if it has neither function.
+    It needs `evolve(cell, params, image, state, randomness, steps)`, with an optional keyword `first_step`, or
+    `step(cell, params, environment, state, fire, noise, reset_noise)`. An optional tuple `cells` lists the
+    supported cells. Raises InvalidInput if it has neither function.
     """
 
     def __init__(self, module: Any, name: str) -> None:
@@ -48,7 +48,7 @@ class ModuleBackend(BaseBackend):
     def supports(self, cell: Cell) -> Literal[True] | str:
         if self.cells is None or cell in self.cells:
             return True
-        return "its `cells` do not have this one"
+        return "the cell is not in its `cells`"
 
     def evolve(
         self,
@@ -74,7 +74,7 @@ class ModuleBackend(BaseBackend):
 
 @dataclass(frozen=True)
 class Later:
-    """Randomness whose step 0 is step `first_step` of another."""
+    """Randomness whose step 0 is step `first_step` of another source."""
 
     randomness: Randomness
     first_step: int

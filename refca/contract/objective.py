@@ -1,12 +1,12 @@
 """The loss of an unroll as a function of its states, written once over the arrays of any backend.
 
-A loss is "l2" or "ce", or a function of one's own,
+A loss is "l2", "ce", or a function
 
     loss(readout, target, live, xp) -> losses (N,), or the pair (losses, gradient)
 
 of readout (N, H, W, L), target (N,) or (N, H, W) and live (N, H, W) boolean, arrays of the library `xp`, as in
-`refca/definition/losses.py`. A function that returns the losses alone is differentiated by the backend; the
-gradient, where it is returned, is (N, H, W, L): of each sample's loss with respect to its readout.
+`refca/definition/losses.py`. If the function returns the losses alone, the backend differentiates it. A returned
+gradient is (N, H, W, L), of each sample's loss with respect to its readout.
 
 Source: `spec/chapters/backends.md`, `spec/chapters/l2.md`, `spec/chapters/cross_entropy.md`.
 
@@ -28,8 +28,8 @@ from refca.definition.step import alive
 class Objective:
     """The weighted loss of a batch: called with the states of some samples at all counted steps.
 
-    `weights` (S, B) is NumPy's. The gradients of the readout are collected; calls may come from several
-    threads, and the order of the calls changes nothing.
+    `weights` (S, B) is a NumPy array. The gradients of the readout are collected. Calls may come from several
+    threads, in any order.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Objective:
     def __call__(self, states: Array, samples: Any) -> tuple[Any, Array]:
         """Return the loss of states (S, b, H, W, D) and its gradient with respect to them.
 
-        samples says which b samples of the batch they are: a slice, or NumPy integers.
+        `samples` are the indices of these b samples in the batch: a slice, or NumPy integers.
         """
         image, target, weights = self.image[samples], self.target[samples], self.weights[:, samples]
         given = self.cell, self.loss, self.params, image, target, weights, states

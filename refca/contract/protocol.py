@@ -34,8 +34,10 @@ UnrollGrads: TypeAlias = tuple[Any, Params, Array | None, Array | None, Array]
 
 
 class Backend(Protocol):
-    """What the programs and the laws use of a backend. `BaseBackend` has a default for all of it but one of
-    `step` and `evolve`."""
+    """The operations of a backend that programs and laws use.
+
+    `BaseBackend` has defaults for all of them, except that a backend needs `step` or `evolve`.
+    """
 
     xp: Any
     dtypes: tuple[str, ...]
@@ -117,19 +119,20 @@ class Backend(Protocol):
 
 
 class BaseBackend:
-    """The defaults of a backend. They are for NumPy arrays; a backend with arrays of its own overrides `xp`,
-    `asarray` and `asnumpy`, and `put` where arrays cannot be written to.
+    """The defaults of a backend, for NumPy arrays.
 
-    `xp` is the module of the arrays' library. Of it the programs use only
+    A backend with other arrays overrides `xp`, `asarray` and `asnumpy`, and `put` if its arrays are immutable.
+
+    `xp` is the module of the array library. The programs use only its functions
     amax amin arange argmax concatenate exp log ones_like stack sum tanh where zeros_like, with NumPy's argument
     `axis`. Arrays need operators, `@`, `**`, comparisons, indices (integers, slices, NumPy integer arrays),
     `shape`, `dtype`, `ndim`, `T`, `reshape`, `sum`, `min`, `max` and `float`.
     """
 
     xp: Any = np
-    dtypes: tuple[str, ...] = ("float32", "float64")  # that it computes in
-    devices: tuple[str, ...] = ()  # the names that `use_device` takes; empty: there is nothing to choose
-    sample_slice: int = 125  # samples that an evaluation had best move at a time, from 1 to 1,000
+    dtypes: tuple[str, ...] = ("float32", "float64")  # dtypes in which it computes
+    devices: tuple[str, ...] = ()  # names for `use_device`; empty: no choice
+    sample_slice: int = 125  # best number of samples to evolve at a time in an evaluation, from 1 to 1,000
 
     def asarray(self, x: Any) -> Array:
         """Return x as an array of this backend; real, boolean and integer dtypes stay."""
@@ -194,7 +197,7 @@ class BaseBackend:
         return state
 
     def real(self, x: Array | None, like: Array) -> Array | None:
-        """Return recorded or drawn numbers as an array of this backend in the dtype of another; None stays."""
+        """Return recorded or drawn numbers as an array of this backend in the dtype of `like`; None stays None."""
         if isinstance(x, np.ndarray):
             return self.asarray(x.astype(dtype_name(like)))
         return x
@@ -266,7 +269,7 @@ class BaseBackend:
         """Unroll T = len(weights) steps; return the loss, its gradients, and the last state.
 
         loss is "l2", "ce" or a function, and target (B,) or (B, sH, sW), as in `objective.py`; weights (T, B)
-        says how much the readout after each step counts for each sample. target and weights may be NumPy's.
+        are the loss weights of the readout after each step for each sample. target and weights may be NumPy arrays.
         The loss is the sum over t and b of weights[t, b] · loss[t, b]: a Python float, or a 0-dimensional array
         of the backend. The gradient of a frozen parameter is zero. `image_grad` adds the gradient with respect
         to the image, under the key "image".

@@ -1,6 +1,6 @@
-"""The reference backend: the plain step, and autograd for gradients. Every other backend is held to it.
+"""The reference backend: the step of the definition, with gradients by autograd. Others are tested against it.
 
-It computes in the dtype it is given, float32 or float64, allocates at every step and skips nothing.
+It computes in the dtype of its arguments, float32 or float64, and optimises nothing.
 Source: the contract of `spec/chapters/backends.md`.
 """
 
@@ -92,7 +92,7 @@ class Reference(BaseBackend):
     ) -> tuple[float, Params, Array]:
         """Unroll T steps; return the loss, its gradient for every parameter, and the last state.
 
-        As `BaseBackend.loss_and_grads`, but a loss that has a name is the definition's, differentiated whole.
+        Unlike `BaseBackend.loss_and_grads` it differentiates the definition of a named loss as a whole.
         """
         if callable(loss):
             given = cell, loss, params, image, state, target, weights, randomness
@@ -105,7 +105,7 @@ class Reference(BaseBackend):
         def unroll(variables: Params, state: Array) -> Array:
             params_ = {**params, **variables}
             environment = encode(cell, params_, variables.get("image", image))
-            total = 0 * xp.sum(variables["update.weight"])  # a loss that counts no step has gradients too
+            total = 0 * xp.sum(variables["update.weight"])  # gradients exist even if no step counts
             for i in range(steps):
                 draw = randomness.at(cell, first_step + i, *grid(cell, image))
                 state = step(cell, params_, environment, state, *draw)

@@ -1,6 +1,6 @@
-"""Finding a backend by name. Ours come in by everyone's door: the entry-point group `refca.backends`.
+"""The registry of backends: refca's own and others use the entry-point group `refca.backends`.
 
-Source: `spec/chapters/backends.md`, which says what a backend has to have.
+Source: `spec/chapters/backends.md`, the contract of a backend.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from refca.contract.protocol import BaseBackend
 from refca.errors import InvalidInput, Unavailable
 
 GROUP = "refca.backends"
-OURS = {  # found also where nothing is installed
+OURS = {  # also found in a checkout that is not installed
     "reference": "refca.contract.reference",
     "cpu": "refca_cpu",
     "cupy": "refca_cupy.gpu",
 }
-HIDDEN = {"cupy-emulated": "refca_cupy.emulated"}  # for checking kernels: found by name, but in no list
-FASTEST_FIRST = ("cpu", "reference")  # cupy is asked for by name until the laws have passed on a GPU
+HIDDEN = {"cupy-emulated": "refca_cupy.emulated"}  # for testing kernels: found by name, not listed
+FASTEST_FIRST = ("cpu", "reference")  # cupy must be named until the laws have passed on a GPU
 
 
 def backend_names() -> list[str]:
-    """Return the names of our backends and of those that other packages registered."""
+    """Return the names of refca's backends and of those that other packages registered."""
     return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
 
 
 def get_backend(name: str | None = None) -> BaseBackend:
-    """Return the backend of this name, or of this dotted module name; None: the fastest that works here.
+    """Return the backend of this name or dotted module name; None: the fastest available.
 
-    Raise InvalidInput for an unknown one, with the list of those known, and for a module that raises while it
-    is imported; Unavailable for one that lacks its hardware or its library.
+    Raises InvalidInput for an unknown name and for a module that raises an error on import, Unavailable for a
+    backend without its hardware or library.
     """
     return fastest()[1] if name is None else as_backend(load(name), name)
 
 
 def fastest() -> tuple[str, BaseBackend]:
-    """Return the name and the backend of the fastest of ours that works here."""
+    """Return the name and the backend of the fastest available backend of refca."""
     for name in FASTEST_FIRST:
         try:
             return name, get_backend(name)
         except Unavailable:
             continue
-    raise Unavailable("no backend works here")
+    raise Unavailable("no backend is available on this machine")
 
 
 def as_backend(found: Any, name: str = "this object") -> BaseBackend:
-    """Return a backend: an instance itself, the `BACKEND` of a module, or what a module's functions make.
+    """Return the backend of an instance, of a module with `BACKEND`, or of a module with functions.
 
-    Raise InvalidInput for an object that has none of these.
+    Raises InvalidInput for any other object.
     """
     found = getattr(found, "BACKEND", found)
     if isinstance(found, BaseBackend):
@@ -66,7 +66,7 @@ def of_module(module: Any, name: str) -> ModuleBackend:
 
 
 def load(name: str) -> Any:
-    """Return the object of a registered backend, of ours, or the module of that dotted name."""
+    """Return the object of a registered backend, or the module of a dotted name."""
     places = OURS | HIDDEN
     known = name in places or name in backend_names()
     if not known and not all(part.isidentifier() for part in name.split(".")):
