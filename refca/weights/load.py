@@ -56,6 +56,8 @@ def load_weights(name: Path | str) -> Weights:
             if "refca" in metadata:
                 saved = json.loads(metadata["refca"])
                 experiment, done = make_experiment(settings_of(saved)), int(saved.get("done", 0))
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{path}: invalid settings in its metadata ({error!r})") from error
     remedy = "" if experiment else "; weights without settings must fit the article's cell"
