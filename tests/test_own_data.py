@@ -475,3 +475,55 @@ def test_nuclei_are_found_in_every_layout(path: str, values: tuple[str, ...], ch
         where = f"{DATA}/nuclei/test/images::{DATA}/nuclei/test/masks"
     settings = found(where).settings
     assert (settings["mask_values"], settings["channels"]) == (values, channels)
+
+
+# the loss
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_ignored_pixels_and_weights_change_the_loss_as_they_should(backend: str) -> None:
+    from refca.segmentation.loss import balanced, weighted_cross_entropy
+
+    rng = np.random.default_rng(0)
+    cell = refca.segmentation_cell(state=5, hidden=6, resettable=False)
+    params = refca.init_params(cell, 0)
+    params["update.weight"] = rng.normal(0, 0.3, params["update.weight"].shape).astype(np.float32)
+    image = rng.uniform(-1, 1, (2, 6, 7, 3)).astype(np.float32)
+    target = rng.integers(0, 3, (2, 6, 7))
+    weights = np.full((2, 2), 0.25, np.float32)
+    state = refca.init_state(cell, image, refca.Streams(0))
+
+    def run(loss: Any, target: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        arguments = (params, image, state, target, weights, refca.Streams(1))
+        value, grads, _ = refca.get_backend(backend).loss_and_grads(cell, loss, *arguments)
+        return float(value), grads
+
+    plain, same = run("ce", target), run(weighted_cross_entropy([1.0] * 3), target)
+    assert same[0] == pytest.approx(plain[0], rel=1e-5)
+    for name, grad in plain[1].items():
+        np.testing.assert_allclose(same[1][name], grad, atol=1e-5)
+    hidden = target.copy()
+    hidden[:, 2:4] = -1
+    ignoring = run(weighted_cross_entropy([1.0] * 3), hidden)
+    assert ignoring[0] != pytest.approx(plain[0], rel=1e-3)
+    elsewhere = np.where(hidden < 0, (target + 1) % 3, hidden)
+    parts = [run(weighted_cross_entropy([1.0] * 3), np.where(hidden < 0, -1, elsewhere))[0], ignoring[0]]
+    assert parts[0] == parts[1]
+    nothing = run(weighted_cross_entropy([1.0] * 3), np.full_like(target, -1))
+    assert nothing[0] == 0
+    assert all(not grad.any() for grad in nothing[1].values())
+    assert run(weighted_cross_entropy([1.0, 1.0, 9.0]), target)[0] != pytest.approx(plain[0], rel=1e-3)
+    counts = np.array([60, 30, 10])
+    assert balanced(counts)[2] == pytest.approx(100 / 30)
+    assert (np.array(balanced(counts)) * counts).sum() == pytest.approx(counts.sum())
+
+
+def test_tiles_with_a_void_and_weights_train(tmp_path: Path) -> None:
+    pairs(tmp_path / "d", labels=3, paint=lambda mask: mask, count=6)
+    small = ["--size", "16", "--state", "5", "--hidden", "6", "--batch", "2", "--steps", "8"]
+    flags = ["--dataset", str(tmp_path / "d"), "--tiles", "--ignore", "2", "--class-weights", "balanced", *small]
+    assert run([*flags, "--out", str(tmp_path / "run")]) == 0
+    experiment: Any = refca.load(tmp_path / "run", "reference").experiment
+    assert (experiment.tiles, experiment.ignore, experiment.labels) == (True, 2, 2)
+    rows = (tmp_path / "run/metrics.csv").read_text().splitlines()
+    assert 0 < float(rows[-1].split(",")[1]) < 5

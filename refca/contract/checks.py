@@ -92,7 +92,8 @@ def check_targets(cell: Cell, loss: Any, image: Array, target: Array, weights: A
         raise InvalidInput(f"target must have shape ({B},) or {(B, H, W)}, got {tuple(target.shape)}")
     if dtype_kind(target) not in "iu":
         raise InvalidInput(f"target must have integers, got {dtype_name(target)}")
-    if prod(target.shape) and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
+    own = callable(loss)  # a function may give other integers a meaning, such as -1 for pixels that do not count
+    if not own and prod(target.shape) and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
         raise InvalidInput(
             f"labels must be from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}"
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ class Photographs:
     names: tuple[str, ...]
     classes: tuple[str, ...] = CLASSES
     colours: tuple[str, ...] = ()  # of the classes, as #rrggbb, if they are known
+
+    @cached_property
+    def label_counts(self) -> np.ndarray:
+        """The number of pixels that have each label, (256,)."""
+        return np.bincount(self.trimaps.ravel(), minlength=256)
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -18,6 +18,7 @@ from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.errors import InvalidInput
 from refca.segmentation.gate import gates, iou_names
+from refca.segmentation.loss import loss_of
 from refca.segmentation.persistence import (
     PersistentBatch,
     counted,
@@ -99,7 +100,7 @@ def train_step(
     if weights.any():
         loss, grads, state = backend.loss_and_grads(
             cell,
-            "ce",
+            loss_of(experiment, photographs),
             train_state.params,
             image,
             batch.state,
