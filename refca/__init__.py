@@ -14,8 +14,8 @@ from refca.definition.params import init_params
 from refca.definition.randomness import Recorded, Streams
 from refca.definition.state import init_state, mutate
 from refca.definition.step import step
-from refca.digits.settings import digits_cell
-from refca.segmentation.settings import segmentation_cell
+from refca.digits.cell import digits_cell
+from refca.segmentation.cell import segmentation_cell
 
 if TYPE_CHECKING:
     from refca.automaton import Automaton, load

@@ -17,8 +17,8 @@ import refca
 from refca import evaluate
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
-from refca.training import checkpoint
 from refca.training.checkpoint import save_weights
+from refca.weights import load
 from refca.weights.load import shipped, shipped_names
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -39,7 +39,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarr
     params = refca.init_params(refca.digits_cell(), 0)
     settings = DigitsExperiment(dataset="optdigits", noise=0.0)
     save_weights(tmp_path / "weights" / "small-model.safetensors", settings, params, 70)
-    monkeypatch.setattr(checkpoint, "shipped", lambda: tmp_path / "weights")
+    monkeypatch.setattr(load, "shipped", lambda: tmp_path / "weights")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return params

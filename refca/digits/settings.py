@@ -8,18 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from refca.definition.cell import Cell
 from refca.definition.losses import LOSSES
 from refca.digits.augmentation import Ranges
 from refca.digits.pool import REGIMES, fractions
 from refca.errors import InvalidInput
 from refca.training.adam import SCHEDULES
 from refca.training.experiment import Experiment, cell_setting, setting
-
-
-def digits_cell(noise: float = 0.02) -> Cell:
-    """Return the article's cell, 22,499 parameters: noise 0 for its models "L2" and "CE", 0.02 for "L2 + noise"."""
-    return Cell(image_channels=1, state_channels=19, hidden_width=80, labels=10, noise=noise, alive_above=0.1)
 
 
 @dataclass(frozen=True)

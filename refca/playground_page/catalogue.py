@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.numpy import save
 
 from refca.definition.cell import Cell
-from refca.digits.settings import digits_cell
+from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
 from refca.training.train_state import Weights
 from refca.weights.load import FORMER_NAMES, load_weights, shipped_names

@@ -24,8 +24,8 @@ from refca.definition.params import param_shapes
 from refca.definition.randomness import Recorded, Streams
 from refca.definition.step import alive
 from refca.definition.strided import encode
-from refca.digits.settings import digits_cell
-from refca.segmentation.settings import segmentation_cell
+from refca.digits.cell import digits_cell
+from refca.segmentation.cell import segmentation_cell
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from refca.definition.cell import Cell
 from refca.definition.params import frozen, init_params, param_shapes
-from refca.digits.settings import digits_cell
+from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
-from refca.segmentation.settings import segmentation_cell
+from refca.segmentation.cell import segmentation_cell
 from refca_spec.strategies import cells, law
 
 SIZES = ((32, 48), (48, 72), (64, 96))

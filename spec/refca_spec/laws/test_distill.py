@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from refca.definition.randomness import Recorded
-from refca.digits.settings import digits_cell
+from refca.digits.cell import digits_cell
 from refca_spec.calls import evolve
 from refca_spec.strategies import Case
 

@@ -18,7 +18,7 @@ from refca.definition.state import init_state, mutate
 from refca.definition.step import alive, readout
 from refca.digits import evaluation as digits_evaluation
 from refca.segmentation import evaluation as segmentation_evaluation
-from refca.segmentation.settings import segmentation_cell
+from refca.segmentation.cell import segmentation_cell
 from refca_spec.compare import assert_same
 
 CELL = Cell(image_channels=1, state_channels=4, hidden_width=5, labels=3, noise=0.02, alive_above=0.1)
