@@ -89,9 +89,9 @@ def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> 
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known(model: dict[str, np.ndarray], capsys: Capture) -> None:
-    with pytest.raises(InvalidInput, match=r"small-modle does not exist; .*; or one of small-model$"):
+    with pytest.raises(InvalidInput, match=r"small-modle does not exist; .*; or one of digits, pets, small-model$"):
         refca.load_weights("small-modle")
-    assert "or one of small-model" in sentence(capsys, lambda: evaluate.main(["small-modle"]))
+    assert "or one of digits, pets, small-model" in sentence(capsys, lambda: evaluate.main(["small-modle"]))
 
 
 def test_importing_refca_reads_and_imports_nothing_for_it() -> None:
