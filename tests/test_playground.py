@@ -189,9 +189,12 @@ def test_the_photographs_page_in_a_browser(address: str, photo_weights: Path) ->
     node_test("photographs.test.mjs", REFCA_URL=address, REFCA_MODEL=str(photo_weights))
 
 
-def test_the_exported_file_works_without_a_server(catalogue: dict[str, bytes], tmp_path: Path) -> None:
-    file = tmp_path / "playground.html"
-    file.write_text(one_file(catalogue), "utf-8")
+def test_the_exported_file_works_without_a_server(photo_weights: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new folder" / "playground.html"
+    command = [sys.executable, "-m", "refca.playground", "--weights", str(photo_weights), "--export", str(file)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert f"{file} written" in run.stdout
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
     node_test("export.test.mjs", REFCA_FILE=file.as_uri())
 
 

@@ -164,6 +164,8 @@ test("a link brings the same drawing, model and seed, and so the same states", a
   await page.locator("#model").selectOption({ index: 1 });
   await page.locator("#seed").fill("12345678901");
   await page.locator("#seed").blur();
+  await page.locator("#noise").fill("0.007");
+  await page.locator("#fire-rate").fill("0.62");
   await page.click("#clear");
   await drawByMouse(page, STROKES[3]);
   await page.click("#copy-link");

@@ -89,7 +89,7 @@ export class DigitsPage {
 
     if (link.image) this.world.setImage(link.image, { restart: true });
     else this.world.setImage(paste(this.world, samples[FIRST_DIGIT][0]), { restart: true });
-    Object.assign(this.world.settings, link.settings);
+    this.world.settings = { noise: model.cell.noise, fire_rate: model.cell.fire_rate, ...link.settings };
     this.showSettings();
     this.draw();
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.play(true);
