@@ -49,8 +49,8 @@ def exit_code(program: Callable[[], int]) -> int:
     return 2
 
 
-def add_common_flags(parser: ArgumentParser) -> None:
-    """Add the flags that every program has."""
+def add_backend_flags(parser: ArgumentParser) -> None:
+    """Add the flags that choose what to compute on."""
     parser.add_argument(
         "--backend",
         help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: the fastest available",
@@ -60,6 +60,11 @@ def add_common_flags(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="device to compute on, for a backend that has several: a name, or a number counted from 0",
     )
+
+
+def add_common_flags(parser: ArgumentParser) -> None:
+    """Add the flags that every program has."""
+    add_backend_flags(parser)
     parser.add_argument(
         "--data",
         metavar="DIR",

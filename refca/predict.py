@@ -19,8 +19,7 @@ import numpy as np
 
 from refca.atomic import atomic_write
 from refca.automaton import Automaton, load
-from refca.cli import add_model, choose_backend, complete, describe_backend, exit_code, progress_bar
-from refca.contract.registry import backend_names
+from refca.cli import add_backend_flags, add_model, choose_backend, complete, describe_backend, exit_code, progress_bar
 from refca.data.inputs import Source, expand, is_film, open_film, pages
 from refca.definition.randomness import Streams
 from refca.drawing.film import film_writer
@@ -73,11 +72,7 @@ def parser() -> ArgumentParser:
     )
     p.add_argument("--no-pictures", action="store_true", help="write predictions.csv only")
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
-    p.add_argument(
-        "--backend",
-        help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: the fastest available",
-    )
-    p.add_argument("--device", metavar="N", type=int, help="number of the device (GPU) to use, counted from 0")
+    add_backend_flags(p)
     for task in map(get_task, task_names()):
         task.prediction.add_flags(p.add_argument_group(f"for {task.samples}"))
     return p

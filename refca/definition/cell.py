@@ -10,6 +10,7 @@ Letters: K image channels, E channels of the environment, D state channels, P hi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, TypeAlias
 
 from refca.definition.errors import InvalidInput
@@ -71,7 +72,7 @@ class Cell:
             raise InvalidInput(f"noise must be finite and at least 0, got {self.noise}")
         if not 0 <= self.fire_rate <= 1:
             raise InvalidInput(f"fire_rate must be between 0 and 1, got {self.fire_rate}")
-        if self.alive_above is not None and self.alive_above != self.alive_above:
+        if self.alive_above is not None and isnan(self.alive_above):
             raise InvalidInput("alive_above must be a number or None, got NaN")
 
     @property

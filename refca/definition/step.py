@@ -83,7 +83,7 @@ def perceive(cell: Cell, params: Params, patches: Array) -> Array:
 
 
 def normalise(cell: Cell, sums: Array) -> Array:
-    """Return sums (B, H, W, P) with mean 0 and variance 1 over a sample, a batch or the channels of a cell."""
+    """Return the sums (B, H, W, P) normalised as `cell.norm` says, without learned scale or shift."""
     if cell.norm == "none" or not sums.size:  # an empty batch has no mean
         return sums
     axis = {"instance": (1, 2), "batch": (0, 1, 2), "channel": (3,)}[cell.norm]
@@ -109,9 +109,9 @@ def reset(gate: Array, candidate: Array, reset_noise: Array) -> Array:
     return gate * np.asarray(reset_noise, candidate.dtype) + (1 - gate) * candidate
 
 
-def fire(state: Array, candidate: Array, updates: Array) -> Array:
-    """Return the candidate where `updates` (B, H, W) is true, and the unchanged state elsewhere."""
-    return np.where(updates[..., None], candidate, state)
+def fire(state: Array, candidate: Array, active: Array) -> Array:
+    """Return the candidate where a cell is active, (B, H, W) boolean, and the unchanged state elsewhere."""
+    return np.where(active[..., None], candidate, state)
 
 
 def alive(cell: Cell, environment: Array) -> Array:
@@ -126,7 +126,7 @@ def readout(cell: Cell, params: Params, state: Array) -> Array:
     """Return one number for each label: logits (B, H, W, L), or (B, sH, sW, L) for a strided cell.
 
     They are the last L channels of the state (B, H, W, D), a linear map of it, or the output of the decoder.
-    A cell with stride 1 also takes rows of cells: state (N, D) gives (N, L).
+    At stride 1 it also takes a flat list of N cells: state (N, D) gives (N, L).
     """
     if cell.stride > 1:
         return decode(cell, params, state)

@@ -7,7 +7,7 @@ trains the article's last model, L2 + noise, on the 8x8 digits that come with sc
 prints the article's two measures on test digits: average cell accuracy, about 80 %, and total agreement, about 50 %.
 
 The file is written to be read from top to bottom. It has no options and is not fast: `refca.train` and
-`refca.evaluate` have options and are fast. A test demands that they compute the same numbers as this file.
+`refca.evaluate` have options and are fast. A test demands the same numbers of them, up to float32 rounding.
 
 Letters: B digits, a grid of H×W cells, C channels, of them D of the state, P hidden units, L labels.
 """

@@ -8,7 +8,7 @@ After some ten minutes it prints the IoU of each class on test photographs: afte
 the cells perceive other photographs. So short a training finds objects, IoU about 0.3, and no boundaries.
 
 The file is written to be read from top to bottom. It has no options and is not fast: `refca.train` and
-`refca.evaluate` have options and are fast. A test demands that they compute the same numbers as this file.
+`refca.evaluate` have options and are fast. A test demands the same numbers of them, up to float32 rounding.
 
 Letters: B photographs, a grid of H×W cells, C channels, of them D of the state, P hidden units, L classes, K steps in
 a mini-unroll, T steps in which the cells have to find the classes.
