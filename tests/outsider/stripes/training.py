@@ -21,7 +21,7 @@ from refca.weights.load import initial_params
 
 @dataclass
 class Seen:
-    """How often each training picture has been in a batch, (N,) int64."""
+    """The number of batches that each training picture has been in, (N,) int64."""
 
     count: np.ndarray
 
