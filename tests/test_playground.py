@@ -140,7 +140,7 @@ def node_test(name: str, **environment: str) -> None:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=1500,
     )
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -212,7 +212,7 @@ def test_the_page_computes_the_states_of_the_reference(address: str, tmp_path: P
         )
     (tmp_path / "requests.json").write_text(json.dumps(requests))
     command = [node(), str(BROWSER_TESTS / "states.mjs"), address]
-    subprocess.run([*command, str(tmp_path / "requests.json"), str(tmp_path / "answers.json")], check=True, timeout=120)
+    subprocess.run([*command, str(tmp_path / "requests.json"), str(tmp_path / "answers.json")], check=True, timeout=600)
     for request, answer in zip(requests, json.loads((tmp_path / "answers.json").read_text()), strict=True):
         weights = load_weights(str(request["model"]))
         assert weights.experiment is not None

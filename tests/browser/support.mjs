@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 export const PATH = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const SETTLED = 30_000; // milliseconds in which cells have to agree; they need about five on an idle machine
+const PATIENCE = 120_000; // milliseconds for anything to happen: a busy machine takes long for what takes seconds
 
 /** Start the browser. */
 export function launch() {
@@ -21,6 +21,7 @@ export function launch() {
 export async function open(browser, address, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
   /** @type {string[]} */
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
@@ -69,7 +70,7 @@ export async function waitForAgreement(page, label) {
   await page.waitForFunction(
     (wanted) => globalThis.refca.agreement() && globalThis.refca.labels().includes(wanted),
     label,
-    { timeout: SETTLED },
+    { timeout: PATIENCE },
   );
 }
 
