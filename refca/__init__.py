@@ -6,6 +6,7 @@ Start with `refca/definition/cell.py` and `refca/definition/step.py`, which defi
 
 from typing import TYPE_CHECKING
 
+from refca.contract.comparison import compare
 from refca.contract.registry import get_backend
 from refca.definition.cell import Cell
 from refca.definition.losses import cross_entropy, l2
@@ -47,6 +48,7 @@ __all__ = [
     "Recorded",
     "Streams",
     "cell_accuracy",
+    "compare",
     "cross_entropy",
     "digit",
     "digits_cell",

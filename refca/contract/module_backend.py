@@ -5,7 +5,7 @@ Source: `spec/chapters/backends.md`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from refca.definition.randomness import Draw, Randomness
 from refca.errors import InvalidInput
 
 FUNCTIONS = (
-    *("asarray", "asnumpy", "put", "supports", "step", "unroll_grads", "loss_and_grads", "vjp", "initial_state"),
+    *("asarray", "asnumpy", "put", "supports", "step", "unroll_grads", "vjp", "initial_state"),
     *("adam_step", "use_device", "description"),
 )
 CONSTANTS = ("xp", "dtypes", "devices", "sample_slice")
@@ -27,13 +27,14 @@ class ModuleBackend(BaseBackend):
 
     It needs `evolve(cell, params, image, state, randomness, steps)`, with an optional keyword `first_step`, or
     `step(cell, params, environment, state, fire, noise, reset_noise)`. An optional tuple `cells` lists the
-    supported cells. Raises InvalidInput if it has neither function.
+    supported cells, whose fire rate, noise and threshold may differ. Raises InvalidInput if it has neither function.
     """
 
     def __init__(self, module: Any, name: str) -> None:
         if not (hasattr(module, "evolve") or hasattr(module, "step")):
             raise InvalidInput(f'"{name}" is not a backend: it has neither evolve nor step')
         self.module, self.cells = module, getattr(module, "cells", None)
+        self.named_losses = getattr(module, "loss_and_grads", None)
         for attribute in (*FUNCTIONS, *CONSTANTS):
             if hasattr(module, attribute):
                 setattr(self, attribute, getattr(module, attribute))
@@ -43,12 +44,12 @@ class ModuleBackend(BaseBackend):
             setattr(self, "unroll_grads", lambda *args, inputs_grad=True, **named: module.unroll_grads(*args, **named))  # noqa: B010
 
     def overrides(self, name: str) -> bool:
-        return hasattr(self.module, name)
+        return hasattr(self.module, name) or (name == "supports" and self.cells is not None)
 
     def supports(self, cell: Cell) -> Literal[True] | str:
-        if self.cells is None or cell in self.cells:
+        if self.cells is None or any(alike(cell, other) for other in self.cells):
             return True
-        return "the cell is not in its `cells`"
+        return "the cell is not like one in its `cells`"
 
     def evolve(
         self,
@@ -70,6 +71,20 @@ class ModuleBackend(BaseBackend):
             return self.evolve_(*given, steps, first_step=first_step)
         later = Later(randomness, first_step) if first_step else randomness
         return self.evolve_(*given[:4], later, steps)
+
+    def loss_and_grads(self, cell: Cell, loss: Any, *args: Any, **named: Any) -> Any:
+        """Call the module's `loss_and_grads` for a loss that has a name; a function needs its `unroll_grads`."""
+        if self.named_losses and not callable(loss):
+            return self.named_losses(cell, loss, *args, **named)
+        return super().loss_and_grads(cell, loss, *args, **named)
+
+
+def alike(cell: Cell, other: Cell) -> bool:
+    """Return whether two cells evolve alike but for fire rate, and noise and threshold where both have one."""
+    both = bool(cell.noise) == bool(other.noise) and (cell.alive_above is None) == (other.alive_above is None)
+    names = ("noise", "fire_rate", "alive_above", "normal_start", "frozen_filters")
+    values: dict[str, Any] = {name: getattr(other, name) for name in names}
+    return both and replace(cell, **values) == other
 
 
 @dataclass(frozen=True)

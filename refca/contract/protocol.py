@@ -226,7 +226,7 @@ class BaseBackend:
         the environment (B, H, W, E) and for the first state (B, H, W, D), which without inputs_grad may be None;
         and the last state. Not offered by default.
         """
-        raise NotOffered("this backend offers no gradients")
+        raise NotOffered("this backend offers no unroll_grads, which gradients and losses of one's own need")
 
     def loss_of_states(
         self,

@@ -15,6 +15,7 @@ from refca.contract.protocol import BaseBackend
 from refca.errors import InvalidInput, Unavailable
 
 GROUP = "refca.backends"
+PROGRAM = "exec:"  # followed by the path of a program and its arguments
 OURS = {  # also found in a checkout that is not installed
     "reference": "refca.contract.reference",
     "cpu": "refca_cpu",
@@ -30,12 +31,29 @@ def backend_names() -> list[str]:
 
 
 def get_backend(name: str | None = None) -> BaseBackend:
-    """Return the backend of this name or dotted module name; None: the fastest available.
+    """Return the backend of this name, dotted module name, or program, as in exec:./program.
+
+    None is the fastest available.
 
     Raises InvalidInput for an unknown name and for a module that raises an error on import, Unavailable for a
     backend without its hardware or library.
     """
+    if name is not None and name.startswith(PROGRAM):
+        return of_program(name.removeprefix(PROGRAM))
     return fastest()[1] if name is None else as_backend(load(name), name)
+
+
+@cache
+def of_program(command: str) -> BaseBackend:
+    """Return the backend that a program is, always the same one. Raises Unavailable if it cannot be started."""
+    from refca.contract.exec_backend import ExecBackend, ProgramFailed
+
+    backend = ExecBackend(command)
+    try:
+        backend.described  # noqa: B018
+    except ProgramFailed as error:
+        raise Unavailable(str(error)) from error
+    return backend
 
 
 def fastest() -> tuple[str, BaseBackend]:

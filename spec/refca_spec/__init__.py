@@ -5,3 +5,8 @@
 `laws/` has one file for each chapter of `spec/`; the constraint (C3) of the chapter `step` is held by the
 laws `test_step_c3_…`. A law of backends takes the fixtures `backend` and `dtype` of `plugin.py`.
 """
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+FOLDER = PACKAGE / "chapters" if (PACKAGE / "chapters").exists() else PACKAGE.parent / "chapters"

@@ -1,9 +1,14 @@
 """The pytest plugin: which backends the laws are tried on.
 
-    pytest --pyargs refca_spec --refca-backend mypkg.mymodule [--refca-backend …] [--refca-examples 100]
+    pytest --pyargs refca_spec --refca-backend mypkg.mymodule [--refca-backend ...] [--refca-examples 100]
+    pytest --pyargs refca_spec --refca-backend exec:./program --refca-level evolve --refca-report report
 
 Without the option: every registered backend. A named backend that cannot be used ends the run with one
 sentence; a registered one that cannot work on this machine is skipped, and the summary says why.
+
+With --refca-backend a table comes last, and each broken constraint is quoted: the lowest level first. Laws about
+what a backend does not offer are skipped, and reported as not offered. The suite then uses one thread of OpenMP and
+BLAS libraries, since its arrays are small.
 
 The laws' fixtures are `backend`, a module as `spec/chapters/backends.md` describes, and `dtype`, "float32" or
 "float64"; a backend with an attribute `dtypes` is tried on these only. Nothing here touches other tests.
@@ -11,14 +16,20 @@ The laws' fixtures are `backend`, a module as `spec/chapters/backends.md` descri
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from refca_spec import report
+
 LAWS = "refca_spec.laws."
-DTYPES = ("float32", "float64")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "REFCA_THREADS")
+REPORTS: dict[str, report.Report] = {}  # of each backend asked for by name
 ABSENT: dict[str, str] = {}  # backends that cannot work here, and why
 
 
@@ -28,9 +39,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--refca-backend",
         action="append",
         metavar="NAME",
-        help="try the laws on this backend: a registered name or a dotted module name (repeatable)",
+        help="try the laws on this backend: a registered name, a dotted module name, or exec:PROGRAM (repeatable)",
     )
     parser.addini("refca_backends", "the backends to try the laws on without --refca-backend", type="args")
+    group.addoption(
+        "--refca-level",
+        choices=report.LEVELS,
+        help="try only the laws up to this level: single steps, evolutions, gradients, training (all)",
+    )
+    group.addoption(
+        "--refca-known",
+        metavar="FILE",
+        type=Path,
+        help='constraints that may fail, a line each such as "step C10: reason"; they are tried all the same',
+    )
+    group.addoption(
+        "--refca-report", metavar="DIR", type=Path, help="write report.json, report.md and badge.json into this folder"
+    )
     group.addoption("--refca-examples", type=int, metavar="N", help="how many examples to try each law on (20)")
     group.addoption(
         "--refca-seed",
@@ -49,8 +74,27 @@ def pytest_configure(config: pytest.Config) -> None:
     here = str(config.invocation_params.dir)
     if names and here not in sys.path:
         sys.path.insert(0, here)  # the `pytest` command, unlike `python -m pytest`, does not
+    if names:
+        limit_threads()
+    REPORTS.clear()
     for name in names:
-        named(name)
+        REPORTS[name] = report.Report(name, tuple(named(name).dtypes), examples or 20)
+    if known := config.getoption("--refca-known"):
+        try:
+            report.read_known(known)
+        except (OSError, ValueError) as error:
+            raise pytest.UsageError(f"--refca-known: {error}") from error
+
+
+def limit_threads() -> None:
+    """Have libraries that are loaded now or later use one thread: small arrays gain nothing from more."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return
+    threadpool_limits(1)
 
 
 def seed_of(text: str | None) -> int | None:
@@ -102,21 +146,95 @@ def registered(config: pytest.Config) -> dict[str, Any]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not metafunc.module.__name__.startswith(LAWS) or "backend" not in metafunc.fixturenames:
         return
+    from refca_spec.trial import OnTrial
+
     names = metafunc.config.getoption("--refca-backend")
     backends = {name: named(name) for name in names} if names else registered(metafunc.config)
     if "dtype" in metafunc.fixturenames:
         wanted: tuple[str, ...] = ("backend", "dtype")
         params = [
-            pytest.param(backend, dtype, id=f"{name}-{dtype}")
+            pytest.param(OnTrial(backend), dtype, id=f"{name}-{dtype}")
             for name, backend in backends.items()
             for dtype in backend.dtypes
         ]
     else:
         wanted = ("backend",)
-        params = [pytest.param(backend, id=name) for name, backend in backends.items()]
+        params = [pytest.param(OnTrial(backend), id=name) for name, backend in backends.items()]
     nothing = [None] * len(wanted)
     skips = [pytest.param(*nothing, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
     metafunc.parametrize(wanted, [*params, *skips])
+
+
+def key_of(item: pytest.Item) -> report.Key | None:
+    """Return the constraint of a law that is tried on a backend; None for any other test."""
+    if not getattr(getattr(item, "module", None), "__name__", "").startswith(LAWS) or backend_of(item) is None:
+        return None
+    return report.constraint_of(item.name)
+
+
+def backend_of(item: pytest.Item) -> Any:
+    """Return the backend that a law is tried on, None without one."""
+    return getattr(item, "callspec", None) and item.callspec.params.get("backend")  # type: ignore[attr-defined]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out higher levels, and laws without a backend where one was named; mark what is known to fail."""
+    level, names = config.getoption("--refca-level"), config.getoption("--refca-backend")
+    known = report.read_known(config.getoption("--refca-known")) if config.getoption("--refca-known") else {}
+    chosen, left = [], []
+    for item in items:
+        key = key_of(item)
+        law = getattr(getattr(item, "module", None), "__name__", "").startswith(LAWS)
+        too_high = key and level and report.LEVELS.index(report.level_of(key)) > report.LEVELS.index(level)
+        if too_high or (law and not key and names):
+            left.append(item)
+            continue
+        chosen.append(item)
+        if not key:
+            continue
+        if report.level_of(key) in ("gradients", "training") and not backend_of(item).offers("loss_and_grads"):
+            item.add_marker(pytest.mark.skip(f"{report.NOT_OFFERED}: gradients"))
+        if names and key in known:
+            item.add_marker(pytest.mark.xfail(reason=known[key], strict=False))
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Have the law draw only cells that its backend supports."""
+    from refca_spec.strategies import restricted
+
+    with restricted(backend_of(item) if key_of(item) else None):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
+    """Note the result of a law, and quote the constraint that it breaks."""
+    outcome = yield
+    key = key_of(item)
+    name = item.callspec.id.removesuffix("-float32").removesuffix("-float64") if key else ""  # type: ignore[attr-defined]
+    found = next((REPORTS[each] for each in REPORTS if name == each or each in name.split("-")), None)
+    found = found or next((REPORTS[each] for each in REPORTS if name.startswith(each)), None)
+    if not key or not found or (outcome.when != "call" and outcome.outcome == "passed"):
+        return outcome
+    result = found.of(key)
+    if hasattr(outcome, "wasxfail"):
+        if outcome.outcome == "skipped":
+            result.known[item.name] = outcome.wasxfail
+        else:
+            result.surprising.append(item.name)
+    elif outcome.outcome == "passed":
+        result.passed.append(item.name)
+    elif outcome.outcome == "skipped":
+        why = outcome.longrepr[2] if isinstance(outcome.longrepr, tuple) else str(outcome.longrepr)
+        result.not_offered[item.name] = why.removeprefix("Skipped: ")
+    else:
+        result.failed[item.name] = " ".join(str(call.excinfo.value if call.excinfo else outcome.longrepr).split())
+        outcome.sections.append(("refca", f"broken: {report.named(key)}"))
+    return outcome
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -124,3 +242,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(header)
     for name, why in ABSENT.items():
         terminalreporter.write_line(f'refca: the laws were not tried on the backend "{name}": {why}')
+    for found in REPORTS.values():
+        for line in found.lines() if found.results else []:
+            terminalreporter.write_line(line)
+    if folder := config.getoption("--refca-report"):
+        report.write_reports(folder, list(REPORTS.values()))
+        terminalreporter.write_line(f"refca: see {folder / 'report.md'}")

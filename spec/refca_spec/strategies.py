@@ -10,12 +10,16 @@ Letters: `spec/notation.md`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
 from typing import Any, TypeVar
 
 import hypothesis
 import numpy as np
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
@@ -25,6 +29,7 @@ from refca.definition.randomness import Recorded, Streams
 from refca.definition.step import alive
 from refca.definition.strided import encode
 from refca.digits.cell import digits_cell
+from refca.errors import InvalidInput
 from refca.segmentation.cell import segmentation_cell
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -224,14 +229,37 @@ class Case:
         return (rng.random(self.pixels) < 0.6) & (rng.random((self.B, 1, 1)) < 0.8)
 
 
+restriction: list[Any] = []  # the backend whose cells alone are drawn, if it does not support all
+
+
+@contextmanager
+def restricted(backend: Any) -> Iterator[None]:
+    """Within this context `cells` draws only cells that a backend supports; None: all."""
+    restriction[:] = [backend] if backend is not None and backend.overrides("supports") else []
+    try:
+        yield
+    finally:
+        restriction.clear()
+
+
 @st.composite
 def cells(draw: st.DrawFn, /, **fixed: Any) -> Cell:
     """Cells with SETTINGS: a quarter like the article's, a quarter like the paper's. `fixed` settings are not
     drawn; a tuple is drawn from.
     """
+    if restriction:
+        supported = supported_cells(restriction[0], tuple(fixed.items()))
+        if not supported:
+            pytest.skip("not offered: the backend supports no cell that this law is about")
+        return draw(st.sampled_from(supported))
+    return compose(lambda values: draw(st.sampled_from(values)), fixed)
+
+
+def compose(pick: Callable[[Any], Any], fixed: dict[str, Any]) -> Cell:
+    """A cell whose settings are picked from what the laws try."""
     allowed = {name: x if isinstance(x, tuple) else (x,) for name, x in fixed.items()}
-    chosen = {name: draw(st.sampled_from(values)) for name, values in (SETTINGS | allowed).items()}
-    like = draw(st.sampled_from((ARTICLE, PAPER, {}, {})))
+    chosen = {name: pick(values) for name, values in (SETTINGS | allowed).items()}
+    like = pick((ARTICLE, PAPER, {}, {}))
     chosen |= {name: x for name, x in like.items() if name not in fixed}
     # a strided cell has a decoder, and no threshold
     if any(chosen[name] for name in ("alive_above", "linear_readout") if name in fixed):
@@ -239,8 +267,32 @@ def cells(draw: st.DrawFn, /, **fixed: Any) -> Cell:
     if chosen["stride"] > 1:
         chosen |= {"alive_above": None, "linear_readout": False}
     last_channels = chosen["stride"] == 1 and not chosen["linear_readout"]
-    labels = draw(st.sampled_from(range(1, 1 + (chosen["state_channels"] if last_channels else 4))))
+    labels = pick(range(1, 1 + (chosen["state_channels"] if last_channels else 4)))
     return Cell(**{"labels": labels} | chosen)
+
+
+def variants(cell: Cell, fixed: dict[str, Any]) -> Iterator[Cell]:
+    """The cell with these settings. A threshold below every image stands for none, and so does noise that is 0 in
+    float32 and no more than a rounding error in float64."""
+    lists = {name: x if isinstance(x, tuple) else (x,) for name, x in fixed.items()}
+    if cell.alive_above is not None and "alive_above" in lists:
+        lists["alive_above"] = tuple(-1.0 if x is None else x for x in lists["alive_above"])
+    if cell.noise and "noise" in lists:
+        lists["noise"] = tuple(x or 1e-50 for x in lists["noise"])
+    for values in product(*lists.values()):
+        with suppress(InvalidInput):
+            yield replace(cell, **dict(zip(lists, values, strict=True)))
+
+
+@cache
+def supported_cells(backend: Any, settings: tuple[tuple[str, Any], ...]) -> list[Cell]:
+    """The cells with these settings that a backend supports: those that it declares, else of 2,000 random ones."""
+    fixed = dict(settings)
+    if declared := getattr(backend, "cells", None):
+        return [found for cell in declared for found in variants(cell, fixed) if backend.supports(found) is True]
+    rng = np.random.default_rng(0)
+    drawn = (compose(lambda values: values[rng.integers(len(values))], fixed) for _ in range(2000))
+    return list(dict.fromkeys(cell for cell in drawn if backend.supports(cell) is True))
 
 
 @st.composite

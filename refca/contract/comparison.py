@@ -1,0 +1,117 @@
+"""One function against the reference: `refca.compare(my_evolve, cell)`, the first thing to try.
+
+Source: `spec/check_your_own.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from refca.contract.module_backend import accepts
+from refca.contract.reference import reference
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.params import param_shapes
+from refca.definition.randomness import Recorded
+from refca.definition.step import alive
+from refca.errors import InvalidInput
+
+WITHIN = 1e-4  # a difference of correct float32 steps stays far below
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The largest difference from the reference after each step, and where it is."""
+
+    steps: tuple[float, ...]  # the largest difference after steps 1, 2, ...
+    where: tuple[int, int, int, int]  # sample, row, column and state channel of the largest after the first wrong step
+    got: float
+    expected: float
+    hints: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """True if all differences are rounding errors."""
+        return not self.steps or bool(max(self.steps) <= WITHIN)
+
+    def __str__(self) -> str:
+        """The comparison in a sentence."""
+        if self.same:
+            return (
+                f"the same as the reference: the largest difference in {len(self.steps)} steps is {max(self.steps):.1e}"
+            )
+        first = next(t for t, difference in enumerate(self.steps, 1) if not difference <= WITHIN)
+        b, y, x, d = self.where
+        place = f"sample {b}, row {y}, column {x}, channel {d}"
+        sentence = f"differs from step {first} on, most at {place}: got {self.got:.6g}, expected {self.expected:.6g}"
+        return "; ".join([sentence, *self.hints])
+
+
+def compare(evolve: Callable[..., Any], cell: Cell, *, steps: int = 3, size: int = 7, seed: int = 0) -> Comparison:
+    """Compare a function with the reference, on random parameters, images, states and draws.
+
+    evolve(cell, params, image, state, randomness, steps) gets NumPy arrays in float32 and
+    `Recorded(fire=..., noise=..., reset=...)`, whose arrays begin with the step; it returns the state after the
+    steps, (B, H, W, D). Print the result: it is a sentence. Raise InvalidInput for a state of another shape.
+    """
+    params, image, state, source = problem(cell, steps, size, seed)
+    differences: list[float] = []
+    where, got_there, expected_there = (0, 0, 0, 0), 0.0, 0.0
+    hints: tuple[str, ...] = ()
+    for t in range(1, steps + 1):
+        expected = reference.evolve(cell, *doubled(params, image, state, source), t)
+        given = cell, {name: x.copy() for name, x in params.items()}, image.copy(), state.copy(), source, t
+        got = np.asarray(evolve(*given, first_step=0) if accepts(evolve, "first_step") else evolve(*given))
+        if got.shape != expected.shape:
+            raise InvalidInput(f"evolve must return a state {expected.shape}, got {got.shape}")
+        difference: Any = np.nan_to_num(np.abs(got - expected), nan=np.inf)
+        differences.append(float(difference.max()))
+        if differences[-1] > WITHIN and (len(differences) == 1 or max(differences[:-1]) <= WITHIN):
+            at = np.unravel_index(int(np.argmax(difference)), difference.shape)
+            b, y, x, d = (int(k) for k in at)
+            where, got_there, expected_there = (b, y, x, d), float(got[at]), float(expected[at])
+            hints = tuple(hints_of(cell, difference > WITHIN, image, source, t))
+    return Comparison(tuple(differences), where, got_there, expected_there, hints)
+
+
+def problem(cell: Cell, steps: int, size: int, seed: int) -> tuple[Params, Array, Array, Recorded]:
+    """Return random parameters, an image, a state, and draws for some steps; float32."""
+    rng, B, H, W = np.random.default_rng(seed), 2, size, size + 1
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    params = {
+        name: (0.5 / prod(shape[:-1]) ** 0.5 * normal(*shape)).astype(np.float32)
+        for name, shape in param_shapes(cell).items()
+    }
+    image = rng.random((B, H * cell.stride, W * cell.stride, cell.image_channels)).astype(np.float32)
+    image *= rng.random((*image.shape[:3], 1)) < 0.7  # some cells are dead
+    values = (steps, B, H, W, cell.state_channels)
+    noise, reset = normal(*values) if cell.noise else None, normal(*values) if cell.resettable else None
+    return params, image, normal(*values[1:]), Recorded(rng.random(values[:-1]) < cell.fire_rate, noise, reset)
+
+
+def doubled(params: Params, image: Array, state: Array, source: Recorded) -> tuple[Params, Array, Array, Recorded]:
+    """Return the same numbers as float64."""
+    noise, reset = (None if x is None else x.astype(np.float64) for x in (source.noise, source.reset))
+    params = {name: x.astype(np.float64) for name, x in params.items()}
+    return params, image.astype(np.float64), state.astype(np.float64), Recorded(source.fire, noise, reset)
+
+
+def hints_of(cell: Cell, wrong: Array, image: Array, source: Recorded, step: int) -> list[str]:
+    """Return what the wrong numbers (B, H, W, D) have in common, in words."""
+    cells = wrong.any(axis=-1)
+    hints = [f"{int(cells.sum())} of {cells.size} cells are wrong"]
+    inner = cells[:, 1:-1, 1:-1]
+    if not inner.any():
+        hints.append("all of them at the border: outside the grid everything is zero")
+    if step == 1 and not (cells & source.fire[0]).any():
+        hints.append("none of them fires: a cell that does not fire keeps its state")
+    if cell.alive_above is not None and not (cells & alive(cell, image)).any():
+        hints.append("none of them is alive: a dead cell keeps its state")
+    return hints

@@ -1,0 +1,291 @@
+"""The page `spec/check_your_own.md`: its program passes the laws, five wrong ones fail the law named for them, and
+everything that can go wrong with a program is a sentence. And `refca.compare`, partial backends, and reports."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exec_client import node
+from refca_spec.report import constraint_of, read_known, text_of
+from refca_spec.strategies import restricted
+from refca_spec.trial import OnTrial
+
+import refca
+from refca.contract.exec_backend import ExecBackend, ProgramFailed
+from refca.contract.reference import reference
+from refca.errors import InvalidInput, NotOffered, Unavailable
+
+PAGE = Path(__file__).parent.parent / "spec" / "check_your_own.md"
+CELL = refca.Cell(1, 4, 5, 3, noise=0.02, alive_above=0.1)
+
+
+def program() -> str:
+    """The JavaScript of the page."""
+    found = re.search(r"```js\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def started(folder: Path, text: str, name: str = "cells.mjs", seconds: float = 20) -> ExecBackend:
+    node()
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return ExecBackend(str(path), seconds)
+
+
+def law(name: str, backend: Any) -> Callable[[], None]:
+    """A law on a backend in float32, as the suite tries it."""
+    key = constraint_of(name)
+    assert key
+    function = getattr(importlib.import_module(f"refca_spec.laws.test_{key[0]}"), name)
+    arguments = {"backend": OnTrial(backend), "dtype": "float32"}
+
+    def run() -> None:
+        with restricted(backend):
+            function(**arguments)
+
+    return run
+
+
+WRONG = {
+    "a border that wraps around": (
+        "inside = y + dy >= 0 && y + dy < H && x + dx >= 0 && x + dx < W, there = site + dy * W + dx;",
+        "inside = true, there = (b * H + ((y + dy + H) % H)) * W + ((x + dx + W) % W);",
+        "test_step_c2_outside_the_grid_everything_is_zero",
+    ),
+    "a neighbourhood that is flipped": (
+        "for (let dy = -1; dy <= 1; dy++) for (let dx = -1; dx <= 1; dx++)",
+        "for (let dy = 1; dy >= -1; dy--) for (let dx = 1; dx >= -1; dx--)",
+        "test_step_c4_neighbours_are_read_row_by_row",
+    ),
+    "cells that are alive at the threshold": (
+        "> Math.fround(cell.alive_above)",
+        ">= Math.fround(cell.alive_above)",
+        "test_step_c6_alive_is_an_image_above_the_float32_threshold",
+    ),
+    "noise that no mask holds back": (
+        "if (!fire[site] || !alive) continue;",
+        "if (!fire[site] || !alive) {\n"
+        "      for (let d = 0; d < D && noise; d++) after[site * D + d] += cell.noise * noise[site * D + d];\n"
+        "      continue;\n    }",
+        "test_step_c5_a_cell_not_alive_or_not_firing_keeps_every_bit",
+    ),
+    "one mask for the whole batch": (
+        "!fire[site]",
+        "!fire[site % (H * W)]",
+        "test_step_c8_the_channels_of_a_cell_fire_together",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_program_fails_the_law_that_is_named_for_it(name: str, tmp_path: Path) -> None:
+    right, wrong, law_name = WRONG[name]
+    text = program()
+    assert text.count(right) == 1
+    law(law_name, started(tmp_path, program(), "right.mjs"))()
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        law(law_name, started(tmp_path, text.replace(right, wrong), "wrong.mjs"))()
+
+
+REPLIES = {
+    "dies": ("process.exit(3)", 'ended with exit code 3 before it answered "describe"'),
+    "dies with a word": (
+        'process.stderr.write("no such GPU\\n"); process.exit(3)',
+        "its standard error says: no such GPU",
+    ),
+    "prints": ('console.log("hello there"); setInterval(() => {}, 1000)', "what it prints must go to standard error"),
+    "hangs": ("setInterval(() => {}, 1000)", 'gave no answer to "describe" within 1 seconds'),
+    "answers nonsense": (
+        "process.stdout.write(Buffer.from([4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4])); setInterval(() => {}, 1000)",
+        "answers 4 bytes that are no safetensors file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_whatever_a_program_does_is_a_sentence(name: str, tmp_path: Path) -> None:
+    text, sentence = REPLIES[name]
+    backend = started(tmp_path, text, seconds=1 if name == "hangs" else 20)
+    with pytest.raises(ProgramFailed, match=re.escape(sentence)):
+        backend.offers("evolve")
+
+
+def test_a_program_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match=r"the program \./no-such-program cannot be started: No such file"):
+        refca.get_backend("exec:./no-such-program")
+
+
+def test_a_program_that_refuses_is_quoted_and_goes_on(tmp_path: Path) -> None:
+    text = program().replace(
+        "let state = arrays.state;",
+        'let state = arrays.state; const error = { kind: "InvalidInput", message: "one at a time" };'
+        " if (steps > 1) { send({ error }); return null; }",
+    )
+    text = text.replace("else send({}, evolve(request, arrays, shapes.state), shapes.state);", GUARDED)
+    backend = started(tmp_path, text)
+    arrays = arguments()
+    with pytest.raises(InvalidInput, match="one at a time"):
+        backend.evolve(CELL, *arrays, refca.Streams(1), 2)
+    assert backend.evolve(CELL, *arrays, refca.Streams(1), 1).shape == arrays[2].shape
+
+
+GUARDED = "else { const found = evolve(request, arrays, shapes.state); if (found) send({}, found, shapes.state); }"
+
+
+def arguments() -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Parameters, an image and a state of CELL."""
+    rng, params = np.random.default_rng(0), refca.init_params(CELL, 0)
+    params = {name: (x + 0.1 * rng.normal(size=x.shape)).astype(np.float32) for name, x in params.items()}
+    return params, rng.random((2, 4, 5, 1), np.float32), rng.random((2, 4, 5, 4), np.float32)
+
+
+def test_the_program_evolves_from_streams_and_other_sources_that_are_drawn_for_it(tmp_path: Path) -> None:
+    backend = started(tmp_path, program())
+    for first_step in (0, 3):
+        got = backend.evolve(CELL, *arguments(), refca.Streams(5), 2, first_step=first_step)
+        expected = reference.evolve(CELL, *arguments(), refca.Streams(5), 2, first_step=first_step)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def wrapping(cell: Any, params: Any, image: Any, state: Any, randomness: Any, steps: int) -> Any:
+    """The reference on a grid whose right border sees the left one: wrong in one column."""
+    wide: list[Any] = [np.concatenate([x, x[:, :, :1]], axis=2) for x in (image, state)]
+    for t in range(steps):
+        fire, noise, _ = randomness.at(cell, t, *state.shape[:3])
+        more = [None if x is None else np.concatenate([x, x[:, :, :1]], axis=2)[None] for x in (fire, noise)]
+        wide[1] = reference.evolve(cell, params, wide[0], wide[1], refca.Recorded(*more), 1)
+    return wide[1][:, :, :-1]
+
+
+def test_compare_says_that_a_function_is_right_or_where_it_is_wrong() -> None:
+    right = refca.compare(reference.evolve, CELL)
+    assert right.same
+    assert str(right).startswith("the same as the reference: the largest difference in 3 steps is")
+    wrong = refca.compare(wrapping, CELL)
+    assert not wrong.same
+    assert re.match(r"differs from step 1 on, most at sample \d, row \d, column 7, channel \d: got", str(wrong))
+    assert "all of them at the border: outside the grid everything is zero" in str(wrong)
+
+    def reviving(cell: Any, *args: Any) -> Any:
+        return reference.evolve(replace(cell, alive_above=None), *args)
+
+    assert "none of them is alive: a dead cell keeps its state" in str(refca.compare(reviving, CELL))
+    with pytest.raises(InvalidInput, match="evolve must return a state"):
+        refca.compare(lambda *args: args[2], CELL)
+
+
+MODULE = """
+import refca
+from refca.contract.reference import reference
+
+cells = (refca.Cell(1, 4, 5, 3, noise=0.02, alive_above=0.1),)
+dtypes = ("float32",)
+
+def evolve(cell, params, image, state, randomness, steps):
+    {wrong}
+    return reference.evolve(cell, params, image, state, randomness, steps)
+"""
+
+
+def suite(folder: Path, wrong: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """The suite on a module with `evolve` alone, for one cell alone."""
+    (folder / "mycells.py").write_text(MODULE.format(wrong=wrong), "utf-8")
+    root = Path(__file__).parent.parent
+    path = f"{root}:{root / 'backends'}:{root / 'spec'}"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:refca",
+        "-p",
+        "refca_spec.plugin",
+    ]
+    command += ["-c", "/dev/null", "--rootdir", str(folder), "--pyargs", "refca_spec.laws.test_step"]
+    command += ["refca_spec.laws.test_backends", "--refca-backend", "mycells", "--refca-examples", "5", *flags]
+    environment = {"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def test_a_module_with_evolve_alone_for_one_cell_runs_to_a_report(tmp_path: Path) -> None:
+    run = suite(tmp_path, "pass", "--refca-report", "report")
+    assert run.returncode == 0, run.stdout
+    assert re.search(r"refca: mycells: step (\d+)/\1, evolve (\d+)/\2, gradients not offered", run.stdout), run.stdout
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    statuses = {f"{row['chapter']} {row['constraint']}": row["status"] for row in report["constraints"]}
+    assert statuses["step C2"] == "passed"
+    assert statuses["backends C9"] == statuses["step C11"] == "not offered"  # gradients, and a norm
+    assert json.loads((tmp_path / "report" / "badge.json").read_text())["color"] == "brightgreen"
+    assert "| step | step C2 | passed | Outside the grid" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_broken_constraint_is_quoted_and_can_be_known(tmp_path: Path) -> None:
+    wrong = "from dataclasses import replace; import numpy as np; "
+    wrong += "cell = replace(cell, alive_above=float(np.nextafter(np.float32(cell.alive_above), np.float32(-9))))"
+    (tmp_path / "known.txt").write_text("# ours\nstep C2: a joke that holds\n")
+    run = suite(tmp_path, wrong, "--refca-report", "report", "--refca-known", "known.txt")
+    assert run.returncode == 1
+    assert "  broken  step C6: Aliveness is a strict comparison" in run.stdout, run.stdout
+    assert "passed, though it was announced to fail:  step C2" in run.stdout
+    rows = json.loads((tmp_path / "report" / "report.json").read_text())["constraints"]
+    broken = next(row for row in rows if (row["chapter"], row["constraint"]) == ("step", "C6"))
+    failure = broken["failures"][0]
+    assert failure["case"].startswith("Case(cell=Cell(")
+    assert failure["repeat"].startswith("pytest --pyargs refca_spec --refca-backend mycells -k test_step_c6")
+    assert json.loads((tmp_path / "report" / "badge.json").read_text())["color"] == "red"
+
+
+def test_every_constraint_that_a_law_holds_has_a_text() -> None:
+    assert text_of(("step", 2)).startswith("Outside the grid everything is zero")
+    assert text_of(("backends", 22)).startswith("An objective is a function")
+
+
+def test_lines_of_known_failures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "known.txt"
+    path.write_text("step C2\n")
+    with pytest.raises(ValueError, match='line 1: expected "CHAPTER C<NUMBER>: reason", got'):
+        read_known(path)
+
+
+def test_a_step_alone_is_a_backend() -> None:
+    class Module:
+        @staticmethod
+        def step(cell: Any, params: Any, environment: Any, state: Any, *draw: Any) -> Any:
+            return refca.step(cell, params, environment, state, *draw)
+
+    from refca.contract.registry import as_backend
+
+    backend = as_backend(Module)
+    got = backend.evolve(CELL, *arguments(), refca.Streams(5), 3, first_step=2)
+    np.testing.assert_allclose(got, reference.evolve(CELL, *arguments(), refca.Streams(5), 3, first_step=2), atol=1e-5)
+    assert (backend.offers("evolve"), backend.offers("loss_and_grads")) == (True, False)
+    with pytest.raises(NotOffered, match="offers no unroll_grads"):
+        backend.loss_and_grads(CELL, "l2", *arguments(), np.array([0, 1]), np.ones((1, 2), "f4"), refca.Streams(0))
+
+
+@pytest.fixture
+def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("error", ["ValueError", "TypeError", "RuntimeError"])
+def test_a_module_that_raises_while_it_is_imported_is_reported_with_its_cause(importable: Path, error: str) -> None:
+    name = f"raising_{error.lower()}"
+    (importable / f"{name}.py").write_text(f"raise {error}('the moon is full')")
+    with pytest.raises(InvalidInput, match=f'the backend "{name}" raises {error} while loading: the moon is full'):
+        refca.get_backend(name)
