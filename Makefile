@@ -8,9 +8,9 @@ JOBS ?= 2
 INSTALLED := $(VENV)/installed
 # on a machine with a GPU: the Python that has CuPy, where nothing of this project is installed
 GPU_PYTHON ?= python3
-GPU_RUN := PYTHONPATH=.:backends:spec$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
+GPU_RUN := PYTHONPATH=.:backends:spec:benchmarks$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long lint types format bench bench-pets bench-browser playground train train-pets gpu-test gpu-bench gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long lint types format bench bench-pets bench-browser playground train train-pets gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,18 +74,21 @@ train-pets: $(INSTALLED)  ## train on photographs, measure and draw: runs/pets-4
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
 
 gpu-test:  ## run the laws on a GPU with GPU_PYTHON (python3), without installing; FLAGS="--minutes 5"
-	$(GPU_RUN) benchmarks/gpu_laws.py $(FLAGS)
+	$(GPU_RUN) -m gpu.laws $(FLAGS)
 
 gpu-bench:  ## compare speed on a GPU with installed PyTorch and JAX; FLAGS="--only digits"
-	$(GPU_RUN) benchmarks/gpu.py $(FLAGS)
+	$(GPU_RUN) -m gpu.bench $(FLAGS)
+
+gpu-run:  ## check, benchmark and train on a GPU that is lent for nine minutes; PART=more or big
+	GPU_PYTHON=$(GPU_PYTHON) bash benchmarks/gpu/run.sh $(or $(PART),first)
 
 gpu-train:  ## train on a GPU, then measure; resumes a stopped run; MINUTES=20 stops after 20 minutes
-	@$(GPU_RUN) benchmarks/gpu_device.py
+	@$(GPU_RUN) -m gpu.check
 	@$(call gpu_run,gpu-digits-l2-noise,digits-l2-noise)
 	$(GPU_RUN) -m refca.evaluate runs/gpu-digits-l2-noise --backend $(GPU_BACKEND)
 
 gpu-train-pets:  ## train on photographs on a GPU, a million steps; PETS=pets-48-small for a short run
-	@$(GPU_RUN) benchmarks/gpu_device.py
+	@$(GPU_RUN) -m gpu.check
 	@$(call gpu_run,gpu-$(PETS),$(PETS))
 	$(GPU_RUN) -m refca.evaluate runs/gpu-$(PETS) --backend $(GPU_BACKEND) --at 40,400
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from gpu_contestants import GRADIENTS, LEARN
-from gpu_events import Ceilings, Event, rows
-from gpu_problems import Digits, operations, truth, updates
-from gpu_turns import Job, Player, compete
+from gpu.contestants import GRADIENTS, LEARN
+from gpu.events import Ceilings, Event, rows
+from gpu.problems import Digits, operations, truth, updates
+from gpu.turns import Job, Player, compete
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SMALL = Digits(2, 1)
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program of benchmarks/gpu."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path])}
+    command = [sys.executable, "-m", f"gpu.{program}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def played(backend: str, seconds: float) -> Player:
@@ -52,9 +61,32 @@ def test_floor_counts_the_cells_that_update() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="there may be a GPU")
-@pytest.mark.parametrize("program", ["gpu.py", "gpu_laws.py"])
+@pytest.mark.parametrize("program", ["bench", "laws"])
 def test_without_a_gpu_they_say_so(program: str) -> None:
-    done = subprocess.run([sys.executable, str(BENCHMARKS / program)], capture_output=True, text=True)
+    done = run(program)
     assert done.returncode == 2
     assert done.stderr.startswith("refca: no GPU works here: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_smoke_test_runs_in_the_emulator() -> None:
+    done = run("smoke", "--emulated")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("ok ") == 12
+    assert done.stdout.endswith("all well\n")
+
+
+def test_every_module_of_the_run_is_known_beforehand() -> None:
+    count = int(run("warm", "--count").stdout.split()[0])
+    assert count > 40
+
+
+def test_all_contestants_prepare_at_once_and_fill_the_table(tmp_path: Path) -> None:
+    names = ["--device", "cpu", "--backend", "reference", "--small", "--only", "digits"]
+    done = run("bench", *names, "--out", str(tmp_path / "times.json"), "--budget", "60")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("ALL READY") < done.stdout.index("| digits, batch 4: gradients | refca |")
+    times = json.loads((tmp_path / "times.json").read_text())
+    mine = [time for time in times if time["contestant"] == "refca"]
+    assert [time["work"] for time in mine] == ["gradients", "learn", "evolve"]
+    assert all(time["seconds"] and time["floor"] for time in mine)

@@ -1,19 +1,25 @@
-"""The events of the benchmark on a GPU and their table; `gpu.py` describes what is timed and how."""
+"""The problems that are timed on a GPU, and the table of the results. `bench.py` says what is timed and how."""
 
 from __future__ import annotations
 
+import json
 import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
-from gpu_contestants import EVOLVE, GRADIENTS, LEARN, NAMES, WITH_TF32, Refca
-from gpu_device import describe_device
-from gpu_problems import Digits, Photographs, Problem, moved, operations, truth, updates
-from gpu_turns import FEWEST, Job, Player, compete, turn
 from timing import processor
 
+from gpu.check import describe_device
+from gpu.contestants import EVOLVE, FAST, GRADIENTS, LEARN, NAMES, WITH_TF32, Refca
+from gpu.problems import Digits, Photographs, Problem, moved, operations, truth, updates
+from gpu.turns import FEWEST, Job, Player, compete, take_turns, turn
+from refca.atomic import atomic_write
+
+READY = "ALL READY"  # printed when nothing prepares any more
 CHECKED = Digits(4, 5)  # few steps: peers compile them all in one
 WORDS = {GRADIENTS: "gradients", LEARN: "training step with Adam", EVOLVE: "evolution"}
 COLUMNS = (
@@ -55,17 +61,17 @@ class Ceilings:
 
 
 def events(flags: Namespace) -> Iterator[Event]:
-    """Return the events to time, the longest last, as time may run out."""
-    if flags.only != "pets":
+    """The problems, the longest last: there may be no time for it."""
+    if flags.only in (None, "digits"):
         yield from small_digits() if flags.small else digits()
-    if flags.only != "digits":
+    if flags.only in (None, "pets"):
         yield from photographs(flags)
-    if flags.only != "pets" and not flags.small:
+    if flags.only in (None, "large") and not flags.small:
         yield Event("digits, batch 4,096", Digits(4096, 20), (GRADIENTS,), CHECKED, together=False)
 
 
 def photographs(flags: Namespace) -> Iterator[Event]:
-    sides, size, steps = ((16,), 2, 2) if flags.small else ((48, 96), 32, 10)
+    sides, size, steps = ((16,), 2, 2) if flags.small else ((48, 96) if flags.all else (48,), 32, 10)
     for side in sides:
         for setting in flags.settings.split(","):
             title = f"{setting.replace('-', ', norm ')}, {side}x{side}, batch {size}"
@@ -152,29 +158,84 @@ def installed(peer: str) -> str:
         return ""
 
 
-def held(event: Event, flags: Namespace, end: float) -> list[Player]:
-    """The event, with all its contestants."""
-    on_gpu = flags.device == "gpu"
-    names = [name for name in NAMES if on_gpu or "CUDA" not in name]
-    names += WITH_TF32 if on_gpu and event.tf32 else ()
-    job = Job(event.problem, event.works, event.small, truth(event.small), flags.backend, flags.device)
-    groups = [names] if event.together else [[name] for name in names]
-    rounds = FEWEST if flags.small else 25
-    return [player for group in groups for player in compete(group, job, flags.budget, rounds, end)]
+def job(event: Event, flags: Namespace) -> Job:
+    """What the contestants of an event do."""
+    return Job(event.problem, event.works, event.small, truth(event.small), flags.backend, flags.device)
+
+
+def names(event: Event, flags: Namespace) -> list[str]:
+    """The contestants of an event."""
+    if flags.device == "cpu":
+        return [name for name in NAMES if "CUDA" not in name]
+    return [*NAMES, *(WITH_TF32 if event.tf32 else ())] if flags.all else list(FAST)
+
+
+def prepared(together: list[Event], flags: Namespace, until: float) -> list[list[Player]]:
+    """The contestants of all events, which prepare side by side. One that is not ready by `until` has failed."""
+    entered = [[Player(name, job(event, flags)) for name in names(event, flags)] for event in together]
+    begun = time.monotonic()
+    for event, players in zip(together, entered, strict=True):
+        for player in players:
+            state = "ready" if player.ready(until) else player.failure
+            print(f"{time.monotonic() - begun:4.0f} s  {event.title}, {player.name}: {state}", flush=True)
+    print(READY, flush=True)
+    return entered
+
+
+def wait_for(file: str | None, end: float) -> None:
+    """Wait until a file exists, or until the end."""
+    while file and not Path(file).exists() and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 def compare(flags: Namespace) -> int:
     """Time all there is time for, printing rows as they come, and the whole table last."""
-    end = time.monotonic() + 60 * flags.minutes
+    end, rounds = time.monotonic() + 60 * flags.minutes, FEWEST if flags.small else 25
+    entries = list(events(flags))
+    together = [event for event in entries if event.together]
+    players = prepared(together, flags, min(time.monotonic() + flags.budget, end))
+    wait_for(flags.go, end)
     limits = ceilings(flags.backend, flags.device, flags.small)
-    table, notes = [line(list(COLUMNS)), "|---|---|---:|---:|---:|---:|"], list[str]()
-    for event in events(flags):
+    results = Results(flags.out, limits)
+    try:
+        for event, entered in zip(together, players, strict=True):
+            take_turns(entered, event.works, rounds, end)
+            results.add(event, entered)
+            for player in entered:
+                player.leave()  # whose memory the next events may need
+    finally:
+        for player in (player for entered in players for player in entered):
+            player.leave()
+    for event in (event for event in entries if not event.together):
         if end - time.monotonic() < 60:
-            notes.append(f"No time was left for: {event.title}.")
+            results.notes.append(f"No time was left for: {event.title}.")
             continue
-        players = held(event, flags, end)
-        table += rows(event, players, limits)
-        notes += with_tf32(event, players)
-        print(*rows(event, players, limits), sep="\n", flush=True)
-    print("", described(flags, limits), "", *table, "", *notes, sep="\n")
+        alone = [compete([name], job(event, flags), flags.budget, rounds, end) for name in names(event, flags)]
+        results.add(event, [player for [player] in alone])
+    print("", described(flags, limits), "", *results.table, "", *results.notes, sep="\n")
     return 0
+
+
+class Results:
+    """The rows of the table, the notes below it, and all times in a JSON file."""
+
+    def __init__(self, out: str | None, limits: Ceilings) -> None:
+        self.out, self.limits = out, limits
+        self.table, self.notes = [line(list(COLUMNS)), "|---|---|---:|---:|---:|---:|"], list[str]()
+        self.times: list[dict[str, Any]] = []
+
+    def add(self, event: Event, players: list[Player]) -> None:
+        """Add and print the rows of an event."""
+        added = list(rows(event, players, self.limits))
+        print(*added, sep="\n", flush=True)
+        self.table += added
+        self.notes += with_tf32(event, players)
+        for player in players:
+            common = {"event": event.title, "contestant": player.name, "failure": player.failure}
+            common["error"] = player.error if player.error == player.error else None
+            for work, seconds in player.seconds.items():
+                floor = self.limits.floor(event.problem, work)
+                self.times.append({**common, "work": work, "seconds": seconds, "floor": floor})
+        if self.out:
+            with atomic_write(Path(self.out)) as path:
+                path.write_text(json.dumps(self.times, indent=1), "utf-8")

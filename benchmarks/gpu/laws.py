@@ -1,14 +1,17 @@
-"""The laws on the cupy backend, from the checkout, on a machine with a GPU.
+"""Run the laws on the cupy backend, from the checkout, on a machine with a GPU.
 
     make gpu-test FLAGS="[--minutes 8] [--backend MODULE] [pytest's flags]"
-    PYTHONPATH=.:backends:spec python3 benchmarks/gpu_laws.py     what that runs; nothing has to be installed
+    PYTHONPATH=.:backends:spec:benchmarks python3 -m gpu.laws     what that runs; nothing has to be installed
 
-A table comes last: the device, and how many laws passed; what has not begun after the last minute is left,
-and the table says so. Warnings of libraries are no errors here: their versions are the machine's.
+First come the tests that only a GPU can run: clusters, and grids that are large enough for them. Tests run on
+six processes if pytest-xdist is there. A table comes last: the device, and how many laws passed. Tests that
+have not begun when the time is over are left out, and the table says so. Warnings of libraries are no errors
+here, because their versions are those of the machine.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -16,13 +19,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gpu_device import describe_device, missing, no_gpu
+from gpu.check import describe_device, missing, no_gpu
 
-OWN_TESTS = Path(__file__).parent.parent / "tests" / "test_cupy.py"
+OWN_TESTS = Path(__file__).parents[2] / "tests" / "test_cupy.py"
+ON_GPU = "not test_cupy or on_a_gpu"  # the other tests of that file use the emulator or a compiler
+WORKERS = 6
 
 
 class Tally:
-    """A pytest plugin: counts outcomes, and ends the run when its time is over."""
+    """A pytest plugin that counts outcomes, and ends the run when its time is over."""
 
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
@@ -52,6 +57,19 @@ class Tally:
         return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
+class SpreadTally(Tally):
+    """A tally of tests that run in processes of their own."""
+
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self.collected = len(ids)
+
+    def pytest_runtest_logfinish(self) -> None:
+        if time.monotonic() > self.end:
+            import pytest
+
+            pytest.exit("the time is over", returncode=1)
+
+
 def main() -> int:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--backend", default="refca_cupy.gpu", metavar="MODULE")
@@ -63,10 +81,13 @@ def main() -> int:
         return 2
     import pytest
 
-    tally = Tally(flags.minutes)
+    spread = bool(importlib.util.find_spec("xdist")) and not any(flag.startswith("-n") for flag in more)
+    tally = SpreadTally(flags.minutes) if spread else Tally(flags.minutes)
     # the plugin by its module, and not by its entry point too, where the project is installed
     chosen = ["-p", "no:refca", "-p", "refca_spec.plugin", "--refca-backend", flags.backend]
-    tests = ["--pyargs", "refca_spec", *([str(OWN_TESTS)] if on_gpu and OWN_TESTS.exists() else [])]
+    own = [str(OWN_TESTS), "-k", ON_GPU] if on_gpu and OWN_TESTS.exists() else []
+    chosen += ["-n", str(WORKERS)] if spread else []
+    tests = [*own, "--pyargs", "refca_spec"]
     code = pytest.main(["-q", "-W", "default", *chosen, *tests, *more], plugins=[tally])
     print("", tally.table(describe_device() if on_gpu else {"backend": flags.backend}), sep="\n")
     return int(code)

@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from gpu_contestants import WITH_TF32, contestant
-from gpu_problems import Problem, Truth
 from timing import agree
+
+from gpu.contestants import WITH_TF32, contestant
+from gpu.problems import Problem, Truth
 
 FEWEST, LASTING = 3, 15.0  # rounds, and seconds after which no other begins
 TURN = 0.1  # seconds that a turn lasts at least: as many runs, and one look at the clock
@@ -131,6 +132,7 @@ class Player:
         return statistics.median(self.seconds[work]) if not self.failure and self.seconds[work] else None
 
     def leave(self) -> None:
+        """End the process, if it has not ended."""
         with suppress(OSError):
             self.child.send(None)
         self.process.join(0 if self.failure else 5)
@@ -139,23 +141,29 @@ class Player:
             self.process.join()
 
 
+def take_turns(players: list[Player], works: tuple[str, ...], rounds: int, end: float) -> None:
+    """Time contestants in turn, round after round, as far as they have not failed."""
+    until = min(time.monotonic() + LASTING, end)
+    for i in range(rounds):
+        if i >= FEWEST and time.monotonic() > until:
+            return
+        for work in works:
+            for player in players:
+                if not player.failure:
+                    player.play(work, time.monotonic() + 2 * LASTING)
+
+
 def compete(names: list[str], job: Job, budget: float, rounds: int, end: float) -> list[Player]:
-    """Contestants that were timed in turn, round after round.
+    """Prepare contestants side by side, and time them in turn.
 
     budget: seconds in which each has to be ready; end: when all has to be over, as of time.monotonic().
     """
     players = [Player(name, job) for name in names]
     try:
         until = min(time.monotonic() + budget, end)
-        playing = [player for player in players if player.ready(until)]
-        until = min(time.monotonic() + LASTING, end)
-        for i in range(rounds):
-            if i >= FEWEST and time.monotonic() > until:
-                break
-            for work in job.works:
-                for player in playing:
-                    if not player.failure:
-                        player.play(work, time.monotonic() + 2 * LASTING)
+        for player in players:
+            player.ready(until)
+        take_turns(players, job.works, rounds, end)
     finally:
         for player in players:
             player.leave()

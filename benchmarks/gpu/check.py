@@ -1,6 +1,6 @@
-"""The name and the driver of a GPU, and the command that supplies missing libraries.
+"""Describe the GPU of this machine, and say what the machine lacks.
 
-python3 benchmarks/gpu_device.py     exit code 2 and one sentence, unless training can run here
+python3 -m gpu.check     exit code 2 and one sentence, unless training can run here
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from importlib.metadata import version
 
 NEEDED = ("autograd", "joblib", "numpy", "safetensors", "scipy", "sklearn", "threadpoolctl", "tqdm")
-TRAINING = ("matplotlib", "PIL", "pooch")  # needed besides to train and to measure
+TRAINING = ("matplotlib", "PIL", "pooch", "platformdirs")  # needed besides to train and to measure
 PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}  # where the module's name is another
 
 
@@ -53,7 +53,7 @@ def describe_device() -> dict[str, str]:
 
 
 def driver() -> str:
-    """The driver's version, as nvidia-smi says it."""
+    """The driver's version, from nvidia-smi."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
@@ -62,7 +62,7 @@ def driver() -> str:
 
 
 def dotted(number: int) -> str:
-    """13000 is 13.0."""
+    """Turn CUDA's 13000 into 13.0."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 

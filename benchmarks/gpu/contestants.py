@@ -13,10 +13,10 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-from gpu_problems import Digits, Problem, Truth
 from timing import agree
 
 import refca
+from gpu.problems import Digits, Problem, Truth
 from refca.contract.adam import adam_step
 from refca.training.adam import Adam
 
@@ -311,4 +311,5 @@ def contestant(name: str, backend: str, device: str) -> Any:
 
 REFCA = "refca"
 NAMES = (REFCA, "PyTorch, eager", "PyTorch, compiled", "PyTorch, compiled, CUDA graph", "JAX, jit")
+FAST = (REFCA, *NAMES[-2:])  # refca, and the fastest way of each peer
 WITH_TF32 = ("PyTorch, compiled, CUDA graph, TF32", "JAX, jit, TF32")
