@@ -243,55 +243,106 @@ def test_a_law_catches_the_broken_kernel(name: str) -> None:
     law(which, Emulated(), **arguments)()
 
 
-ARCHITECTURES = ("sm_80", "sm_90")
+ARCHITECTURES = (80, 86, 89, 90, 100, 120)  # Ampere, Ada, Hopper, Blackwell
+WITH_CLUSTERS = 90  # the first architecture whose blocks can wait for each other
 BUILT: dict[str, tuple[Any, ...]] = {
     "any cell, float32": ("unroll", "float32"),
     "any cell, float64": ("unroll", "float64"),
     "digits": ("unroll", "float32", refca.digits_cell()),
     "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8),
-    "photographs, clusters": ("unroll", "float32", refca.segmentation_cell(32, 48), 4),
+    "photographs, clusters": ("unroll", "float32", refca.segmentation_cell(32, 48), 8),
+    "photographs, depthwise, phases": ("unroll", "float32", refca.segmentation_cell(32, 48, depthwise=True), 1, False),
     "the start of states": ("initial", "float32"),
     "Adam": ("adam", "float32"),
 }
+EVERYWHERE = ("digits", "digits, clusters", "the start of states", "Adam")  # others: the first and the last alone
+
+
+def built_by_nvcc(text: str, architectures: list[int], folder: Path) -> list[int]:
+    """Compile a program once, and assemble it for each architecture. Return those that this nvcc does not know."""
+
+    def nvcc(*arguments: str) -> str:
+        command = ["nvcc", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert not done.returncode, f"{' '.join(command)}\n{done.stderr}"
+        return done.stdout
+
+    known = nvcc("--list-gpu-code").split()
+    (folder / "program.cu").write_text(text, "utf-8")
+    first = f"-arch=compute_{architectures[0]}"
+    nvcc("-std=c++17", first, "-ptx", f"-I{FOLDER}", "-Werror", "all-warnings", "program.cu")
+    for architecture in (x for x in architectures if f"sm_{x}" in known):
+        nvcc("-cubin", f"-arch=sm_{architecture}", "-Xptxas", "-O0", "program.ptx")
+    return [x for x in architectures if f"sm_{x}" not in known]
+
+
+def built_by_nvrtc(text: str, architectures: list[int]) -> list[int]:
+    """Compile a program as CuPy does. Return the architectures that this NVRTC does not know."""
+    try:
+        nvrtc = importlib.import_module("cupy.cuda.nvrtc")
+        known = nvrtc.getSupportedArchs()
+    except Exception as error:  # each library that can be missing has its own
+        pytest.skip(f"the kernels were not built for GPUs: there is no nvcc, and no NVRTC by CuPy ({error})")
+    for architecture in (x for x in architectures if x in known):
+        program = nvrtc.createProgram(text, "program.cu", (), ())
+        options = ("-std=c++17", f"-I{FOLDER}", "-ftz=true", f"-arch=sm_{architecture}")
+        nvrtc.compileProgram(program, (*options, "--device-as-default-execution-space"))
+    return [x for x in architectures if x not in known]
 
 
 @pytest.mark.parametrize("what", BUILT)
 def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> None:
     text = source("gpu", *BUILT[what])
-    architectures = ARCHITECTURES if "cluster" not in what else ("sm_90",)
-    if shutil.which("nvcc"):
-        (tmp_path / "kernels.cu").write_text(text, "utf-8")
-        for architecture in architectures:
-            command = [
-                "nvcc",
-                "-std=c++17",
-                f"-arch={architecture}",
-                "-cubin",
-                "-Xptxas",
-                "-O1",
-                f"-I{FOLDER}",
-                "kernels.cu",
-            ]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-            assert not done.returncode, done.stderr
-        return
-    try:
-        nvrtc = importlib.import_module("cupy.cuda.nvrtc")
-        nvrtc.getVersion()
-    except Exception as error:  # each library that can be missing has its own
-        pytest.skip(f"the kernels were not built for GPUs: there is no nvcc, and no NVRTC by CuPy ({error})")
-    for architecture in architectures:
-        program = nvrtc.createProgram(text, "kernels.cu", (), ())
-        nvrtc.compileProgram(program, ("-std=c++17", f"-I{FOLDER}", f"--gpu-architecture={architecture}"))
+    architectures = [x for x in ARCHITECTURES if x >= WITH_CLUSTERS or "clusters" not in what]
+    if what not in EVERYWHERE:
+        architectures = [architectures[0], architectures[-1]]
+    unknown = built_by_nvcc(text, architectures, tmp_path) if shutil.which("nvcc") else None
+    if unknown is None:
+        unknown = built_by_nvrtc(text, architectures)
+    if unknown:
+        pytest.skip(f"this compiler knows no sm_{', sm_'.join(map(str, unknown))}; the others were built")
 
 
-def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
-    """The backend loads on a machine with a GPU."""
+def unavailable(*folders: str) -> str:
+    """The sentence that says why the backend cannot be loaded, with these folders before others on the path."""
     code = (
         "from refca.contract.registry import get_backend\nfrom refca.errors import Unavailable\n"
         "try: get_backend('cupy')\nexcept Unavailable as e: print(e)"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout
-    assert said.count("\n") == 1
-    assert "--backend cpu" in said
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*folders, *sys.path]), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return done.stdout
+
+
+def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
+    """Where there is one, the backend loads."""
+    assert "--backend cpu" in unavailable()
+
+
+CUPY = """
+class runtime:
+    class CUDARuntimeError(RuntimeError): pass
+    @staticmethod
+    def getDeviceCount(): {devices}
+class nvrtc:
+    @staticmethod
+    def getVersion(): {nvrtc}
+class cuda: pass
+cuda.runtime, cuda.nvrtc = runtime, nvrtc
+"""
+NOTHING, NO_LIBRARY = "return 0", "raise RuntimeError('CuPy failed to load\\nlibcudart.so.13')"
+MACHINES = {  # without a GPU that can be used: what CuPy does there, and what the sentence says
+    "CuPy is broken": ("raise AttributeError('numpy has no attribute core')", "needs CuPy (numpy has no attribute"),
+    "no library": (CUPY.format(devices=NO_LIBRARY, nvrtc=NOTHING), "driver (CuPy failed to load libcudart.so.13)"),
+    "no device": (CUPY.format(devices=NOTHING, nvrtc=NOTHING), "the driver finds none"),
+    "no compiler": (CUPY.format(devices="return 1", nvrtc=NO_LIBRARY), "needs CUDA's compiler NVRTC (CuPy failed"),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_gpu_that_cannot_be_used_is_unavailable(machine: str, tmp_path: Path) -> None:
+    text, words = MACHINES[machine]
+    (tmp_path / "cupy.py").write_text(text, "utf-8")
+    assert words in unavailable(str(tmp_path))

@@ -14,17 +14,33 @@ from refca.definition.cell import Array
 from refca.errors import InvalidInput, NotOffered, Unavailable
 
 INSTEAD = "or use --backend cpu"
+
+
+def in_one_line(error: Exception) -> str:
+    """The message of an error, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 try:
     import cupy
-except ImportError as error:
+except Exception as error:  # not there, or broken, in many ways
     raise Unavailable(
-        f"the cupy backend needs CuPy ({error}): pip install 'refca[cuda13]', or for a driver of CUDA 12 "
-        f"'refca[cuda12]', in its checkout '.[cuda13]'; {INSTEAD}"
+        f"the cupy backend needs CuPy ({in_one_line(error)}): pip install 'refca[cuda13]', or for a driver of "
+        f"CUDA 12 'refca[cuda12]', in its checkout '.[cuda13]'; {INSTEAD}"
     ) from error
 try:
     DEVICES = cupy.cuda.runtime.getDeviceCount()
-except cupy.cuda.runtime.CUDARuntimeError as error:
-    raise Unavailable(f"the cupy backend needs an NVIDIA GPU and its driver ({error}); {INSTEAD}") from error
+except Exception as error:  # of CUDA, or of what loads its libraries
+    cause = in_one_line(error)
+    raise Unavailable(f"the cupy backend needs an NVIDIA GPU and its driver ({cause}); {INSTEAD}") from error
+if not DEVICES:
+    raise Unavailable(f"the cupy backend needs an NVIDIA GPU, and the driver finds none; {INSTEAD}")
+try:
+    cupy.cuda.nvrtc.getVersion()
+except Exception as error:
+    raise Unavailable(
+        f"the cupy backend needs CUDA's compiler NVRTC ({in_one_line(error)}): pip install 'refca[cuda13]'; {INSTEAD}"
+    ) from error
 
 from refca_cupy.device import Gpu  # noqa: E402
 from refca_cupy.unroll import DeviceBackend  # noqa: E402

@@ -79,41 +79,51 @@ PHASE void list_rows_grad(Block block, int i) {
   if (last && threadIdx.x == 0) u.ends[block.number] = used + u.rows[block.number];
 }
 
-// The gradient of fire, reset and gate: of proposals, and of the states before, as far as it goes straight back.
-PHASE void fire_grad(Block block, int i) {
+// The gradient of fire for a cell without a reset gate: of proposals, and of the states before, as far as it goes
+// straight back.
+DEVICE void fire_grad_alone(Block block) {
   int rows = u.rows[block.number], used = u.used[block.number];
-  if (!RESETTABLE) {
-    for (int item = threadIdx.x; item < rows * (Q4 / 4); item += blockDim.x) {
-      int q = item % (Q4 / 4) * 4, r = used + item / (Q4 / 4);
-      bool updates = u.updates[slot(block, r)];
-      real *grad = grad_of(block, u.site[slot(block, r)]) + E + q, from[4];
-      Four to = {};
-      for (int l = 0; l < 4; ++l) from[l] = updates && q + l < D ? grad[l] : 0;
-      for (int l = 0; l < 4; ++l) to.x[l] = from[l];
-      save(proposal_grad(block, r) + q, to);
-      if (updates && !RESIDUAL)
-        for (int l = 0; l < 4 && q + l < D; ++l) grad[l] = 0;
-    }
-    SYNC();
-    return;
-  }
-  for (int r = used + threadIdx.x; r < used + rows; r += blockDim.x) {
-    real *to = proposal_grad(block, r), *grad = grad_of(block, u.site[slot(block, r)]) + E, kept = 1, gate_grad = 0;
+  for (int item = threadIdx.x; item < rows * (Q4 / 4); item += blockDim.x) {
+    int q = item % (Q4 / 4) * 4, r = used + item / (Q4 / 4);
     bool updates = u.updates[slot(block, r)];
-    if (RESETTABLE && updates) {
+    real *grad = grad_of(block, u.site[slot(block, r)]) + E + q, from[4];
+    Four to = {};
+    for (int l = 0; l < 4; ++l) from[l] = updates && q + l < D ? grad[l] : 0;
+    for (int l = 0; l < 4; ++l) to.x[l] = from[l];
+    save(proposal_grad(block, r) + q, to);
+    if (updates && !RESIDUAL)
+      for (int l = 0; l < 4 && q + l < D; ++l) grad[l] = 0;
+  }
+}
+
+// The gradient of fire, reset and gate.
+DEVICE void reset_grad(Block block, int i) {
+  int rows = u.rows[block.number], used = u.used[block.number];
+  for (int r = used + threadIdx.x; r < used + rows; r += blockDim.x) {
+    int site = u.site[slot(block, r)];
+    real *to = proposal_grad(block, r), *grad = grad_of(block, site) + E, kept = 1, gate_grad = 0;
+    bool updates = u.updates[slot(block, r)];
+    if (updates) {
       real open = gate(block, r);
       for (int quad = 0; quad < ROUNDED(D) / 4; ++quad) {
-        Four x = candidate(block, r, quad, i), noise = normals(RESET, quad, i, block.sample, u.site[slot(block, r)]);
+        Four x = candidate(block, r, quad, i), noise = normals(RESET, quad, i, block.sample, site);
         for (int c = 0; c < 4 && 4 * quad + c < D; ++c) gate_grad += grad[4 * quad + c] * (noise.x[c] - x.x[c]);
       }
       gate_grad *= open * (1 - open);
       kept = 1 - open;
     }
     for (int q = 0; q < Q4; ++q) to[q] = updates && q < D ? kept * grad[q] : 0;
-    if (RESETTABLE) to[D] = gate_grad;
+    to[D] = gate_grad;
     if (!updates) continue;
     for (int d = 0; d < D; ++d) grad[d] = RESIDUAL ? to[d] : 0;
   }
+}
+
+PHASE void fire_grad(Block block, int i) {
+  if (RESETTABLE)
+    reset_grad(block, i);
+  else
+    fire_grad_alone(block);
   SYNC();
 }
 
