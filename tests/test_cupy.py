@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from refca_cupy.emulated import Emulated
+from refca_cupy.emulator import Emulator
 from refca_cupy.schedule import Schedule
 from refca_cupy.sources import FOLDER, files, source
 from refca_spec.compare import assert_same
@@ -35,6 +36,8 @@ def law(name: str, backend: Any, **arguments: Any) -> Callable[[], object]:
     """A law on a backend, in float64 where a dtype is asked for; or TEXTS on all cells of the two texts."""
     if name == TEXTS:
         return partial(all_as_the_reference, backend)
+    if name == READOUT:
+        return partial(as_the_reference, CELLS["photographs, none"], backend)
     chapter = name.removeprefix("test_").rpartition("_c")[0].partition("_c")[0]
     function = getattr(importlib.import_module(f"refca_spec.laws.test_{chapter}"), name)
     given = {"backend": backend, "dtype": "float64"} | arguments
@@ -48,6 +51,7 @@ STREAMS = "test_backends_c3_evolve_draws_from_streams"
 GRADIENTS = "test_backends_c9_loss_gradients_and_state_are_the_reference_s"
 DRAWN = "test_backends_c9_loss_and_grads_draws_from_streams"
 IMAGE = "test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for"
+READOUT = "the gradient of a linear readout, of many blocks"
 LAWS: tuple[tuple[str, dict[str, Any]], ...] = (
     (STEP, {}),
     (GRADIENTS, {"loss": "l2", "kind": "labels"}),
@@ -169,6 +173,62 @@ def test_the_same_call_gives_the_same_bits(name: str) -> None:
         assert_same(again[1][key], grad, key, name)
 
 
+class Counted(Emulator):
+    """An emulator that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches, self.allocations = list[str](), 0
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        self.allocations += 1
+        return super().empty(shape, dtype)
+
+    def module(self, *how: Any) -> Any:
+        module, launches = super().module(*how), self.launches
+
+        class Launching:
+            write = module.write
+
+            def launch(self, name: str, *arguments: int) -> None:
+                launches.append(name)
+                module.launch(name, *arguments)
+
+        return Launching()
+
+
+@pytest.mark.parametrize("name", ["digits", "photographs, instance"])
+def test_a_training_step_is_eight_launches_and_keeps_its_memory(name: str) -> None:
+    device, backend = Counted(), Emulated()
+    backend.use(device)
+    cell, loss, params, *arguments = problem(CELLS[name], 2, 9, 3)
+    m, v = dict[str, Any](), dict[str, Any]()
+    for i in range(2):
+        device.launches.clear()
+        device.allocations = 0
+        _, grads, _ = backend.loss_and_grads(cell, loss, params, *arguments)
+        params = backend.adam_step(params, grads, m, v, i, 1e-3, True)
+    assert device.launches == [
+        *("prepare", "forward", "unpad", "loss_and_grad", "backward", "sum_gradients"),
+        *("add_squares", "adam_step"),
+    ]
+    assert device.allocations == 4  # last states, gradients, parameters, and sums of squares
+
+
+def test_results_stay_when_memory_is_used_again() -> None:
+    backend, kept = Emulated(), []
+    for seed in range(2):
+        cell, _, params, image, state, *aim, _ = problem(CELLS["photographs, none"], 2, 9, 3)
+        arguments = cell, "ce", params, image, state, *aim, refca.Streams(seed)
+        loss, grads, last = backend.loss_and_grads(*arguments, image_grad=True)
+        evolved = backend.evolve(cell, params, image, state, refca.Streams(seed), 3)
+        results = [np.asarray(loss), last, evolved, *grads.values()]
+        kept.append((results, [x.copy() for x in results]))
+    for results, copies in kept:
+        for got, copy in zip(results, copies, strict=True):
+            assert_same(got, copy, "a result", "after other calls")
+
+
 def test_schedules_of_a_large_gpu() -> None:
     class Hopper:
         resident, clusters, least_cells, largest_cluster = 264, True, 16, 8
@@ -207,6 +267,8 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
         "for (int l = 0; l < 8; ++l) sum += some[l];",
         "sum += some[0];",
     ),
+    "sums of weights that nothing cleared": (GRADIENTS, "u.weight_grad[n] = 0;", ";"),
+    "a readout's weight of one block alone": (READOUT, "weight_grad[k] = 0;", "weight_grad[k] = blockIdx.x;"),
     "a gate that no gradient passes": (TEXTS, "gate_grad *= open * (1 - open);", "gate_grad = 0;"),
     "a mean that is not differentiated": (GRADIENTS, "(grad[k].x[l] - flat.x[l] - x", "(grad[k].x[l] - x"),
     "taps summed up too soon": (STEP, "if (!split) return;\n  SYNC();", "if (!split) return;"),

@@ -75,7 +75,7 @@ class Cupy(DeviceBackend):
         if device not in self.devices:
             raise InvalidInput(f"there is no GPU {device} here; they are counted from 0 to {DEVICES - 1}")
         cupy.cuda.Device(int(device)).use()
-        self.device = Gpu()
+        self.use(Gpu())
 
     def description(self) -> str:
         """Return the GPU and the libraries, in a few words."""

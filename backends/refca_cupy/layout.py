@@ -8,12 +8,16 @@ numbers of a proposal, L labels, T steps, S steps in the loss. A size with a 4 i
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple
+from functools import cache
+from typing import NamedTuple
 
-from refca.definition.cell import Array, Cell, Params
+from refca.definition.cell import Cell
 from refca.definition.params import param_shapes
 from refca.definition.step import EPSILON
 
+READOUTS = {"last channels": 0, "linear": 1, "given": 2}
+MOST = 32  # tensors of a cell
+PLACE = ("taps", "rows", "columns", "padded_rows", "padded_columns", "at", "back", "back_stride")
 NORMS = {"none": 0, "channel": 1, "instance": 2, "batch": 3}
 INTEGERS = (
     *("e", "d", "p", "n"),  # E, D, P, N
@@ -25,7 +29,8 @@ INTEGERS = (
     "kept",  # whether the slots of all steps are kept for the backward pass
     *("to_environment", "loss_steps"),  # whether the gradient of the environment is wanted; S
     *("labels", "readout_pixels", "label_map"),  # L; pixels of a sample; whether a target is a label map
-    "weights",  # numbers of a packed set of parameters
+    *("readout", "loss_blocks"),  # one of READOUTS; blocks of `loss_and_grad`
+    *("tensor_count", "parameters", "weights"),  # tensors and numbers of the parameters of a step; these, packed
 )
 WORDS = ("key0", "key1", "first_sample", "first_step")
 REALS = (
@@ -33,8 +38,10 @@ REALS = (
     "state",  # (B, H, W, D)
     "pixels",  # (grids, B, H+2, W+2, E+D to 4)
     *("noise", "reset_noise"),  # (T, B, H, W, D), or nothing
-    *("perceive", "filters", "hidden", "bias", "update", "update_bias"),  # as in `Packed`
-    *("perceive_back", "hidden_back", "update_back"),  # each matrix transposed
+    *("packed", "perceive", "filters", "hidden", "bias", "update", "update_bias"),  # as in `Layout`
+    *("packed_back", "perceive_back", "hidden_back", "update_back"),  # each matrix transposed
+    "gradients",  # (parameters + D·L of a linear readout + 1,), the loss last
+    *("readout_weight", "readout_grad"),  # (D, L); (loss_blocks, D, L)
     *("preact", "preact_grad"),  # (N+1, blocks, slots, P4)
     "row_scale",  # (N+1, blocks, slots)
     *("proposal", "proposal_grad"),  # (blocks, slots, Q4)
@@ -70,6 +77,12 @@ GROUPS = 8  # groups of rows that are added up first
 FIXED = INTEGERS[: INTEGERS.index("biased")]
 
 
+class Tensor(ctypes.Structure):
+    """A parameter of the step, and its `Place`."""
+
+    _fields_ = (("param", ctypes.c_void_p), *((name, ctypes.c_int) for name in ("first", *PLACE)))
+
+
 class Unroll(ctypes.Structure):
     """`u` of the kernels. Pointers are addresses; 0 is nothing."""
 
@@ -80,15 +93,19 @@ class Unroll(ctypes.Structure):
         ("sigma", ctypes.c_double),
         ("alive_above", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in (*REALS, *OTHERS)),
+        ("tensors", Tensor * MOST),
     )
 
 
 def declaration() -> str:
     """The structure in C++, and the numbers that the kernels share with the definition."""
-    lines = [f"#define EPSILON {EPSILON}", f"#define GROUPS {GROUPS}", "struct Unroll {"]
+    lines = [f"#define EPSILON {EPSILON}", f"#define GROUPS {GROUPS}"]
+    lines += [f"enum {{ {', '.join(name.replace(' ', '_').upper() for name in READOUTS)} }};", "struct Tensor {"]
+    lines += ["  const real* param;", f"  int first, {', '.join(PLACE)};", "};", "struct Unroll {"]
     lines += [f"  int {name};" for name in INTEGERS] + [f"  unsigned {name};" for name in WORDS]
     lines += ["  unsigned long long fire_below;", "  double sigma;", "  float alive_above;"]
     lines += [f"  real* {name};" for name in REALS] + [f"  {kind}* {name};" for name, kind in OTHERS.items()]
+    lines += [f"  Tensor tensors[{MOST}];"]
     return "\n".join([*lines, "};", ""])
 
 
@@ -116,76 +133,83 @@ def round_up4(size: int) -> int:
     return -(-size // 4) * 4
 
 
-class Packed(NamedTuple):
-    """The parameters of a step, or their gradients: an array, and views of it that are padded with zeros."""
+class Place(NamedTuple):
+    """A parameter of the step in the packed arrays: taps of rows × columns, in padded rows."""
 
-    flat: Array
-    perceive: Array  # (9, (E+D)4, P4); of a depthwise cell (1, (E+D)4, P4), the mix
-    filters: Array  # (9, P4) of a depthwise cell
-    hidden: Array  # (N, P4, P4)
-    bias: Array  # (N+1, P4)
-    update: Array  # (P4, Q4), the gate's weight in column D
-    update_bias: Array  # (Q4,)
+    name: str
+    taps: int
+    rows: int
+    columns: int
+    padded_rows: int
+    padded_columns: int
+    at: int  # its first number in `packed`
+    back: int = -1  # the first number of its transpose in `packed_back`; -1: none is needed
+    back_stride: int = 0  # from one row of the transpose to the next
 
-    @classmethod
-    def views(cls, cell: Cell, flat: Array) -> Packed:
-        """The views of an array of `packed_size` numbers."""
-        arrays, first = [], 0
-        for shape, size in zip(packed_shapes(cell), sizes(cell), strict=True):
-            arrays.append(flat[first : first + size].reshape(shape))
-            first += size
-        return cls(flat, *arrays)
-
-    @classmethod
-    def of(cls, cell: Cell, params: Params, xp: Any) -> Packed:
-        """A copy of params."""
-        packed = cls.views(cell, xp.zeros(sum(sizes(cell)), params["update.weight"].dtype))
-        for name, view in packed.named(cell).items():
-            view[...] = params[name].reshape(view.shape)
-        return packed
-
-    def named(self, cell: Cell) -> Params:
-        """Views of the arrays without padding, under the parameters' names; a 3×3 is one axis of 9."""
-        C, D, P = cell.environment_channels + cell.state_channels, cell.state_channels, cell.hidden_width
-        if cell.depthwise:
-            views = {"perceive.mix": self.perceive[0, :C, :P], "perceive.depthwise": self.filters[:, :P]}
-        else:
-            views = {"perceive.weight": self.perceive[:, :C, :P]}
-        views |= {"perceive.bias": self.bias[0, :P]}
-        for i in range(cell.hidden_layers):
-            views |= {
-                f"hidden.{i}.weight": self.hidden[i, :P, :P],
-                f"hidden.{i}.bias": self.bias[i + 1, :P],
-            }
-        views |= {"update.weight": self.update[:P, :D], "update.bias": self.update_bias[:D]}
-        views |= {"gate.weight": self.update[:P, D : D + 1]}
-        return {name: view for name, view in views.items() if name in param_shapes(cell)}
-
-    def arrays(self) -> dict[str, Array]:
-        """The arrays for the kernels."""
-        return {name: x for name, x in self._asdict().items() if name != "flat"}
-
-    def back(self, xp: Any) -> dict[str, Array]:
-        """Each matrix transposed, for the backward pass."""
-        perceive = self.perceive.reshape(-1, self.perceive.shape[-1])  # all taps at once
-        arrays = {"perceive_back": perceive, "hidden_back": self.hidden, "update_back": self.update}
-        return {name: xp.ascontiguousarray(x.swapaxes(-1, -2)) for name, x in arrays.items()}
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.taps * self.rows * self.columns
 
 
-def packed_shapes(cell: Cell) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the arrays of `Packed`, in their order."""
-    C4 = round_up4(cell.environment_channels + cell.state_channels)
-    P4, Q4, N = round_up4(cell.hidden_width), round_up4(cell.state_channels + cell.resettable), cell.hidden_layers
-    taps, filters = (1, (9, P4)) if cell.depthwise else (9, (0, P4))
-    return (taps, C4, P4), filters, (N, P4, P4), (N + 1, P4), (P4, Q4), (Q4,)
+class Layout(NamedTuple):
+    """The packed parameters of a cell."""
+
+    starts: dict[str, int]  # where the arrays for the kernels begin in `packed`
+    size: int  # of `packed`
+    back_starts: dict[str, int]  # the same of the transposed matrices
+    back_size: int
+    places: tuple[Place, ...]
 
 
-def sizes(cell: Cell) -> list[int]:
-    """The number of elements of each array of `Packed`."""
-    found = []
-    for shape in packed_shapes(cell):
-        size = 1
-        for side in shape:
-            size *= side
-        found.append(size)
+@cache
+def layout(cell: Cell) -> Layout:
+    """Lay out the parameters of a cell.
+
+    perceive (9, C4, P4), of a depthwise cell (1, C4, P4), the mix; filters (9, P4) of a depthwise cell; hidden
+    (N, P4, P4); bias (N+1, P4); update (P4, Q4), the gate's weight in column D; update_bias (Q4,).
+    """
+    C, D, P, N = (
+        cell.environment_channels + cell.state_channels,
+        cell.state_channels,
+        cell.hidden_width,
+        cell.hidden_layers,
+    )
+    C4, P4, Q4, taps = round_up4(C), round_up4(P), round_up4(D + cell.resettable), 1 if cell.depthwise else 9
+    sizes = {"perceive": taps * C4 * P4, "filters": 9 * P4 if cell.depthwise else 0, "hidden": N * P4 * P4}
+    sizes |= {"bias": (N + 1) * P4, "update": P4 * Q4, "update_bias": Q4}
+    starts = first_of(sizes)
+    back_sizes = {"perceive_back": sizes["perceive"], "hidden_back": sizes["hidden"], "update_back": sizes["update"]}
+    back = first_of(back_sizes)
+
+    def vector(name: str, size: int, at: int) -> Place:
+        return Place(name, 1, 1, size, 1, size, at)
+
+    first = "perceive.mix" if cell.depthwise else "perceive.weight"
+    found = [
+        Place(first, taps, C, P, C4, P4, 0, 0, taps * C4),
+        Place("perceive.depthwise", 1, 9, P, 9, P4, starts["filters"]),
+        vector("perceive.bias", P, starts["bias"]),
+    ]
+    for i in range(N):
+        at, transposed = starts["hidden"] + i * P4 * P4, back["hidden_back"] + i * P4 * P4
+        found.append(Place(f"hidden.{i}.weight", 1, P, P, P4, P4, at, transposed, P4))
+        found.append(vector(f"hidden.{i}.bias", P, starts["bias"] + (i + 1) * P4))
+    at, transposed = starts["update"], back["update_back"]
+    found += [
+        Place("update.weight", 1, P, D, P4, Q4, at, transposed, P4),
+        vector("update.bias", D, starts["update_bias"]),
+        Place("gate.weight", 1, P, 1, P4, Q4, at + D, transposed + D * P4, P4),
+    ]
+    shapes = param_shapes(cell)
+    places = tuple(place for place in found if place.name in shapes)
+    return Layout(starts, sum(sizes.values()), back, sum(back_sizes.values()), places)
+
+
+def first_of(sizes: dict[str, int]) -> dict[str, int]:
+    """Where each of some arrays begins, one after another."""
+    found, first = {}, 0
+    for name, size in sizes.items():
+        found[name] = first
+        first += size
     return found

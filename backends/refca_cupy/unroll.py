@@ -8,7 +8,8 @@ Source: the contract of `spec/chapters/backends.md`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import OrderedDict
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,16 @@ from refca.contract.objective import Objective
 from refca.contract.protocol import BaseBackend, ObjectiveFunction, UnrollGrads
 from refca.contract.strided_vjp import decoded, decoded_grad, encoded
 from refca.definition.cell import Array, Cell, Params
+from refca.definition.params import param_shapes
 from refca.definition.randomness import Randomness, Streams
 from refca.definition.state import grid
 from refca_cupy.adam import adam_step
-from refca_cupy.call import Call
-from refca_cupy.layout import Unroll, round_up4
+from refca_cupy.layout import MOST, Unroll, round_up4
 from refca_cupy.machine import Device
+from refca_cupy.plan import Plan
 from refca_cupy.slices import fit, sliced
+
+PLANS = 3  # whose memory stays allocated, at most
 
 
 class Gradients(NamedTuple):
@@ -45,7 +49,29 @@ class DeviceBackend(BaseBackend):
     """The contract of `spec/chapters/backends.md`, on a device."""
 
     def __init__(self, device: Device) -> None:
+        self.use(device)
+
+    def use(self, device: Device) -> None:
+        """Compute on a device from now on."""
         self.device, self.xp = device, device.xp
+        self.plans = OrderedDict[tuple[Any, ...], Plan]()  # the last used last
+
+    def supports(self, cell: Cell) -> Literal[True] | str:
+        """Return True, or in a few words the reason why this cell cannot be computed."""
+        count = len(param_shapes(cell))
+        return True if count <= MOST else f"a cell of at most {MOST} parameter arrays, and this has {count}"
+
+    def plan(self, cell: Cell, state: Array, steps: int, taped: bool = False, kept: bool = False) -> Plan:
+        """The plan of such unrolls; of the last few plans, memory stays allocated."""
+        key = cell, str(state.dtype), tuple(state.shape), steps, taped, kept
+        if key not in self.plans:
+            while self.plans and (
+                len(self.plans) >= PLANS or 2 * sum(plan.size for plan in self.plans.values()) > self.device.room()
+            ):
+                self.plans.popitem(last=False)
+            self.plans[key] = Plan(self.device, cell, state, steps, taped, kept)
+        self.plans.move_to_end(key)
+        return self.plans[key]
 
     def evolve(
         self,
@@ -66,8 +92,10 @@ class DeviceBackend(BaseBackend):
         last = []
         for part in fit(self.device, cell, state, 1, 1)[0]:
             draws = sliced(randomness, state.shape[:3], part)
-            given = environment[part], state[part], draws, first_step, steps
-            last.append(Call(self.device, cell, params, *given).forward())
+            given = environment[part], state[part], draws, first_step
+            plan = self.plan(cell, state[part], steps)
+            plan.begin(params, *given)
+            last.append(plan.forward())
         return last[0] if len(last) == 1 else self.xp.concatenate(last)
 
     def unroll_grads(
@@ -96,7 +124,7 @@ class DeviceBackend(BaseBackend):
             more = self.gradients(cell, params, *given, counted, objective, part, inputs_grad, kept)
             done = more if done is None else done.merge(more, xp)
         assert done is not None
-        grads = {name: xp.ascontiguousarray(x).reshape(params[name].shape) for name, x in done.params.items()}
+        grads = {name: x.reshape(params[name].shape) for name, x in done.params.items()}
         environment_grad, state_grad = map(xp.ascontiguousarray, done.inputs) if done.inputs else (None, None)
         return xp.asarray(done.value, state.dtype), grads, environment_grad, state_grad, done.last
 
@@ -115,19 +143,26 @@ class DeviceBackend(BaseBackend):
         inputs_grad: bool,
         kept: bool,
     ) -> Gradients:
-        """The results for a slice of a batch. Its memory is free again when this returns."""
-        call = Call(self.device, cell, params, environment, state, draws, first_step, steps, True, kept)
-        call.prepare_backward(in_loss, inputs_grad)
-        fused = objective if isinstance(objective, Objective) and not callable(objective.loss) else None
-        if fused:
-            call.prepare_loss(fused.target[part], fused.weights[:, part])
-        last = call.forward()
-        if fused:
-            value, grads = readout_loss(call, fused.loss, params)
-            fused.parts.append((part.start, grads))
+        """The results for a slice of a batch."""
+        plan = self.plan(cell, state, steps, True, kept)
+        plan.begin(params, environment, state, draws, first_step)
+        plan.count(in_loss, inputs_grad)
+        named = objective if isinstance(objective, Objective) and not callable(objective.loss) else None
+        if named:
+            plan.aim(named.target[part], named.weights[:, part], params)
+        last, readout_grads = plan.forward(), dict[str, Array]()
+        if named and cell.stride > 1:
+            readout_grads = strided_loss(plan, named.loss, params)
+        elif named:
+            plan.loss(named.loss)
         else:
-            value, call.arrays["state_grad"][...] = objective(call.arrays["states"], part)
-        return Gradients(value, *call.backward(), last)
+            value, plan.arrays["state_grad"][...] = objective(plan.arrays["states"], part)
+        grads, loss = plan.backward()
+        if named:
+            readout_grads |= {"readout.weight": grads.pop("readout.weight")} if "readout.weight" in grads else {}
+            named.parts.append((part.start, readout_grads))
+            value = loss
+        return Gradients(value, grads, plan.inputs_grad() if inputs_grad else (), last)
 
     def adam_step(
         self,
@@ -159,21 +194,13 @@ class DeviceBackend(BaseBackend):
         return state
 
 
-def readout_loss(call: Call, loss: str, params: Params) -> tuple[Array, Params]:
-    """The loss, and the gradients of the readout; the gradient of the states goes to the call."""
-    cell, states, state_grad = call.cell, call.arrays["states"], call.arrays["state_grad"]
-    if cell.stride > 1:
-        activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]), call.xp)
-        value, grad = call.loss_and_grad(loss, activations[-1])
-        grads, grad = decoded_grad(cell, params, activations, grad.reshape(activations[-1].shape), call.xp)
-        state_grad[...] = grad.reshape(states.shape)
-        return value, grads
-    if cell.linear_readout:
-        readout, rows = params["readout.weight"], states.reshape(-1, cell.state_channels)
-        value, grad = call.loss_and_grad(loss, rows @ readout)
-        grad = grad.reshape(-1, cell.labels)
-        state_grad[...] = (grad @ readout.T).reshape(states.shape)
-        return value, {"readout.weight": rows.T @ grad}
-    value, grad = call.loss_and_grad(loss, states[..., -cell.labels :])
-    state_grad[..., -cell.labels :] = grad
-    return value, {}
+def strided_loss(plan: Plan, loss: str, params: Params) -> Params:
+    """Compute the loss of a strided readout; the gradient of the states goes to the plan. Return the decoder's."""
+    states, xp = plan.arrays["states"], plan.device.xp
+    activations = decoded(plan.cell, params, states.reshape(-1, *states.shape[2:]), xp)
+    plan.arrays["logits"][...] = activations[-1].reshape(plan.arrays["logits"].shape)
+    plan.loss(loss)
+    grad = plan.arrays["logits_grad"].reshape(activations[-1].shape)
+    grads, grad = decoded_grad(plan.cell, params, activations, grad, xp)
+    plan.arrays["state_grad"][...] = grad.reshape(states.shape)
+    return grads

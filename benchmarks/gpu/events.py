@@ -231,8 +231,8 @@ class Results:
         self.table += added
         self.notes += with_tf32(event, players)
         for player in players:
-            common = {"event": event.title, "contestant": player.name, "failure": player.failure}
-            common["error"] = player.error if player.error == player.error else None
+            error = player.error if player.error == player.error else None  # NaN is no JSON
+            common = {"event": event.title, "contestant": player.name, "failure": player.failure, "error": error}
             for work, seconds in player.seconds.items():
                 floor = self.limits.floor(event.problem, work)
                 self.times.append({**common, "work": work, "seconds": seconds, "floor": floor})

@@ -70,8 +70,9 @@ class Smoke:
         """All kinds of cells in all ways, against the reference, and again."""
         B, side, T = (2, 6, 2) if self.emulated else (3, 12, 3)
         for name, cell in cells(self.tiny or self.emulated).items():
-            exact = problem(cell, B, side, T, "float64")
-            expected = reference.loss_and_grads(cell, "ce", *exact, refca.Streams(1))
+            params, image, state, target, weights = problem(cell, B, side, T, "float64")
+            given = params, image, state, target, weights, refca.Streams(1)
+            expected = reference.loss_and_grads(cell, "ce", *given)
             single = problem(cell, B, side, T, "float32")
             for way, how in (EMULATED_WAYS if self.emulated else WAYS).items():
                 try:
@@ -121,8 +122,8 @@ class Smoke:
         digits, photographs = refca.digits_cell(), refca.segmentation_cell(32, 48, depthwise=True)
         sizes = {"digits B=16": (digits, 16, 28, 20), "digits B=256": (digits, 256, 28, 20)}
         sizes["photographs B=32"] = (photographs, 32, 48, 10)
-        for name, (cell, *size) in sizes.items():
-            params, image, state, target, weights = problem(cell, *size, "float32")
+        for name, (cell, B, side, T) in sizes.items():
+            params, image, state, target, weights = problem(cell, B, side, T, "float32")
             arrays = {key: self.put(x) for key, x in params.items()}, self.put(image), self.put(state)
             backend, seconds = self.backend(), []
             for n in (1, 20):

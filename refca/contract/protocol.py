@@ -279,11 +279,11 @@ class BaseBackend:
         check_unroll(cell, params, image, state, len(weights), first_step)
         check_targets(cell, loss, image, target, weights)
         xp, weights = self.xp, self.asnumpy(weights)
-        grads = {name: xp.zeros_like(x) for name, x in params.items()}
-        grads |= {"image": xp.zeros_like(image)} if image_grad else {}
+        inputs = {**params, **({"image": image} if image_grad else {})}
         in_loss = weights.any(axis=1)
         if not in_loss.any():  # also for a batch without samples
             given = cell, params, image, state, randomness, len(weights)
+            grads = {name: xp.zeros_like(x) for name, x in inputs.items()}
             return 0.0, grads, self.evolve(*given, first_step=first_step)
         activations, to_image = encoded(cell, params, image, xp), image_grad or cell.stride > 1
         objective = Objective(self, cell, loss, params, image, target, weights[in_loss])
@@ -291,10 +291,11 @@ class BaseBackend:
         value, step_grads, environment_grad, _, last = self.unroll_grads(
             *given_, first_step=first_step, inputs_grad=to_image
         )
-        grads |= {name: grad for name, grad in step_grads.items() if name not in frozen(cell)} | objective.grads()
+        found = {name: grad for name, grad in step_grads.items() if name not in frozen(cell)} | objective.grads()
         if to_image:
             encoder_grads, of_image = encoded_grad(cell, params, activations, environment_grad, image_grad, xp)
-            grads |= encoder_grads | ({"image": of_image} if image_grad else {})
+            found |= encoder_grads | ({"image": of_image} if image_grad else {})
+        grads = {name: found[name] if name in found else xp.zeros_like(x) for name, x in inputs.items()}
         return value, grads, last
 
     def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:

@@ -1,4 +1,4 @@
-// Adam, after the normalisation of gradients: one block for each tensor of parameters.
+// Adam, after the normalisation of gradients. A block works on CHUNK numbers of one tensor of parameters.
 //
 // Source: `spec/chapters/adam.md`. The program that includes this declares the structure (`adam.py`).
 
@@ -6,11 +6,30 @@ extern "C" {
 CONSTANT Adam d;
 }
 
-// Σ grad² of a tensor, the same for every thread.
-DEVICE double square_sum(const real* grad, int size) {
+// The tensor that a block works on.
+DEVICE int tensor_of_block() {
+  int k = 0;
+  while (k + 1 < d.count && blockIdx.x >= d.tensors[k + 1].first_block) ++k;
+  return k;
+}
+
+struct Span {
+  int from, to;
+};
+
+// The numbers of the tensor that a block works on.
+DEVICE Span chunk(const Tensor& tensor) {
+  int from = (blockIdx.x - tensor.first_block) * CHUNK;
+  return {from, from + CHUNK < tensor.size ? from + CHUNK : tensor.size};
+}
+
+// The sum of the squares of each block's numbers.
+KERNEL add_squares(int, int, int) {
   SHARED(double, squares, THREADS);
+  const Tensor& tensor = d.tensors[tensor_of_block()];
+  Span mine = chunk(tensor);
   double sum = 0;
-  for (int n = threadIdx.x; n < size; n += blockDim.x) sum += (double)grad[n] * grad[n];
+  for (int n = mine.from + threadIdx.x; n < mine.to; n += blockDim.x) sum += (double)tensor.grad[n] * tensor.grad[n];
   squares[threadIdx.x] = sum;
   SYNC();
   for (int half = THREADS / 2; half; half /= 2) {
@@ -18,13 +37,22 @@ DEVICE double square_sum(const real* grad, int size) {
     if (threadIdx.x < half && other < blockDim.x) squares[threadIdx.x] += squares[other];
     SYNC();
   }
-  return squares[0];
+  if (threadIdx.x == 0) d.squares[blockIdx.x] = squares[0];
+}
+
+// What the gradient of a tensor is multiplied with.
+DEVICE real gradient_scale(const Tensor& tensor) {
+  int blocks = (tensor.size + CHUNK - 1) / CHUNK;
+  double sum = 0;
+  for (int k = 0; k < blocks; ++k) sum += d.squares[tensor.first_block + k];
+  return 1 / ((real)sqrt(sum) + (real)d.norm_epsilon);
 }
 
 KERNEL adam_step(int normalise, int, int) {
-  Tensor tensor = d.tensors[blockIdx.x];
-  real scale = normalise ? 1 / ((real)sqrt(square_sum(tensor.grad, tensor.size)) + (real)d.norm_epsilon) : 1;
-  for (int n = threadIdx.x; n < tensor.size; n += blockDim.x) {
+  const Tensor& tensor = d.tensors[tensor_of_block()];
+  Span mine = chunk(tensor);
+  real scale = normalise ? gradient_scale(tensor) : 1;
+  for (int n = mine.from + threadIdx.x; n < mine.to; n += blockDim.x) {
     real grad = tensor.grad[n] * scale;
     real m = (real)d.beta_1 * tensor.m[n] + (real)(1 - d.beta_1) * grad;
     real v = (real)d.beta_2 * tensor.v[n] + (real)(1 - d.beta_2) * grad * grad;

@@ -9,6 +9,7 @@
 // `forward_phase` and `backward_phase` do one phase of one step of all samples: for norms over the batch, and for
 // devices without clusters. Where blocks wait for each other only at the end of a step, the step is one phase, STEP.
 
+#include "loss.h"
 #include "step_grad.h"
 
 enum { STEP, BEGIN, LAYER, UPDATE, NEIGHBOURHOOD, WEIGHTS };  // phases of a step, of `unroll.py`
@@ -20,10 +21,8 @@ DEVICE Block block_of(int sample) {
 DEVICE int team_number() { return blockIdx.x / u.team; }
 DEVICE int teams() { return gridDim.x / u.team; }
 
-KERNEL find_live_cells(int, int, int) { find_live(blockIdx.x); }
-
 // Put environment and state side by side in every grid, within a border of zeros. What never changes is then there.
-KERNEL pad(int, int, int) {
+DEVICE void pad() {
   offset all = (offset)u.grids * u.b * (u.h + 2) * (u.w + 2) * (C4 / 4);
   for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < all; n += (offset)gridDim.x * blockDim.x) {
     offset at = n / (C4 / 4);  // the pixel
@@ -40,6 +39,23 @@ KERNEL pad(int, int, int) {
     }
     save(u.pixels + 4 * n, values);
   }
+}
+
+// Set what blocks add to, or write only in part.
+DEVICE void clear() {
+  offset first = (offset)blockIdx.x * blockDim.x + threadIdx.x, step = (offset)gridDim.x * blockDim.x;
+  for (offset n = first; n < (offset)u.b * cells(); n += step) u.source_of[n] = -1;
+  if (!u.weight_grad) return;
+  for (offset n = first; n < (offset)u.b * cells() * C4; n += step) u.grad[n] = 0;
+  for (offset n = first; n < (offset)u.blocks * u.weights; n += step) u.weight_grad[n] = 0;
+}
+
+// Everything that has to be there before the first step.
+KERNEL prepare(int, int, int) {
+  for (int b = blockIdx.x; b < u.b; b += gridDim.x) find_live(b);
+  pack();
+  pad();
+  clear();
 }
 
 // Copy the states after the last step, and for a loss the states after each step that it counts.
@@ -123,49 +139,3 @@ KERNEL backward_phase(int phase, int i, int j) {
 }
 
 #endif
-
-// Add up the gradients of the weights over blocks, in the place of the first block's.
-KERNEL sum_weights(int, int, int) {
-  for (int n = blockIdx.x * blockDim.x + threadIdx.x; n < u.weights; n += gridDim.x * blockDim.x) {
-    const real* from = u.weight_grad + n;
-    real sum = 0;
-    for (int other = 0; other < u.blocks; other += 8) {
-      real some[8];
-      for (int l = 0; l < 8; ++l) some[l] = other + l < u.blocks ? from[(offset)(other + l) * u.weights] : 0;
-      for (int l = 0; l < 8; ++l) sum += some[l];
-    }
-    u.weight_grad[n] = sum;
-  }
-}
-
-// The loss of logits (S, B, pixels, L), each block's part of it; and its gradient.
-KERNEL loss_and_grad(int squared, int, int) {
-  offset pixels = (offset)u.readout_pixels, all = (offset)u.loss_steps * u.b * pixels;
-  double loss = 0;
-  for (offset n = (offset)blockIdx.x * blockDim.x + threadIdx.x; n < all; n += (offset)gridDim.x * blockDim.x) {
-    int pixel = n % pixels, b = n / pixels % u.b, label = u.label[u.label_map ? b * pixels + pixel : b];
-    const real* logits = u.logits + n * u.labels;
-    real* grad = u.logits_grad + n * u.labels;
-    real weight = u.weight[n / pixels];
-    if (u.label_map) weight /= pixels;
-    if (!u.label_map && !alive(b, pixel)) weight = 0;
-    real top = logits[0], total = 0;
-    for (int l = 1; l < u.labels; ++l) top = logits[l] > top ? logits[l] : top;
-    if (!squared)
-      for (int l = 0; l < u.labels; ++l) total += exp(logits[l] - top);
-    real value = squared ? 0 : log(total) - (logits[label] - top);
-    for (int l = 0; l < u.labels; ++l) {
-      real error = (squared ? logits[l] : exp(logits[l] - top) / total) - (l == label);
-      if (squared) value += error * error / 2;
-      grad[l] = weight == 0 ? 0 : weight * error;
-    }
-    if (weight != 0) loss += weight * value;
-  }
-  SHARED(double, losses, THREADS);
-  losses[threadIdx.x] = loss;
-  SYNC();
-  if (threadIdx.x == 0) {
-    for (int x = 1; x < blockDim.x; ++x) loss += losses[x];
-    u.losses[blockIdx.x] = loss;
-  }
-}

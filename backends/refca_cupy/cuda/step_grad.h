@@ -12,7 +12,7 @@
 
 DEVICE real* grad_of(Block block, int site) { return u.grad + ((offset)block.sample * cells() + site) * C4; }
 
-// A block's own gradients of the weights, one array after another in the order of `Packed` of layout.py.
+// A block's own gradients of the weights, one array after another in the order of `layout.py`.
 struct WeightGrads {
   real *perceive, *filters, *hidden, *bias, *update, *update_bias;
 };
