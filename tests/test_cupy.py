@@ -379,7 +379,7 @@ def unavailable(*folders: str) -> str:
 
 
 def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
-    """Where there is one, the backend loads."""
+    """The backend loads on a machine with a GPU."""
     assert "--backend cpu" in unavailable()
 
 

@@ -207,7 +207,7 @@ def layout(cell: Cell) -> Layout:
 
 
 def first_of(sizes: dict[str, int]) -> dict[str, int]:
-    """Where each of some arrays begins, one after another."""
+    """The first index of each of some arrays, one after another."""
     found, first = {}, 0
     for name, size in sizes.items():
         found[name] = first

@@ -159,7 +159,7 @@ def installed(peer: str) -> str:
 
 
 def job(event: Event, flags: Namespace) -> Job:
-    """What the contestants of an event do."""
+    """The job of the contestants of an event."""
     return Job(event.problem, event.works, event.small, truth(event.small), flags.backend, flags.device)
 
 

@@ -165,7 +165,7 @@ def problem(cell: Cell, B: int, side: int, T: int, dtype: str) -> Problem:
 
 
 def near(got: Result, expected: Result) -> tuple[bool, str]:
-    """Whether two results agree as far as float32 allows, and how far they are apart."""
+    """Return whether two results agree as far as float32 allows, and how far they are apart."""
     off = [abs(got[0] - expected[0]) / (1 + abs(expected[0])), float(np.abs(got[2] - expected[2]).max())]
     off += [
         float(np.abs(got[1][name] - grad).max() / max(1e-3, np.abs(grad).max())) for name, grad in expected[1].items()
@@ -174,7 +174,7 @@ def near(got: Result, expected: Result) -> tuple[bool, str]:
 
 
 def equal(one: Result, other: Result) -> bool:
-    """Whether two results have the same bits."""
+    """Return whether two results have the same bits."""
     same = one[0] == other[0] and np.array_equal(one[2], other[2])
     return same and all(np.array_equal(grad, other[1][name]) for name, grad in one[1].items())
 
