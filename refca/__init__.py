@@ -4,6 +4,11 @@ Start with `refca/definition/cell.py` and `refca/definition/step.py`, which defi
 `refca/contract/reference.py` unrolls and differentiates it.
 """
 
+# ruff: noqa: E402
+from refca.interrupt import stop_quietly_while_importing
+
+stop_quietly_while_importing()
+
 from typing import TYPE_CHECKING
 
 from refca.contract.comparison import compare

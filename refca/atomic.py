@@ -1,14 +1,22 @@
-"""Atomic writes: a file is written whole or not at all, even if the disk is full or Ctrl-C comes.
+"""Atomic writes: a file is written whole or not at all, even if the disk is full or the process is killed.
+
 Source: `spec/programs.md`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+
+from refca.locks import AVAILABLE, try_lock
+
+RANDOM = re.compile(r"[0-9a-f]{8}")
 
 
 @contextmanager
@@ -16,24 +24,70 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path with the suffix of `path`, and rename it to `path` if the block succeeds.
 
     The block writes and closes the temporary file, which is synced before it is renamed. If the block raises,
-    the temporary file is removed and `path` is unchanged. Missing folders are created. Raises OSError from the
-    file system.
+    the temporary file is removed and `path` is unchanged. Missing folders are created, a symbolic link is
+    written through, and temporary files that killed processes left of the same file are removed.
+    Raises OSError from the file system.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    temporary.touch(exist_ok=False)
+    remove_abandoned(path)
+    temporary, descriptor = create(path)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        os.fsync(descriptor)
+        if os.name == "nt":
+            os.close(descriptor)
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:  # Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def create(path: Path) -> tuple[Path, int]:
+    """Make a temporary file for `path` and lock it, so that no other process takes it for abandoned."""
+    while True:
+        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if try_lock(descriptor) is not False and temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)  # another process took it for abandoned before it was locked
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of `path` that no process is writing."""
+    if not AVAILABLE:
+        return
+    for other in path.parent.glob(f".{escape(path.stem)}.*{escape(path.suffix)}"):
+        if not RANDOM.fullmatch(other.name[len(path.stem) + 2 : len(other.name) - len(path.suffix)]):
+            continue
+        with suppress(OSError):  # it is gone, or somebody else's
+            descriptor = os.open(other, os.O_RDWR)
+            try:
+                if try_lock(descriptor):
+                    other.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that what was renamed or removed in a folder is on the disk."""
+    with suppress(OSError):  # not every file system opens folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a file of UTF-8 text atomically. Raises OSError from the file system."""
+    """Write a file of UTF-8 text, atomically. Raises OSError from the file system."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, "utf-8")

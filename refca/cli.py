@@ -6,18 +6,25 @@ Source: `spec/programs.md`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from refca import interrupt
 from refca.contract.registry import backend_names, fastest, get_backend
+from refca.definition.errors import one_line
 from refca.errors import InvalidInput
 
-STOPPED = 130
+STOPPED = interrupt.STOPPED
+COUNTS = ("steps", "chimeras", "every")  # flags of reports that take a number from 1 to MOST
+MOST = 1_000_000
 EXTRAS = {  # packages that reading and stepping an automaton does without, and the extra that installs them
     **dict.fromkeys(("PIL", "matplotlib", "pooch", "safetensors", "sklearn", "tqdm"), "train"),
     **dict.fromkeys(("numba", "scipy", "threadpoolctl"), "cpu"),
@@ -25,28 +32,73 @@ EXTRAS = {  # packages that reading and stepping an automaton does without, and 
 }
 
 
+class Parser(ArgumentParser):
+    """An ArgumentParser whose errors are short and on one line, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+
 def exit_code(program: Callable[[], int]) -> int:
     """Run a program and return its exit code; print invalid input and file errors as one sentence."""
+    make_streams_usable()
+    interrupt.raise_again()
     try:
-        return program()
+        code = program()
+        sys.stdout.flush()
+        return code
     except InvalidInput as error:
-        print(f"refca: {error}", file=sys.stderr)
+        report(str(error))
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        print(
-            f"refca: this needs {error.name}; install it with: pip install 'refca[{EXTRAS[error.name]}]'",
-            file=sys.stderr,
-        )
+        report(f"this needs {error.name}; install it with: pip install 'refca[{EXTRAS[error.name]}]'")
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            silence(sys.stdout)  # what could not be written there is not tried again at the end
         where = f" ({error.filename})" if error.filename else ""
-        print(f"refca: {error.strerror or error}{where}", file=sys.stderr)
-    except MemoryError:
-        print("refca: out of memory; use a smaller --batch or fewer --samples", file=sys.stderr)
+        report(f"{error.strerror or error}{where}")
+    except MemoryError as error:
+        report(f"out of memory ({error}); use smaller settings, for example --batch, or fewer --samples")
     except KeyboardInterrupt:
-        print("refca: stopped", file=sys.stderr)
+        report("stopped")
         return STOPPED
     return 2
+
+
+def report(sentence: str) -> None:
+    """Print a sentence on standard error, if that can be written to."""
+    try:
+        print(f"refca: {one_line(sentence)}", file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def make_streams_usable() -> None:
+    """Have standard output and error exist, and show what their encoding lacks as escapes.
+
+    A stream that was closed when Python started would otherwise be the next file that is opened.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence(stream: Any) -> None:
+    """Send what is still to be written to a stream nowhere."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def add_backend_flags(parser: ArgumentParser) -> None:
@@ -97,8 +149,10 @@ def complete(flags: Namespace, report: Any, reports: Sequence[Any], samples: str
     for name, default in report.DEFAULTS.items():
         if getattr(flags, name) is None:
             setattr(flags, name, default)
-    if flags.steps < 1:
-        raise InvalidInput(f"--steps must be at least 1, got {flags.steps}")
+    for name in COUNTS:
+        value = getattr(flags, name, None)
+        if value is not None and not 1 <= value <= MOST:
+            raise InvalidInput(f"--{name.replace('_', '-')} must be from 1 to {MOST:,}, got {value}")
 
 
 def choose_backend(name: str | None, device: str | None = None) -> tuple[str, Any]:
@@ -140,8 +194,11 @@ def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
     """Return a progress bar with rate and remaining time; in a file it writes a line every ten seconds."""
     from tqdm import tqdm
 
-    interval = 0.1 if sys.stderr.isatty() else 10  # seconds
-    return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=total > 10**5, mininterval=interval)
+    interval = 0.1 if sys.stderr and sys.stderr.isatty() else 10  # seconds
+    scale = total > 10**5
+    return tqdm(
+        total=total, initial=done, unit=f" {unit}", unit_scale=scale, mininterval=interval, disable=not sys.stderr
+    )
 
 
 @contextmanager
@@ -165,7 +222,7 @@ def counting_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 def stoppable() -> Iterator[Callable[[], bool]]:
     """Within this block, let Ctrl-C and SIGTERM request a stop; the yielded function tells whether one did.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. Outside the main thread, which alone gets signals, nothing requests a stop.
     """
     requested = False
 
@@ -175,9 +232,12 @@ def stoppable() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested = True
 
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: requested
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from refca.cli import add_common_flags, add_model, complete, exit_code
+from refca.cli import Parser, add_common_flags, add_model, complete, exit_code
 from refca.definition.randomness import Streams
 from refca.tasks import get_task, task_names, task_of
 from refca.training.run_directory import evaluation_folder
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(
+    p = Parser(
         "python -m refca.evaluate",
         description="Measure trained weights on the test digits or test photographs of a data set.",
         epilog=EXAMPLES,

@@ -9,7 +9,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from refca.cli import add_common_flags, add_model, complete, exit_code
+from refca.cli import Parser, add_common_flags, add_model, complete, exit_code
 from refca.definition.randomness import Streams
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names, task_of
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(
+    p = Parser(
         "python -m refca.robustness",
         description="Measure how trained weights cope with inputs unlike their training data: other sizes, stroke "
         "widths and positions, digits from another source, erased halves, and chimeras of two digits.",

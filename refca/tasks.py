@@ -17,6 +17,7 @@ from typing import Any
 
 from refca import data
 from refca.errors import InvalidInput
+from refca.reading import reading
 from refca.training.experiment import Experiment, current_names
 from refca.training.task import Task
 
@@ -129,7 +130,9 @@ def load_experiment(name: str | Path) -> Experiment:
         near = get_close_matches(name, known, 3)
         nearest = f"the nearest are {', '.join(near)}; " if near else ""
         raise InvalidInput(f'unknown experiment "{name}"; {nearest}--list shows all; a path to a .toml file works too')
-    try:
-        return make_experiment(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidInput) as error:
-        raise InvalidInput(f"{path}: {error}") from error
+    with reading(path, "a TOML file of settings", "mend it, or take another"):
+        settings = tomllib.loads(path.read_text("utf-8-sig"))
+        try:
+            return make_experiment(settings)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: {error}") from error

@@ -8,12 +8,22 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from refca.atomic import write_text
-from refca.cli import STOPPED, add_common_flags, choose_backend, counting_bar, describe_backend, exit_code, memory_for
+from refca.cli import (
+    STOPPED,
+    Parser,
+    add_common_flags,
+    choose_backend,
+    counting_bar,
+    describe_backend,
+    exit_code,
+    memory_for,
+)
 from refca.data import full_path, is_path
 from refca.data.own import found_at
 from refca.errors import Diverged, InvalidInput
@@ -32,10 +42,15 @@ from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_checkp
 from refca.training.experiment import Experiment
 from refca.training.flags import add_setting_flags, settings, shown
 from refca.training.loop import fit
-from refca.training.metrics_log import read_metrics
+from refca.training.metrics_log import LOG_FILE, read_metrics
+from refca.training.run_directory import locked
+from refca.training.task import Training
 from refca.training.train_state import TrainState
 
 OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
+SETTINGS_FILE = "settings.toml"
+LAST_ROWS = 20  # of the log, of which the mean tells what a run reached
+
 EXAMPLES = """examples:
   python -m refca.train --experiment demo                     small digits, no download, two minutes
   python -m refca.train --data DIR --steps 10000              a short run on MNIST, in DIR or DIR/mnist
@@ -54,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(
+    p = Parser(
         "python -m refca.train",
         usage="%(prog)s [--experiment NAME] [--out DIR [--resume]] [flags]",
         description="Train a neural cellular automaton to classify digits or to segment photographs. "
@@ -68,6 +83,11 @@ def parser() -> ArgumentParser:
     )
     p.add_argument("--list", action="store_true", help="list all experiments and exit")
     add_common_flags(p)
+    p.add_argument(
+        "--drop-log",
+        action="store_true",
+        help="with --resume: begin metrics.csv anew if it is missing or was changed",
+    )
     p.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
     p.add_argument(
         "--checkpoint-every",
@@ -97,10 +117,18 @@ def train(flags: Namespace) -> int:
     if flags.list:
         print(list_experiments())
         return 0
+    with ExitStack() as stack:
+        return train_in(flags, stack)
+
+
+def train_in(flags: Namespace, stack: ExitStack) -> int:
+    """Train in a run directory that is locked until the stack is closed."""
     changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
     name, backend = choose_backend(flags.backend, flags.device)
     if flags.resume:
-        out, experiment, train_state = resume(flags, changes, backend)
+        out = run_to_resume(flags)
+        stack.enter_context(locked(out))
+        experiment, train_state = resume(flags, out, changes, backend)
         training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
         if samples.fingerprint() != train_state.data:
@@ -114,19 +142,22 @@ def train(flags: Namespace) -> int:
         out = new_run(flags, experiment)
         training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
-        train_state = training.begin(experiment, backend, samples)
+        with enough_memory(training, experiment, samples):
+            train_state = training.begin(experiment, backend, samples)
+        stack.enter_context(locked(out))
+        new_run(flags, experiment)  # another run may have begun there meanwhile
     weights = sum(x.size for x in train_state.params.values())
     initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
     print(
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
         f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
     )
-    write_text(out / "settings.toml", experiment.toml())
-    what = f"{len(samples):,} {experiment.samples} and an unrolled batch of {experiment.batch}"
+    write_text(out / SETTINGS_FILE, experiment.toml())
     try:
-        half = max(1, experiment.batch // 2)
-        with memory_for(what, f"begin another run with --batch {half}, which needs about half as much"):
-            finished = fit(training, experiment, backend, samples, train_state, out, flags.checkpoint_every)
+        with enough_memory(training, experiment, samples):
+            finished = fit(
+                training, experiment, backend, samples, train_state, out, flags.checkpoint_every, flags.drop_log
+            )
     except OSError as error:
         then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
         raise InvalidInput(f"{error.strerror or error}; after fixing that, {then}") from error
@@ -138,8 +169,10 @@ def train(flags: Namespace) -> int:
         steps = "step" if train_state.done == 1 else "steps"
         print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)
         return STOPPED
-    see = f"see {out / 'loss.png'}, and " if draw_loss(out) else ""
-    print(f"done; {see}measure it: python -m refca.evaluate {shlex.quote(str(out))}{same(flags)}")
+    rows = read_metrics(out / LOG_FILE)
+    see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
+    print(f"done: {reached(rows, experiment, training)}")
+    print(f"{see}measure it: python -m refca.evaluate {shlex.quote(str(out))}{same(flags)}")
     return 0
 
 
@@ -161,6 +194,27 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     return change(base, found.settings | changes)
+
+
+def reached(rows: list[dict[str, float]], experiment: Experiment, training: Training) -> str:
+    """What a finished run reached in its last batches and, if that is little, what a useful run needs."""
+    shown_name, (enough, advice) = training.shown(experiment), training.useful(experiment)
+    values = [row[shown_name] for row in rows[-LAST_ROWS:] if row[shown_name] == row[shown_name]]
+    steps = f"{experiment.steps:,} training step{'s' if experiment.steps > 1 else ''}"
+    if not values:
+        return f"{steps}, too few to measure anything; {advice}"
+    value, name = sum(values) / len(values), shown_name.replace("_", " ")
+    sentence = f"{name} {value:.0%} in the last batches of {steps}"
+    return sentence if value >= enough else f"{sentence}, which is too little to be useful; {advice}"
+
+
+def enough_memory(training: Training, experiment: Experiment, samples: Any) -> AbstractContextManager[None]:
+    """Within this block, what does not fit into memory is invalid input; the remedy is the setting that needs most."""
+    needed = training.memory(experiment, samples)
+    setting = max(needed, key=lambda name: needed[name])
+    half = max(1, getattr(experiment, setting) // 2)
+    what = f"{len(samples):,} {experiment.samples} and the {needed[setting] / 1e9:.1f} GB that --{setting} needs"
+    return memory_for(what, f"begin another run with --{setting} {half}, which needs about half as much")
 
 
 def again(out: Path, flags: Namespace) -> str:
@@ -188,15 +242,19 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
     return out
 
 
-def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Path, Experiment, TrainState]:
-    """Return directory, experiment and train state of a stopped run. Raises InvalidInput if it cannot be resumed."""
+def run_to_resume(flags: Namespace) -> Path:
+    """Return the directory of the run to resume. Raises InvalidInput if it has no checkpoint."""
     if not flags.out:
         raise InvalidInput("--resume needs --out DIR, the directory of the run to resume")
     out = Path(flags.out)
-    checkpoint = out / CHECKPOINT_FILE
-    if not checkpoint.exists():
+    if not (out / CHECKPOINT_FILE).exists():
         raise InvalidInput(f"{out} holds no checkpoint to resume from; start the run without --resume")
-    experiment, train_state = load_checkpoint(checkpoint, lookup, backend.asarray)
+    return out
+
+
+def resume(flags: Namespace, out: Path, changes: dict[str, Any], backend: Any) -> tuple[Experiment, TrainState]:
+    """Return experiment and train state of a stopped run. Raises InvalidInput if it cannot be resumed."""
+    experiment, train_state = load_checkpoint(out / CHECKPOINT_FILE, lookup, backend.asarray)
     requested = change(load_experiment(flags.experiment) if flags.experiment else experiment, changes)
     if requested.task != experiment.task:
         raise InvalidInput(
@@ -205,17 +263,26 @@ def resume(flags: Namespace, changes: dict[str, Any], backend: Any) -> tuple[Pat
     for f in fields(experiment):
         saved, other = getattr(experiment, f.name), getattr(requested, f.name)
         if saved != other:
-            raise InvalidInput(
-                f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
-            )
-    return out, experiment, train_state
+            sentence = f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
+            raise InvalidInput(f"{sentence}{remedy(out, experiment, f.name, other)}")
+    return experiment, train_state
 
 
-def draw_loss(out: Path) -> bool:
+def remedy(out: Path, experiment: Experiment, name: str, value: Any) -> str:
+    """How to train on with another number of steps, which the learning rate of a run depends on."""
+    if name != "steps":
+        return ""
+    return (
+        "; to train further, begin another run with these weights: python -m refca.train --experiment "
+        f"{shlex.quote(str(out / SETTINGS_FILE))} --init-from {shlex.quote(str(out))} --steps {value} "
+        f"--out {shlex.quote(f'{out}-further')}"
+    )
+
+
+def draw_loss(rows: list[dict[str, float]], out: Path) -> bool:
     """Draw loss.png and return true, unless no row has a positive loss."""
     from refca.drawing.plots import loss_curve
 
-    rows = read_metrics(out / "metrics.csv")
     if not any(row["loss"] > 0 for row in rows):
         return False
     loss_curve(rows, out / "loss.png")

@@ -27,10 +27,12 @@ from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixe
 from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import PALETTES, for_names, get_palette
 from refca.errors import InvalidInput
+from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
 ANIMATED = 24  # digits of the animation
+FILES = ("evaluation.json", "evaluation.csv", "curves.png", "digits.png", "animation.gif")
 AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
 
 
@@ -80,7 +82,6 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
     print(f"{dataset}, {count:,} test digits; writing to {out}")
-    out.mkdir(parents=True, exist_ok=True)
     setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": weights.done}
@@ -94,26 +95,27 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     at_once = min(samples, backend.sample_slice)
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
-    with memory_for(f"{at_once} digits at a time", fewer):
-        warm_up(backend, experiment.cell, at_once, digits.side)
-        with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
-            curves = evaluate(
-                experiment.cell,
-                params,
-                backend,
-                digits,
-                samples=samples,
-                steps=flags.steps,
-                mutation=flags.mutation,
-                seed=flags.seed,
-                on_progress=bar.update,
-            )
-    values = summary(curves)
-    setting |= {"mutation": flags.mutation}
-    write_text(out / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
-    write_csv(out / "evaluation.csv", curves)
-    draw(out, curves)
-    animate(experiment, params, backend, digits, out, flags)
+    with publishing(out, FILES) as folder:
+        with memory_for(f"{at_once} digits at a time", fewer):
+            warm_up(backend, experiment.cell, at_once, digits.side)
+            with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
+                curves = evaluate(
+                    experiment.cell,
+                    params,
+                    backend,
+                    digits,
+                    samples=samples,
+                    steps=flags.steps,
+                    mutation=flags.mutation,
+                    seed=flags.seed,
+                    on_progress=bar.update,
+                )
+        values = summary(curves)
+        setting |= {"mutation": flags.mutation}
+        write_csv(folder / "evaluation.csv", curves)
+        draw(folder, curves)
+        animate(experiment, params, backend, digits, folder, flags)
+        write_text(folder / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
     print(table(values, curves, flags.steps))
     print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
 

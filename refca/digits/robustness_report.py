@@ -46,9 +46,16 @@ from refca.digits.robustness import (
 from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import PALETTES, Palette, for_names, get_palette, predicted_labels
 from refca.errors import InvalidInput
+from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
+FILES = (
+    "robustness.json",
+    *(f"{name}.csv" for name in ("perturbations", "disturbances", "chimeras", "erased")),
+    *(f"{name}.png" for name in ("perturbations", "disturbances", "size", "drawn", "strokes", "shift", "source")),
+    *(f"{name}.png" for name in ("chimeras", "chimeras-shares", "erased-curves", "erased")),
+)
 SAMPLES = 1000  # default number of digits
 SHOWN = 6  # digits in a picture
 OTHER_SOURCE = "optdigits-28"
@@ -82,16 +89,17 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     at_once = min(backend.sample_slice, samples)
     palette = for_names(get_palette(flags.palette), experiment.names)
     fewer = "use a smaller --samples or --chimeras, or another --backend"
-    with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
-        warm_up(backend, experiment.cell, at_once, digits.side)
-        with progress_bar(digit_steps(digits_used, others, flags), unit="digit-steps") as bar:
-            runner = make_runner(experiment.cell, weights.params, backend, flags.seed, bar.update)
-            rows = measure_perturbations(runner, digits_used, others, flags.steps, out, palette)
-            found: dict[str, Any] = {"perturbations": [each._asdict() for each in rows]}
-            found["chimeras"] = measure_chimeras(runner, digits, flags, out, palette)
-            found["erased"] = measure_erasing(runner, digits_used, flags.steps, out, palette)
-            bar.total = bar.n  # there may be fewer chimeras than requested
-    write_text(out / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
+    with publishing(out, FILES) as folder:
+        with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
+            warm_up(backend, experiment.cell, at_once, digits.side)
+            with progress_bar(digit_steps(digits_used, others, flags), unit="digit-steps") as bar:
+                runner = make_runner(experiment.cell, weights.params, backend, flags.seed, bar.update)
+                rows = measure_perturbations(runner, digits_used, others, flags.steps, folder, palette)
+                found: dict[str, Any] = {"perturbations": [each._asdict() for each in rows]}
+                found["chimeras"] = measure_chimeras(runner, digits, flags, folder, palette)
+                found["erased"] = measure_erasing(runner, digits_used, flags.steps, folder, palette)
+                bar.total = bar.n  # there may be fewer chimeras than requested
+        write_text(folder / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
     print(table(rows, found["chimeras"], found["erased"]))
     print(f"see the pictures in {out}")
 

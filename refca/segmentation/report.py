@@ -17,6 +17,7 @@ import numpy as np
 
 from refca.atomic import write_text
 from refca.cli import (
+    MOST,
     announce,
     choose_backend,
     counting_bar,
@@ -30,7 +31,7 @@ from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import CONDITIONS, SLICE, Curves, curves, iou_at, summary, unmeasured
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation
-from refca.training.run_directory import measured_in
+from refca.training.run_directory import measured_in, publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
@@ -42,6 +43,7 @@ PICTURES = (
     "replaced.png",
     "animation.gif",
 )
+FILES = ("evaluation.json", "evaluation.csv", *PICTURES, "adversarial.png")
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -126,57 +128,56 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     print(f"{experiment.dataset} at {size}x{size}, {samples:,} {kind} photographs; writing to {out}")
-    out.mkdir(parents=True, exist_ok=True)
 
-    at_once = min(SLICE, max(samples, curve_samples))
-    moved = samples * at[-1] + len(CONDITIONS) * curve_samples * flags.steps
-    fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
-    with memory_for(f"{at_once} photographs of {size}x{size} at a time", fewer):
-        warm_up(backend, cell, at_once, size, "ce" if flags.adversarial is not None else None, label_map=True)
-        with progress_bar(moved, unit="photograph-steps") as bar:
-            ious = iou_at(
-                cell,
-                params,
-                backend,
-                photographs,
-                samples=samples,
-                at=at,
-                seed=flags.seed,
-                on_progress=bar.update,
-            )
-            measured = curves(
-                cell,
-                params,
-                backend,
-                photographs,
-                samples=curve_samples,
-                steps=flags.steps,
-                every=flags.every,
-                shift=flags.shift,
-                seed=flags.seed,
-                on_progress=bar.update,
-            )
-    if sentence := unmeasured(at, ious, measured):
-        print(f"refca: {sentence}", file=sys.stderr)
-    values: dict[str, Any] = summary(at, ious, photographs.classes)
-    setting = {
-        "model": str(flags.model),
-        "dataset": experiment.dataset,
-        "size": size,
-        "samples": samples,
-        "at": at,
-    }
-    setting |= {"curve_samples": curve_samples, "steps": flags.steps, "every": flags.every}
-    setting |= {"shift": flags.shift, "seed": flags.seed, "backend": name, "training_steps": done}
-    setting |= {"split": kind}
-    write_values(out, values | setting)
-    write_curves(out / "evaluation.csv", measured)
-    draw({"": measured}, out, "curves")
-    draw_rollouts(experiment, params, backend, photographs, out, flags)
-    print(table(at, ious, photographs.classes))
-    if flags.adversarial is not None:
-        values |= adversarial(experiment, params, backend, photographs, out, flags)
-        write_values(out, values | setting)
+    with publishing(out, FILES) as folder:
+        at_once = min(SLICE, max(samples, curve_samples))
+        moved = samples * at[-1] + len(CONDITIONS) * curve_samples * flags.steps
+        fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
+        with memory_for(f"{at_once} photographs of {size}x{size} at a time", fewer):
+            warm_up(backend, cell, at_once, size, "ce" if flags.adversarial is not None else None, label_map=True)
+            with progress_bar(moved, unit="photograph-steps") as bar:
+                ious = iou_at(
+                    cell,
+                    params,
+                    backend,
+                    photographs,
+                    samples=samples,
+                    at=at,
+                    seed=flags.seed,
+                    on_progress=bar.update,
+                )
+                measured = curves(
+                    cell,
+                    params,
+                    backend,
+                    photographs,
+                    samples=curve_samples,
+                    steps=flags.steps,
+                    every=flags.every,
+                    shift=flags.shift,
+                    seed=flags.seed,
+                    on_progress=bar.update,
+                )
+        if sentence := unmeasured(at, ious, measured):
+            print(f"refca: {sentence}", file=sys.stderr)
+        values: dict[str, Any] = summary(at, ious, photographs.classes)
+        setting = {
+            "model": str(flags.model),
+            "dataset": experiment.dataset,
+            "size": size,
+            "samples": samples,
+            "at": at,
+        }
+        setting |= {"curve_samples": curve_samples, "steps": flags.steps, "every": flags.every}
+        setting |= {"shift": flags.shift, "seed": flags.seed, "backend": name, "training_steps": done}
+        setting |= {"split": kind}
+        write_curves(folder / "evaluation.csv", measured)
+        draw({"": measured}, folder, "curves")
+        draw_rollouts(experiment, params, backend, photographs, folder, flags)
+        print(table(at, ious, photographs.classes))
+        if flags.adversarial is not None:
+            values |= adversarial(experiment, params, backend, photographs, folder, flags)
+        write_values(folder, values | setting)
     drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial is not None else [])]
     print(f"see in {out}: {', '.join(drawn)}")
 
@@ -249,6 +250,7 @@ def compare(measured: list[tuple[Path, Path]], out: Path) -> None:
     runs = {path.name: read_curves(path / "evaluation.csv", model) for model, path in measured}
     if len(runs) < len(measured):
         raise InvalidInput("--compare needs directories with different names, which label the curves")
+    out.mkdir(parents=True, exist_ok=True)
     draw(runs, out, "comparison")
     print(f"see {out / 'comparison.png'} and {out / 'comparison-magnitudes.png'}")
 
@@ -278,7 +280,7 @@ def steps_of(text: str) -> list[int]:
         at = sorted({int(step) for step in text.split(",")})
     except ValueError:
         at = []
-    if not at or at[0] < 0:
+    if not at or not 0 <= at[0] <= at[-1] <= MOST:
         raise InvalidInput(f"--at must be steps such as 40,400, got {text!r}")
     return at
 

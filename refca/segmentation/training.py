@@ -6,6 +6,7 @@ Source: the paper, section 3; `spec/chapters/persistence.md`, `spec/chapters/ada
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from refca.cli import counting_bar
 from refca.data import Photographs
 from refca.definition.metrics import iou, predict
+from refca.definition.params import param_shapes
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.errors import InvalidInput
@@ -46,6 +48,14 @@ def shown(experiment: SegmentationExperiment) -> str:
     return columns(experiment)[min(1, experiment.labels - 1)]
 
 
+def useful(experiment: SegmentationExperiment) -> tuple[float, str]:
+    """Return the IoU from which trained cells are of use, and what reaching it takes."""
+    return (
+        0.3,
+        "a useful run takes some 10,000 steps, as --experiment pets-48-small does, and the paper's takes a million",
+    )
+
+
 def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Photographs:
     """Return the training photographs without those held out for validation.
 
@@ -73,6 +83,15 @@ def split_validation(experiment: SegmentationExperiment, photographs: Photograph
 def prepare(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> None:
     """Have the backend compile or load what training steps use."""
     warm_up(backend, experiment.cell, experiment.batch, experiment.size, "ce", label_map=True)
+
+
+def memory(experiment: SegmentationExperiment, photographs: Photographs) -> dict[str, int]:
+    """About how many bytes training needs: the layers of an unrolled batch; parameters, gradients and moments."""
+    cell, sites = experiment.cell, (experiment.size // experiment.stride) ** 2
+    layers = cell.state_channels + (1 + cell.hidden_layers) * cell.hidden_width
+    params = sum(prod(shape) for shape in param_shapes(cell).values())
+    largest = "hidden" if experiment.hidden >= experiment.state else "state"
+    return {"batch": experiment.batch * 4 * sites * layers * experiment.unroll, largest: 16 * params}
 
 
 def begin(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> TrainState:

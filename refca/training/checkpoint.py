@@ -9,7 +9,6 @@ Source: `spec/programs.md`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,8 @@ import numpy as np
 
 from refca.definition.cell import Array, Params
 from refca.errors import InvalidInput
-from refca.tensor_file import check_finite, check_weights, read_tensors, write_tensors
+from refca.reading import reading
+from refca.tensor_file import check_finite, check_shapes, open_tensors, write_tensors
 from refca.training.adam import Adam
 from refca.training.experiment import Experiment
 from refca.training.task import Task
@@ -27,6 +27,8 @@ from refca.training.train_state import TrainState
 
 CHECKPOINT_FILE, WEIGHTS_FILE = "checkpoint.safetensors", "weights.safetensors"  # in a run directory
 FORMER_GROUPS = {"adam.first": "adam.m", "adam.second": "adam.v", "pool": "buffer", "colony": "buffer"}
+
+KIND = "a checkpoint of a training run"
 
 Lookup: TypeAlias = Callable[[Mapping[str, Any]], tuple[Experiment, Task]]
 
@@ -46,8 +48,9 @@ def save_checkpoint(
     }
     arrays = {f"{group}/{name}": asnumpy(x) for group, tensors in groups.items() for name, x in tensors.items()}
     check_finite(path, arrays)
-    counts = {"done": train_state.done, "updates": train_state.updates, "data": train_state.data}
-    write_tensors(path, arrays, metadata_of(experiment) | counts)
+    counts = {"done": train_state.done, "updates": train_state.updates}
+    others = {"data": train_state.data, "log": train_state.log}
+    write_tensors(path, arrays, metadata_of(experiment) | counts | others)
 
 
 def load_checkpoint(
@@ -58,29 +61,45 @@ def load_checkpoint(
     `lookup` returns the experiment and the task for saved settings. Raises InvalidInput for a file that is not a
     complete checkpoint.
     """
-    tensors, metadata = read_tensors(path)
-    groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}}
-    try:
-        saved = json.loads(metadata["refca"])
-        experiment, task = lookup(saved["experiment"])
-        for name, x in tensors.items():
-            group, name = name.split("/")
-            groups[FORMER_GROUPS.get(group, group)][name] = x
-        train_state = TrainState(
-            int(saved["done"]),
-            int(saved["updates"]),
-            groups["params"],
-            Adam(groups["adam.m"], groups["adam.v"]),
-            task.training.BUFFER(**groups["buffer"]),
-            saved["data"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"{path} is not a checkpoint of a training run ({error!r})") from error
-    check_weights(path, experiment.cell, train_state.params)
+    with open_tensors(path) as file:
+        with reading(path, KIND):
+            experiment, task = experiment_in(path, file.settings, lookup)
+            declared = assemble(file.declared, file.settings, task)
+        check_shapes(path, experiment.cell, declared.params)
+        check_counts(path, experiment, declared)
+        task.training.check_buffer(path, experiment, declared.buffer)
+        tensors = {name: file.read(name) for name in file.declared}
     check_finite(path, tensors)
-    check_counts(path, experiment, train_state)
+    train_state = assemble(tensors, file.settings, task)
     task.training.check_buffer(path, experiment, train_state.buffer)
     return experiment, train_state.on(asarray)
+
+
+def experiment_in(path: Path, saved: Any, lookup: Lookup) -> tuple[Experiment, Task]:
+    """The experiment and the task in the settings of a checkpoint. Raises InvalidInput, naming the file."""
+    if not isinstance(saved, dict) or not isinstance(saved.get("experiment"), dict):
+        raise InvalidInput(f"{path} is not {KIND}: it has no settings of one")
+    try:
+        return lookup(saved["experiment"])
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: its settings cannot be used ({error})") from error
+
+
+def assemble(tensors: Mapping[str, np.ndarray], saved: Any, task: Task) -> TrainState:
+    """The train state of these arrays, which may be declarations. Raises whatever unfit settings raise."""
+    groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}}
+    for name, x in tensors.items():
+        group, name = name.split("/")
+        groups[FORMER_GROUPS.get(group, group)][name] = x
+    return TrainState(
+        int(saved["done"]),
+        int(saved["updates"]),
+        groups["params"],
+        Adam(groups["adam.m"], groups["adam.v"]),
+        task.training.BUFFER(**groups["buffer"]),
+        str(saved["data"]),
+        str(saved.get("log", "")),
+    )
 
 
 def check_counts(path: Path, experiment: Experiment, train_state: TrainState) -> None:

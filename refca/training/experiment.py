@@ -50,6 +50,21 @@ CELL_SETTINGS = {  # for each field of `Cell`: the name of the setting, and its 
     "stride": ("stride", "pixels per cell on each axis; above 1 strided layers encode the image and decode the labels"),
     "normal_start": ("normal_start", "start from normal random states; without it from zeros"),
 }
+MOST = {  # the largest number allowed for a setting, where that is not 10**9
+    "unroll": 10_000,
+    "unroll_max": 10_000,
+    "horizon": 100_000,
+    "batch": 65_536,
+    "pool": 10**6,
+    "size": 4096,
+    "grid": 4096,
+    "channels": 256,
+    "state": 4096,
+    "hidden": 4096,
+    "hidden_layers": 64,
+    "labels": 4096,
+    "seed": 2**64 - 1,
+}
 CELL_GROUP = "the cell"
 DATA_GROUP = "data of your own"
 WEIGHTINGS = ("none", "balanced")
@@ -142,6 +157,9 @@ class Experiment(ABC):
             if choices and value not in choices:
                 known = ", ".join(map(str, choices))
                 raise InvalidInput(f'{setting.name} must be one of {known}, got "{value}"')
+            most = MOST.get(setting.name, 10**9)
+            if kind is int and value > most:
+                raise InvalidInput(f"{setting.name} must be at most {most:,}, got {value}")
         known_sets = data.names(self.kind)
         if self.dataset and self.dataset not in known_sets and not data.is_path(self.dataset):
             known = ", ".join(known_sets)

@@ -12,7 +12,7 @@ from refca.cli import progress_bar, stoppable
 from refca.errors import Diverged, InvalidInput
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, save_checkpoint, save_weights
 from refca.training.experiment import Experiment
-from refca.training.metrics_log import EVERY, MetricsFile
+from refca.training.metrics_log import EVERY, LOG_FILE, MetricsFile
 from refca.training.task import Training
 from refca.training.train_state import LossMonitor, TrainState
 
@@ -25,16 +25,18 @@ def fit(
     train_state: TrainState,
     out: Path,
     checkpoint_every: int = 1000,
+    drop_log: bool = False,
 ) -> bool:
     """Train until the last step or a stop request; return whether the last step was reached.
 
     The checkpoint in `out` then belongs to the last step done. After the last step the weights are written too.
-    Raises Diverged for a loss or parameter that is NaN or infinite.
+    With `drop_log` a log that is missing or was changed begins anew.
+    Raises Diverged for a loss or parameter that is NaN or infinite, InvalidInput for a log that is not the run's.
     """
     samples, losses = samples.on(backend), LossMonitor()
     training.prepare(experiment, backend, samples)
     with (
-        MetricsFile(out / "metrics.csv", train_state.done, training.columns(experiment)) as log,
+        MetricsFile(out / LOG_FILE, train_state.done, training.columns(experiment), train_state.log, drop_log) as log,
         progress_bar(experiment.steps, train_state.done) as bar,
         stoppable() as stop_asked,
     ):
@@ -42,6 +44,7 @@ def fit(
         def save() -> None:
             losses.read()
             log.sync()
+            train_state.log = log.mark
             try:
                 save_checkpoint(out / CHECKPOINT_FILE, experiment, train_state, backend.asnumpy)
             except InvalidInput as error:
@@ -62,8 +65,9 @@ def fit(
                 save()
             bar.update()
         save()
-    if train_state.done < experiment.steps:
-        return False
-    params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
-    save_weights(out / WEIGHTS_FILE, experiment, params, train_state.done)
+        if train_state.done < experiment.steps:
+            return False
+        params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
+        save_weights(out / WEIGHTS_FILE, experiment, params, train_state.done)
+        log.check_place()
     return True

@@ -1,7 +1,8 @@
 """The log of a training run, metrics.csv: one row for every tenth training step and for the last.
 
 A row has the step, its loss and the task's metrics; NaN is written as an empty field. The file holds no times:
-a resumed run writes the same bytes as an uninterrupted run.
+a resumed run writes the same bytes as an uninterrupted run. A checkpoint holds the log's mark, its length and
+hash at that step, so that a log which was changed, cut or lost since then is noticed.
 """
 
 from __future__ import annotations
@@ -9,40 +10,78 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from refca.atomic import atomic_write
 from refca.errors import InvalidInput
+from refca.reading import reading
 
+LOG_FILE = "metrics.csv"  # in a run directory
 EVERY = 10
+KIND = "the log of a training run"
 
 
 class MetricsFile:
     """An open metrics.csv with a column for the step, the loss and each of `measured`.
 
-    Rows after training step `done` are dropped, because training writes them again. Raises InvalidInput for a
-    file with other columns.
+    A new run begins it. A run that goes on after `done` training steps keeps the part that `mark` describes,
+    and drops what follows: those rows will be made again. With `drop` the log begins anew.
+    Raises InvalidInput if that part is not there as it was written.
     """
 
-    def __init__(self, path: Path, done: int, measured: Sequence[str]) -> None:
-        columns = ("step", "loss", *measured)
-        kept = [row for row in read_metrics(path, columns) if row["step"] <= done] if path.exists() else []
-        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-            self.writer = csv.DictWriter(file, columns, lineterminator="\n")
-            self.writer.writeheader()
-            self.writer.writerows(map(written, kept))
-        self.file = path.open("a", newline="")
-        self.writer = csv.DictWriter(self.file, columns, lineterminator="\n")
+    def __init__(self, path: Path, done: int, measured: Sequence[str], mark: str = "", drop: bool = False) -> None:
+        self.path, self.columns = path, ("step", "loss", *measured)
+        kept = b""
+        if mark and not drop:
+            kept = marked_part(path, done, mark)
+        elif done and not drop:
+            kept = rows_to(path, done, self.columns)
+        kept = kept or self.text(dict(zip(self.columns, self.columns, strict=True)))
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(kept)
+        self.length, self.hash = len(kept), blake2b(kept, digest_size=16)
+        self.file = path.open("ab")
+
+    def text(self, row: Mapping[str, Any]) -> bytes:
+        """A row as it is in the file."""
+        line = StringIO()
+        csv.DictWriter(line, self.columns, lineterminator="\n").writerow(row)
+        return line.getvalue().encode("ascii")
 
     def add(self, **row: float) -> None:
-        self.writer.writerow(written(row))
+        """Add a row. Raises InvalidInput if the file is no longer where it was opened."""
+        self.check_place()
+        content = self.text({name: "" if value != value else value for name, value in row.items()})
+        self.file.write(content)
         self.file.flush()
+        self.length += len(content)
+        self.hash.update(content)
+
+    @property
+    def mark(self) -> str:
+        """The length of the file and its hash."""
+        return f"{self.length}:{self.hash.hexdigest()}"
 
     def sync(self) -> None:
         """Sync the rows to the disk, before a checkpoint that includes them is written."""
+        self.check_place()
         self.file.flush()
         os.fsync(self.file.fileno())
+
+    def check_place(self) -> None:
+        """Raise InvalidInput if another file, or none, has the name of this one."""
+        try:
+            if os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno())):
+                return
+        except FileNotFoundError:
+            pass
+        raise InvalidInput(
+            f"{self.path} was moved, deleted or replaced while the run went on; resume the run where it is now, "
+            "from its last checkpoint, or start it again"
+        )
 
     def __enter__(self) -> MetricsFile:
         return self
@@ -51,9 +90,38 @@ class MetricsFile:
         self.file.close()
 
 
-def written(row: Mapping[str, float]) -> dict[str, Any]:
-    """Return a row as it is written: NaN becomes empty."""
-    return {name: "" if value != value else value for name, value in row.items()}
+def marked_part(path: Path, done: int, mark: str) -> bytes:
+    """The beginning of a log that a mark describes. Raises InvalidInput if it is not there as it was written."""
+    if not path.exists():
+        raise lost(path, done, "is missing")
+    with reading(path, KIND):
+        content, (length, expected) = path.read_bytes(), mark.split(":")
+        part = content[: int(length)]
+    if blake2b(part, digest_size=16).hexdigest() == expected:
+        return part
+    if content.startswith(b"\xef\xbb\xbf") or b";" in content.partition(b"\n")[0]:
+        raise lost(path, done, "was saved by another program, perhaps a spreadsheet (a byte-order mark or semicolons)")
+    raise lost(path, done, "is cut short" if len(content) < int(length) else "was changed")
+
+
+def rows_to(path: Path, done: int, columns: Sequence[str]) -> bytes:
+    """The rows of a log up to a training step, for checkpoints without a mark. Raises InvalidInput if any lacks."""
+    if not path.exists():
+        raise lost(path, done, "is missing")
+    steps = [row["step"] for row in read_metrics(path, columns)]
+    kept = [step for step in steps if step <= done]
+    needed = list(range(EVERY, done + 1, EVERY))
+    if kept[: len(needed)] != needed or len(kept) > len(needed) + 1:
+        raise lost(path, done, "lacks rows, or has them in another order")
+    lines = path.read_bytes().splitlines(keepends=True)
+    return b"".join(lines[: 1 + len(kept)])
+
+
+def lost(path: Path, done: int, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"{path} {what} since the checkpoint after {done:,} training steps was written; put the original back, "
+        "or add --drop-log to go on with a log that begins at this step"
+    )
 
 
 def read_metrics(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, float]]:
@@ -62,14 +130,16 @@ def read_metrics(path: Path, columns: Sequence[str] | None = None) -> list[dict[
     Raises InvalidInput for a row with missing columns or with text that is no number.
     """
     rows: list[dict[str, float]] = []
-    text = path.read_text()
-    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        try:
-            rows.append({name: number(name, row[name]) for name in columns or row})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(
-                f"{path} is not a metrics file of this run: its row {row} has missing columns or text that is no number"
-            ) from error
+    with reading(path, KIND):
+        text = path.read_text("utf-8")
+        for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+            try:
+                rows.append({name: number(name, row[name]) for name in columns or row})
+            except (KeyError, TypeError, ValueError) as error:
+                raise InvalidInput(
+                    f"{path} is not a metrics file of this run: its row {row} has missing columns or text that is no "
+                    "number"
+                ) from error
     return rows
 
 

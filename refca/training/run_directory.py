@@ -5,9 +5,17 @@ Source: `spec/programs.md`.
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from refca.atomic import sync_folder
 from refca.errors import InvalidInput
+from refca.locks import AVAILABLE, try_lock
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 
 
@@ -41,3 +49,73 @@ def measured_in(model: Path) -> Path:
 
 def folder_of(model: Path) -> Path:
     return model if model.is_dir() else model.parent
+
+
+@contextmanager
+def locked(folder: Path, wait: float = 0) -> Iterator[None]:
+    """Keep a folder, which is created if missing, for this process within this block.
+
+    Raises InvalidInput if another process has it after `wait` seconds. The lock ends with the process. On a
+    system or a file system without locks nothing is kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not AVAILABLE:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + wait
+        while try_lock(descriptor) is False:
+            if time.monotonic() >= deadline:
+                raise InvalidInput(
+                    f"{folder} is in use by another run; wait until that has ended, or choose another --out"
+                )
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+STAGED = ".evaluation-"  # how the folders begin in which results wait
+
+
+@contextmanager
+def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
+    """Yield a folder for the files of an evaluation, which replace those in `out` together if the block succeeds.
+
+    `owned` names all files that such an evaluation can have: those of an older one that are not written again
+    are removed. Its JSON file, which names what was measured, goes first and comes last, so that an evaluation
+    that was killed between leaves no numbers beside another one's pictures. Raises OSError from the file system.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    remove_abandoned_results(out)
+    folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
+    descriptor = os.open(folder, os.O_RDONLY) if AVAILABLE else None
+    try:
+        if descriptor is not None:
+            try_lock(descriptor)
+        yield folder
+        for name in sorted(owned, key=comes_last, reverse=True):
+            (out / name).unlink(missing_ok=True)
+        sync_folder(out)
+        for path in sorted(folder.iterdir(), key=lambda path: comes_last(path.name)):
+            os.replace(path, out / path.name)
+        sync_folder(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def comes_last(name: str) -> tuple[bool, str]:
+    return name.endswith(".json"), name
+
+
+def remove_abandoned_results(out: Path) -> None:
+    """Remove the folders that killed evaluations left; one that is still going on has its folder locked."""
+    for folder in out.glob(f"{STAGED}*") if AVAILABLE else ():
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            if try_lock(descriptor):
+                shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)

@@ -32,11 +32,17 @@ class Training(Protocol):
     def shown(self, experiment: Any) -> str:
         """Return the name of the metric that the progress bar shows."""
 
+    def useful(self, experiment: Any) -> tuple[float, str]:
+        """Return the value of that metric from which trained cells are of use, and what reaching it takes."""
+
     def load_samples(self, experiment: Any, folder: str | None) -> Any:
         """Load the training samples of the experiment's dataset."""
 
     def prepare(self, experiment: Any, backend: Any, samples: Any) -> None:
         """Have the backend compile what training will use."""
+
+    def memory(self, experiment: Any, samples: Any) -> dict[str, int]:
+        """Return about how many bytes training needs, by the setting that they grow with."""
 
     def begin(self, experiment: Any, backend: Any, samples: Any) -> TrainState:
         """Return the state before the first training step."""

@@ -35,6 +35,7 @@ class TrainState:
     adam: Adam
     buffer: Any  # the task's Buffer
     data: str  # the fingerprint of the training samples
+    log: str = ""  # the mark of the log at this step; empty in checkpoints of earlier versions
 
     def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
         """Update the parameters once."""

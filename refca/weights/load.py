@@ -5,7 +5,7 @@ Source: `spec/programs.md`.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import numpy as np
 from refca.definition.cell import Cell, Params
 from refca.definition.params import init_params
 from refca.errors import InvalidInput
+from refca.npz import open_npz
+from refca.reading import brief, reading
 from refca.tasks import get_task, make_experiment, task_of
-from refca.tensor_file import check_weights, read_npz, read_tensors
+from refca.tensor_file import ArrayFile, check_finite, check_shapes, check_weights, open_tensors
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from refca.training.checkpoint import save_weights as save_params
 from refca.training.experiment import Experiment, cell_settings
 from refca.training.train_state import Weights
+from refca.weights.layouts import layouts_of
 from refca.weights.tfjs_weights import read_published
 
 BEST = {"digits": "digits-large-batch", "pets": "pets-48"}  # the best shipped weights of each task
@@ -31,38 +34,66 @@ FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-7": "digits-large-batch",
 }
 PARAMS = "params/"  # the group of the parameters in a checkpoint
+UNNAMED = "; weights without settings must fit the article's cell"
+SUMS = "SHA256SUMS"  # the hashes of the shipped files, in their folder
 
 
 def load_weights(name: Path | str) -> Weights:
     """Return the float32 parameters at a path, or shipped with the package under a name.
 
     A path is a run directory (its checkpoint, or else its weights), a checkpoint, a weights file (.safetensors,
-    .npz) or the article's model.json. An existing path takes precedence over a name.
+    .npz) or the article's model.json. An existing path takes precedence over a name. PyTorch's order of
+    dimensions and its prefixes are understood where their meaning is certain.
 
     Raises InvalidInput for a file that cannot be read, is damaged, or holds NaN or another cell's weights.
     """
     path = file_of(Path(name))
-    experiment: Experiment | None = None
-    done: int | None = None
-    if path.suffix == ".npz":
-        params = read_npz(path)
-    elif path.suffix == ".json":
-        params = read_published(path)
+    if path.suffix == ".json":
+        params, experiment, done = read_published(path), None, None
+        check_weights(path, task_of(None).experiment().cell, params, UNNAMED)
+    elif path.suffix == ".npz":
+        experiment, done = None, None
+        with open_npz(path) as npz:
+            params = read_params(path, npz, task_of(None).experiment().cell, UNNAMED)
     else:
-        params, metadata = read_tensors(path)
-        if any(key.startswith(PARAMS) for key in params):
-            params = {key.removeprefix(PARAMS): x for key, x in params.items() if key.startswith(PARAMS)}
-        try:
-            if "refca" in metadata:
-                saved = json.loads(metadata["refca"])
-                experiment, done = make_experiment(settings_of(saved)), int(saved.get("done", 0))
-        except InvalidInput as error:
-            raise InvalidInput(f"{path}: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"{path}: invalid settings in its metadata ({error!r})") from error
-    remedy = "" if experiment else "; weights without settings must fit the article's cell"
-    check_weights(path, (experiment or task_of(None).experiment()).cell, params, remedy)
-    return Weights({key: np.asarray(x, np.float32) for key, x in params.items()}, experiment, done)
+        with open_tensors(path) as file:
+            experiment, done = experiment_in(path, file.settings)
+            cell = (experiment or task_of(None).experiment()).cell
+            params = read_params(path, file, cell, "" if experiment else UNNAMED)
+    return Weights(params, experiment, done)
+
+
+def experiment_in(path: Path, saved: Any) -> tuple[Experiment | None, int | None]:
+    """The experiment and the training steps done, as a file names them. Raises InvalidInput, naming the file."""
+    if saved is None:
+        return None, None
+    try:
+        return make_experiment(settings_of(saved)), int(saved.get("done", 0))
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    except Exception as error:  # what another program wrote under this key can be any JSON
+        raise InvalidInput(f"{path}: invalid settings in its metadata ({brief(error)})") from error
+
+
+def read_params(path: Path, file: ArrayFile, cell: Cell, remedy: str) -> Params:
+    """The parameters of a cell in a file, float32, without reading anything else in it.
+
+    Raises InvalidInput, naming the file, if they are not all there, of another shape, or not finite.
+    """
+    grouped = any(name.startswith(PARAMS) for name in file.declared)
+    names = {name.removeprefix(PARAMS): name for name in file.declared if not grouped or name.startswith(PARAMS)}
+    try:
+        layouts = layouts_of(cell, {name: file.declared[stored] for name, stored in names.items()})
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    declared = {layout.name: layout.convert(file.declared[names[name]]) for name, layout in layouts.items()}
+    check_shapes(path, cell, declared, remedy)
+    params: Params = {}
+    for name, layout in layouts.items():
+        with np.errstate(over="ignore"):  # refused below
+            params[layout.name] = np.ascontiguousarray(layout.convert(file.read(names[name])), np.float32)
+    check_finite(path, params)
+    return params
 
 
 def settings_of(saved: dict[str, Any]) -> dict[str, Any]:
@@ -103,13 +134,30 @@ def file_of(path: Path) -> Path:
         raise InvalidInput(f"{path} is not a run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
     name = FORMER_NAMES.get(str(path), BEST.get(str(path), str(path)))
     if name in shipped_names() and not path.exists():
-        return Path(str(shipped() / f"{name}.safetensors"))
+        path = Path(str(shipped() / f"{name}.safetensors"))
+        check_shipped(path)
+        return path
     if not path.is_file():
         known = f"; or one of {', '.join((*BEST, *shipped_names()))}"
         raise InvalidInput(
             f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
         )
     return path
+
+
+def check_shipped(path: Path) -> None:
+    """Raise InvalidInput unless a file of the package has the hash that the package lists for it."""
+    listed = shipped_sums().get(path.name)
+    with reading(path, "a file of refca"):
+        if listed and hashlib.sha256(path.read_bytes()).hexdigest() != listed:
+            raise InvalidInput(f"{path} is not as it was published; install refca again")
+
+
+def shipped_sums() -> dict[str, str]:
+    """The SHA-256 hash of each file of shipped weights, by its name."""
+    sums = shipped() / SUMS
+    lines = sums.read_text("utf-8").splitlines() if sums.is_file() else []
+    return {name: hash for hash, name in (line.split() for line in lines)}
 
 
 def shipped_names() -> list[str]:

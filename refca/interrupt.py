@@ -1,0 +1,35 @@
+"""Ctrl-C while Python still imports: the process ends in a word instead of a traceback.
+
+`import refca` calls this first, where a program of refca is what Python was started for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+STOPPED = 130  # the exit code
+
+
+def stop_quietly_while_importing() -> None:
+    """Until `cli.exit_code` takes over, let Ctrl-C end a program of refca with one line and exit code 130."""
+    given = sys.orig_argv
+    module = given[given.index("-m") + 1 :][:1] if "-m" in given else []
+    ours = any(name.startswith("refca.") or name == "refca" for name in module)
+    ours = ours or any(os.path.basename(name).startswith("refca-") for name in given[1:2])
+    here = threading.current_thread() is threading.main_thread()
+    if ours and here and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
+
+
+def stop(number: int, frame: object) -> None:
+    os.write(2, b"refca: stopped\n")
+    os._exit(STOPPED)
+
+
+def raise_again() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGINT) is stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
