@@ -55,7 +55,9 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     backend = device.device(reference)
     monkeypatch.setattr("refca.contract.registry.load", lambda name: backend if name == "device" else reference)
     dataset = Dataset("pets", photographs(), photographs(3))
-    monkeypatch.setattr(data_sets, "load", lambda name, folder, **_: dataset)
+    monkeypatch.setattr(
+        data_sets, "load", lambda name, folder, **more: dataset if name == "pets" else load(name, folder, **more)
+    )
     return backend
 
 

@@ -91,7 +91,7 @@ def test_overlaps_add_up_to_the_iou_of_everything() -> None:
 
 def test_iou_refuses_what_are_no_two_label_maps() -> None:
     labels = np.array([0, 1, 2])
-    with pytest.raises(InvalidInput, match=r"\(3,\) and true ones \(2,\) differ in shape"):
+    with pytest.raises(InvalidInput, match=r"must have the same shape, got \(3,\) and \(2,\)"):
         refca.iou(labels, labels[:2], 3)
     with pytest.raises(InvalidInput, match="labels must be from 0 to 1, got 0 to 2"):
         refca.iou(labels, labels % 2, 2)
@@ -224,7 +224,7 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "step,accuracy\n1,0.5\n", "photographs,step\nkept,1\n"])
 def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "evaluation.csv").write_text(text)
-    with pytest.raises(InvalidInput, match="does not hold curves of photographs"):
+    with pytest.raises(InvalidInput, match="is not an evaluation.csv of photographs"):
         read_curves(tmp_path / "evaluation.csv", tmp_path)
 
 
@@ -253,8 +253,8 @@ def test_nothing_is_measured_once_states_are_not_finite() -> None:
             assert np.isnan(curve[name]).tolist() == [False] * 3 + [True] * 6, (way, name)
     assert [bool((labels == -1).any()) for labels in film.labels] == [False] * 3 + [True]  # steps 0, 1, 2, 5
     assert unmeasured([1, 3, 4, 9], ious, found) == (
-        "states stopped being finite, of all samples by step 4, of those kept by step 4, of those replaced "
-        "by step 4, of those shifted by step 4; nothing is measured from there on"
+        "states became NaN or infinite: of all samples by step 4, of photographs kept by step 4, of photographs "
+        "replaced by step 4, of photographs shifted by step 4; later steps are not measured"
     )
     assert unmeasured([1, 3], ious[:2], {}) is None
 
@@ -356,7 +356,7 @@ def test_it_says_where_states_stopped_being_finite(
     save_weights(weights, experiment, params, 7)
     with np.errstate(all="ignore"):
         assert evaluate.main([str(weights), *FEW, "--samples", "2", "--adversarial"]) == 0
-    assert "refca: states stopped being finite, of all samples by step " in capsys.readouterr().err
+    assert "refca: states became NaN or infinite: of all samples by step " in capsys.readouterr().err
     values = json.loads((weights.parent / "evaluation.json").read_text())
     assert [values[f"{name}_at_3"] for name in IOUS] == [None] * 3
     assert values["adversarial_iou_background_before"] is None
@@ -384,7 +384,7 @@ def test_an_adversarial_image_is_made_if_asked_for(
     assert 0 <= values["adversarial_iou_object_after"] <= 1
     with Image.open(weights.parent / "adversarial.png") as picture:
         picture.verify()
-    assert "IoU after a corner has changed" in capsys.readouterr().out
+    assert "IoU outside the corner, after the attack" in capsys.readouterr().out
 
 
 def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photographs, capsys: Capture) -> None:
