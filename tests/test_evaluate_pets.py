@@ -224,7 +224,7 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "step,accuracy\n1,0.5\n", "photographs,step\nkept,1\n"])
 def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "evaluation.csv").write_text(text)
-    with pytest.raises(InvalidInput, match="is not an evaluation.csv of photographs"):
+    with pytest.raises(InvalidInput, match=r"is not an evaluation\.csv of photographs"):
         read_curves(tmp_path / "evaluation.csv", tmp_path)
 
 
