@@ -94,6 +94,7 @@ gpu-train-pets:  ## train on photographs on a GPU, a million steps; PETS=pets-48
 
 results: $(INSTALLED)  ## rebuild tables and figures of results/ from its CSV and JSON files
 	$(RUN) tools/results/rebuild.py
+	$(RUN) tools/results/segmentation.py rebuild
 
 lock:  ## choose new versions of all dependencies (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \

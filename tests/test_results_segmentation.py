@@ -1,0 +1,111 @@
+"""Runs on photographs in `results/`: what is kept of them, and the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import segmentation
+from kept import FOLDER
+from refusals import Capture, sentence
+
+from refca.data import Dataset, Photographs
+from refca.definition.params import init_params
+from refca.segmentation.curves_csv import read_curves, write_curves
+from refca.segmentation.evaluation import COLUMNS, CONDITIONS
+from refca.segmentation.settings import SegmentationExperiment
+from refca.tasks import load_experiment
+from refca.training.checkpoint import save_weights
+from refca.weights.load import load_weights
+
+
+def measured(out: Path, done: int = 7, **settings: object) -> Path:
+    """A run directory as training and evaluation leave it, with made-up numbers."""
+    out.mkdir(parents=True)
+    experiment = SegmentationExperiment(state=4, hidden=4, batch=2, steps=7, **settings)  # type: ignore[arg-type]
+    save_weights(out / "weights.safetensors", experiment, init_params(experiment.cell, 0), 7)
+    (out / "settings.toml").write_text(experiment.toml())
+    (out / "metrics.csv").write_text("step,loss\n5,1.25\n7,0.75\n")
+    (out / "segmentation.png").write_bytes(b"a picture")
+    curves = {condition: {name: np.array([1.0, 0.123456, np.nan]) for name in COLUMNS} for condition in CONDITIONS}
+    write_curves(out / "evaluation.csv", curves)
+    values = {"model": str(out), "training_steps": done, "samples": 3669, "at": [40], "curve_samples": 64}
+    values |= {"steps": 400, "every": 40, "shift": 4, "seed": 0, "split": "test"}
+    values |= {f"iou_{name}_at_40": x for name, x in (("object", 0.6543), ("boundary", 0.321), ("background", 0.8))}
+    (out / "evaluation.json").write_text(json.dumps(values))
+    return out
+
+
+def run(into: Path, *arguments: str) -> int:
+    return segmentation.main(["--into", str(into), *arguments])
+
+
+def test_a_run_is_kept_and_shown_beside_floors_and_table_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    into, out = tmp_path / "results", measured(tmp_path / "runs" / "pets-seed0")
+    (out / "long").mkdir()
+    more = json.loads((out / "evaluation.json").read_text()) | {"samples": 256, "at": [40, 400]}
+    more |= {"iou_object_at_40": 0.1, "iou_object_at_400": 0.6261}
+    (out / "long" / "evaluation.json").write_text(json.dumps(more))
+    assert run(into, "keep", str(out), "--seconds", "600", "--machine", "an abacus") == 0
+    trimaps = np.zeros((2, 48, 48), np.uint8)
+    trimaps[:, :24], trimaps[1, :12] = 1, 2
+    pets = Photographs(np.zeros((2, 48, 48, 3), np.uint8), trimaps, ("a", "b"))
+    monkeypatch.setattr(segmentation, "load", lambda *_, **__: Dataset("pets", pets, pets))
+    assert run(into, "floors") == 0
+    assert run(into, "rebuild") == 0
+    page = (into / "README.md").read_text()
+    assert "| background everywhere | – | 0.0 | 0.0 | 50.0 | 0.0 | 0.0 | 50.0 |" in page
+    assert "| the most frequent class of each pixel | – | 0.0 | 75.0 | 100.0 | 0.0 | 75.0 | 100.0 |" in page
+    assert "| [pets-seed0](pets-seed0) | 316 | 32.1 | 65.4 | 80.0 | – | 62.6 (256) | – |" in page
+    again = "python -m refca.evaluate runs/pets-seed0 --data DIR"
+    assert f"{again}\n{again} --at 40,400 --samples 256 --out runs/pets-seed0/long\n" in page
+    assert "| instance, 64, 96 | 32.3K | unstable | unstable | 82K | 48.6 | 80.7 |" in page
+    assert "| pets-seed0 | random weights | 7 | 2 at 48x48 | 10 min | an abacus | 3,669 | – |" in page
+    assert "--experiment results/segmentation/pets-seed0/settings.toml --seed 0" in page
+    for path in into.rglob("*"):
+        assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), f"{path} names this machine"
+    kept = read_curves(into / "pets-seed0" / "evaluation.csv", out)["kept"]["iou_object"]
+    np.testing.assert_array_equal(kept, [1.0, 0.1235, np.nan])
+
+
+def test_weights_that_a_run_began_with_are_kept_with_it(tmp_path: Path) -> None:
+    first, into = measured(tmp_path / "first"), tmp_path / "results"
+    second = measured(tmp_path / "second", init_from=str(first))
+    assert run(into, "keep", str(second)) == 0
+    settings = load_experiment(into / "second" / "settings.toml")
+    assert settings.init_from == "results/segmentation/second/init.safetensors"
+    for name, x in load_weights(into / "second" / "init.safetensors").params.items():
+        np.testing.assert_array_equal(x, load_weights(first).params[name])
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("evaluation.json", "has not been measured; do that first: python -m refca.evaluate"),
+        ("weights.safetensors", "is not trained to its end"),
+    ],
+)
+def test_an_unfinished_run_is_refused(tmp_path: Path, capsys: Capture, file: str, words: str) -> None:
+    out = measured(tmp_path / "run")
+    (out / file).unlink()
+    assert words in sentence(capsys, lambda: run(tmp_path / "results", "keep", str(out)))
+    assert not (tmp_path / "results").exists()
+
+
+def test_numbers_of_other_weights_or_photographs_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    out = measured(tmp_path / "run", done=6)
+    said = sentence(capsys, lambda: run(tmp_path / "results", "keep", str(out)))
+    assert "evaluation.json measured other weights; measure them again" in said
+    values = json.loads((out / "evaluation.json").read_text()) | {"training_steps": 7, "split": "validation"}
+    (out / "evaluation.json").write_text(json.dumps(values))
+    said = sentence(capsys, lambda: run(tmp_path / "results", "keep", str(out)))
+    assert "measured validation photographs; results show test photographs" in said
+    said = sentence(capsys, lambda: run(tmp_path / "results", "rebuild"))
+    assert "holds no run" in said
+
+
+def test_the_page_here_is_the_one_that_rebuild_writes(tmp_path: Path) -> None:
+    page = (FOLDER / "segmentation" / "README.md").read_text("utf-8")
+    assert segmentation.page(FOLDER / "segmentation") == page
