@@ -599,6 +599,11 @@ def heavy_last_steps(steps: int, batch: int, last: int) -> Array:
     return last_steps(steps, batch, last) * last
 
 
+def cold_learning_rate(rate: float, i: int, steps: int, schedule: str, warmup_steps: int = 0) -> float:
+    """The rate does not rise: training starts at the schedule's rate."""
+    return learning_rate_at(rate, i, steps, schedule)
+
+
 def late_learning_rate(rate: float, i: int, steps: int) -> float:
     """Every drop comes one training step late."""
     return learning_rate_at(rate, i - 1, steps)
@@ -618,6 +623,19 @@ def joint_decide(batch: int, photos: int, keep_photo: float, keep_state: float, 
     """A sample's state is renewed with its photo."""
     renewal = draw_resample(batch, photos, keep_photo, keep_state, seed, i)
     return replace(renewal, new_state=renewal.new_photo)
+
+
+def shifting_draw_resample(
+    batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int, flips: bool = False
+) -> Resample:
+    """Asking for flips uses up other draws than it should: photographs differ with and without."""
+    drawn = draw_resample(batch, photos, keep_photo, keep_state, seed, i, flips)
+    return replace(drawn, photo=drawn.photo + flips)
+
+
+def turning_resample(batch: PersistentBatch, resampling: Resample, streams: Streams) -> PersistentBatch:
+    """Every sample is mirrored as drawn, whether its photograph is new or not."""
+    return replace(resample(batch, resampling, streams), flipped=resampling.flipped)
 
 
 def constant_decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Resample:
@@ -1137,6 +1155,14 @@ DEFINITION: dict[str, Mutant] = {
         "test_persistence_c3_decisions_are_a_function_of_seed_and_training_step",
         {LAWS + "test_persistence:draw_resample": constant_decide},
     ),
+    "flips change the photographs": Mutant(
+        "test_persistence_c10_flips_change_no_other_draw",
+        {LAWS + "test_persistence:draw_resample": shifting_draw_resample},
+    ),
+    "photographs turn while they are kept": Mutant(
+        "test_persistence_c10_a_photograph_stays_mirrored_as_long_as_it_is_kept",
+        {LAWS + "test_persistence:resample": turning_resample},
+    ),
     "new states are zero": Mutant(
         "test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays",
         {LAWS + "test_persistence:resample": zeroing_renew},
@@ -1235,6 +1261,11 @@ DEFINITION: dict[str, Mutant] = {
         "test_adam_c5_the_rate_falls_twice",
         {LAWS + "test_adam:learning_rate_at": late_learning_rate},
         (("i", 30_000), ("expected", 1e-4)),
+    ),
+    "training starts at the whole rate": Mutant(
+        "test_adam_c10_the_rate_rises_in_equal_parts_to_the_schedules",
+        {LAWS + "test_adam:learning_rate_at": cold_learning_rate},
+        (("schedule", "cosine"),),
     ),
     "unrolls have one length": Mutant(
         "test_unroll_c1_every_length_between_least_and_most_comes",
