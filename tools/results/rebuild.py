@@ -82,7 +82,8 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
     sections = [
         "# Results\n\n"
         "`make results` writes this page and its figures from the CSV and JSON files beside it, and\n"
-        "`python tools/results/keep.py RUN` adds a run.",
+        "`python tools/results/keep.py RUN` adds a run. These runs are on digits; those on photographs are in\n"
+        "[segmentation](segmentation/README.md).",
         TERMS,
         *of_article,
         f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",

@@ -45,7 +45,15 @@ HERE = FOLDER / "segmentation"
 STEPS = (40, 400)
 SHOWN = ("boundary", "object", "background")
 COLUMNS = tuple(f"{label} at {step}" for step in STEPS for label in SHOWN)
-MEASURING = {"at": "40", "samples": 3669, "curve_samples": 64, "steps": 400, "every": 40, "shift": 4, "seed": 0}
+MEASURING: dict[str, Any] = {
+    "at": "40",
+    "samples": 3669,
+    "curve_samples": 64,
+    "steps": 400,
+    "every": 40,
+    "shift": 4,
+    "seed": 0,
+}
 INIT_FILE = "init.safetensors"
 TABLE_1 = (  # norm, state, hidden; parameters, boundary, object of the depthwise cell; the same of the full one
     ("none", 32, 48, "8.4K", "42.7", "76", "21.4K", "44.5", "75"),
@@ -92,9 +100,10 @@ class Kept:
         With the number of photographs in brackets if it was measured on fewer.
         """
         name = f"iou_{label}_at_{step}"
-        for values, of in ((self.values, ""), (self.long, f" ({self.long.get('samples'):,})" if self.long else "")):
+        for values in (self.values, self.long):
             if values.get(name) is not None:
-                return f"{100 * values[name]:.1f}{of}"
+                fewer = values["samples"] < MEASURING["samples"]
+                return f"{100 * values[name]:.1f}" + (f" ({values['samples']:,})" if fewer else "")
         return "–"
 
 
