@@ -26,11 +26,13 @@ from refca.segmentation.cell import segmentation_cell
 if TYPE_CHECKING:
     from refca.automaton import Automaton, load
     from refca.digits.prepare import digit
+    from refca.fitting import fit
     from refca.weights.load import load_weights, save_weights
 
 LAZY = {  # public names that need settings and files which the automaton does not: imported when first used
     "Automaton": "refca.automaton",
     "digit": "refca.digits.prepare",
+    "fit": "refca.fitting",
     "load": "refca.automaton",
     "load_weights": "refca.weights.load",
     "save_weights": "refca.weights.load",
@@ -57,6 +59,7 @@ __all__ = [
     "cross_entropy",
     "digit",
     "digits_cell",
+    "fit",
     "get_backend",
     "init_params",
     "init_state",

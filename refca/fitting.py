@@ -1,0 +1,286 @@
+"""Training a run from its settings to its weights: what `refca.train` and `refca.fit` do.
+
+Source: the article, experiment 1; the paper, section 3; `spec/programs.md`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refca.atomic import write_text
+from refca.automaton import Automaton, load
+from refca.cli import (
+    STOPPED,
+    choose_backend,
+    counting_bar,
+    describe_backend,
+    memory_for,
+)
+from refca.data import full_path, is_path
+from refca.data.own import found_at
+from refca.errors import Diverged, InvalidInput
+from refca.tasks import (
+    DEFAULT,
+    change,
+    get_task,
+    load_experiment,
+    lookup,
+    task_names,
+    task_of,
+)
+from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
+from refca.training.experiment import Experiment
+from refca.training.flags import settings, shown
+from refca.training.loop import fit as fit_until_stopped
+from refca.training.metrics_log import LOG_FILE, read_metrics
+from refca.training.run_directory import locked
+from refca.training.task import Training
+from refca.training.train_state import TrainState
+
+CHECKPOINT_EVERY = 1000  # training steps
+OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
+SETTINGS_FILE = "settings.toml"
+LAST_ROWS = 20  # of the log, of which the mean tells what a run reached
+
+
+def tasks() -> list[Any]:
+    return [get_task(name) for name in task_names()]
+
+
+def fit(
+    experiment: str | Path | None = None,
+    *,
+    out: Path | str,
+    backend: str | None = None,
+    data: Path | str | None = None,
+    resume: bool = False,
+    **changes: Any,
+) -> Automaton:
+    """Train as the program does, and return the trained automaton.
+
+    `experiment` is the name of an experiment or a .toml file, and `changes` change its settings: for example
+    fit("demo", out="runs/mine", steps=200), or fit(out="runs/nuclei", dataset="nuclei").
+    Raises InvalidInput for settings that are unknown or invalid, for data that is missing, and if training was stopped.
+    """
+    flags = Namespace(experiment=None if experiment is None else str(experiment), out=str(out), backend=backend)
+    flags.data, flags.device, flags.resume = None if data is None else str(data), None, resume
+    flags.seeds, flags.checkpoint_every, flags.drop_log = None, CHECKPOINT_EVERY, False
+    vars(flags).update(dict.fromkeys(names_of_settings := settings(tasks())))
+    for name, value in changes.items():
+        if name not in names_of_settings:
+            raise InvalidInput(f'"{name}" is not a setting of an experiment')
+        setattr(flags, name, str(value) if isinstance(value, Path) else value)
+    if train(flags):
+        raise InvalidInput(f"training was stopped; resume it with fit(out={str(out)!r}, resume=True)")
+    return load(out, backend)
+
+
+def train_seeds(flags: Namespace) -> int:
+    """Train once for each seed; print the mean and the spread of what was measured last."""
+    try:
+        seeds = [int(seed) for seed in flags.seeds.split(",")]
+    except ValueError:
+        raise InvalidInput(f"--seeds must be numbers such as 0,1,2, got {flags.seeds!r}") from None
+    if flags.resume or flags.seed is not None:
+        raise InvalidInput("--seeds cannot be combined with --resume or --seed")
+    rows = []
+    source = Path(flags.experiment or "run").stem
+    for seed in seeds:
+        out = f"{flags.out or f'runs/{source}'}-seed{seed}"
+        code = train(Namespace(**{**vars(flags), "seeds": None, "seed": seed, "out": out}))
+        if code:
+            return code
+        rows.append(read_metrics(Path(out) / "metrics.csv")[-1])
+    print(f"{'last step':>14}" + "".join(f"{f'seed {seed}':>12}" for seed in seeds) + f"{'mean':>12}{'spread':>12}")
+    for name in rows[0]:
+        if name != "step":
+            values = np.array([row[name] for row in rows])
+            numbers = (*values, values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0)
+            print(f"{name:>14}" + "".join(f"{value:>12.4g}" for value in numbers))
+    return 0
+
+
+def train(flags: Namespace) -> int:
+    """Train as flags ask for; return the exit code."""
+    if flags.checkpoint_every < 1:
+        raise InvalidInput(f"--checkpoint-every must be at least 1, got {flags.checkpoint_every}")
+    if flags.seeds is not None:
+        return train_seeds(flags)
+    with ExitStack() as stack:
+        return train_in(flags, stack)
+
+
+def train_in(flags: Namespace, stack: ExitStack) -> int:
+    """Train in a run directory that is locked until the stack is closed."""
+    changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
+    name, backend = choose_backend(flags.backend, flags.device)
+    if flags.resume:
+        out = run_to_resume(flags)
+        stack.enter_context(locked(out))
+        experiment, train_state = resume(flags, out, changes, backend)
+        training = task_of(experiment).training
+        samples = training.load_samples(experiment, flags.data)
+        if samples.fingerprint() != train_state.data:
+            raise InvalidInput(
+                f"the run in {out} was trained on other {experiment.samples} than --dataset "
+                f"{experiment.dataset} has here"
+            )
+        training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
+    else:
+        experiment = new_experiment(flags, changes)
+        out = new_run(flags, experiment)
+        training = task_of(experiment).training
+        samples = training.load_samples(experiment, flags.data)
+        with enough_memory(training, experiment, samples):
+            train_state = training.begin(experiment, backend, samples)
+        stack.enter_context(locked(out))
+        new_run(flags, experiment)  # another run may have begun there meanwhile
+    weights = sum(x.size for x in train_state.params.values())
+    initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
+    print(
+        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
+        f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
+    )
+    write_text(out / SETTINGS_FILE, experiment.toml())
+    try:
+        with enough_memory(training, experiment, samples):
+            finished = fit_until_stopped(
+                training, experiment, backend, samples, train_state, out, flags.checkpoint_every, flags.drop_log
+            )
+    except OSError as error:
+        then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
+        raise InvalidInput(f"{error.strerror or error}; after fixing that, {then}") from error
+    except Diverged as error:
+        raise InvalidInput(
+            f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --learning-rate in another --out"
+        ) from error
+    if not finished:
+        steps = "step" if train_state.done == 1 else "steps"
+        print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)
+        return STOPPED
+    rows = read_metrics(out / LOG_FILE)
+    see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
+    print(f"done: {reached(rows, experiment, training)}")
+    print(f"{see}measure it: python -m refca.evaluate {shlex.quote(str(out))}{same(flags)}")
+    return 0
+
+
+def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
+    """Return the experiment that flags ask for; for data of the user's own with what was found there, announced."""
+    named = flags.experiment
+    if "dataset" in changes:
+        changes["dataset"] = full_path(changes["dataset"])
+    if "dataset" not in changes or not is_path(changes["dataset"]):
+        return change(load_experiment(named or get_task(DEFAULT).default_experiment), changes)
+    path = changes["dataset"]
+    with counting_bar("pictures") as show:
+        found = found_at(path, changes, show)
+    base = load_experiment(named or OWN_EXPERIMENTS[found.kind])
+    if base.kind != found.kind:
+        what = {"classification": "picture", "segmentation": "pixel"}[found.kind]
+        raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
+    print(f"{path}: {'; '.join(found.said)}")
+    for warning in found.warnings:
+        print(f"refca: warning: {warning}", file=sys.stderr)
+    return change(base, found.settings | changes)
+
+
+def reached(rows: list[dict[str, float]], experiment: Experiment, training: Training) -> str:
+    """Return a sentence on what a finished run reached and, if that is little, on what a useful run needs."""
+    shown_name, (enough, advice) = training.shown(experiment), training.useful(experiment)
+    values = [row[shown_name] for row in rows[-LAST_ROWS:] if row[shown_name] == row[shown_name]]
+    steps = f"{experiment.steps:,} training step{'s' if experiment.steps > 1 else ''}"
+    if not values:
+        return f"{steps}, too few to measure anything; {advice}"
+    value, name = sum(values) / len(values), shown_name.replace("_", " ")
+    sentence = f"{name} {value:.0%} in the last batches of {steps}"
+    return sentence if value >= enough else f"{sentence}, which is too little to be useful; {advice}"
+
+
+def enough_memory(training: Training, experiment: Experiment, samples: Any) -> AbstractContextManager[None]:
+    """Within this block, what does not fit into memory is invalid input; the remedy is the setting that needs most."""
+    needed = training.memory(experiment, samples)
+    setting = max(needed, key=lambda name: needed[name])
+    half = max(1, getattr(experiment, setting) // 2)
+    what = f"{len(samples):,} {experiment.samples} and the {needed[setting] / 1e9:.1f} GB that --{setting} needs"
+    return memory_for(what, f"begin another run with --{setting} {half}, which needs about half as much")
+
+
+def again(out: Path, flags: Namespace) -> str:
+    """Return the command that resumes a run."""
+    return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
+
+
+def same(flags: Namespace) -> str:
+    """Return the flags to repeat in a following command: --data, --backend and --device, if they were given."""
+    given = {name: getattr(flags, name) for name in ("data", "backend", "device")}
+    return "".join(f" --{name} {shlex.quote(str(x))}" for name, x in given.items() if x is not None)
+
+
+def new_run(flags: Namespace, experiment: Experiment) -> Path:
+    """Return the directory for a new run. Raises InvalidInput if it holds another run."""
+    own = Path(experiment.dataset.partition("::")[0]).stem if is_path(experiment.dataset) else None
+    source = Path(flags.experiment).stem if flags.experiment else own or get_task(DEFAULT).default_experiment
+    out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
+    if (out / CHECKPOINT_FILE).exists():
+        raise InvalidInput(
+            f"--out {out} already holds a run; resume it with {again(out, flags)}, or choose another --out"
+        )
+    if (out / WEIGHTS_FILE).exists():
+        raise InvalidInput(f"--out {out} already holds weights, which would be overwritten; choose another --out")
+    return out
+
+
+def run_to_resume(flags: Namespace) -> Path:
+    """Return the directory of the run to resume. Raises InvalidInput if it has no checkpoint."""
+    if not flags.out:
+        raise InvalidInput("--resume needs --out DIR, the directory of the run to resume")
+    out = Path(flags.out)
+    if not (out / CHECKPOINT_FILE).exists():
+        raise InvalidInput(f"{out} holds no checkpoint to resume from; start the run without --resume")
+    return out
+
+
+def resume(flags: Namespace, out: Path, changes: dict[str, Any], backend: Any) -> tuple[Experiment, TrainState]:
+    """Return experiment and train state of a stopped run. Raises InvalidInput if it cannot be resumed."""
+    experiment, train_state = load_checkpoint(out / CHECKPOINT_FILE, lookup, backend.asarray)
+    requested = change(load_experiment(flags.experiment) if flags.experiment else experiment, changes)
+    if requested.task != experiment.task:
+        raise InvalidInput(
+            f"the run in {out} is a {experiment.task} run, but --experiment {flags.experiment} is for {requested.task}"
+        )
+    for f in fields(experiment):
+        saved, other = getattr(experiment, f.name), getattr(requested, f.name)
+        if saved != other:
+            sentence = f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
+            raise InvalidInput(f"{sentence}{remedy(out, experiment, f.name, other)}")
+    return experiment, train_state
+
+
+def remedy(out: Path, experiment: Experiment, name: str, value: Any) -> str:
+    """Return how to train on with another number of steps, which the learning rate of a run depends on."""
+    if name != "steps":
+        return ""
+    return (
+        "; to train further, begin another run with these weights: python -m refca.train --experiment "
+        f"{shlex.quote(str(out / SETTINGS_FILE))} --init-from {shlex.quote(str(out))} --steps {value} "
+        f"--out {shlex.quote(f'{out}-further')}"
+    )
+
+
+def draw_loss(rows: list[dict[str, float]], out: Path) -> bool:
+    """Draw loss.png and return true, unless no row has a positive loss."""
+    from refca.drawing.plots import loss_curve
+
+    if not any(row["loss"] > 0 for row in rows):
+        return False
+    loss_curve(rows, out / "loss.png")
+    return True

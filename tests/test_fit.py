@@ -1,0 +1,43 @@
+"""Training as a function, and with several seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import refca
+from refca import train
+from refca.errors import InvalidInput
+from refca.training.metrics_log import read_metrics
+
+SMALL = {"batch": 4, "pool": 8, "unroll": 2, "hidden": 8, "backend": "reference"}
+FLAGS = ["--experiment", "demo", "--batch", "4", "--pool", "8", "--unroll", "2", "--hidden", "8"]
+FLAGS += ["--backend", "reference", "--steps", "10"]
+
+
+def test_fit_trains_with_settings_and_returns_the_automaton(tmp_path: Path) -> None:
+    automaton = refca.fit("demo", out=tmp_path / "run", steps=3, fire_rate=0.3, **SMALL)  # type: ignore[arg-type]
+    assert (automaton.cell.fire_rate, automaton.cell.hidden_width) == (0.3, 8)
+    same = refca.load(tmp_path / "run", "reference")
+    for name, x in automaton.params.items():
+        np.testing.assert_array_equal(x, same.params[name])
+
+
+def test_fit_refuses_what_the_program_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match='"hiden" is not a setting'):
+        refca.fit("demo", out=tmp_path, hiden=3)
+    with pytest.raises(InvalidInput, match="fire_rate must be between 0 and 1"):
+        refca.fit("demo", out=tmp_path, fire_rate=3.0)
+
+
+def test_several_seeds_are_trained_and_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    assert train.main([*FLAGS, "--out", out, "--seeds", "0,1,2"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    losses = [read_metrics(Path(f"{out}-seed{seed}") / "metrics.csv")[-1]["loss"] for seed in range(3)]
+    (row,) = [line.split() for line in said if line.split()[:1] == ["loss"]]
+    assert [float(x) for x in row[1:]] == pytest.approx([*losses, np.mean(losses), np.std(losses, ddof=1)], rel=1e-3)
+    assert len(set(losses)) == 3
+    assert train.main([*FLAGS, "--out", out, "--seeds", "0,x"]) == 2
