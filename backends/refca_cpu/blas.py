@@ -6,6 +6,7 @@ Samples are spread over threads, so a product must not spread again: the two wou
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,16 @@ from functools import cache
 from threadpoolctl import ThreadpoolController
 
 LOCK = threading.Lock()
+
+
+def renew_lock() -> None:
+    """Have a forked child begin with a lock that is free: the thread that held it is not in the child."""
+    global LOCK
+    LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew_lock)
 
 
 @cache

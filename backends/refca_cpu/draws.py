@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 
 from refca.definition.philox import MULTIPLIER, ROUNDS, WEYL
 from refca.definition.randomness import BLOCK, FIRE
 from refca_cpu.arrays import Bools, Ints, Reals
+from refca_cpu.compiled import njit
 
 Key: TypeAlias = tuple[np.uint64, np.uint64]
 

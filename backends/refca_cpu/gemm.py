@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from refca_cpu.arrays import Reals
+from refca_cpu.compiled import njit
 
 ADDRESS, SIZE, LETTER = types.uintp, types.intp, types.char
 XXGEMM: Any = types.ExternalFunction(

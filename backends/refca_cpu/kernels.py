@@ -15,9 +15,9 @@ Letters: C = E+D channels of a pixel, D state channels, P hidden width, n hidden
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from refca_cpu.arrays import Ints, Reals
+from refca_cpu.compiled import njit
 from refca_cpu.gemm import add_product, multiply, multiply_back
 from refca_cpu.layers import (
     add_bias,

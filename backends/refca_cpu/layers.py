@@ -11,10 +11,10 @@ Letters: C channels of a pixel, P hidden width, R rows, one for each cell that i
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from refca.definition.step import EPSILON
 from refca_cpu.arrays import Ints, Reals
+from refca_cpu.compiled import njit
 
 
 @njit(forceinline=True)

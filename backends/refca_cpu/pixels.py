@@ -7,9 +7,9 @@ Flat padded pixels are (n, C): the pixels of some samples one after another, eac
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from refca_cpu.arrays import Ints, Reals
+from refca_cpu.compiled import njit
 from refca_cpu.layers import flat
 
 

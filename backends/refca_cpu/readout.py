@@ -6,12 +6,12 @@ Letters: S counted steps, b samples, H×W grid, s stride, D state channels, L la
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from refca.contract.strided_vjp import decoded, decoded_grad
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.step import alive
 from refca_cpu.arrays import Ints, Reals
+from refca_cpu.compiled import njit
 from refca_cpu.gemm import add_product, multiply, multiply_back
 
 

@@ -1,0 +1,72 @@
+"""The cpu backend where processes fork while it computes, and where its cache cannot be used or is damaged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+MODULE = "from refca_cpu.compiled import njit\n\n\n@njit(cache=True)\ndef double(x):\n    return 2 * x\n"
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "half"])
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+def test_a_damaged_file_of_the_cache_is_made_again(tmp_path: Path, damage: str, kind: str) -> None:
+    (tmp_path / "some.py").write_text(MODULE)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import some; print(some.double(21))"
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert run(code, **kept) == "42\n"
+    (file,) = (tmp_path / "cache").rglob(kind)
+    content = file.read_bytes()
+    changed = {"cut": content[:-5], "empty": b"", "other": b"no pickle", "half": content[: len(content) // 2]}
+    file.write_bytes(changed[damage])
+    assert run(code, **kept) == "42\n"
+    assert run(code, **kept) == "42\n"
+
+
+def test_with_nowhere_to_write_the_cache_is_of_the_process(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text(MODULE)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import some, numba\n"
+        "print(some.double(21), numba.config.CACHE_DIR)"
+    )
+    found, folder = run(code, NUMBA_CACHE_LOCATOR_CLASSES="_IPythonCacheLocator", TMPDIR=str(tmp_path)).split()
+    assert found == "42"
+    assert Path(folder).parent == tmp_path
+    assert not Path(folder).exists()
+
+
+def test_a_child_forked_while_another_thread_computes_computes_too() -> None:
+    code = (
+        "import os, threading, warnings\n"
+        "from refca_cpu import blas\n"
+        "warnings.simplefilter('ignore')\n"
+        "held, done = threading.Event(), threading.Event()\n"
+        "def compute():\n"
+        "    with blas.single_threaded():\n"
+        "        held.set(); done.wait()\n"
+        "thread = threading.Thread(target=compute); thread.start(); held.wait()\n"
+        "for _ in range(5):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        import signal; signal.alarm(60)\n"
+        "        with blas.single_threaded(): pass\n"
+        "        os._exit(0)\n"
+        "    print(os.waitpid(child, 0)[1])\n"
+        "done.set(); thread.join()\n"
+    )
+    assert run(code) == "0\n" * 5
