@@ -54,7 +54,7 @@ def layouts_of(cell: Cell, declared: Mapping[str, np.ndarray]) -> dict[str, Layo
 
 
 def layout(name: str, shape: tuple[int, ...], needed: tuple[int, ...] | None) -> Layout:
-    """How an array of this shape becomes the parameter of this name, which has the shape `needed`."""
+    """Return the layout that turns an array of this shape into the parameter of this name, of shape `needed`."""
     if needed is None or shape == needed:
         return Layout(name, lambda x: x, False)
     if len(needed) == 4 and shape == (needed[3], needed[2], *needed[:2]):

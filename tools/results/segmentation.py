@@ -268,7 +268,7 @@ def papers() -> Iterator[tuple[str, ...]]:
 
 
 def made(runs: Sequence[Kept]) -> str:
-    """How each run was made, on what and in what time, and the commands that make it again."""
+    """Return a table of how each run was made, where and in what time, and the commands that make it again."""
     rows = [("run", "began with", "training steps", "batch", "wall time", "machine", "photographs", "ships as")]
     for run in runs:
         began = run.experiment.init_from or "random weights"
