@@ -202,7 +202,7 @@ def test_an_evaluation_that_is_stopped_leaves_the_older_one_as_it_was(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("refca.digits.rollout.write_film", killed)
+        patched.setattr("refca.digits.rollout.write_pictures", killed)
         assert evaluate.main([*first[:-1], "5"]) == 130
     assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
 
