@@ -210,7 +210,7 @@ def enough_memory(training: Training, experiment: Experiment, samples: Any) -> A
     needed = training.memory(experiment, samples)
     setting = max(needed, key=lambda name: needed[name])
     half = max(1, getattr(experiment, setting) // 2)
-    what = f"{len(samples):,} {experiment.samples} and the {needed[setting] / 1e9:.1f} GB that --{setting} needs"
+    what = f"{len(samples):,} {experiment.samples} and the {needed[setting] / 1e6:,.0f} MB that --{setting} needs"
     return memory_for(what, f"begin another run with --{setting} {half}, which needs about half as much")
 
 

@@ -173,7 +173,7 @@ def test_a_device_with_too_little_memory_is_said_with_what_did_not_fit(
     right = on_device.loss_and_grads, on_device.evolve
     on_device.loss_and_grads = lambda *a, **k: exhausted() if len(a[3]) > 1 else right[0](*a, **k)
     message = sentence(capsys, lambda: run(tmp_path / "other", DIGITS, "device"))
-    assert "1,500 digits and an unrolled batch of 4 do not fit into memory; begin another run with" in message
+    assert " MB that --batch needs do not fit into memory; begin another run with --batch 2" in message
     on_device.evolve = lambda *a, **k: exhausted() if len(a[2]) > 1 else right[1](*a, **k)
     flags = [weights, "--backend", "device", "--samples", "200", "--steps", "1"]
     message = sentence(capsys, lambda: evaluate_program.main(flags))

@@ -42,7 +42,7 @@ class Training(Protocol):
         """Have the backend compile what training will use."""
 
     def memory(self, experiment: Any, samples: Any) -> dict[str, int]:
-        """Return about how many bytes training needs, by the setting that they grow with."""
+        """Return about how many bytes training needs, by the setting that they grow with; at least one."""
 
     def begin(self, experiment: Any, backend: Any, samples: Any) -> TrainState:
         """Return the state before the first training step."""

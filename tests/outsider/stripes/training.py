@@ -45,7 +45,7 @@ def useful(experiment: Any) -> tuple[float, str]:
 
 
 def memory(experiment: Any, samples: Split) -> dict[str, int]:
-    return {}
+    return {"batch": 4 * 36 * experiment.batch * experiment.unroll * (experiment.state + experiment.hidden)}
 
 
 def load_samples(experiment: Any, folder: str | None) -> Split:
