@@ -272,7 +272,12 @@ def test_a_link_is_written_through_and_a_folder_is_named(tmp_path: Path) -> None
 def test_a_renamed_file_and_its_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1])
+
+    def fsync(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     write_text(tmp_path / "a.txt", "x")
     assert synced[1:] == [str(tmp_path)]
     assert Path(synced[0]).parent == tmp_path

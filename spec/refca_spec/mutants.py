@@ -633,9 +633,11 @@ def shifting_draw_resample(
     return replace(drawn, photo=drawn.photo + flips)
 
 
-def turning_resample(batch: PersistentBatch, resampling: Resample, streams: Streams) -> PersistentBatch:
+def turning_resample(
+    cell: Cell, batch: PersistentBatch, resampling: Resample, streams: Streams, backend: Any
+) -> PersistentBatch:
     """Every sample is mirrored as drawn, whether its photograph is new or not."""
-    return replace(resample(batch, resampling, streams), flipped=resampling.flipped)
+    return replace(resample(cell, batch, resampling, streams, backend), flipped=resampling.flipped)
 
 
 def constant_decide(batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int) -> Resample:
