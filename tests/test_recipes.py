@@ -198,6 +198,7 @@ def forget(path: Path) -> None:
     with safe_open(path, "numpy") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         said = json.loads(file.metadata()["refca"])
+        said.pop("hashes")  # files of that time had none
     for name in NEW:
         del said["experiment"][name]
     save_file(tensors, path, {"refca": json.dumps(said)})

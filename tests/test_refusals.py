@@ -127,7 +127,7 @@ def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("steps = ", "settings.toml: "),
+        ("steps = ", "settings.toml is damaged: "),
         ("stpes = 3", '"stpes" is not a setting of digits experiments, which have dataset'),
         ('steps = "many"', "steps must be int, got 'many'"),
         ("steps = true", "steps must be int, got True"),
@@ -185,7 +185,7 @@ def test_a_checkpoint_cut_short_is_refused_wherever_it_is_cut(out: Path, capsys:
             lambda: train.main(["--out", str(out), "--resume"]),
             lambda: evaluate.main([str(out)]),
         ):
-            assert f"{checkpoint} is not a whole safetensors file" in sentence(capsys, program)
+            assert f"{checkpoint} is damaged: " in sentence(capsys, program)
         assert checkpoint.read_bytes() == content[:length]
 
 
@@ -215,7 +215,7 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
         assert f"refca: {path}: " in message
         assert words in message
     path.write_bytes(path.read_bytes()[:1000])
-    assert "is not a whole .npz file" in sentence(capsys, lambda: evaluate.main([str(path)]))
+    assert "an .npz file was expected" in sentence(capsys, lambda: evaluate.main([str(path)]))
     missing = tmp_path / "none.npz"
     assert f"{missing} does not exist" in sentence(capsys, lambda: evaluate.main([str(missing)]))
 
@@ -225,7 +225,7 @@ def test_weights_of_another_cell_or_with_a_nan_are_refused(
     [
         (["--samples", "0"], "--samples must be from 1 to 297, the test digits of optdigits, got 0"),
         (["--samples", "298"], "--samples must be from 1 to 297"),
-        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--steps", "0"], "--steps must be from 1 to 1,000,000, got 0"),
         (["--noise", "nan"], "noise must be finite and at least 0, got nan"),
         (["--seed", "-1"], "seed must be from 0 to 2**64 - 1, got -1"),
         (["--backend", "warp"], 'unknown backend "warp"'),
@@ -297,13 +297,13 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsy
         save_checkpoint(out / "checkpoint.safetensors", experiment, wrong)
         assert words in sentence(capsys, lambda: train.main(resumed))
     (out / "weights.safetensors").replace(out / "checkpoint.safetensors")
-    assert "is not a checkpoint of a training run" in sentence(capsys, lambda: train.main(resumed))
+    assert "a checkpoint of a training run was expected" in sentence(capsys, lambda: train.main(resumed))
 
 
 def test_a_log_of_something_else_is_refused(out: Path, capsys: Capture) -> None:
     (out / "metrics.csv").write_text("step,loss\n10\n")
     message = sentence(capsys, lambda: train.main(["--out", str(out), "--resume"]))
-    assert f"{out / 'metrics.csv'} is not a metrics file of this run" in message
+    assert f"{out / 'metrics.csv'} is cut short since the checkpoint" in message
 
 
 def test_a_thread_setting_that_is_no_number_is_refused(
@@ -312,7 +312,7 @@ def test_a_thread_setting_that_is_no_number_is_refused(
     flags = [*SHORT, "--backend", "cpu", "--out", str(tmp_path / "run")]
     for setting in ("many", "0", "-1", ""):
         monkeypatch.setenv("REFCA_THREADS", setting)
-        assert "REFCA_THREADS is a number of threads from 1 on" in sentence(capsys, lambda: train.main(flags))
+        assert "REFCA_THREADS must be a number of threads, at least 1" in sentence(capsys, lambda: train.main(flags))
 
 
 def test_ctrl_c_is_said_in_a_word_and_exits_with_130(capsys: Capture) -> None:

@@ -233,10 +233,10 @@ def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        (["--samples", "0"], "--samples goes from 1 to 297, the test digits of optdigits-28; got 0"),
-        (["--samples", "298"], "--samples goes from 1 to 297, the test digits of optdigits-28; got 298"),
-        (["--steps", "0"], "--steps must be at least 1, got 0"),
-        (["--chimeras", "0"], "--chimeras must be at least 1, got 0"),
+        (["--samples", "0"], "--samples must be from 1 to 297, the test digits of optdigits-28, got 0"),
+        (["--samples", "298"], "--samples must be from 1 to 297, the test digits of optdigits-28, got 298"),
+        (["--steps", "0"], "--steps must be from 1 to 1,000,000, got 0"),
+        (["--chimeras", "0"], "--chimeras must be from 1 to 1,000,000, got 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

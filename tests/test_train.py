@@ -131,7 +131,9 @@ def test_the_commands_to_follow_keep_data_and_backend(tmp_path: Path, capsys: py
         f"measure it: python -m refca.evaluate '{out}' --data 'my data' --backend reference\n"
     )
     assert train.main([*few, "--out", str(out), *given]) == 2
-    again = f"python -m refca.train --out '{out}' --resume --data 'my data' --backend reference; or"
+    again = (
+        f"python -m refca.train --out '{out}' --resume --data 'my data' --backend reference, or choose another --out"
+    )
     assert again in capsys.readouterr().err
 
 

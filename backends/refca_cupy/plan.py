@@ -227,6 +227,8 @@ class Plan:
         """The gradients of the environment and of the first state, after `backward`; new arrays."""
         E, D = self.cell.environment_channels, self.cell.state_channels
         grad = self.memory["grad"].reshape(self.B, self.H, self.W, -1)
-        dead = ~alive(self.cell, self.arrays["environment"])[..., None]  # cells whose state never changes
-        state_grad = grad[..., E : E + D] + dead * self.arrays["state_grad"].sum(axis=0)
+        state_grad = grad[..., E : E + D].copy()
+        if self.cell.norm not in ("instance", "batch"):  # else the kernels go through dead cells too
+            dead = ~alive(self.cell, self.arrays["environment"])[..., None]  # cells whose state never changes
+            state_grad += dead * self.arrays["state_grad"].sum(axis=0)
         return grad[..., :E].copy(), state_grad

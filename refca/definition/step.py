@@ -110,7 +110,7 @@ def reset(gate: Array, candidate: Array, reset_noise: Array) -> Array:
 
 
 def fire(state: Array, candidate: Array, active: Array) -> Array:
-    """Return the candidate where a cell is active, (B, H, W) boolean, and the unchanged state elsewhere."""
+    """Return the candidate where `active` (B, H, W) is true, and the unchanged state elsewhere."""
     return np.where(active[..., None], candidate, state)
 
 

@@ -84,7 +84,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         if getattr(flags, name) < 1:
             raise InvalidInput(f"--{name} must be at least 1, got {getattr(flags, name)}")
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
-    digits_used, others = first(digits, samples), other_source(experiment, samples)
+    digits_used, others = first(digits, samples), other_source(weights.experiment or experiment, samples)
 
     at_once = min(backend.sample_slice, samples)
     palette = for_names(get_palette(flags.palette), experiment.names)
