@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refca.data import Request, Source
-from refca.data.dataset import Dataset, Split
+from refca.data import Dataset, Request, Source, Split
 
 
 def stripes(count: int, seed: int) -> Split:
