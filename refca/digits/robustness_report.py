@@ -43,9 +43,9 @@ from refca.digits.robustness import (
     perturbed,
     row,
 )
-from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import PALETTES, Palette, for_names, get_palette, predicted_labels
 from refca.errors import InvalidInput
+from refca.training.experiment import Experiment
 from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
@@ -104,7 +104,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     print(f"see the pictures in {out}")
 
 
-def other_source(experiment: DigitsExperiment, samples: int) -> Split | None:
+def other_source(experiment: Experiment, samples: int) -> Split | None:
     """Return the first digits of another source, or None if it is the training set."""
     if experiment.dataset.startswith("optdigits"):
         return None
