@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from refca.automaton import Automaton, load
     from refca.digits.prepare import digit
     from refca.fitting import fit
+    from refca.version import __version__ as __version__
     from refca.weights.load import load_weights, save_weights
 
 LAZY = {  # public names that need settings and files which the automaton does not: imported when first used
     "Automaton": "refca.automaton",
+    "__version__": "refca.version",
     "digit": "refca.digits.prepare",
     "fit": "refca.fitting",
     "load": "refca.automaton",

@@ -13,6 +13,7 @@ import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,8 @@ from refca import interrupt
 from refca.contract.registry import backend_names, fastest, get_backend
 from refca.definition.errors import one_line
 from refca.errors import InvalidInput
+from refca.threads import thread_limit
+from refca.version import __version__
 
 STOPPED = interrupt.STOPPED
 COUNTS = ("steps", "chimeras", "every")  # flags of reports that take a number from 1 to MOST
@@ -32,11 +35,51 @@ EXTRAS = {  # packages that reading and stepping an automaton does without, and 
 }
 
 
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)  # whether only results and errors are printed
+
+
 class Parser(ArgumentParser):
-    """An ArgumentParser whose errors are short and on one line, whatever was typed."""
+    """An ArgumentParser with --version, whose errors are short and on one line, whatever was typed.
+
+    `program` is the name of a program; its help calls it as it was called.
+    """
+
+    def __init__(self, program: str, **options: Any) -> None:
+        super().__init__(command(program), **options)
+        self.add_argument("--version", action="version", version=f"refca {__version__}")
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(message))
+
+
+def command(program: str) -> str:
+    """Return the command that starts a program of refca: its console script if one was used, else python -m."""
+    if os.path.basename(sys.argv[0]).startswith("refca-"):
+        return f"refca-{program}"
+    return f"python -m refca.{program}" if program != "refca" else "python -m refca"
+
+
+def run_program(
+    parser: ArgumentParser, program: Callable[[Namespace], int], arguments: Sequence[str] | None = None
+) -> int:
+    """Parse the arguments, run the program as the flags of all programs ask for, and return its exit code."""
+
+    def run() -> int:
+        flags = parser.parse_args(arguments)
+        before = QUIET.set(getattr(flags, "quiet", False))
+        try:
+            with thread_limit(getattr(flags, "threads", None)):
+                return program(flags)
+        finally:
+            QUIET.reset(before)
+
+    return exit_code(run)
+
+
+def note(words: str) -> None:
+    """Print words that are no result, unless --quiet was given."""
+    if not QUIET.get():
+        print(words)
 
 
 def exit_code(program: Callable[[], int]) -> int:
@@ -102,7 +145,7 @@ def silence(stream: Any) -> None:
 
 
 def add_backend_flags(parser: ArgumentParser) -> None:
-    """Add the flags that choose what to compute on."""
+    """Add the flags that choose what to compute on, and --quiet."""
     parser.add_argument(
         "--backend",
         help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: the fastest available",
@@ -112,6 +155,13 @@ def add_backend_flags(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="device to compute on, for a backend that has several: a name, or a number counted from 0",
     )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=int,
+        help="number of processor threads to compute on; default: $REFCA_THREADS, or else all processors",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print results and errors only, and no progress")
 
 
 def add_common_flags(parser: ArgumentParser) -> None:
@@ -187,7 +237,7 @@ def memory_for(what: str, remedy: str) -> Iterator[None]:
 def announce(backend: str, model: Path, done: int | None, steps: int) -> None:
     """Print the backend, the weights, and their number of training steps if it is known."""
     age = f", after {done:,} of {steps:,} training steps" if done is not None else ""
-    print(f"{backend}; {model}{age}")
+    note(f"{backend}; {model}{age}")
 
 
 def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
@@ -196,9 +246,8 @@ def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
 
     interval = 0.1 if sys.stderr and sys.stderr.isatty() else 10  # seconds
     scale = total > 10**5
-    return tqdm(
-        total=total, initial=done, unit=f" {unit}", unit_scale=scale, mininterval=interval, disable=not sys.stderr
-    )
+    hidden = not sys.stderr or QUIET.get()
+    return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=scale, mininterval=interval, disable=hidden)
 
 
 @contextmanager

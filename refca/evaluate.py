@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from refca.cli import Parser, add_common_flags, add_model, complete, exit_code
+from refca.cli import Parser, add_common_flags, add_model, complete, run_program
 from refca.definition.randomness import Streams
 from refca.tasks import get_task, task_names, task_of
 from refca.training.run_directory import evaluation_folder
@@ -30,12 +30,12 @@ for weights without a run directory, into runs/NAME-evaluation.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return exit_code(lambda: evaluate(parser().parse_args(arguments)))
+    return run_program(parser(), evaluate, arguments)
 
 
 def parser() -> ArgumentParser:
     p = Parser(
-        "python -m refca.evaluate",
+        "evaluate",
         description="Measure trained weights on the test digits or test photographs of a data set.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,

@@ -20,9 +20,11 @@ from refca.automaton import Automaton, load
 from refca.cli import (
     STOPPED,
     choose_backend,
+    command,
     counting_bar,
     describe_backend,
     memory_for,
+    note,
 )
 from refca.data import full_path, is_path
 from refca.data.own import found_at
@@ -145,7 +147,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         new_run(flags, experiment)  # another run may have begun there meanwhile
     weights = sum(x.size for x in train_state.params.values())
     initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
-    print(
+    note(
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
         f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
     )
@@ -169,7 +171,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
     rows = read_metrics(out / LOG_FILE)
     see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
     print(f"done: {reached(rows, experiment, training)}")
-    print(f"{see}measure it: python -m refca.evaluate {shlex.quote(str(out))}{same(flags)}")
+    note(f"{see}measure it: {command('evaluate')} {shlex.quote(str(out))}{same(flags)}")
     return 0
 
 
@@ -187,7 +189,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     if base.kind != found.kind:
         what = {"classification": "picture", "segmentation": "pixel"}[found.kind]
         raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
-    print(f"{path}: {'; '.join(found.said)}")
+    note(f"{path}: {'; '.join(found.said)}")
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     return change(base, found.settings | changes)
@@ -216,7 +218,7 @@ def enough_memory(training: Training, experiment: Experiment, samples: Any) -> A
 
 def again(out: Path, flags: Namespace) -> str:
     """Return the command that resumes a run."""
-    return f"python -m refca.train --out {shlex.quote(str(out))} --resume{same(flags)}"
+    return f"{command('train')} --out {shlex.quote(str(out))} --resume{same(flags)}"
 
 
 def same(flags: Namespace) -> str:
@@ -270,7 +272,7 @@ def remedy(out: Path, experiment: Experiment, name: str, value: Any) -> str:
     if name != "steps":
         return ""
     return (
-        "; to train further, begin another run with these weights: python -m refca.train --experiment "
+        f"; to train further, begin another run with these weights: {command('train')} --experiment "
         f"{shlex.quote(str(out / SETTINGS_FILE))} --init-from {shlex.quote(str(out))} --steps {value} "
         f"--out {shlex.quote(f'{out}-further')}"
     )

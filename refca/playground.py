@@ -6,20 +6,23 @@ Source: `spec/playground.md`.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import webbrowser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from refca.cli import exit_code
+from refca.cli import Parser, run_program
 from refca.playground_page.catalogue import make_catalogue
 from refca.playground_page.export import export
 from refca.playground_page.server import serve
 
 
-def main() -> int:
-    """Run the command line."""
-    arguments = parser().parse_args()
+def main(arguments: list[str] | None = None) -> int:
+    return run_program(parser(), play, arguments)
+
+
+def play(arguments: Namespace) -> int:
+    """Serve the page, or write it as one file."""
     catalogue = make_catalogue(arguments.weights)
     if arguments.export:
         export(arguments.export, catalogue)
@@ -33,9 +36,9 @@ def main() -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m refca.playground", description=__doc__.split("\n")[0])
+    parser = Parser("playground", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--weights",
         metavar="RUN",
@@ -55,4 +58,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    sys.exit(main())

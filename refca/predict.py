@@ -19,7 +19,17 @@ import numpy as np
 
 from refca.atomic import atomic_write
 from refca.automaton import Automaton, load
-from refca.cli import add_backend_flags, add_model, choose_backend, complete, describe_backend, exit_code, progress_bar
+from refca.cli import (
+    Parser,
+    add_backend_flags,
+    add_model,
+    choose_backend,
+    complete,
+    describe_backend,
+    note,
+    progress_bar,
+    run_program,
+)
 from refca.data.inputs import Source, expand, is_film, open_film, pages
 from refca.definition.randomness import Streams
 from refca.drawing.film import film_writer
@@ -42,12 +52,12 @@ FEW = 20  # pictures whose results are printed one by one
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return exit_code(lambda: predict(parser().parse_args(arguments)))
+    return run_program(parser(), predict, arguments)
 
 
 def parser() -> ArgumentParser:
-    p = ArgumentParser(
-        "python -m refca.predict",
+    p = Parser(
+        "predict",
         description="Apply a trained automaton to pictures and films.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
@@ -95,7 +105,7 @@ def predict(flags: Namespace) -> int:
     flags.steps = given
     out = Path(flags.out or default_out(flags.model))
     if not flags.json:
-        print(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
+        note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
     return Program(flags, automaton, out, sources).run()
 
 
@@ -146,7 +156,7 @@ class Program:
             raise InvalidInput("none of the files could be used")
         if not self.flags.json:
             skipped = f", {self.failed} skipped" if self.failed else ""
-            print(f"{count:,} done{skipped}; see {self.out / 'predictions.csv'}")
+            note(f"{count:,} done{skipped}; see {self.out / 'predictions.csv'}")
         return 2 if self.failed else 0
 
     def prepared(self, bar: Any) -> Iterator[Any]:

@@ -9,7 +9,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from refca.cli import Parser, add_common_flags, add_model, complete, exit_code
+from refca.cli import Parser, add_common_flags, add_model, complete, run_program
 from refca.definition.randomness import Streams
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names, task_of
@@ -26,12 +26,12 @@ robustness of the run directory; for weights without a run directory, of runs/NA
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return exit_code(lambda: robustness(parser().parse_args(arguments)))
+    return run_program(parser(), robustness, arguments)
 
 
 def parser() -> ArgumentParser:
     p = Parser(
-        "python -m refca.robustness",
+        "robustness",
         description="Measure how trained weights cope with inputs unlike their training data: other sizes, stroke "
         "widths and positions, digits from another source, erased halves, and chimeras of two digits.",
         epilog=EXAMPLES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from refca.cli import Parser, add_common_flags, exit_code
+from refca.cli import Parser, add_common_flags, run_program
 from refca.fitting import CHECKPOINT_EVERY, tasks, train
 from refca.tasks import DEFAULT, describe_experiment, experiment_names, get_task
 from refca.training.flags import add_setting_flags
@@ -27,12 +27,12 @@ weights.safetensors and loss.png. To measure it: python -m refca.evaluate DIR.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return exit_code(lambda: run(parser().parse_args(arguments)))
+    return run_program(parser(), run, arguments)
 
 
 def parser() -> ArgumentParser:
     p = Parser(
-        "python -m refca.train",
+        "train",
         usage="%(prog)s [--experiment NAME] [--out DIR [--resume]] [flags]",
         description="Train a neural cellular automaton to classify digits or to segment photographs. "
         "A named experiment gives the settings; the flags below change its settings.",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from refca import evaluate, robustness, train
+from refca import __main__ as overview
+from refca import evaluate, playground, predict, robustness, train
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("refca", "backends", "spec/refca_spec", "tools", "benchmarks", "tests")
@@ -21,7 +22,8 @@ OPENINGS = (
 )
 OPENING = re.compile(rf"({'|'.join(OPENINGS)})\b")
 MARKDOWN = ("tools", "tests")  # folders whose strings are written into pages, or never printed
-PARSERS = {"train": train.parser, "evaluate": evaluate.parser, "robustness": robustness.parser}
+PROGRAMS = {"refca": overview, "train": train, "evaluate": evaluate, "robustness": robustness}
+PROGRAMS |= {"predict": predict, "playground": playground}
 
 
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -74,9 +76,9 @@ def test_docstrings_and_messages_keep_the_rules() -> None:
     assert not found, "\n".join(["", *found])
 
 
-@pytest.mark.parametrize("program", PARSERS)
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_help_keeps_the_rules(program: str) -> None:
-    for text in texts(PARSERS[program]()):
+    for text in texts(PROGRAMS[program].parser()):
         assert text.isascii(), text
         assert not OPENING.match(text), text
 

@@ -20,6 +20,7 @@ from refca.cli import (
     choose_backend,
     describe_backend,
     memory_for,
+    note,
     progress_bar,
 )
 from refca.data import Split, full_path
@@ -81,7 +82,7 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
         raise InvalidInput(f"--samples must be from 1 to {len(digits)}, the test digits of {dataset}, got {count}")
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
-    print(f"{dataset}, {count:,} test digits; writing to {out}")
+    note(f"{dataset}, {count:,} test digits; writing to {out}")
     setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": weights.done}
@@ -117,7 +118,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         animate(experiment, params, backend, digits, folder, flags)
         write_text(folder / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
     print(table(values, curves, flags.steps))
-    print(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
+    note(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
 
 
 def write_csv(path: Path, curves: dict[str, Curves]) -> None:

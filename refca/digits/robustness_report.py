@@ -20,6 +20,7 @@ import numpy as np
 from refca.atomic import atomic_write, write_text
 from refca.cli import (
     memory_for,
+    note,
     progress_bar,
 )
 from refca.data import Split, load
@@ -101,7 +102,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
                 bar.total = bar.n  # there may be fewer chimeras than requested
         write_text(folder / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
     print(table(rows, found["chimeras"], found["erased"]))
-    print(f"see the pictures in {out}")
+    note(f"see the pictures in {out}")
 
 
 def other_source(experiment: Experiment, samples: int) -> Split | None:

@@ -23,6 +23,7 @@ from refca.cli import (
     counting_bar,
     describe_backend,
     memory_for,
+    note,
     progress_bar,
 )
 from refca.data import Photographs, full_path
@@ -127,7 +128,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     kind = "validation" if flags.validation else "test"
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
-    print(f"{experiment.dataset} at {size}x{size}, {samples:,} {kind} photographs; writing to {out}")
+    note(f"{experiment.dataset} at {size}x{size}, {samples:,} {kind} photographs; writing to {out}")
 
     with publishing(out, FILES) as folder:
         at_once = min(SLICE, max(samples, curve_samples))
@@ -179,7 +180,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
             values |= adversarial(experiment, params, backend, photographs, folder, flags)
         write_values(folder, values | setting)
     drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial is not None else [])]
-    print(f"see in {out}: {', '.join(drawn)}")
+    note(f"see in {out}: {', '.join(drawn)}")
 
 
 def load_samples(experiment: SegmentationExperiment, flags: Namespace, size: int) -> Photographs:
@@ -252,7 +253,7 @@ def compare(measured: list[tuple[Path, Path]], out: Path) -> None:
         raise InvalidInput("--compare needs directories with different names, which label the curves")
     out.mkdir(parents=True, exist_ok=True)
     draw(runs, out, "comparison")
-    print(f"see {out / 'comparison.png'} and {out / 'comparison-magnitudes.png'}")
+    note(f"see {out / 'comparison.png'} and {out / 'comparison-magnitudes.png'}")
 
 
 def draw(runs: dict[str, dict[str, Curves]], out: Path, name: str) -> None:

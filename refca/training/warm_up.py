@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.cli import stoppable
+from refca.cli import QUIET, stoppable
 from refca.definition.cell import Cell
 from refca.definition.params import init_params
 from refca.definition.randomness import Streams
@@ -21,7 +21,8 @@ def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = 
     or for label maps, and update parameters. Print a message if this takes more than two seconds.
     """
     words = "preparing the backend for this machine; this happens once and takes about a minute"
-    timer = threading.Timer(2, lambda: print(words, file=sys.stderr, flush=True))
+    quiet = QUIET.get()  # the timer's thread has its own
+    timer = threading.Timer(2, lambda: None if quiet else print(words, file=sys.stderr, flush=True))
     image = backend.asarray(np.zeros((batch, side, side, cell.image_channels), np.float32))
     target = np.zeros((batch, side, side) if label_map else batch, np.int64)
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
