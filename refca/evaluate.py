@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
 
-from refca.cli import Parser, add_common_flags, add_model, complete, run_program
+from refca.cli import Parser, add_common_flags, add_model, complete, note, run_program
 from refca.definition.randomness import Streams
+from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names, task_of
-from refca.training.run_directory import evaluation_folder
+from refca.training.run_directory import evaluation_folder, measured_in
 from refca.weights.load import load_weights
 
 EXAMPLES = """examples:
@@ -54,6 +57,13 @@ def parser() -> ArgumentParser:
         "curves; default: 200 for digits, 400 for photographs",
     )
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
+    p.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help="measure nothing; draw the curves of this run and these runs together, all measured before",
+    )
     for name in task_names():
         get_task(name).report.add_flags(p.add_argument_group(f"for {get_task(name).samples}"))
     return p
@@ -64,8 +74,23 @@ def evaluate(flags: Namespace) -> int:
     task = task_of(weights.experiment)
     complete(flags, task.report, [get_task(name).report for name in task_names()], task.samples)
     Streams(flags.seed)  # raises InvalidInput for an invalid seed
-    task.report.run(flags, weights, evaluation_folder(flags.model, flags.out))
+    out = evaluation_folder(flags.model, flags.out)
+    if flags.compare:
+        compare(task.report, task.samples, [flags.model, *flags.compare], out)
+    else:
+        task.report.run(flags, weights, out)
     return 0
+
+
+def compare(report: Any, samples: str, models: list[Path], out: Path) -> None:
+    """Draw the curves of models that have been measured. Raises InvalidInput for names that are not different."""
+    if not hasattr(report, "compare"):
+        raise InvalidInput(f"--compare cannot be used with weights for {samples}, whose report draws no comparison")
+    runs = {folder.name: (model, folder) for model in models for folder in [measured_in(model)]}
+    if len(runs) < len(models):
+        raise InvalidInput("--compare needs directories with different names, which label the curves")
+    out.mkdir(parents=True, exist_ok=True)
+    note(f"see in {out}: {', '.join(report.compare(runs, out))}")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import Capture, sentence
 
 import refca
 from refca import evaluate, train
+from refca.confusion import to_json
 from refca.contract.reference import reference
 from refca.data import Split
 from refca.definition.params import param_shapes
+from refca.digits.confusions import Votes
+from refca.digits.curves_csv import read_line, write_csv
 from refca.digits.evaluation import CURVES, mean_ratio, others, summary
 from refca.digits.evaluation import evaluate as measure
 
@@ -50,10 +54,16 @@ def test_it_writes_numbers_and_pictures_into_the_run(
     assert float(table[11]["accuracy"]) == values["after_mutation_accuracy_at_6"]
     assert float(table[11]["restart_accuracy"]) == values["after_restart_accuracy_at_6"]
     assert table[5]["restart_accuracy"] == ""
-    for name in ("curves.png", "digits.png", "animation.gif"):
+    for part in ("", "after_mutation_", "after_restart_"):
+        cells, digits = (np.array(values[f"{part}confusion_{what}"]) for what in ("cells", "digits"))
+        assert digits.sum() == 40
+        assert cells.sum() > 40
+        assert values[f"{part}majority_accuracy_at_6"] == np.trace(digits) / 40
+    assert "most cells of a digit are right in" in (printed := capsys.readouterr().out)
+    assert "after mutation" in printed
+    for name in ("curves.png", "confusion.png", "digits.png", "animation.gif"):
         with Image.open(trained / name) as picture:
             picture.verify()
-    assert "after mutation" in capsys.readouterr().out
 
 
 def test_weights_alone_are_evaluated_too(trained: Path, tmp_path: Path) -> None:
@@ -109,6 +119,59 @@ def test_curves_are_those_that_one_counts_by_hand() -> None:
     # each digit becomes the other: no cell that lives then lived before, so carrying equals restarting
     np.testing.assert_allclose(curves["carry"]["state_magnitude"], [1 / 3, 2 / 3])
     np.testing.assert_allclose(curves["restart"]["state_magnitude"], [1 / 3, 2 / 3])
+
+
+def test_votes_are_those_that_one_counts_by_hand() -> None:
+    """The cells always predict 1: two live cells of the first digit, one of the second, none of the others."""
+    cell, params = copying_cell()
+    pixels = np.zeros((4, 3, 3), np.uint8)
+    pixels[0, 0, :2] = pixels[1, 1, 1] = 255
+    digits = Split(pixels, np.array([1, 0, 0, 1]), 255)
+    votes = Votes(digits.labels, ("zero", "one"))
+    measure(cell, params, reference, digits, samples=3, steps=2, mutation="carry", on_votes=votes.add)
+    assert votes.cells["before"].tolist() == [[0, 1], [0, 2]]
+    assert votes.digits["before"].tolist() == [[0, 1], [0, 1]]
+    # digits 0, 1, 2 become 2, 3, 0: the first two are empty
+    assert votes.cells["carry"].tolist() == [[0, 0], [0, 2]]
+    assert votes.digits["carry"].tolist() == [[0, 0], [0, 1]]
+    assert votes.sentence() == (
+        "most cells of a digit are right in 50.0%; the most frequent mistake is one for zero, 1 times"
+    )
+
+
+def test_confusions_are_counted_and_a_majority_of_equals_is_the_lowest_label() -> None:
+    votes = Votes(np.array([2, 0, 1]), "abc")
+    votes.add("before", np.array([0, 1]), np.array([[0, 2, 2], [3, 1, 0]]))
+    votes.add("before", np.array([2]), np.array([[1, 0, 4]]))
+    assert votes.cells["before"].tolist() == [[3, 1, 0], [1, 0, 4], [0, 2, 2]]
+    assert votes.digits["before"].tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+    values = votes.summary({"before": ""}, 7)
+    assert values["majority_accuracy_at_7"] == 1 / 3
+    assert json.loads(to_json(values)) == values
+    assert "    [3, 1, 0],\n" in to_json(values)
+
+
+def test_measured_runs_on_digits_are_compared(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "checkpoint.safetensors").write_bytes((trained / "checkpoint.safetensors").read_bytes())
+    given = [str(first), "--compare", str(second)]
+    assert f"measure that run first: python -m refca.evaluate {first}" in sentence(capsys, lambda: evaluate.main(given))
+    for folder, mutation in ((first, "carry"), (second, "none")):
+        curves = {part: {key: np.linspace(0.1, 0.9, 4) for key in CURVES} for part in ("before", mutation)}
+        curves.pop("none", None)
+        write_csv(folder / "evaluation.csv", curves)
+        (folder / "evaluation.json").write_text(json.dumps({"mutation": mutation, "steps": 4}))
+    assert evaluate.main(given) == 0
+    with Image.open(first / "comparison.png") as picture:
+        picture.verify()
+    line = read_line(first, first)
+    assert (line["mutation"], len(line["step"]), read_line(second, second)["mutation"]) == (4, 8, None)
+    (second / "evaluation.csv").write_text("step,accuracy\n1,0.5\n")
+    assert f"{second / 'evaluation.csv'} is damaged" in sentence(capsys, lambda: evaluate.main(given))
+    (second / "evaluation.csv").write_bytes((first / "evaluation.csv").read_bytes())
+    assert f"{second / 'evaluation.csv'} does not fit" in sentence(capsys, lambda: evaluate.main(given))
 
 
 def test_where_no_cell_lives_nothing_is_measured() -> None:

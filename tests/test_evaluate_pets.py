@@ -16,6 +16,7 @@ from refusals import Capture, sentence
 import refca
 from refca import data as data_sets
 from refca import evaluate
+from refca.confusion import mean_iou
 from refca.contract.reference import reference
 from refca.data import CLASSES, Dataset, Photographs
 from refca.definition.metrics import count_overlaps, ratio
@@ -32,12 +33,14 @@ from refca.segmentation.evaluation import (
     COLUMNS,
     LEAP,
     MAGNITUDES,
+    confusion_at,
     curves,
     iou_at,
     shifted,
     shown,
     summary,
     take_snapshots,
+    totals,
     unmeasured,
 )
 from refca.segmentation.gate import IOUS, gates
@@ -46,7 +49,7 @@ from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights
 
 FEW = ["--backend", "reference", "--at", "1,3", "--steps", "5", "--every", "2", "--shift", "1"]
-WRITTEN = {"evaluation.json", "evaluation.csv", *evaluate_pets.PICTURES}
+WRITTEN = {"evaluation.json", "evaluation.csv", "confusion.png", *evaluate_pets.PICTURES}
 
 
 def painted(trimaps: np.ndarray) -> Photographs:
@@ -108,6 +111,28 @@ def test_iou_is_accumulated_over_slices_at_the_steps_asked_for() -> None:
         expected = refca.iou(photographs.labels(slice(37)), wrong.labels(slice(37)), 3)
         np.testing.assert_array_equal(row, expected)
     assert (ious[0] < 0.5).all()  # noise
+
+
+def test_confusion_accuracy_and_mean_iou_are_those_of_all_pixels_together() -> None:
+    cell, params = copying_cell()
+    photographs = random_photographs(40)
+    wrong = replace(photographs, trimaps=(photographs.trimaps + (np.arange(40) % 2 == 0)[:, None, None]) % 3)
+    counts = confusion_at(cell, params, reference, wrong, samples=37, at=[0, 4])[1]
+    predicted, target = photographs.labels(slice(37)), wrong.labels(slice(37))
+    for truth in range(3):
+        for label in range(3):
+            assert counts[truth, label] == ((target == truth) & (predicted == label)).sum()
+    values = totals([4], counts[None])
+    assert values["pixel_accuracy_at_4"] == (predicted == target).mean()
+    assert values["mean_iou_at_4"] == pytest.approx(refca.iou(predicted, target, 3).mean(), rel=1e-15)
+    assert values["confusion_at_4"] == counts.tolist()
+    assert totals([4], counts[None] * np.nan) == {
+        "mean_iou_at_4": None,
+        "pixel_accuracy_at_4": None,
+        "confusion_at_4": None,
+    }
+    absent = np.array([[3.0, 1, 0], [2, 4, 0], [0, 0, 0]])  # the third class occurs nowhere
+    assert mean_iou(absent) == pytest.approx((3 / 6 + 4 / 7) / 2)
 
 
 def test_what_is_measured_does_not_depend_on_where_else_one_looks() -> None:
@@ -464,7 +489,7 @@ def test_a_size_that_the_stride_does_not_divide_is_refused(tmp_path: Path, capsy
     assert "size must be at least 1, got 0" in message
 
 
-@pytest.mark.parametrize("flag", ["--at=40", "--adversarial", "--curve-samples=3", "--compare=runs/x"])
+@pytest.mark.parametrize("flag", ["--at=40", "--adversarial", "--curve-samples=3"])
 def test_digits_refuse_what_is_for_photographs(tmp_path: Path, capsys: Capture, flag: str) -> None:
     experiment = DigitsExperiment(dataset="optdigits")
     weights = tmp_path / "w.safetensors"

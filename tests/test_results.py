@@ -16,8 +16,8 @@ from refusals import Capture, sentence
 
 import refca
 from refca import evaluate, robustness, train
+from refca.digits.curves_csv import write_csv
 from refca.digits.evaluation import CURVES, summary
-from refca.digits.report import write_csv
 from refca.digits.settings import DigitsExperiment
 from refca.tasks import load_experiment
 from refca.training.checkpoint import save_weights

@@ -41,31 +41,38 @@ def evaluate(
     mutation: str = "carry",
     seed: int = 0,
     on_progress: Callable[[int], object] = lambda done: None,
+    on_votes: Callable[[str, np.ndarray, np.ndarray], object] = lambda part, numbers, votes: None,
 ) -> dict[str, Curves]:
     """Return curves of the first `samples` digits: "before" the mutation, and after it under its name.
 
     With mutation "carry" each digit becomes another one and keeps its state where the new digit is alive; with
     "restart" the states start from zero again, as in the article's released code; "both" measures both, "none"
     neither. Each value is the mean over batches of 1,000 digits. `on_progress` is called with the number of
-    digits after each step.
+    digits after each step, `on_votes` after the last step of a part with the part, the numbers of some digits, and
+    how many live cells of each predict each label, (B, L).
     """
     branches = {"both": ("carry", "restart"), "none": ()}.get(mutation, (mutation,))
+    parts = ("before", *branches)
     params = {name: backend.asarray(x) for name, x in params.items()}
     counts = np.zeros((1 + len(branches), -(-samples // BATCH), steps, 6))
     for chosen in slices(samples, backend.sample_slice):
         streams = Streams(seed, first_sample=int(chosen[0]))
         run = partial(evolve_and_count, cell, params, backend, streams, on_progress, steps)
         shown = digits_of(cell, backend, digits, chosen)
-        state, part_counts = run(shown, backend.initial_state(cell, shown.image, streams), 0)
-        slice_counts = [part_counts]
-        shown = digits_of(cell, backend, digits, others(chosen, len(digits)))
+        state, part_counts, part_votes = run(shown, backend.initial_state(cell, shown.image, streams), 0)
+        slice_counts, slice_votes = [part_counts], [part_votes]
+        changed = others(chosen, len(digits))
+        shown = digits_of(cell, backend, digits, changed)
         for branch in branches:
             image = shown.image
             carried = branch == "carry"
             start = mutate(cell, state, image, backend.xp) if carried else backend.initial_state(cell, image, streams)
-            slice_counts.append(run(shown, start, steps)[1])
+            _, part_counts, part_votes = run(shown, start, steps)
+            slice_counts.append(part_counts)
+            slice_votes.append(part_votes)
         counts[:, chosen[0] // BATCH] += backend.asnumpy(backend.xp.stack(slice_counts))
-    parts = ("before", *branches)
+        for part, votes in zip(parts, backend.asnumpy(backend.xp.stack(slice_votes)), strict=True):
+            on_votes(part, chosen if part == "before" else changed, votes)
     return {part: ratios(cell, part_counts) for part, part_counts in zip(parts, counts, strict=True)}
 
 
@@ -87,8 +94,8 @@ def evolve_and_count(
     shown: Shown,
     state: Array,
     first_step: int,
-) -> tuple[Array, Array]:
-    """Evolve states for `steps` steps; return the last state and the counts of each step, (steps, 6)."""
+) -> tuple[Array, Array, Array]:
+    """Evolve states for `steps` steps; return the last state, the counts of each step, (steps, 6), and its votes."""
     xp = backend.xp
     counts = []
     rows = live_rows(state, shown.live_cells)
@@ -96,10 +103,10 @@ def evolve_and_count(
         before = rows
         state = backend.evolve(cell, params, shown.image, state, streams, 1, first_step=first_step + i)
         rows = live_rows(state, shown.live_cells)
-        predicted = predict(readout(cell, params, rows), xp)[shown.row]
+        predicted = predict(readout(cell, params, rows), xp)[shown.row]  # (B, H, W)
         counts.append(xp.stack(count(predicted, shown.labels, shown.live, rows, rows - before, xp)))
         on_progress(len(shown.labels))
-    return state, xp.stack(counts)
+    return state, xp.stack(counts), count_votes(predicted, shown.live, cell.labels, xp)
 
 
 class Shown(NamedTuple):
@@ -139,6 +146,11 @@ def count(predicted: Array, labels: Array, live: Array, rows: Array, updates: Ar
     """
     counted = (*count_correct_cells(predicted, labels, live, xp), *count_agreeing_digits(predicted, live, xp))
     return [1.0 * x for x in (*counted, abs(rows).sum(), abs(updates).sum())]
+
+
+def count_votes(predicted: Array, live: Array, labels: int, xp: Any) -> Array:
+    """Return how many live cells of each digit predict each label, (B, L)."""
+    return xp.stack([xp.sum((predicted == label) & live, axis=(1, 2)) for label in range(labels)]).T
 
 
 def ratios(cell: Cell, counts: np.ndarray) -> Curves:

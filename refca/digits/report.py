@@ -5,8 +5,6 @@ Source: the article, experiment 1; `spec/programs.md`.
 
 from __future__ import annotations
 
-import csv
-import json
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.atomic import atomic_write, write_text
+from refca.atomic import write_text
 from refca.cli import (
     announce,
     choose_backend,
@@ -23,9 +21,13 @@ from refca.cli import (
     note,
     progress_bar,
 )
+from refca.confusion import to_json
 from refca.data import Split, full_path
+from refca.digits.confusions import Votes
+from refca.digits.curves_csv import read_line, write_csv
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.digits.settings import DigitsExperiment
+from refca.drawing.confusion import confusion_matrices
 from refca.drawing.palette import PALETTES, for_names, get_palette
 from refca.errors import InvalidInput
 from refca.training.run_directory import publishing
@@ -33,7 +35,8 @@ from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
 ANIMATED = 24  # digits of the animation
-FILES = ("evaluation.json", "evaluation.csv", "curves.png", "digits.png", "animation.gif")
+FILES = ("evaluation.json", "evaluation.csv", "curves.png", "confusion.png", "digits.png", "animation.gif")
+PICTURES = (".png", ".gif")
 AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
 
 
@@ -96,6 +99,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     at_once = min(samples, backend.sample_slice)
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
+    votes = Votes(digits.labels, experiment.names)
     with publishing(out, FILES) as folder:
         with memory_for(f"{at_once} digits at a time", fewer):
             warm_up(backend, experiment.cell, at_once, digits.side)
@@ -110,29 +114,26 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
                     mutation=flags.mutation,
                     seed=flags.seed,
                     on_progress=bar.update,
+                    on_votes=votes.add,
                 )
         values = summary(curves)
         setting |= {"mutation": flags.mutation}
         write_csv(folder / "evaluation.csv", curves)
         draw(folder, curves)
+        confusion_matrices(votes.panels(), experiment.names, folder / "confusion.png", "cells or digits")
         animate(experiment, params, backend, digits, folder, flags)
-        write_text(folder / "evaluation.json", json.dumps(values | setting, indent=2) + "\n")
+        write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
     print(table(values, curves, flags.steps))
-    note(f"see {out / 'curves.png'}, {out / 'digits.png'} and {out / 'animation.gif'}")
+    print(votes.sentence())
+    note(f"see in {out}: {', '.join(name for name in FILES if (out / name).exists() and name.endswith(PICTURES))}")
 
 
-def write_csv(path: Path, curves: dict[str, Curves]) -> None:
-    """Write one row for each step before and after the mutation, with restart_ columns if both were measured."""
-    after = [part for part in curves if part != "before"]
-    columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
-    if len(after) > 1:
-        skipped = np.full(len(curves["before"]["accuracy"]), np.nan)
-        columns |= {f"restart_{key}": np.concatenate([skipped, curves["restart"][key]]) for key in CURVES}
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", *columns])
-        for i, row in enumerate(zip(*columns.values(), strict=True)):
-            writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
+def compare(runs: Mapping[str, tuple[Path, Path]], out: Path) -> list[str]:
+    """Write comparison.png with a line for each run, by its name: its model and the folder of its evaluation."""
+    from refca.digits.figures import curves as draw_curves
+
+    draw_curves({name: read_line(folder, model) for name, (model, folder) in runs.items()}, out / "comparison.png")
+    return ["comparison.png"]
 
 
 def draw(out: Path, curves: Mapping[str, Curves]) -> None:

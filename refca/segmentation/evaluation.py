@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refca.confusion import accuracy_of, confusion, iou_of, mean_iou, written
 from refca.data import CLASSES, Photographs
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import count_overlaps, predict, ratio
@@ -60,9 +61,30 @@ def iou_at(
     NaN for a class that occurs nowhere, and for all classes after a state became NaN or infinite.
     `on_progress` is called with numbers of photographs times steps.
     """
+    counts = confusion_at(
+        cell, params, backend, photographs, samples=samples, at=at, seed=seed, on_progress=on_progress
+    )
+    return iou_of(counts)
+
+
+def confusion_at(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    *,
+    samples: int,
+    at: Sequence[int],
+    seed: int = 0,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> np.ndarray:
+    """Return how many pixels of each class are predicted as each class, as `iou_at`: (len(at), L, L) float64.
+
+    Rows are true classes; they are NaN after a state became NaN or infinite.
+    """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
     weights, fetched = measured_on(cell, params, on_device, backend)
-    counts = np.zeros((len(at), 2, cell.labels), np.int64)  # intersection, union
+    counts = np.zeros((len(at), cell.labels, cell.labels))
     measured = len(at)  # steps of `at` before a state became NaN or infinite
     for chosen in slices(samples):
         streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
@@ -79,10 +101,9 @@ def iou_at(
             if i < measured:
                 predicted = backend.asnumpy(predict(readout(cell, weights, values)))
                 known = target >= 0
-                counts[i] += count_overlaps(predicted[known], target[known], cell.labels)
-    ious = ratio(counts[:, 0], counts[:, 1])
-    ious[measured:] = np.nan
-    return ious
+                counts[i] += confusion(predicted[known], target[known], cell.labels)
+    counts[measured:] = np.nan
+    return counts
 
 
 def curves(
@@ -258,3 +279,13 @@ def summary(at: Sequence[int], ious: np.ndarray, classes: Sequence[str] = CLASSE
         for step, row in zip(at, ious, strict=True)
         for name, value in zip(iou_names(classes), row, strict=True)
     }
+
+
+def totals(at: Sequence[int], counts: np.ndarray) -> dict[str, Any]:
+    """Return mean_iou_at_40, pixel_accuracy_at_40 and confusion_at_40 for evaluation.json, for each step."""
+    found: dict[str, Any] = {}
+    for step, each in zip(at, counts, strict=True):
+        for name, value in (("mean_iou", mean_iou(each)), ("pixel_accuracy", accuracy_of(each))):
+            found[f"{name}_at_{step}"] = None if value != value else float(value)
+        found[f"confusion_at_{step}"] = written(each)
+    return found

@@ -5,7 +5,6 @@ Source: the paper, section 5 and appendix; `spec/programs.md`.
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Mapping, Sequence
@@ -26,13 +25,24 @@ from refca.cli import (
     note,
     progress_bar,
 )
+from refca.confusion import accuracy_of, iou_of, mean_iou, to_json
 from refca.data import Photographs, full_path
+from refca.drawing.confusion import confusion_matrices
 from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
-from refca.segmentation.evaluation import CONDITIONS, SLICE, Curves, curves, iou_at, summary, unmeasured
+from refca.segmentation.evaluation import (
+    CONDITIONS,
+    SLICE,
+    Curves,
+    confusion_at,
+    curves,
+    summary,
+    totals,
+    unmeasured,
+)
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation
-from refca.training.run_directory import measured_in, publishing
+from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
 
@@ -44,7 +54,8 @@ PICTURES = (
     "replaced.png",
     "animation.gif",
 )
-FILES = ("evaluation.json", "evaluation.csv", *PICTURES, "adversarial.png")
+FILES = ("evaluation.json", "evaluation.csv", *PICTURES, "confusion.png", "adversarial.png")
+MOST_MATRICES = 4  # steps whose confusion matrix is drawn
 
 
 DEFAULTS: Mapping[str, Any] = {
@@ -54,7 +65,6 @@ DEFAULTS: Mapping[str, Any] = {
     "every": 40,
     "shift": 4,
     "adversarial": None,
-    "compare": None,
     "validation": False,
     "steps": 400,
 }
@@ -93,20 +103,10 @@ def add_flags(group: _ArgumentGroup) -> None:
         help="also change a corner of a few photographs until cells elsewhere predict this label (without a label: "
         "background)",
     )
-    group.add_argument(
-        "--compare",
-        nargs="+",
-        metavar="RUN",
-        type=Path,
-        help="measure nothing; draw the curves of this run and these runs together, all measured before",
-    )
 
 
 def run(flags: Namespace, weights: Weights, out: Path) -> None:
     """Measure the photographs, print a table, and write tables and figures into `out`."""
-    if flags.compare:
-        compare([(model, measured_in(model)) for model in (flags.model, *flags.compare)], out)
-        return
     params, done = weights.params, weights.done
     experiment: Any = weights.experiment
     if flags.dataset:
@@ -137,7 +137,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         with memory_for(f"{at_once} photographs of {size}x{size} at a time", fewer):
             warm_up(backend, cell, at_once, size, "ce" if flags.adversarial is not None else None, label_map=True)
             with progress_bar(moved, unit="photograph-steps") as bar:
-                ious = iou_at(
+                counts = confusion_at(
                     cell,
                     params,
                     backend,
@@ -159,9 +159,10 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
                     seed=flags.seed,
                     on_progress=bar.update,
                 )
+        ious = iou_of(counts)
         if sentence := unmeasured(at, ious, measured):
             print(f"refca: {sentence}", file=sys.stderr)
-        values: dict[str, Any] = summary(at, ious, photographs.classes)
+        values: dict[str, Any] = summary(at, ious, photographs.classes) | totals(at, counts)
         setting = {
             "model": str(flags.model),
             "dataset": experiment.dataset,
@@ -174,13 +175,14 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         setting |= {"split": kind}
         write_curves(folder / "evaluation.csv", measured)
         draw({"": measured}, folder, "curves")
+        panels = {f"Step {step}": each for step, each in list(zip(at, counts, strict=True))[:MOST_MATRICES]}
+        confusion_matrices(panels, photographs.classes, folder / "confusion.png", "pixels")
         draw_rollouts(experiment, params, backend, photographs, folder, flags)
-        print(table(at, ious, photographs.classes))
+        print(table(at, counts, photographs.classes))
         if flags.adversarial is not None:
             values |= adversarial(experiment, params, backend, photographs, folder, flags)
         write_values(folder, values | setting)
-    drawn = [*PICTURES, *(["adversarial.png"] if flags.adversarial is not None else [])]
-    note(f"see in {out}: {', '.join(drawn)}")
+    note(f"see in {out}: {', '.join(name for name in FILES[2:] if (out / name).exists())}")
 
 
 def load_samples(experiment: SegmentationExperiment, flags: Namespace, size: int) -> Photographs:
@@ -194,7 +196,7 @@ def load_samples(experiment: SegmentationExperiment, flags: Namespace, size: int
 
 
 def write_values(out: Path, values: dict[str, Any]) -> None:
-    write_text(out / "evaluation.json", json.dumps(values, indent=2) + "\n")
+    write_text(out / "evaluation.json", to_json(values))
 
 
 def draw_rollouts(
@@ -246,14 +248,11 @@ def adversarial(
     return values
 
 
-def compare(measured: list[tuple[Path, Path]], out: Path) -> None:
-    """Write comparison.png and comparison-magnitudes.png from pairs of a model and the folder of its evaluation."""
-    runs = {path.name: read_curves(path / "evaluation.csv", model) for model, path in measured}
-    if len(runs) < len(measured):
-        raise InvalidInput("--compare needs directories with different names, which label the curves")
-    out.mkdir(parents=True, exist_ok=True)
-    draw(runs, out, "comparison")
-    note(f"see {out / 'comparison.png'} and {out / 'comparison-magnitudes.png'}")
+def compare(runs: Mapping[str, tuple[Path, Path]], out: Path) -> list[str]:
+    """Write comparison.png and comparison-magnitudes.png of runs by name: a model and the folder of its evaluation."""
+    measured = {name: read_curves(folder / "evaluation.csv", model) for name, (model, folder) in runs.items()}
+    draw(measured, out, "comparison")
+    return ["comparison.png", "comparison-magnitudes.png"]
 
 
 def draw(runs: dict[str, dict[str, Curves]], out: Path, name: str) -> None:
@@ -286,11 +285,12 @@ def steps_of(text: str) -> list[int]:
     return at
 
 
-def table(at: list[int], ious: np.ndarray, names: Sequence[str]) -> str:
-    """Return a table of the IoU of each class at each step."""
-    lines = [f"{'IoU':14}" + "".join(f"{name:>12}" for name in names)]
-    for step, row in zip(at, ious, strict=True):
-        lines.append(f"{f'at step {step}':14}" + "".join(f"{formatted(value):>12}" for value in row))
+def table(at: list[int], counts: np.ndarray, names: Sequence[str]) -> str:
+    """Return a table of the IoU of each class at each step, their mean, and the accuracy of all pixels."""
+    lines = [f"{'IoU':14}" + "".join(f"{name:>12}" for name in (*names, "mean", "accuracy"))]
+    for step, each in zip(at, counts, strict=True):
+        values = (*iou_of(each), mean_iou(each), accuracy_of(each))
+        lines.append(f"{f'at step {step}':14}" + "".join(f"{formatted(value):>12}" for value in values))
     return "\n".join(lines)
 
 

@@ -71,6 +71,9 @@ class Report(Protocol):
     def run(self, flags: Namespace, weights: Weights, out: Path) -> None:
         """Measure, print a summary, and write everything into `out`."""
 
+    # A report may also have `compare(runs, out)`, for --compare: `runs` maps names to pairs of a model and the folder
+    # of its evaluation; it draws their curves into `out` and returns the names of the files.
+
 
 class Prediction(Protocol):
     """The module of a task that applies trained weights to pictures."""
