@@ -32,6 +32,7 @@ EXTRAS = {  # packages that reading and stepping an automaton does without, and 
     **dict.fromkeys(("PIL", "matplotlib", "pooch", "safetensors", "sklearn", "tqdm"), "train"),
     **dict.fromkeys(("numba", "scipy", "threadpoolctl"), "cpu"),
     **dict.fromkeys(("av", "imageio"), "video"),
+    "tensorboardX": "tensorboard",
 }
 
 

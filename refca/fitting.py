@@ -8,8 +8,10 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,8 @@ from refca.tasks import (
     task_names,
     task_of,
 )
-from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
+from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
+from refca.training.events import event_files, no_events
 from refca.training.experiment import Experiment
 from refca.training.flags import settings, shown
 from refca.training.loop import fit as fit_until_stopped
@@ -46,6 +49,7 @@ from refca.training.metrics_log import LOG_FILE, read_metrics
 from refca.training.run_directory import locked
 from refca.training.task import Training
 from refca.training.train_state import TrainState
+from refca.training.validation import VALIDATION_LOG, Row, Validator
 
 CHECKPOINT_EVERY = 1000  # training steps
 OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
@@ -64,6 +68,7 @@ def fit(
     backend: str | None = None,
     data: Path | str | None = None,
     resume: bool = False,
+    tensorboard: bool = False,
     **changes: Any,
 ) -> Automaton:
     """Train as the program does, and return the trained automaton.
@@ -74,7 +79,7 @@ def fit(
     """
     flags = Namespace(experiment=None if experiment is None else str(experiment), out=str(out), backend=backend)
     flags.data, flags.device, flags.resume = None if data is None else str(data), None, resume
-    flags.seeds, flags.checkpoint_every, flags.drop_log = None, CHECKPOINT_EVERY, False
+    flags.seeds, flags.checkpoint_every, flags.drop_log, flags.tensorboard = None, CHECKPOINT_EVERY, False, tensorboard
     vars(flags).update(dict.fromkeys(names_of_settings := settings(tasks())))
     for name, value in changes.items():
         if name not in names_of_settings:
@@ -145,6 +150,8 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
             train_state = training.begin(experiment, backend, samples)
         stack.enter_context(locked(out))
         new_run(flags, experiment)  # another run may have begun there meanwhile
+    events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard else no_events
+    validator = validator_of(experiment, backend, samples, train_state, out, flags, events)
     weights = sum(x.size for x in train_state.params.values())
     initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
     note(
@@ -155,7 +162,16 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
     try:
         with enough_memory(training, experiment, samples):
             finished = fit_until_stopped(
-                training, experiment, backend, samples, train_state, out, flags.checkpoint_every, flags.drop_log
+                training,
+                experiment,
+                backend,
+                samples,
+                train_state,
+                out,
+                flags.checkpoint_every,
+                flags.drop_log,
+                validator,
+                partial(events, "training"),
             )
     except OSError as error:
         then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
@@ -170,9 +186,33 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         return STOPPED
     rows = read_metrics(out / LOG_FILE)
     see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
-    print(f"done: {reached(rows, experiment, training)}")
+    print(f"done: {reached(rows, experiment, training, train_state.done)}")
+    if best := train_state.best:
+        note(f"the best weights on held-out {experiment.samples} are those of step {best.step:,}: {out / BEST_FILE}")
     note(f"{see}measure it: {command('evaluate')} {shlex.quote(str(out))}{same(flags)}")
     return 0
+
+
+def validator_of(
+    experiment: Experiment,
+    backend: Any,
+    samples: Any,
+    train_state: TrainState,
+    out: Path,
+    flags: Namespace,
+    events: Callable[[str, Row], None],
+) -> Validator | None:
+    """Return what measures held-out samples while the run trains; None without --validate-every.
+
+    Raises InvalidInput for a task that offers no validation.
+    """
+    if not experiment.validate_every:
+        return None
+    module = task_of(experiment).validation
+    if module is None:
+        raise InvalidInput(f"validate_every must be 0, because {experiment.task} runs have no validation")
+    held_out, on_row = module.load_samples(experiment, flags.data), partial(events, "validation")
+    return Validator(module, experiment, backend, held_out, samples, train_state, out, flags.drop_log, on_row)
 
 
 def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
@@ -195,11 +235,13 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     return change(base, found.settings | changes)
 
 
-def reached(rows: list[dict[str, float]], experiment: Experiment, training: Training) -> str:
+def reached(rows: list[dict[str, float]], experiment: Experiment, training: Training, done: int) -> str:
     """Return a sentence on what a finished run reached and, if that is little, on what a useful run needs."""
     shown_name, (enough, advice) = training.shown(experiment), training.useful(experiment)
     values = [row[shown_name] for row in rows[-LAST_ROWS:] if row[shown_name] == row[shown_name]]
-    steps = f"{experiment.steps:,} training step{'s' if experiment.steps > 1 else ''}"
+    steps = f"{done:,} training step{'s' if done > 1 else ''}"
+    if done < experiment.steps:
+        steps += f" (of {experiment.steps:,}: {experiment.patience} measurements without a better one)"
     if not values:
         return f"{steps}, too few to measure anything; {advice}"
     value, name = sum(values) / len(values), shown_name.replace("_", " ")
@@ -218,7 +260,8 @@ def enough_memory(training: Training, experiment: Experiment, samples: Any) -> A
 
 def again(out: Path, flags: Namespace) -> str:
     """Return the command that resumes a run."""
-    return f"{command('train')} --out {shlex.quote(str(out))} --resume{same(flags)}"
+    events = " --tensorboard" if flags.tensorboard else ""
+    return f"{command('train')} --out {shlex.quote(str(out))} --resume{same(flags)}{events}"
 
 
 def same(flags: Namespace) -> str:
@@ -236,7 +279,7 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
         raise InvalidInput(
             f"--out {out} already holds a run; resume it with {again(out, flags)}, or choose another --out"
         )
-    if (out / WEIGHTS_FILE).exists():
+    if any((out / file).exists() for file in (WEIGHTS_FILE, BEST_FILE)):
         raise InvalidInput(f"--out {out} already holds weights, which would be overwritten; choose another --out")
     return out
 
@@ -261,18 +304,24 @@ def resume(flags: Namespace, out: Path, changes: dict[str, Any], backend: Any) -
         )
     for f in fields(experiment):
         saved, other = getattr(experiment, f.name), getattr(requested, f.name)
-        if saved != other:
+        if saved != other and not (f.name == "steps" and goes_on(experiment, train_state.done, other)):
             sentence = f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
             raise InvalidInput(f"{sentence}{remedy(out, experiment, f.name, other)}")
-    return experiment, train_state
+    return experiment.with_(steps=requested.steps), train_state
+
+
+def goes_on(experiment: Experiment, done: int, steps: int) -> bool:
+    """Return whether a run may end at another step: at a constant learning rate nothing before depends on the end."""
+    return getattr(experiment, "schedule", "") == "constant" and steps >= done
 
 
 def remedy(out: Path, experiment: Experiment, name: str, value: Any) -> str:
-    """Return how to train on with another number of steps, which the learning rate of a run depends on."""
+    """Return how to train on with another number of steps where the learning rate depends on it."""
     if name != "steps":
         return ""
     return (
-        f"; to train further, begin another run with these weights: {command('train')} --experiment "
+        "; the learning rate depends on steps unless --schedule is constant; to train further, begin another run with "
+        f"these weights: {command('train')} --experiment "
         f"{shlex.quote(str(out / SETTINGS_FILE))} --init-from {shlex.quote(str(out))} --steps {value} "
         f"--out {shlex.quote(f'{out}-further')}"
     )
@@ -284,5 +333,6 @@ def draw_loss(rows: list[dict[str, float]], out: Path) -> bool:
 
     if not any(row["loss"] > 0 for row in rows):
         return False
-    loss_curve(rows, out / "loss.png")
+    held_out = out / VALIDATION_LOG
+    loss_curve(rows, out / "loss.png", read_metrics(held_out) if held_out.exists() else ())
     return True

@@ -111,7 +111,9 @@ def predict(flags: Namespace) -> int:
 
 def default_out(model: Path) -> Path:
     """Return the folder of predictions, named after the model."""
-    name = folder_of(model).resolve().name if model.is_dir() or model.stem == "weights" else model.stem
+    folder = folder_of(model).resolve().name
+    names = {"weights": folder, "best": f"{folder}-best"}  # of files in a run directory
+    name = folder if model.is_dir() else names.get(model.stem, model.stem)
     return Path("runs") / f"{name}-predictions"
 
 

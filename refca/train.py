@@ -53,7 +53,16 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--seeds", metavar="N,N", help="train once for each of these seeds, into --out-seedN, and print a summary"
     )
-    p.add_argument("--resume", action="store_true", help="continue the stopped run in --out")
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the stopped run in --out; at a constant learning rate a larger --steps continues a finished one",
+    )
+    p.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write the rows of metrics.csv and validation.csv as TensorBoard event files into --out",
+    )
     p.add_argument(
         "--checkpoint-every",
         metavar="N",

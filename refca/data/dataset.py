@@ -39,6 +39,17 @@ class Split:
         """The same digits, their pixels and so what `images` gives arrays of the backend."""
         return replace(self, pixels=backend.asarray(self.pixels))
 
+    def part(self, first: int, end: int) -> Split:
+        """Return the digits from number `first` up to but not including number `end`."""
+        return replace(self, pixels=self.pixels[first:end], labels=self.labels[first:end])
+
+    def centred(self, side: int) -> Split:
+        """Return the digits in the middle of blank pictures of side×side, which are at least as large."""
+        above, beside = ((side - length) // 2 for length in self.pixels.shape[1:3])
+        H, W = self.pixels.shape[1:3]
+        margins = ((0, 0), (above, side - H - above), (beside, side - W - beside))
+        return replace(self, pixels=np.pad(self.pixels, margins + ((0, 0),) * (self.pixels.ndim - 3)))
+
     def images(self, indices: Any) -> Any:
         """Return the image of each digit as cells perceive it, (len(indices), H, W, 1) float32: pixels / white, 0 to 1.
 

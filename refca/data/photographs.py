@@ -53,6 +53,11 @@ class Photographs:
         here = slice(first, end)
         return replace(self, pixels=self.pixels[here], trimaps=self.trimaps[here], names=self.names[here])
 
+    def chosen(self, here: np.ndarray) -> Photographs:
+        """Return the photographs for which `here` (N,) is true."""
+        names = tuple(name for name, kept in zip(self.names, here, strict=True) if kept)
+        return replace(self, pixels=self.pixels[here], trimaps=self.trimaps[here], names=names)
+
     def images(self, numbers: Any, flipped: np.ndarray | None = None) -> Any:
         """Return photographs as cells perceive them, (len(numbers), S, S, 3) float32: pixels / 127.5 - 1.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-WEIGHTS, POOL, BATCH, RESAMPLE, UNROLL, AUGMENTATION = range(6)
+WEIGHTS, POOL, BATCH, RESAMPLE, UNROLL, AUGMENTATION, TRANSFORM = range(7)
 
 
 def generator(purpose: int, seed: int, i: int = 0) -> np.random.Generator:

@@ -13,11 +13,12 @@ from refca.digits.augmentation import Ranges
 from refca.digits.pool import REGIMES, fractions
 from refca.errors import InvalidInput
 from refca.training.adam import SCHEDULES
-from refca.training.experiment import Experiment, cell_setting, setting
+from refca.training.experiment import cell_setting, setting
+from refca.training.transforms import TransformedExperiment
 
 
 @dataclass(frozen=True)
-class DigitsExperiment(Experiment):
+class DigitsExperiment(TransformedExperiment):
     """The settings of a run on digits. The defaults are the article's "L2 + noise"."""
 
     task: ClassVar[str] = "digits"
@@ -73,6 +74,12 @@ class DigitsExperiment(Experiment):
             if getattr(self, name) < 0:
                 raise InvalidInput(f"{name} must not be negative, got {getattr(self, name)}")
         self.ranges.check()
+        self.check_transforms()
+        if self.channels > 1 and (self.grid or self.ranges != Ranges()):
+            raise InvalidInput(
+                f"grid, scales, strokes and slant are for ink and need channels 1, got {self.channels}; --shift, "
+                "--rotation and --zoom take any"
+            )
         if self.batch > self.pool:
             raise InvalidInput(f"batch must be at most pool, {self.pool}, got {self.batch}")
 

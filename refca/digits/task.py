@@ -13,4 +13,5 @@ TASK = Task(
     report_module="refca.digits.report",
     prediction_module="refca.digits.prediction",
     robustness_module="refca.digits.robustness_report",
+    validation_module="refca.digits.validation",
 )

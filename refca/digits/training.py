@@ -24,6 +24,7 @@ from refca.digits.unroll_length import last_steps, unroll_length
 from refca.errors import InvalidInput
 from refca.training.adam import Adam, learning_rate_at
 from refca.training.train_state import StepResult, TrainState
+from refca.training.transforms import draw_flips, draw_transforms, transform
 from refca.training.warm_up import warm_up
 from refca.weights.load import initial_params
 
@@ -49,9 +50,9 @@ def useful(experiment: DigitsExperiment) -> tuple[float, str]:
 
 
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
-    """Return the training digits. Raises InvalidInput if they are missing or damaged."""
+    """Return the training digits without those held out. Raises InvalidInput if they are missing or damaged."""
     train: Split = experiment.load_data(folder).train
-    return train
+    return train.part(0, len(train) - experiment.held_out(len(train)))
 
 
 def prepare(experiment: DigitsExperiment, backend: Any, digits: Split) -> None:
@@ -89,11 +90,19 @@ def drawn(
     empty. i numbers the draws.
     """
     side = grid_side(experiment, digits)
-    if experiment.ranges == Ranges() and side == digits.side:
+    redrawn = experiment.ranges != Ranges() or side != digits.side
+    if not (redrawn or experiment.flips or experiment.transforms):
         return backend.asarray(digits.images(numbers))
-    drawings = draw(experiment.ranges, len(numbers), experiment.seed, i).of(entering)
     images = np.zeros((len(numbers), side, side, experiment.channels), np.float32)
-    images[entering] = augment(backend.asnumpy(digits.images(numbers[entering])), drawings, side)
+    new = backend.asnumpy(digits.images(numbers[entering]))
+    if redrawn:
+        new = augment(new, draw(experiment.ranges, len(numbers), experiment.seed, i).of(entering), side)
+    flipped = draw_flips(experiment, len(numbers), i)[entering]
+    new = np.where(flipped[:, None, None, None], new[:, :, ::-1], new)
+    if experiment.transforms:
+        paper = None if experiment.alive_above is None else 0.0
+        new = transform(new, draw_transforms(experiment, len(numbers), i)[entering], beyond=paper)
+    images[entering] = new
     return backend.asarray(images)
 
 

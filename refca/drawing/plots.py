@@ -36,16 +36,14 @@ DARK, GRAY, GRID = "#1c1c1c", "#696966", "#e6e6e3"
 LEAST_WIDTH = 62  # pixels of a column of digits, for its heading
 
 
-def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path | str) -> None:
+def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path | str, held_out: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write a PNG of the training loss over steps on a logarithmic scale: points and their running median.
 
-    Each row has a "step" and a "loss", numbers or their text. Losses that are not positive are left out.
-    Raises InvalidInput if none is left, OSError from the disk.
+    Each row has a "step" and a "loss", numbers or their text. Losses that are not positive are left out. The rows
+    `held_out` are of validation, and are drawn as a second line.
+    Raises InvalidInput if no training loss is left, OSError from the disk.
     """
-    step = np.array([float(row["step"]) for row in rows])
-    loss = np.array([float(row["loss"]) for row in rows])
-    shown = np.isfinite(loss) & (loss > 0)
-    step, loss = step[shown], loss[shown]
+    step, loss = positive_losses(rows)
     if not len(loss):
         raise InvalidInput(f"{path}: there is no loss to draw, because no row has a positive loss")
     figure = new_figure(9, 5)
@@ -54,10 +52,23 @@ def loss_curve(rows: Sequence[Mapping[str, Any]], path: Path | str) -> None:
     axes.plot(step, loss, ".", color=LINES[0], alpha=0.25, markersize=4, markeredgewidth=0)
     median = running_median(loss, max(1, len(loss) // 50))
     axes.plot(step, median, color=LINES[0], linewidth=2.2)
+    ends = [(float(median[-1]), f"{median[-1]:#.3g}", LINES[0])]
+    step, loss = positive_losses(held_out)
+    if len(loss):
+        axes.plot(step, loss, "-o", color=LINES[1], linewidth=2.2, markersize=4, label="validation")
+        ends.append((float(loss[-1]), f"{loss[-1]:#.3g} held out", LINES[1]))
     log_ticks(axes)
     axes.set_xlabel("training step", fontsize=13, color=GRAY)
-    at_the_end(axes, [(median[-1], f"{median[-1]:#.3g}", LINES[0])])
+    at_the_end(axes, ends)
     save(figure, path)
+
+
+def positive_losses(rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps and the losses of the rows whose loss is finite and positive."""
+    step = np.array([float(row["step"]) for row in rows])
+    loss = np.array([float(row["loss"]) for row in rows])
+    shown = np.isfinite(loss) & (loss > 0)
+    return step[shown], loss[shown]
 
 
 def tile_grid(

@@ -15,7 +15,7 @@ Letters: B samples of a batch, H×W grid, D state channels, K steps of an unroll
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from refca.contract.protocol import BaseBackend
 from refca.definition.cell import Array, Cell
 from refca.definition.generators import RESAMPLE, generator
 from refca.definition.randomness import Streams
+from refca.training.transforms import unchanged
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class PersistentBatch:
     state: Array  # (B, H, W, D)
     age: np.ndarray  # (B,) int64, steps since the photo or the state was last resampled
     flipped: np.ndarray  # (B,) boolean, whether the photograph is mirrored
+    transforms: np.ndarray = None  # type: ignore[assignment]  # (B, 4), see `refca/training/transforms.py`; none
+
+    def __post_init__(self) -> None:
+        if self.transforms is None:  # as in older checkpoints
+            object.__setattr__(self, "transforms", unchanged(self.photo.shape[0]))
 
     def on(self, asarray: Callable[[Any], Array]) -> PersistentBatch:
         """Return a copy whose state is an array of a backend."""
@@ -44,14 +50,15 @@ class PersistentBatch:
 class Resample:
     """The resampling before a training step.
 
-    photo is the index of the new photograph, flipped whether it is mirrored; samples that keep their photograph
-    ignore both.
+    photo is the index of the new photograph, flipped whether it is mirrored, and transforms how it is moved; samples
+    that keep their photograph ignore all three.
     """
 
     new_photo: np.ndarray  # (B,) boolean
     new_state: np.ndarray  # (B,) boolean
     photo: np.ndarray  # (B,) int64
     flipped: np.ndarray  # (B,) boolean
+    transforms: np.ndarray = field(default_factory=lambda: unchanged(1))  # (B, 4), or (1, 4) for all samples
 
 
 def keep_probability(p: float, K: int, T: int) -> float:
@@ -93,6 +100,7 @@ def resample(
         state,
         np.where(resampling.new_photo | resampling.new_state, 0, batch.age),
         np.where(resampling.new_photo, resampling.flipped, batch.flipped),
+        np.where(resampling.new_photo[:, None], resampling.transforms, batch.transforms),
     )
 
 

@@ -187,7 +187,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
 
 def load_samples(experiment: SegmentationExperiment, flags: Namespace, size: int) -> Photographs:
     """Load the photographs to measure. Raises InvalidInput for --validation where none were held out."""
-    if flags.validation and not experiment.validation:
+    if flags.validation and not (experiment.validation or experiment.validate_every):
         raise InvalidInput(f"--validation needs weights whose training held photographs out; {flags.model} has none")
     split = "train" if flags.validation else "test"
     with counting_bar("photographs") as show:

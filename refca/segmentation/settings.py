@@ -11,11 +11,12 @@ from typing import ClassVar
 from refca.data import CLASSES
 from refca.errors import InvalidInput
 from refca.training.adam import SCHEDULES
-from refca.training.experiment import Experiment, cell_setting, setting
+from refca.training.experiment import cell_setting, setting
+from refca.training.transforms import TransformedExperiment
 
 
 @dataclass(frozen=True)
-class SegmentationExperiment(Experiment):
+class SegmentationExperiment(TransformedExperiment):
     """The settings of a run on photographs. The defaults are the paper's, with its smallest full cell."""
 
     task: ClassVar[str] = "segmentation"
@@ -46,10 +47,8 @@ class SegmentationExperiment(Experiment):
     )
     keep_image: float = setting(0.5, "probability of keeping a photograph over the horizon")
     keep_state: float = setting(0.5, "probability of keeping a state over the horizon")
-    flips: bool = setting(False, "mirror photographs left to right with probability 1/2")
     schedule: str = setting("constant", "change of the learning rate over the run", SCHEDULES)
     warmup_steps: int = setting(0, "training steps in which the learning rate rises from zero")
-    validation: int = setting(0, "number of training photographs to hold out for validation, from the end")
 
     def check(self) -> None:
         self.at_least_one("size", "state", "hidden", "horizon")
@@ -60,9 +59,9 @@ class SegmentationExperiment(Experiment):
         for name in ("keep_image", "keep_state"):
             if not 0 < getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
-        for name in ("warmup_steps", "validation"):
-            if getattr(self, name) < 0:
-                raise InvalidInput(f"{name} must not be negative, got {getattr(self, name)}")
+        self.check_transforms()
+        if self.warmup_steps < 0:
+            raise InvalidInput(f"warmup_steps must not be negative, got {self.warmup_steps}")
         if self.size % self.stride:
             raise InvalidInput(f"size must be a multiple of stride, {self.stride}, got {self.size}")
 

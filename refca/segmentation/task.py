@@ -12,4 +12,5 @@ TASK = Task(
     training_module="refca.segmentation.training",
     report_module="refca.segmentation.report",
     prediction_module="refca.segmentation.prediction",
+    validation_module="refca.segmentation.validation",
 )

@@ -32,6 +32,7 @@ from refca.segmentation.persistence import (
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.adam import Adam, learning_rate_at
 from refca.training.train_state import StepResult, TrainState
+from refca.training.transforms import draw_transforms, transform, transform_labels
 from refca.training.warm_up import warm_up
 from refca.weights.load import initial_params
 
@@ -69,15 +70,21 @@ def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Phot
 def split_validation(experiment: SegmentationExperiment, photographs: Photographs) -> tuple[Photographs, Photographs]:
     """Split training photographs into those to train on, and the last ones, which are held out.
 
-    Raises InvalidInput if all are held out.
+    All tiles of a picture stay together, so that more may be held out. Raises InvalidInput if all are held out.
     """
-    count = len(photographs) - experiment.validation
-    if count < 1:
-        raise InvalidInput(
-            f"validation must be less than {len(photographs)}, the number of training photographs, got "
-            f"{experiment.validation}"
-        )
-    return photographs.part(0, count), photographs.part(count, len(photographs))
+    count = experiment.held_out(len(photographs))
+    if not experiment.tiles:
+        first = len(photographs) - count
+        return photographs.part(0, first), photographs.part(first, len(photographs))
+    whole = np.array([name.partition("#")[0] for name in photographs.names])
+    held = np.zeros(len(whole), bool)
+    for name in dict.fromkeys(whole[::-1].tolist()):
+        if held.sum() >= count:
+            break
+        held |= whole == name
+    if held.all():
+        raise InvalidInput(f"validation leaves no picture to train on, got {count} of {len(whole)} tiles")
+    return photographs.chosen(~held), photographs.chosen(held)
 
 
 def prepare(experiment: SegmentationExperiment, backend: Any, photographs: Photographs) -> None:
@@ -112,9 +119,14 @@ def train_step(
     resampling = draw_resample(
         experiment.batch, len(photographs), *keep, seed=experiment.seed, i=i, flips=experiment.flips
     )
+    if experiment.transforms:
+        resampling = replace(resampling, transforms=draw_transforms(experiment, experiment.batch, i))
     batch = resample(cell, batch, resampling, streams, backend)
-    image = backend.asarray(photographs.images(batch.photo, batch.flipped))
-    target = photographs.labels(batch.photo, batch.flipped)
+    image, target = photographs.images(batch.photo, batch.flipped), photographs.labels(batch.photo, batch.flipped)
+    if experiment.transforms:
+        image = transform(backend.asnumpy(image), batch.transforms)
+        target = transform_labels(target, batch.transforms)
+    image = backend.asarray(image)
     weights = loss_weights(batch.age, K, T)
     if weights.any():
         loss, grads, state = backend.loss_and_grads(
@@ -168,9 +180,10 @@ def measure(
 def check_buffer(path: Path, experiment: SegmentationExperiment, batch: PersistentBatch) -> None:
     """Raise InvalidInput, naming the file, unless a batch has the size and the cell of the experiment."""
     B, side = experiment.batch, experiment.size // experiment.stride
-    photo, age, flipped = batch.photo, batch.age, batch.flipped
+    photo, age, flipped, transforms = batch.photo, batch.age, batch.flipped, batch.transforms
     numbers = all(x.shape == (B,) and x.dtype == np.int64 and x.min() >= 0 for x in (photo, age))
     numbers = numbers and flipped.shape == (B,) and flipped.dtype == bool
+    numbers = numbers and transforms.shape == (B, 4) and transforms.dtype == np.float64
     states = batch.state.shape == (B, side, side, experiment.state) and batch.state.dtype == np.float32
     if not numbers or not states:
         raise InvalidInput(f"{path}: its batch does not hold {B} photographs, float32 states and ages")

@@ -1,8 +1,8 @@
 """Checkpoints: everything that a run needs to continue, in one safetensors file.
 
-A checkpoint holds the parameters, Adam's moments and the task's buffer; its metadata holds the settings and the
-numbers of training steps and updates done. A weights file holds the parameters alone. Both are written
-atomically.
+A checkpoint holds the parameters, Adam's moments and the task's buffer, and of runs with validation the best
+parameters so far; its metadata holds the settings and the numbers of training steps and updates done. A weights
+file holds the parameters alone. Both are written atomically.
 
 Source: `spec/programs.md`.
 """
@@ -23,9 +23,10 @@ from refca.tensor_file import check_finite, check_shapes, open_tensors, write_te
 from refca.training.adam import Adam
 from refca.training.experiment import Experiment
 from refca.training.task import Task
-from refca.training.train_state import TrainState
+from refca.training.train_state import Best, TrainState
 
 CHECKPOINT_FILE, WEIGHTS_FILE = "checkpoint.safetensors", "weights.safetensors"  # in a run directory
+BEST_FILE = "best.safetensors"  # there too, of runs with validation
 FORMER_GROUPS = {"adam.first": "adam.m", "adam.second": "adam.v", "pool": "buffer", "colony": "buffer"}
 
 KIND = "a checkpoint of a training run"
@@ -46,10 +47,15 @@ def save_checkpoint(
         "adam.v": train_state.adam.v,
         "buffer": vars(train_state.buffer),
     }
+    others: dict[str, Any] = {"data": train_state.data, "log": train_state.log}
+    if train_state.validation_log:
+        others["validation_log"] = train_state.validation_log
+    if train_state.best:
+        groups["best"] = train_state.best.params
+        others["best"] = {"step": train_state.best.step, "score": train_state.best.score}
     arrays = {f"{group}/{name}": asnumpy(x) for group, tensors in groups.items() for name, x in tensors.items()}
     check_finite(path, arrays)
     counts = {"done": train_state.done, "updates": train_state.updates}
-    others = {"data": train_state.data, "log": train_state.log}
     write_tensors(path, arrays, metadata_of(experiment) | counts | others)
 
 
@@ -66,6 +72,8 @@ def load_checkpoint(
             experiment, task = experiment_in(path, file.settings, lookup)
             declared = assemble(file.declared, file.settings, task)
         check_shapes(path, experiment.cell, declared.params)
+        if declared.best:
+            check_shapes(path, experiment.cell, declared.best.params)
         check_counts(path, experiment, declared)
         task.training.check_buffer(path, experiment, declared.buffer)
         tensors = {name: file.read(name) for name in file.declared}
@@ -87,7 +95,7 @@ def experiment_in(path: Path, saved: Any, lookup: Lookup) -> tuple[Experiment, T
 
 def assemble(tensors: Mapping[str, np.ndarray], saved: Any, task: Task) -> TrainState:
     """The train state of these arrays, which may be declarations. Raises whatever unfit settings raise."""
-    groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}}
+    groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}, "best": {}}
     for name, x in tensors.items():
         group, name = name.split("/")
         groups[FORMER_GROUPS.get(group, group)][name] = x
@@ -99,6 +107,8 @@ def assemble(tensors: Mapping[str, np.ndarray], saved: Any, task: Task) -> Train
         task.training.BUFFER(**groups["buffer"]),
         str(saved["data"]),
         str(saved.get("log", "")),
+        str(saved.get("validation_log", "")),
+        Best(int(best["step"]), float(best["score"]), groups["best"]) if (best := saved.get("best")) else None,
     )
 
 
@@ -109,6 +119,8 @@ def check_counts(path: Path, experiment: Experiment, train_state: TrainState) ->
         raise InvalidInput(
             f"{path}: updates <= done <= steps must hold, got {updates} updates, {done} of {experiment.steps} steps"
         )
+    if train_state.best and not 0 < train_state.best.step <= done:
+        raise InvalidInput(f"{path}: its best weights must be of a step from 1 to {done}, got {train_state.best.step}")
     shapes = {name: x.shape for name, x in train_state.params.items()} if updates else {}
     for moments in (train_state.adam.m, train_state.adam.v):
         if {name: x.shape for name, x in moments.items()} != shapes:

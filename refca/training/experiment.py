@@ -67,6 +67,8 @@ MOST = {  # the largest number allowed for a setting, where that is not 10**9
 }
 CELL_GROUP = "the cell"
 DATA_GROUP = "data of your own"
+VALIDATION_GROUP = "validation during training"
+MOST_HELD_OUT = 1000  # samples, unless --validation says another number
 WEIGHTINGS = ("none", "balanced")
 CHOICES: dict[str, tuple[Any, ...]] = {"norm": NORMS, "stride": STRIDES}
 
@@ -87,6 +89,11 @@ def setting(
 def data_setting(default: Any, help: str) -> Any:
     """Return a setting that says how data of the user's own is read."""
     return setting(default, help, group=DATA_GROUP)
+
+
+def validation_setting(default: Any, help: str) -> Any:
+    """Return a setting of validation during training."""
+    return setting(default, help, group=VALIDATION_GROUP)
 
 
 def cell_setting(field_name: str, default: Any, kind: type | None = None) -> Any:
@@ -145,6 +152,15 @@ class Experiment(ABC):
         WEIGHTINGS,
         group=DATA_GROUP,
     )
+    validation: int = validation_setting(
+        0,
+        "number of training samples to hold out for validation, from the end; 0: none, or with --validate-every a "
+        "tenth, at most 1000",
+    )
+    validate_every: int = validation_setting(0, "training steps between measurements of the held-out samples; 0: never")
+    patience: int = validation_setting(
+        0, "stop after this many measurements in a row without a better one; 0: train all --steps"
+    )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -183,8 +199,33 @@ class Experiment(ABC):
             raise InvalidInput(f"mask_values must be as many as labels, {self.labels}, got {len(self.mask_values)}")
         if self.size < 0:
             raise InvalidInput(f"size must not be negative, got {self.size}")
+        self.check_validation()
         self.check()
         self.cell  # noqa: B018  raises InvalidInput for settings that no cell can have
+
+    def check_validation(self) -> None:
+        """Raise InvalidInput for settings of validation that contradict each other."""
+        for name in ("validation", "validate_every", "patience"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.validate_every > self.steps:
+            raise InvalidInput(f"validate_every must be at most steps, {self.steps}, got {self.validate_every}")
+        if self.patience and not self.validate_every:
+            raise InvalidInput(f"patience needs validate_every, the steps between measurements, got {self.patience}")
+
+    def held_out(self, samples: int) -> int:
+        """Return how many of the training samples are held out for validation.
+
+        Raises InvalidInput if none would be left to train on.
+        """
+        count = self.validation
+        if not count and self.validate_every:
+            count = max(1, min(samples // 10, MOST_HELD_OUT))
+        if count >= samples:
+            raise InvalidInput(
+                f"validation must be less than {samples}, the number of training {self.samples}, got {count}"
+            )
+        return count
 
     @abstractmethod
     def check(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from refca.atomic import sync_folder
 from refca.errors import InvalidInput
 from refca.locks import AVAILABLE, try_lock
-from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
+from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE
 
 
 def evaluation_folder(model: Path, out: str | None) -> Path:
@@ -33,9 +33,12 @@ def evaluation_folder(model: Path, out: str | None) -> Path:
 def default_out(model: Path) -> Path:
     """Return the run directory of a model, recognised by its checkpoint, or else runs/NAME-evaluation.
 
-    NAME is the name of the weights file, or of its folder for weights.safetensors.
+    NAME is the name of the weights file, or of its folder for weights.safetensors. The best weights of a run have the
+    folder `best` in its directory, beside the results for its last weights.
     """
     folder = folder_of(model)
+    if model.name == BEST_FILE and model.exists():
+        return folder / "best"
     if model.exists() and (folder / CHECKPOINT_FILE).exists():
         return folder
     by_folder = model.is_dir() or model.name == WEIGHTS_FILE

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from refca.definition.cell import Params
 from refca.training.experiment import Experiment
 from refca.training.train_state import Buffer, StepResult, TrainState, Weights
 
@@ -58,6 +59,25 @@ class Training(Protocol):
 
     def check_samples(self, path: Path, experiment: Any, buffer: Any, samples: Any) -> None:
         """Raise InvalidInput, naming the file, unless a buffer's indices are among the samples."""
+
+
+class Validation(Protocol):
+    """The module of a task that measures samples that were held out, while a run is training."""
+
+    def columns(self, experiment: Any) -> tuple[str, ...]:
+        """Return the names of the metrics that `measure` returns beside the loss."""
+
+    def score(self, experiment: Any, measured: Mapping[str, float]) -> float:
+        """Return the number by which weights are compared: the higher, the better."""
+
+    def load_samples(self, experiment: Any, folder: str | None) -> Any:
+        """Load the samples that `Training.load_samples` leaves out."""
+
+    def measure(self, experiment: Any, backend: Any, held_out: Any, params: Params, samples: Any) -> dict[str, float]:
+        """Return the mean loss of the held-out samples and a number for each of `columns`.
+
+        `samples` are the training samples, from which some losses take the weights of labels.
+        """
 
 
 class Report(Protocol):
@@ -115,6 +135,7 @@ class Task:
     report_module: str
     prediction_module: str
     robustness_module: str | None = None
+    validation_module: str | None = None
 
     @property
     def samples(self) -> str:
@@ -128,6 +149,11 @@ class Task:
     @property
     def training(self) -> Training:
         return cast(Training, import_module(self.training_module))
+
+    @property
+    def validation(self) -> Validation | None:
+        """The measurement of held-out samples during training, if the task has one."""
+        return cast(Validation, import_module(self.validation_module)) if self.validation_module else None
 
     @property
     def report(self) -> Report:

@@ -22,6 +22,14 @@ class Buffer(Protocol):
         """Return a copy whose large arrays are a backend's; the others stay NumPy arrays."""
 
 
+class Best(NamedTuple):
+    """The best weights of a run so far: their training step, their score on held-out samples, and NumPy arrays."""
+
+    step: int
+    score: float
+    params: Params
+
+
 @dataclass
 class TrainState:
     """Everything that training changes, and the fingerprint of its samples.
@@ -36,6 +44,8 @@ class TrainState:
     buffer: Any  # the task's Buffer
     data: str  # the fingerprint of the training samples
     log: str = ""  # the mark of the log at this step; empty in checkpoints of earlier versions
+    validation_log: str = ""  # the same of the log of validation
+    best: Best | None = None  # of runs with validation, once a score was measured
 
     def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
         """Update the parameters once."""
