@@ -6,12 +6,14 @@ Source: `spec/programs.md`.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,10 @@ from refca.cli import (
     note,
     progress_bar,
     run_program,
+    stoppable,
 )
+from refca.data import full_path
+from refca.data.camera import is_camera
 from refca.data.inputs import Source, expand, is_film, open_film, pages
 from refca.definition.randomness import Streams
 from refca.drawing.film import film_writer
@@ -44,6 +49,8 @@ EXAMPLES = """examples:
   python -m refca.predict runs/nuclei slides/ --tile 64         pictures at their own scale, with a run of your own
   python -m refca.predict pets dog.mp4                          a film: states continue from frame to frame
   python -m refca.predict digits 'scans/*.png' --json           a line of JSON for each picture
+  python -m refca.predict pets camera:0 --frames 200            the first camera of this machine
+  python -m refca.predict runs/animals --dataset animals        the pictures that were held out of training
 
 The program writes predictions.csv with a row for each picture, and for each picture a PNG of the predicted labels
 of its cells; for photographs also the labels as an indexed PNG and as .npy.
@@ -66,9 +73,17 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "inputs",
         metavar="INPUT",
-        nargs="+",
-        help="a picture, a TIFF with several pages, a film or GIF, a folder of these, or a pattern such as '*.png'",
+        nargs="*",
+        help="a picture, a TIFF with several pages, a film or GIF, a folder of these, a pattern such as '*.png', or a "
+        "camera such as camera:0",
     )
+    p.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="instead of INPUT: the test samples of a data set, a name or the path of your own data",
+    )
+    p.add_argument("--data", metavar="DIR", help="folder with the files of --dataset; default: as in training")
+    p.add_argument("--frames", metavar="N", type=int, help="number of frames of a film or a camera; default: all")
     p.add_argument("--out", metavar="DIR", help="folder for the results; default: runs/NAME-predictions")
     p.add_argument("--json", action="store_true", help="print a line of JSON for each picture, and nothing else")
     p.add_argument(
@@ -89,12 +104,14 @@ def parser() -> ArgumentParser:
 
 
 def predict(flags: Namespace) -> int:
+    if bool(flags.inputs) == bool(flags.dataset):
+        raise InvalidInput("name pictures, films or folders to predict, or --dataset; one of them, not both")
     sources = expand(flags.inputs)
     load_weights(flags.model)  # before a backend is started
     name, backend = choose_backend(flags.backend, flags.device)
     automaton = load(flags.model, backend)
     Streams(flags.seed)  # raises InvalidInput for an invalid seed
-    for option, least in (("steps", 1), ("size", 1)):
+    for option, least in (("steps", 1), ("size", 1), ("frames", 1)):
         value = getattr(flags, option)
         if value is not None and value < least:
             raise InvalidInput(f"--{option} must be at least {least}, got {value}")
@@ -118,12 +135,15 @@ def default_out(model: Path) -> Path:
 
 
 class Program:
-    """One call of the program: pictures are predicted in one stream, then films one by one."""
+    """One call of the program: pictures or the samples of a data set are predicted in one stream, then films one by
+    one."""
 
     def __init__(self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source]) -> None:
         self.flags, self.automaton, self.out, self.sources = flags, automaton, out, sources
         self.task = automaton.task.prediction
-        self.waiting: deque[tuple[str, Path]] = deque()  # names and files of pictures that are being worked on
+        self.waiting: deque[tuple[str, Path, str]] = deque()  # name, file and true label of what is being worked on
+        self.stop_asked: Callable[[], bool] = lambda: False
+        self.right = self.labelled = 0
         self.films: list[Source] = []
         self.failed = 0
         self.options: dict[str, Any] = {"steps": flags.steps, "size": flags.size, "seed": flags.seed}
@@ -137,13 +157,19 @@ class Program:
             atomic_write(self.out / "predictions.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
             progress_bar(len(self.sources), unit="pictures") as bar,
+            stoppable() if any(is_camera(source.path) for source in self.sources) else nullcontext() as stop_asked,
         ):
-            bar.disable = bar.disable or self.flags.json or len(self.sources) < 2
+            self.stop_asked = stop_asked or self.stop_asked
+            bar.disable = bar.disable or self.flags.json or len(self.sources) == 1
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["file", "page", "label", "agreement", *self.automaton.names])
-            for result in self.task.predict_all(self.automaton, self.prepared(bar), **self.options):
-                name, path = self.waiting.popleft()
-                rows.writerow(self.row(path, name, result))
+            expected = ["expected"] if self.flags.dataset else []
+            rows.writerow(["file", "page", "label", "agreement", *self.automaton.names, *expected])
+            prepared = self.samples(bar) if self.flags.dataset else self.prepared(bar)
+            for result in self.task.predict_all(self.automaton, prepared, **self.options):
+                name, path, true = self.waiting.popleft()
+                rows.writerow([*self.row(path, name, result), *([true] if self.flags.dataset else [])])
+                self.labelled += bool(true)
+                self.right += bool(true) and result.label == true
                 self.tell(path, name, result)
                 if not self.flags.no_pictures:
                     self.task.write_result(result, self.out, name)
@@ -158,8 +184,22 @@ class Program:
             raise InvalidInput("none of the files could be used")
         if not self.flags.json:
             skipped = f", {self.failed} skipped" if self.failed else ""
-            note(f"{count:,} done{skipped}; see {self.out / 'predictions.csv'}")
+            right = f", {self.right / self.labelled:.1%} labelled right" if self.labelled else ""
+            note(f"{count:,} done{skipped}{right}; see {self.out / 'predictions.csv'}")
         return 2 if self.failed else 0
+
+    def samples(self, bar: Any) -> Iterator[Any]:
+        """Yield what cells are to see of each test sample of the data set."""
+        dataset = full_path(self.flags.dataset)
+        experiment = self.automaton.experiment
+        if dataset != experiment.dataset:
+            experiment = experiment.with_(dataset=dataset, mask_values=())
+        samples = experiment.load_data(self.flags.data, ("test",)).test
+        bar.reset(len(samples))
+        for name, ready, label in self.task.samples_of(samples):
+            self.waiting.append((name, Path(dataset), "" if label is None else self.automaton.names[label]))
+            yield ready
+            bar.update()
 
     def prepared(self, bar: Any) -> Iterator[Any]:
         """Yield what cells are to see of each picture; a file that cannot be used is told of and passed over."""
@@ -169,13 +209,18 @@ class Program:
                     self.films.append(source)
                     bar.update()
                     continue
-                for page, pixels in pages(source.path):
+                for page, pixels in self.limited(pages(source.path), source.path):
                     ready = self.task.prepare(self.automaton, pixels, **self.options)
-                    self.waiting.append((source.name + page, source.path))
+                    self.waiting.append((source.name + page, source.path, ""))
                     yield ready
             except InvalidInput as error:
                 self.skip(source, error)
             bar.update()
+
+    def limited(self, frames: Iterable[Any], path: Path) -> Iterator[Any]:
+        """Yield the frames of a film up to --frames and until a stop is requested; all pages of other files."""
+        most = self.flags.frames if self.flags.frames and is_film(path) else None
+        return itertools.takewhile(lambda frame: not self.stop_asked(), itertools.islice(frames, most))
 
     def skip(self, source: Source, error: InvalidInput) -> None:
         """Say why a file is passed over; of the only file it is the program's error."""
@@ -210,9 +255,11 @@ class Program:
         path = self.out / f"{source.name}-overlay{suffix}"
         shares, count, cells = np.zeros(len(self.automaton.names)), 0, 0.0
         begun = time.perf_counter()
-        with film_writer(path, film.rate) as writer, progress_bar(film.count or 0, unit="frames") as bar:
+        frames = self.limited(film.frames, source.path)
+        total = min(filter(None, (film.count, self.flags.frames)), default=0)
+        with film_writer(path, film.rate) as writer, progress_bar(total, unit="frames") as bar:
             bar.disable = bar.disable or self.flags.json
-            for result, seconds in self.task.follow(self.automaton, film.frames, **self.options):
+            for result, seconds in self.task.follow(self.automaton, frames, **self.options):
                 writer.add(result.overlay())
                 shares += list(result.shares.values())
                 count, cells = count + 1, cells + seconds

@@ -397,6 +397,24 @@ def test_arrays_with_a_label_each(tmp_path: Path) -> None:
         found(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize(
+    ("turn", "said"),
+    [
+        (lambda x: x, ""),
+        (lambda x: x.transpose(0, 2, 1), "the digits look transposed, as EMNIST's files have them"),
+        (lambda x: np.rot90(x, 1, (1, 2)), "the digits look rotated by 90 degrees"),
+    ],
+)
+def test_digits_on_their_side_are_told_of(tmp_path: Path, turn: Paint, said: str) -> None:
+    digits = refca.data.load("optdigits-28").train
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", images=turn(digits.pixels[:600]), labels=digits.labels[:600])
+    assert said in " ".join(found(tmp_path / "d.npz").warnings)
+    assert bool(said) == bool(found(tmp_path / "d.npz").warnings)
+    np.savez(tmp_path / "d.npz", images=turn(digits.pixels[:600]), labels=rng.permutation(digits.labels[:600]))
+    assert not found(tmp_path / "d.npz").warnings
+
+
 # the programs
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import threading
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_automaton import drawn_seven
+from test_own_data import class_folders
 
 import refca
+from refca import predict, train
+from refca.data import inputs
+from refca.data.camera import device_of, newest
 from refca.data.inputs import expand, open_film, pages
 from refca.errors import InvalidInput
 from refca.predict import main
@@ -186,6 +194,109 @@ def test_a_video_is_read_and_written(sea: str, tmp_path: Path) -> None:
     assert len(list(open_film(tmp_path / "out/film-overlay.mp4").frames)) == 5
 
 
+CAMERA = "testsrc=size=64x48:rate=10:duration=2"  # FFmpeg's own source of pictures, in a camera's place
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setattr(inputs, "device_of", lambda name: ("lavfi", CAMERA))
+
+
+@pytest.mark.usefixtures("camera")
+def test_a_camera_is_followed_for_some_frames(sea: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--frames", "3", "--out", str(tmp_path), "--json", "--backend", "reference"]
+    assert main([sea, "camera:0", *flags]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["file"], found["frames"]) == ("camera:0", 3)
+    frames = list(open_film(tmp_path / "camera-0-overlay.mp4").frames)
+    assert [frame.shape for frame in frames] == 3 * [(48, 64, 3)]
+
+
+@pytest.mark.usefixtures("camera")
+def test_a_camera_is_followed_until_a_stop_is_requested(
+    sea: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter([False, False, True])
+    monkeypatch.setattr(predict, "stoppable", lambda: contextlib.nullcontext(lambda: next(asked)))
+    assert main([sea, "camera:0", "--out", str(tmp_path), "--backend", "reference"]) == 0
+    assert len(list(open_film(tmp_path / "camera-0-overlay.mp4").frames)) == 2
+    assert [row["page"] for row in rows_of(tmp_path)] == ["camera-0"]
+
+
+@pytest.mark.usefixtures("camera")
+def test_the_frames_of_a_camera_are_pictures_of_digits(tmp_path: Path) -> None:
+    flags = ["--frames", "2", "--steps", "1", "--out", str(tmp_path), "--backend", "reference", "--no-pictures"]
+    assert main(["digits", "camera:/dev/video7", *flags]) == 0
+    assert [row["page"] for row in rows_of(tmp_path)] == ["camera-dev-video7-00001", "camera-dev-video7-00002"]
+
+
+def test_a_camera_that_is_not_there_is_refused(
+    sea: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    assert main([sea, "camera:/dev/nothing", "--out", str(tmp_path)]) == 2
+    assert "camera:/dev/nothing cannot be read: No such file or directory" in capsys.readouterr().err
+    for platform, device in (("linux", "/dev/video1"), ("darwin", "1"), ("win32", "video=1")):
+        monkeypatch.setattr("sys.platform", platform)
+        assert device_of("camera:1")[1] == device
+
+
+def test_only_the_newest_frame_of_a_camera_is_used() -> None:
+    given, used = threading.Event(), threading.Event()
+
+    def frames() -> Iterator[Any]:
+        yield 1
+        given.set()
+        used.wait(10)
+        yield 2
+        yield 3
+        raise ValueError("unplugged")
+
+    found = newest(frames())
+    assert given.wait(0) or next(found) == 1
+    used.set()
+    for thread in threading.enumerate():
+        if thread.daemon and thread.name.endswith("(work)"):
+            thread.join(10)
+    assert next(found) == 3
+    with pytest.raises(ValueError, match="unplugged"):
+        next(found)
+
+
+def test_the_test_samples_of_a_data_set_are_predicted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "animals")
+    small = ["--batch", "4", "--pool", "8", "--unroll", "2", "--hidden", "4", "--steps", "1"]
+    reference = ["--backend", "reference"]
+    assert train.main(["--dataset", "animals", "--out", "run", *small, *reference]) == 0
+    capsys.readouterr()
+    assert main(["run", "--dataset", "animals", "--steps", "2", "--out", "seen", *reference]) == 0
+    rows = rows_of(tmp_path / "seen")
+    assert sorted(row["expected"] for row in rows) == ["cat", "dog", "owl"]
+    right = sum(row["label"] == row["expected"] for row in rows) / 3
+    assert f"3 done, {right:.1%} labelled right; see" in capsys.readouterr().out
+    assert main(["run", "animals/cat/0.png", "--dataset", "animals"]) == 2
+    assert "or --dataset; one of them, not both" in capsys.readouterr().err
+    assert main(["run", "--dataset", "absent"]) == 2
+    assert "absent" in capsys.readouterr().err
+
+
+def test_pictures_that_are_inverted_for_the_cells_are_inverted_once(sea: str, folder: Path, tmp_path: Path) -> None:
+    weights = refca.load_weights(sea)
+    experiment: Any = weights.experiment
+    settings = {"classes": experiment.classes, "size": 16, "horizon": 10, "invert": True}
+    path = tmp_path / "inverted.safetensors"
+    refca.save_weights(path, experiment.cell, weights.params, **settings)
+    assert main([str(path), str(folder / "a.png"), "--out", str(tmp_path / "out"), "--backend", "reference"]) == 0
+    with Image.open(folder / "a.png") as picture:
+        inverted = 255 - np.asarray(picture)
+    expected = refca.load(sea, "reference").predict(inverted)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/a-labels.npy"), expected.labels)
+
+
 def test_a_broken_video_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("av")
     (tmp_path / "film.mp4").write_bytes(b"nothing")
@@ -200,9 +311,9 @@ def test_thousands_of_pictures_stream_at_constant_memory(sea: str, tmp_path: Pat
     for i in range(1, 300):
         os.link(where / "0.png", where / f"{i}.png")
     peaks = []
-    for inputs in ([f"{where}/1*.png"], [str(where)]):  # 111 pictures, and 300
+    for named in ([f"{where}/1*.png"], [str(where)]):  # 111 pictures, and 300
         tracemalloc.start()
-        assert main([sea, *inputs, "--steps", "1", "--out", str(tmp_path / "out"), "--no-pictures"]) == 0
+        assert main([sea, *named, "--steps", "1", "--out", str(tmp_path / "out"), "--no-pictures"]) == 0
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 1_000_000  # 189 more pictures would take 9 MB

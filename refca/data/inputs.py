@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import queue
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from refca.data.camera import device_of, is_camera, newest
 from refca.data.decode import from_image, open_picture
 from refca.errors import InvalidInput
-from refca.reading import reading
+from refca.reading import AGAIN, reading
 
 PICTURES = frozenset(  # suffixes of files that are looked at in folders
     "." + suffix
@@ -47,14 +49,16 @@ class Film:
 
 
 def expand(inputs: Iterable[str]) -> list[Source]:
-    """Return the files that paths name, a folder's in the order of their names, each once.
+    """Return the files and cameras that paths name, a folder's in the order of their names, each once.
 
     Raises InvalidInput for a path that does not exist, a glob without files, and a folder without pictures.
     """
     found: dict[Path, Source] = {}
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
+        if is_camera(text):
+            pairs = [(path, Path(re.sub(r"\W+", "-", text).strip("-")))]
+        elif path.is_dir():
             files = sorted(file for file in path.rglob("*") if is_media(file) and file.is_file())
             if not files:
                 raise InvalidInput(f"{path} holds no pictures; known suffixes are {' '.join(sorted(PICTURES | FILMS))}")
@@ -93,9 +97,14 @@ def named_apart(sources: list[Source]) -> list[Source]:
     return named
 
 
+def is_video(path: Path) -> bool:
+    """Return whether PyAV reads this: a video file, or a camera."""
+    return is_camera(path) or path.suffix.lower() in FILMS
+
+
 def is_film(path: Path) -> bool:
-    """Return whether a file is a video, or a GIF, WebP or PNG with several frames. Raises InvalidInput."""
-    if path.suffix.lower() in FILMS:
+    """Return whether a file is a video or a camera, or a GIF, WebP or PNG with several frames. Raises InvalidInput."""
+    if is_video(path):
         return True
     if path.suffix.lower() not in (".gif", ".webp", ".png", ".apng"):
         return False
@@ -106,8 +115,13 @@ def is_film(path: Path) -> bool:
 def pages(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the pixels (h, w, C) of each page of a picture, and what to add to its name: "" if there is one.
 
-    A photograph in MPO is one page: the others show the same again. Raises InvalidInput.
+    A photograph in MPO is one page: the others show the same again. The pages of a video are its frames. Raises
+    InvalidInput.
     """
+    if is_video(path):
+        for number, frame in enumerate(video(path).frames, 1):
+            yield f"-{number:05}", frame
+        return
     image = open_picture(path)
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     for page in range(count):
@@ -119,7 +133,7 @@ def pages(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 def open_film(path: Path) -> Film:
     """Return the frames of a film. Raises InvalidInput if it cannot be read, or PyAV is needed and not there."""
-    return video(path) if path.suffix.lower() in FILMS else animation(path)
+    return video(path) if is_video(path) else animation(path)
 
 
 def animation(path: Path) -> Film:
@@ -140,12 +154,13 @@ def animation(path: Path) -> Film:
 
 
 def video(path: Path) -> Film:
-    """Return the frames of a video, decoded by PyAV, turned upright and no larger than WIDEST."""
-    av = import_av(path)
-    if not path.is_file():
+    """Return the frames of a video or a camera, decoded by PyAV, turned upright and no larger than WIDEST."""
+    av, camera = import_av(path), is_camera(path)
+    if not camera and not path.is_file():
         raise InvalidInput(f"{path} does not exist")
-    with reading(path, "a video"):
-        container = av.open(str(path))
+    with reading(path, "a video", "is it connected, and free?" if camera else AGAIN):
+        kind, file = device_of(str(path)) if camera else (None, str(path))
+        container = av.open(file, format=kind)
         if not container.streams.video:
             container.close()
             raise InvalidInput(f"{path} holds no video")
@@ -168,7 +183,7 @@ def video(path: Path) -> Film:
                     pixels = np.rot90(frame.reformat(format="rgb24", **size).to_ndarray(), turns)
                 yield np.ascontiguousarray(pixels)
 
-    return Film(ahead(frames()), rate, count)
+    return Film((newest if camera else ahead)(frames()), rate, count)
 
 
 def ahead(items: Iterator[np.ndarray], most: int = 4) -> Iterator[np.ndarray]:
@@ -215,7 +230,8 @@ def import_av(path: Path) -> Any:
     try:
         import av
     except ImportError as error:
+        kind = "camera" if is_camera(path) else "video"
         raise InvalidInput(
-            f"{path} is a video, which needs PyAV: pip install 'refca[video]'; a GIF needs nothing"
+            f"{path} is a {kind}, which needs PyAV: pip install 'refca[video]'; a GIF needs nothing"
         ) from error
     return av

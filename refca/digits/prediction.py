@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from refca.atomic import atomic_write
+from refca.data import Split
 from refca.data.batches import batched
 from refca.data.decode import Picture, adjusted, pixels_of, resized
 from refca.definition.metrics import predict
@@ -177,6 +178,12 @@ def prepare(
         return Prepared(pixels, "")
     words = f"resampled from {pixels.shape[1]}x{pixels.shape[0]} to {side}x{side}"
     return Prepared(resized(pixels, side, side), words)
+
+
+def samples_of(digits: Split) -> Iterator[tuple[str, Prepared, int]]:
+    """Yield the number of each digit of a data set as its name, what the cells are to see of it, and its label."""
+    for i, label in enumerate(digits.labels):
+        yield f"{i:05}", Prepared(digits.images([i])[0], ""), int(label)
 
 
 def classified(

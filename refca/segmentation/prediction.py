@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from refca.atomic import atomic_write, write_text
+from refca.data import Photographs
 from refca.data.batches import batched
 from refca.data.decode import Picture, adjusted, as_unit, pixels_of, resized, with_channels
 from refca.drawing.palette import Palette, veiled
@@ -38,6 +39,12 @@ BAND = 128  # rows of a picture that are painted at a time
 OVERLAP = 0.25  # of a tile, on each side, that is worked on and left to the tile beside it
 
 DEFAULTS: Mapping[str, Any] = {"tile": None}
+
+
+class Prepared(NamedTuple):
+    """The pixels of a picture as the cells are to see them, (h, w, K) from 0 to 1."""
+
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -207,7 +214,7 @@ def predict_all(
             raise InvalidInput(f"{name} must be a positive multiple of the stride, {stride}, got {value}")
     palette, done = palette_of(experiment), 0
     alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
-    loaded = (prepare(automaton, picture) for picture in pictures)
+    loaded = (prepare(automaton, picture).pixels for picture in pictures)
     if tile is not None:
         for pixels in loaded:
             labels = tiled(automaton, pixels, tile, steps, seed)
@@ -221,10 +228,18 @@ def predict_all(
             yield Segmentation(labels_at(logits, *pixels.shape[:2]), automaton.names, palette, pixels)
 
 
-def prepare(automaton: Automaton, picture: Picture, **_: Any) -> np.ndarray:
-    """Return the pixels of a picture, (h, w, K) float32 from 0 to 1."""
+def prepare(automaton: Automaton, picture: Picture, **_: Any) -> Prepared:
+    """Return what the cells are to see of a picture; of a prepared one itself."""
+    if isinstance(picture, Prepared):
+        return picture
     experiment = automaton.experiment
-    return adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch)
+    return Prepared(adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch))
+
+
+def samples_of(photographs: Photographs) -> Iterator[tuple[str, Prepared, None]]:
+    """Yield the name of each photograph of a data set, what the cells are to see of it, and no label."""
+    for i, name in enumerate(photographs.names):
+        yield name, Prepared((photographs.images([i])[0] + np.float32(1)) / 2), None
 
 
 def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -111,6 +111,9 @@ class Prediction(Protocol):
     def prepare(self, automaton: Any, picture: Any, **options: Any) -> Any:
         """Return what `predict_all` needs of a picture. Raises InvalidInput for one that cannot be used."""
 
+    def samples_of(self, samples: Any) -> Iterable[tuple[str, Any, int | None]]:
+        """Yield of each sample of a data set its name, what `prepare` returns of it, and its label, if it has one."""
+
     def write_legend(self, automaton: Any, out: Path) -> None:
         """Write what the results in a folder have in common."""
 

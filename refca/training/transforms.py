@@ -40,7 +40,7 @@ class TransformedExperiment(Experiment):
 
     @property
     def transforms(self) -> bool:
-        """Whether pictures are shifted, rotated or scaled."""
+        """True if pictures are shifted, rotated or scaled."""
         return (self.shift, self.rotation, self.zoom) != (0.0, 0.0, 1.0)
 
 

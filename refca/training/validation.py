@@ -93,7 +93,7 @@ class Validator:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last `patience` measurements were no better than an earlier one."""
+        """True if the last `patience` measurements were no better than an earlier one."""
         every, patience, best = self.experiment.validate_every, self.experiment.patience, self.train_state.best
         if not self.module or not patience or best is None:
             return False

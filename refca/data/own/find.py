@@ -18,6 +18,7 @@ import numpy as np
 from refca.data.dataset import Dataset, Split
 from refca.data.own import arrays, pictures
 from refca.data.own.layout import class_folders, label_list, masked, some
+from refca.data.own.orientation import orientation
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED, Photographs
 from refca.errors import InvalidInput
@@ -309,6 +310,12 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
         if ignored > 0.5:
             warnings.append(f"{ignored:.0%} of all pixels are ignored")
     else:
+        way = orientation(train, own.classes)
+        if way != "upright":
+            warnings.append(
+                f"the digits look {way}, as EMNIST's files have them; cells trained on them will not read upright "
+                "digits: turn the pictures first"
+            )
         present = set(train.labels.tolist())
         for number, name in enumerate(own.classes):
             if number not in present:
