@@ -93,10 +93,104 @@ def assert_labels(path: Path | str, labels: int = 2, **given: Any) -> None:
         ("{}.bmp", "{}-seg.png"),
         ("{}_img.png", "mask_{}.png"),
         ("{}.png", "masks/{}.png"),
+        ("{}.JPG", "{}.PNG"),
+        ("SCANS/{}.TIF", "SCANS/{}_MASK.PNG"),
+        ("Original Images/{}.png", "Segmentation maps/{}.png"),
+        ("train/{}.jpg", "train_masks/{}_mask.png"),
+        ("leftImg/train/a/{}_leftImg.png", "gtFine/train/a/{}_gtFine_labelIds.png"),
+        ("images/{}.png", "labels/{}_L.png"),
+        ("images/img_{}.png", "masks/seg_{}.png"),
+        ("{}/image.png", "{}/mask.png"),
     ],
 )
 def test_pictures_find_their_masks(tmp_path: Path, names: tuple[str, str]) -> None:
     assert_labels(pairs(tmp_path, names=names))
+
+
+def test_nested_folders_with_the_same_names_in_each(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / f"images/patient{i}/slice.png", photograph(disc(i), i))
+        save(tmp_path / f"masks/patient{i}/slice.png", disc(i) * 255)
+    assert_labels(tmp_path)
+
+
+def test_one_picture_with_its_mask_is_enough_to_train_on(tmp_path: Path) -> None:
+    save(tmp_path / "photograph.png", photograph(disc(1), 1))
+    save(tmp_path / "drawn by hand.png", disc(1) * 255)
+    data = loaded(f"{tmp_path}/photograph.png::{tmp_path}/drawn by hand.png", size=40)
+    np.testing.assert_array_equal(data.train.trimaps[0], disc(1))
+    with pytest.raises(InvalidInput, match="has no pictures for this part"):
+        data.test  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "heading", ["Image Path,Annotation,Set", "Filename;Label File;Fold", "\ufeffimg\tGround Truth\tsubset"]
+)
+def test_a_table_of_pairs_with_headings_in_other_words(tmp_path: Path, heading: str) -> None:
+    pairs(tmp_path, names=("a/x{}.png", "b/y{}.png"))
+    between = next(sign for sign in ",;\t" if sign in heading)
+    rows = [between.join((f"a/xp{i}.png", f"b/yp{i}.png", "test" if i > 6 else "train")) for i in range(10)]
+    (tmp_path / "any name.csv").write_text("\n".join([heading, *rows]))
+    data = loaded(tmp_path)
+    assert (len(data.train), len(data.test)) == (7, 3)
+    assert_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("{p}/images/{p}{{}}.png", "{p}/masks/{p}{{}}.png"), ("img/{p}/{{}}.png", "gt/{p}/{{}}.png")]
+)
+def test_pictures_for_validation_are_kept_apart(tmp_path: Path, names: tuple[str, str]) -> None:
+    for part, count in (("train", 5), ("val", 3), ("test", 2)):
+        pairs(tmp_path, names=(names[0].format(p=part), names[1].format(p=part)), count=count)
+    for image in sorted(tmp_path.glob(f"{names[0].partition('{p}')[0]}val/**/*.png")):  # other pictures than the others
+        if "masks" not in image.parts:
+            save(image, 255 - np.asarray(Image.open(image)))
+    whole, settings = loaded(tmp_path), found(tmp_path).settings
+    assert (len(whole.train), len(whole.test), settings["validation"]) == (8, 2, 3)
+    assert "5 to train on, 3 for validation, 2 held out" in found(tmp_path).said
+    assert [x.mean() > 128 for x in whole.train.pixels] == 5 * [False] + 3 * [True]
+
+
+def test_an_instance_folder_has_its_picture_beside_the_masks(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / f"case{i}/image.png", photograph(disc(i), i))
+        for half, name in ((disc(i)[:15], "a"), (disc(i)[15:], "b")):
+            mask = np.zeros((40, 40), np.uint8)
+            mask[(slice(15) if name == "a" else slice(15, None))] = half * 255
+            save(tmp_path / f"case{i}/masks/{name}.png", mask)
+    data = loaded(tmp_path, size=40)
+    assert len(data.train) + len(data.test) == 10
+    for name, mask in zip(data.train.names, data.train.trimaps, strict=True):
+        np.testing.assert_array_equal(mask, disc(int(name[-1])))
+
+
+def test_a_folder_as_pascal_voc_has_it(tmp_path: Path) -> None:
+    pairs(tmp_path, names=("JPEGImages/{}.jpg", "SegmentationClass/{}.png"))
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/p0.xml").write_text("<annotation/>")
+    assert_labels(tmp_path)
+
+
+def test_what_cannot_be_told_is_refused_with_the_flag_that_says_it(tmp_path: Path) -> None:
+    pairs(tmp_path / "a", names=("{}.tif", "{}.png"))
+    with pytest.raises(
+        InvalidInput, match=r"a \.png and a \.tif file of each name.*--dataset '.*a/\*\.png::.*a/\*\.tif'"
+    ):
+        found(tmp_path / "a")
+    assert_labels(f"{tmp_path}/a/*.tif::{tmp_path}/a/*.png")
+    pairs(tmp_path / "b")
+    for mask in (tmp_path / "b/masks").iterdir():
+        mask.rename(mask.with_suffix(".npy"))
+    with pytest.raises(
+        InvalidInput, match=r"masks has no pictures but files as p\d\.npy; masks are pictures such as PNG"
+    ):
+        found(tmp_path / "b")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/list.csv").write_text("one,two\na.png,b.png\n")
+    with pytest.raises(
+        InvalidInput, match=r"list\.csv has the columns one,two, and needs file and label, or image and"
+    ):
+        found(tmp_path / "c")
 
 
 def test_two_patterns_name_any_two_folders(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_a_video_is_read_and_written(sea: str, tmp_path: Path) -> None:
     assert len(list(open_film(tmp_path / "out/film-overlay.mp4").frames)) == 5
 
 
-CAMERA = "testsrc=size=64x48:rate=10:duration=2"  # FFmpeg's own source of pictures, in a camera's place
+CAMERA = "testsrc=size=64x48:rate=10"  # FFmpeg's own endless source of pictures, in a camera's place
 
 
 @pytest.fixture

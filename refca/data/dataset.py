@@ -72,6 +72,7 @@ class Dataset(Generic[Samples]):
     name: str
     training: Samples | str
     held_out: Samples | str
+    validation: int = 0  # samples at the end of the training samples that the data sets apart for validation
 
     @property
     def train(self) -> Samples:

@@ -13,8 +13,8 @@ import numpy as np
 
 from refca.data.decode import adjusted, from_array, resized, with_channels
 from refca.data.idx import read_idx
-from refca.data.own.layout import some
 from refca.data.own.masks import INSTANCES, Masks, binary, indexed, several
+from refca.data.own.pairing import some
 from refca.data.own.pictures import SAMPLE, as_bytes, pieces
 from refca.data.own.settings import OwnSettings
 from refca.errors import InvalidInput
@@ -115,7 +115,7 @@ def in_parts(
             raise InvalidInput(
                 f"{path} has {len(a)} pictures of shape {a.shape[1:]} for {len(b)} labels; each needs one"
             )
-        parts.setdefault("test" if part == "val" else part, (a, b))
+        parts[part] = (a, b)
     return parts
 
 

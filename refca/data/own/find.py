@@ -17,8 +17,9 @@ import numpy as np
 
 from refca.data.dataset import Dataset, Split
 from refca.data.own import arrays, pictures
-from refca.data.own.layout import class_folders, label_list, masked, some
+from refca.data.own.layout import class_folders, label_list, masked, tables_said
 from refca.data.own.orientation import orientation
+from refca.data.own.pairing import some
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED, Photographs
 from refca.errors import InvalidInput
@@ -57,7 +58,8 @@ def kind_at(path: str) -> str:
     raise InvalidInput(
         f"{path} is laid out in no way that is known: a folder for each class; IDX files; images and masks in two "
         "folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or file and label; "
-        "an .npz with images and labels or masks; or IMAGES::MASKS"
+        "an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
+        f"{'' if '::' in path else tables_said(file)}"
     )
 
 
@@ -80,7 +82,7 @@ def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lamb
     dataset = load_own(path, own, kind, on_progress)
     counted, warnings = checked(dataset, own, kind)
     settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}
-    settings |= {"dataset": path, "labels": len(own.classes)}
+    settings |= {"dataset": path, "labels": len(own.classes), "validation": dataset.validation}
     return Found(kind, settings, (*said, *counted), tuple(warnings))
 
 
@@ -158,7 +160,10 @@ def listed_classes(path: str) -> list[Any]:
     listed = label_list(Path(path)) or (class_folders(Path(path)) if Path(path).is_dir() else None) or []
     counts = Counter(item.label for item in listed)
     if len(counts) < 2:
-        raise InvalidInput(f"{path} has the one class {', '.join(counts)}; to tell classes apart there must be two")
+        raise InvalidInput(
+            f"{path} has the one class {', '.join(counts)}; to tell classes apart there must be two"
+            f"{tables_said(Path(path))}"
+        )
     alone = [item for item in listed if counts[item.label] == 1]
     if alone:
         raise InvalidInput(
@@ -233,7 +238,7 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
             return f"{path} has no pictures for this part; --split says what fraction is held out"
         return Split(pixels[chosen], labels[chosen], 255)
 
-    return Dataset(path, part(train), part(test))
+    return Dataset(path, part(train), part(test), int((in_parts(parts) == "val").sum()))
 
 
 def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[Photographs]:
@@ -250,7 +255,7 @@ def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[
             return f"{path} has no pictures for this part; --split says what fraction is held out"
         return Photographs(pixels[chosen], labels[chosen], tuple(names[i] for i in chosen), own.classes, own.colours)
 
-    return Dataset(path, part(train), part(test))
+    return Dataset(path, part(train), part(test), int((in_parts(parts) == "val").sum()))
 
 
 def divided(
@@ -258,12 +263,14 @@ def divided(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the samples to train on and of those held out.
 
-    The data's own parts are kept. Without a test part a fraction of each class is held out, chosen by a hash of
-    the names, so that it is the same everywhere; copies of one picture, and the tiles of one, stay together.
+    The data's own parts are kept, with those for validation at the end of those to train on. Without a test part a
+    fraction of each class is held out, chosen by a hash of the names, so that it is the same everywhere; copies of
+    one picture, and the tiles of one, stay together.
     """
-    known = np.array(parts)
+    known = in_parts(parts)
     if (known == "test").any():
-        return ordered(np.flatnonzero(known != "test"), names), ordered(np.flatnonzero(known == "test"), names)
+        numbers = [ordered(np.flatnonzero(chosen), names) for chosen in (known == "train", known == "val")]
+        return np.concatenate(numbers), ordered(np.flatnonzero(known == "test"), names)
     groups: dict[str, list[int]] = {}
     first_of: dict[bytes, str] = {}
     for i, name in enumerate(names):
@@ -280,6 +287,13 @@ def divided(
     return ordered(np.setdiff1d(np.arange(len(names)), test), names), ordered(test, names)
 
 
+def in_parts(parts: list[str]) -> np.ndarray:
+    """Return "train", "val" or "test" for each sample, (N,); samples for validation are "test" where none are."""
+    known = np.array(parts)
+    known = np.where(known == "", "train", known)
+    return known if (known == "test").any() else np.where(known == "val", "test", known)
+
+
 def ordered(numbers: np.ndarray, names: list[str]) -> np.ndarray:
     """Return numbers of samples shuffled by a hash of their names, so that the first are a fair sample."""
     return np.array(sorted(numbers.tolist(), key=lambda i: hashlib.md5(names[i].encode()).digest()), int)
@@ -288,7 +302,9 @@ def ordered(numbers: np.ndarray, names: list[str]) -> np.ndarray:
 def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[str], list[str]]:
     """Return how many samples there are, in words, and warnings. Raises InvalidInput for data without a class."""
     train, test = dataset.train, dataset.held_out
-    counted = [f"{len(train):,} to train on, {0 if isinstance(test, str) else len(test):,} held out"]
+    sizes = {"to train on": len(train) - dataset.validation, "for validation": dataset.validation}
+    sizes["held out"] = 0 if isinstance(test, str) else len(test)
+    counted = [", ".join(f"{size:,} {what}" for what, size in sizes.items() if size or what != "for validation")]
     warnings: list[str] = []
     hashes = {hashlib.md5(x.tobytes()).digest() for x in train.pixels}
     held_out = [] if isinstance(test, str) else list(test.pixels)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import csv
 import glob
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from refca.data.inputs import PICTURES
+from refca.data.own.pairing import MASK_SUFFIX, Masked, paired, some
 from refca.errors import InvalidInput
 from refca.reading import reading
 
@@ -22,11 +24,21 @@ MASK_FOLDERS = (
     *("groundtruth", "ground_truth", "trimaps", "targets", "target", "y", "instances"),
 )
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-PARTS |= {"val": "test", "valid": "test", "validation": "test"}
-MASK_WORDS = "mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation|trimap"
-MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK_WORDS})$|^({MASK_WORDS})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
-IMAGE_SUFFIX = re.compile(r"^(?P<stem>.+?)[ ._-]+(image|img|raw|photo|picture|rgb|sat|input)$", re.IGNORECASE)
-SHOWN = 3  # names of offending files in a message
+PARTS |= {"val": "val", "valid": "val", "validation": "val", "dev": "val"}
+IMAGE_TOKENS = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "original", "input", "raw"}
+IMAGE_TOKENS |= {"inputs", "scan", "scans", "leftimg8bit", "slices"}
+MASK_TOKENS = {"mask", "masks", "label", "labels", "annotation", "annotations", "seg", "segmentation", "segmentations"}
+MASK_TOKENS |= {"gt", "groundtruth", "trimap", "trimaps", "target", "targets", "gtfine", "labelled", "annotated"}
+LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
+COLUMNS = {  # the heading of a column of a CSV file, in other words
+    "image": {"image", "img", "picture", "photo", "input", "imagefile", "imagepath", "imagename", "imgpath", "scan"},
+    "mask": {"mask", "annotation", "segmentation", "gt", "groundtruth", "target", "maskfile", "maskpath", "maskname"},
+    "file": {"file", "filename", "filepath", "path", "name", "image", "imagepath", "imagefile", "img", "picture"},
+    "label": {"label", "class", "classname", "category", "target", "y"},
+    "split": {"split", "part", "set", "subset", "fold"},
+}
+COLUMNS["label"] |= {"labelfile", "labelpath"}
+COLUMNS["mask"] |= {"segmentationpath", "annotationpath", "labelfile", "labelpath", "annotationfile", "labelmap"}
 
 
 @dataclass(frozen=True)
@@ -37,23 +49,6 @@ class Labelled:
     label: str
     part: str  # "train" or "test"; "" if nothing says it
     name: str
-
-
-@dataclass(frozen=True)
-class Masked:
-    """A picture and its mask; of several files each shows one thing."""
-
-    file: Path
-    masks: tuple[Path, ...]
-    part: str
-    name: str
-
-
-def some(names: Iterable[object]) -> str:
-    """Return the first names, and how many more there are."""
-    listed = list(map(str, names))
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more
 
 
 def is_picture(path: Path) -> bool:
@@ -71,14 +66,19 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def parts_of(folder: Path) -> dict[str, Path]:
-    """Return the folders of the parts, train and test, of a dataset; of no parts the folder itself as ""."""
-    found = {path.name.lower(): path for path in folders_in(folder) if path.name.lower() in PARTS}
-    names = list(found)
-    if not any(PARTS[name] == "train" for name in names):
+    """Return the folders of the parts of a dataset, train, val and test; of no parts the folder itself as "".
+
+    A folder val without one of test is the part test.
+    """
+    found: dict[str, Path] = {}
+    for path in folders_in(folder):
+        if part := PARTS.get(path.name.lower()):
+            found.setdefault(part, path)
+    if "train" not in found:
         return {"": folder}
-    tests = [name for name in ("test", "testing", "val", "valid", "validation") if name in names]
-    parts = {"train": next(found[name] for name in names if PARTS[name] == "train")}
-    return parts | ({"test": found[tests[0]]} if tests else {})
+    if "test" not in found and "val" in found:
+        found["test"] = found.pop("val")
+    return {part: found[part] for part in ("train", "val", "test") if part in found}
 
 
 # a label for each picture
@@ -96,14 +96,25 @@ def class_folders(folder: Path) -> list[Labelled] | None:
 
 def label_list(folder: Path) -> list[Labelled] | None:
     """The pictures that a CSV with the columns file and label lists: a file labels.csv, or this file."""
-    path = folder if folder.suffix.lower() == ".csv" else folder / "labels.csv"
-    rows = read_csv(path, "file", "label") if path.is_file() else None
-    if rows is None:
+    path = table_at(folder, "labels.csv")
+    rows = read_csv(path, "file", "label") if path else None
+    if path is None or rows is None:
         return None
     missing = [row["file"] for row in rows if not (path.parent / row["file"]).is_file()]
     if missing:
         raise InvalidInput(f"{path} lists files that are not there: {some(missing)}")
     return [Labelled(path.parent / row["file"], row["label"], part_of(row), row["file"]) for row in rows]
+
+
+def table_at(folder: Path, name: str) -> Path | None:
+    """Return the CSV file at a path: this file, the one of this name in the folder, or the only one there."""
+    if folder.suffix.lower() == ".csv":
+        return folder
+    if not folder.is_dir():
+        return None
+    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv")
+    named = [path for path in tables if path.name.lower() == name]
+    return named[0] if named else tables[0] if len(tables) == 1 else None
 
 
 def part_of(row: dict[str, str]) -> str:
@@ -112,15 +123,21 @@ def part_of(row: dict[str, str]) -> str:
 
 
 def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
-    """Return the rows of a CSV that has these columns, names in lower case; None if it has others."""
+    """Return the rows of a CSV that has these columns, in these words or others of COLUMNS; None if it has others."""
     with reading(path, "a CSV file"), path.open(newline="", encoding="utf-8-sig") as file:
         text = file.read()
-        delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-        rows = [
-            {(key or "").strip().lower(): (value or "").strip() for key, value in row.items() if isinstance(value, str)}
-            for row in csv.DictReader(text.splitlines(), delimiter=delimiter)
-        ]
-    return rows if rows and all(column in rows[0] for column in columns) else None
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        table = csv.DictReader(text.splitlines(), delimiter=delimiter)
+        names = {heading: re.sub("[^a-z]", "", heading.lower()) for heading in table.fieldnames or ()}
+        wanted: dict[str, str] = {}
+        for column in (*columns, "split"):
+            exact = [heading for heading, name in names.items() if name == column]
+            others = [heading for heading, name in names.items() if name in COLUMNS[column]]
+            if free := [heading for heading in exact + others if heading not in wanted.values()]:
+                wanted[column] = free[0]
+        if not all(column in wanted for column in columns):
+            return None
+        return [{column: (row[heading] or "").strip() for column, heading in wanted.items()} for row in table]
 
 
 # a label for each pixel
@@ -139,12 +156,9 @@ def masked(path: str) -> list[Masked] | None:
         return pair_list(folder)
     if not folder.is_dir():
         return None
-    ways: tuple[Callable[[Path], list[Masked] | None], ...] = (pair_folders, instance_folders, side_by_side)
-    for way in ways:
-        if found := way(folder):
-            return found
-    pairs = folder / "pairs.csv"
-    return pair_list(pairs) if pairs.is_file() else None
+    ways: tuple[Callable[[Path], list[Masked] | None], ...]
+    ways = (pair_list, pair_folders, instance_folders, two_folders, side_by_side, same_names)
+    return next((found for way in ways if (found := way(folder))), None)
 
 
 def files_at(text: str) -> list[Path]:
@@ -158,9 +172,14 @@ def files_at(text: str) -> list[Path]:
 
 
 def named_like(folder: Path, names: Iterable[str]) -> Path | None:
-    """Return the folder in another one that has the first of these names, in any case; None if none has."""
-    below = {path.name.lower(): path for path in folders_in(folder)}
+    """Return the folder with pictures in another one that has the first of these names, in any case, if any has."""
+    below = {path.name.lower(): path for path in folders_in(folder) if has_pictures(path)}
     return next((below[name] for name in names if name in below), None)
+
+
+def has_pictures(folder: Path) -> bool:
+    """Return whether there is a picture in a folder or below it."""
+    return any(map(is_picture, folder.rglob("*")))
 
 
 def pair_folders(folder: Path) -> list[Masked] | None:
@@ -185,8 +204,13 @@ def swapped(folder: Path) -> list[Masked] | None:
     images, masks = named_like(folder, IMAGE_FOLDERS), named_like(folder, MASK_FOLDERS)
     if images is None or masks is None:
         return None
+    return in_parts(parts_of(images), masks, folder)
+
+
+def in_parts(parts: dict[str, Path], masks: Path, folder: Path) -> list[Masked]:
+    """The pictures of each part with the masks of the same part. Raises InvalidInput for a part without masks."""
     found: list[Masked] = []
-    for part, below in parts_of(images).items():
+    for part, below in parts.items():
         other = parts_of(masks).get(part)
         if other is None:
             raise InvalidInput(f"{below} has no folder of its masks in {masks}")
@@ -195,22 +219,62 @@ def swapped(folder: Path) -> list[Masked] | None:
 
 
 def instance_folders(folder: Path) -> list[Masked] | None:
-    """A folder for each picture, in which images has one file and masks one for each thing."""
+    """A folder for each picture, beside which, or in masks, there is one mask file, or one for each thing."""
     found: list[Masked] = []
     for part, below in parts_of(folder).items():
-        holders = [path for path in folders_in(below) if named_like(path, IMAGE_FOLDERS)]
+        holders = [path for path in folders_in(below) if is_holder(path)]
         if not holders:  # one folder more, as stage1_train
-            holders = [path for outer in folders_in(below) for path in folders_in(outer)]
-            holders = [path for path in holders if named_like(path, IMAGE_FOLDERS)]
+            holders = [path for outer in folders_in(below) for path in folders_in(outer) if is_holder(path)]
         for holder in holders:
             images, masks = named_like(holder, IMAGE_FOLDERS), named_like(holder, MASK_FOLDERS)
-            files = pictures_in(images) if images else []
-            if masks is None or len(files) != 1 or not pictures_in(masks):
+            files = pictures_in(images) if images else sorted(filter(is_picture, holder.iterdir()))
+            drawn = pictures_in(masks) if masks else [file for file in files if is_mask_name(file)]
+            files = [file for file in files if file not in drawn]
+            if not drawn or len(files) != 1:
                 raise InvalidInput(
-                    f"{holder} must have one picture in {images} and its masks beside it, got {len(files)} pictures"
+                    f"{holder} must have one picture in {images or holder} and its masks beside it, got {len(files)} "
+                    "pictures"
                 )
-            found.append(Masked(files[0], tuple(pictures_in(masks)), part, str(holder.relative_to(folder))))
+            found.append(Masked(files[0], tuple(drawn), part, str(holder.relative_to(folder))))
     return found or None
+
+
+def is_holder(folder: Path) -> bool:
+    """Return whether a folder has one picture, in images or by itself, and its masks."""
+    if named_like(folder, MASK_FOLDERS):
+        return bool(named_like(folder, IMAGE_FOLDERS)) or len(list(filter(is_picture, folder.iterdir()))) == 1
+    files = list(filter(is_picture, folder.iterdir()))
+    return len(files) > 1 and sum(not is_mask_name(file) for file in files) == 1
+
+
+def is_mask_name(path: Path) -> bool:
+    """Return whether a file is called a mask: a_mask.png, or mask.png."""
+    return bool(MASK_SUFFIX.match(path.stem)) or bool(tokens(path.stem) & MASK_TOKENS)
+
+
+def tokens(name: str) -> frozenset[str]:
+    """Return the words of a name in lower case: of gtFine, gt-fine and "GT fine" gt and fine, and the whole."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    return frozenset(part.lower() for part in [*parts, re.sub(r"\W", "", name)])
+
+
+def two_folders(folder: Path) -> list[Masked] | None:
+    """Two folders of which one has a word for masks in its name: train and train_masks, Scans and Segmentation maps."""
+    filled = list(filter(has_pictures, folders_in(folder)))
+    masks = [path for path in filled if tokens(path.name) & MASK_TOKENS]
+    images = [path for path in filled if path not in masks]
+    if len(masks) != 1 or not images:
+        return None
+    if len(images) > 1:
+        words = {part.lower() for part in re.findall("[A-Za-z]+", masks[0].name)} - MASK_TOKENS
+        named = {path: {part.lower() for part in re.findall("[A-Za-z]+", path.name)} - IMAGE_TOKENS for path in images}
+        images = [path for path in images if named[path] == words]
+        if len(images) != 1:
+            return None
+    parts = parts_of(images[0])
+    if set(parts) == {""}:
+        return paired(pictures_in(images[0]), pictures_in(masks[0]), "", str(folder))
+    return in_parts(parts, masks[0], folder)
 
 
 def side_by_side(folder: Path) -> list[Masked] | None:
@@ -226,48 +290,57 @@ def side_by_side(folder: Path) -> list[Masked] | None:
     return found or None
 
 
+def same_names(folder: Path) -> list[Masked] | None:
+    """Pictures and masks in one folder that differ by their suffixes alone: a.jpg and a.png.
+
+    Raises InvalidInput if both could be the masks.
+    """
+    found: list[Masked] = []
+    for part, below in parts_of(folder).items():
+        kinds: dict[str, list[Path]] = defaultdict(list)
+        for file in pictures_in(below):
+            kinds[file.suffix.lower()].append(file)
+        lossy = [suffix for suffix in kinds if suffix in LOSSY]
+        stems = [sorted(str(file.with_suffix("")) for file in files) for files in kinds.values()]
+        if len(kinds) != 2 or stems[0] != stems[1]:
+            return None
+        if len(lossy) != 1:
+            one, two = kinds
+            raise InvalidInput(
+                f"{below} has a {one} and a {two} file of each name, and either could be the mask; say it with "
+                f"--dataset '{below}/*{one}::{below}/*{two}', pictures first"
+            )
+        (masks,) = (files for suffix, files in kinds.items() if suffix not in lossy)
+        found += paired(kinds[lossy[0]], masks, part, str(below))
+    return found or None
+
+
+def tables_said(folder: Path) -> str:
+    """Return what a CSV at a path has that is of no use, and what a folder has that looks like masks; "" for none."""
+    table = table_at(folder, "labels.csv")
+    if table:
+        with reading(table, "a CSV file"), table.open(encoding="utf-8-sig") as file:
+            headings = file.readline().strip()
+        return f"; {table} has the columns {headings}, and needs file and label, or image and mask"
+    for path in folders_in(folder) if folder.is_dir() else []:
+        others = [file for file in path.iterdir() if file.is_file() and not is_picture(file)]
+        if path.name.lower() in MASK_FOLDERS and others:
+            return f"; {path} has no pictures but files as {others[0].name}; masks are pictures such as PNG, or an .npz"
+    return ""
+
+
 def pair_list(path: Path) -> list[Masked] | None:
     """The pairs that a CSV with the columns image and mask lists, and perhaps split; paths are relative to it."""
-    rows = read_csv(path, "image", "mask")
-    if rows is None:
+    table = table_at(path, "pairs.csv")
+    rows = (read_csv(table, "image", "mask") or read_csv(table, "file", "label")) if table else None
+    if table is None or not rows:
         return None
-    found = [Masked(path.parent / r["image"], (path.parent / r["mask"],), part_of(r), r["image"]) for r in rows]
+    rows = [{"image": row.get("file", ""), "mask": row.get("label", "")} | row for row in rows]
+    if Path(rows[0]["mask"]).suffix.lower() not in PICTURES:
+        return None  # labels of pictures
+    folder = table.parent
+    found = [Masked(folder / r["image"], (folder / r["mask"],), part_of(r), r["image"]) for r in rows]
     missing = [file for pair in found for file in (pair.file, *pair.masks) if not file.is_file()]
     if missing:
-        raise InvalidInput(f"{path} lists files that are not there: {some(missing)}")
+        raise InvalidInput(f"{table} lists files that are not there: {some(missing)}")
     return found
-
-
-def paired(images: list[Path], masks: list[Path], part: str, where: str) -> list[Masked]:
-    """Return pictures with the masks of the same name. Raises InvalidInput, with the first names, for others."""
-    by_key: dict[str, list[Path]] = {}
-    for mask in masks:
-        by_key.setdefault(key_of(mask), []).append(mask)
-    keys: dict[str, Path] = {}
-    for image in images:
-        if key_of(image) in keys:
-            raise InvalidInput(
-                f"{image} and {keys[key_of(image)]} have the same name, so that their masks cannot be told apart"
-            )
-        keys[key_of(image)] = image
-    without = [image for key, image in keys.items() if key not in by_key]
-    beyond = [files[0] for key, files in by_key.items() if key not in keys]
-    remedy = "names must be equal, or end in _mask; a CSV with the columns image and mask says any pairs"
-    if without:
-        raise InvalidInput(f"{where}: {len(without)} pictures have no mask: {some(without)}; {remedy}")
-    if beyond:
-        raise InvalidInput(f"{where}: {len(beyond)} masks have no picture: {some(beyond)}; {remedy}")
-    double = [files for files in by_key.values() if len(files) > 1]
-    if double:
-        raise InvalidInput(f"{where}: {double[0][0]} and {double[0][1]} are both masks of one picture")
-    return [Masked(image, tuple(by_key[key]), part, str(image.name)) for key, image in keys.items()]
-
-
-def key_of(path: Path) -> str:
-    """Return what a picture and its mask have in common: the name without suffix and words as _mask."""
-    stem = path.stem
-    if match := MASK_SUFFIX.match(stem):
-        stem = match["stem"] or match["stem2"]
-    elif match := IMAGE_SUFFIX.match(stem):
-        stem = match["stem"]
-    return stem.lower()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from refca.data.decode import DEEP, open_picture
-from refca.data.own.layout import Masked, some
+from refca.data.own.pairing import Masked, some
 from refca.data.photographs import IGNORED
 from refca.errors import InvalidInput
 from refca.reading import reading

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from refca.data.decode import adjusted, from_image, open_picture, pixels_of, resized, with_channels
-from refca.data.own.layout import Masked
 from refca.data.own.masks import labels_of
+from refca.data.own.pairing import Masked
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED
 from refca.errors import InvalidInput
