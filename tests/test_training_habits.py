@@ -207,7 +207,7 @@ def test_a_run_whose_learning_rate_depends_on_its_end_does_not_go_on(tmp_path: P
 
 def scalars(folder: Path) -> Iterator[tuple[str, int, float]]:
     """Yield the scalars of event files: records with their length in front, and checksums."""
-    from tensorboardX.proto.event_pb2 import Event  # type: ignore[import-untyped]
+    from tensorboardX.proto.event_pb2 import Event
 
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
