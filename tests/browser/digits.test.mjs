@@ -222,7 +222,7 @@ test("pictures and films are saved", async () => {
 test("a photograph of a digit is cut out and centred", async () => {
   const { page, close } = await open(browser, URL);
   await page.locator("#import-file").setInputFiles(join(OUT, "photographed_3.png"));
-  await page.waitForFunction(() => /cut out/.test(document.querySelector("#kept").innerText));
+  await page.waitForFunction(() => /centred by mass/.test(document.querySelector("#kept").innerText));
   await settle(page, 3, 0.9);
   await page.locator("#import-file").setInputFiles({ name: "none.png", mimeType: "image/png", buffer: Buffer.from("no") });
   await page.waitForFunction(() => /not a picture/.test(document.querySelector("#kept").innerText));

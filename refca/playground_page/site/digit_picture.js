@@ -1,281 +1,265 @@
 /**
- * A picture of a digit, made as MNIST's makers made theirs: ink on nothing, the digit scaled into 20x20 pixels, its
- * centre of mass in the middle of 28x28. Before that, what a photograph needs: even light, no grid lines, no specks;
- * and thin strokes drawn wider, which would fade when they shrink.
+ * A digit as people have it, made into what MNIST's makers would have made of it: white ink in a box of 20x20 pixels
+ * whose longer side is full, on a page of 28x28 whose middle is the centre of mass.
  *
- * Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", on how it was made.
+ * `refca/digits/prepare.py` defines it. The functions here have its functions' names and compute the same bytes: every
+ * comparison is one of whole numbers, and every number below is one that float64 holds exactly, or is rounded as there.
  */
 
-const WORKING_SIDE = 160; // pixels of the longer side while the digit is found
-const FIELD = 28;
-const BOX = 20; // the digit's longer side in the field
-const THINNEST = 2.2; // pixels of a stroke in the field
-const SPECK = 0.04; // pieces with less ink than this share of the largest are dirt
+import { groups, grown, median, medianFilter, nearest, otsu, overlaps, strokeWidth, widened } from "./pixels.js";
 
-/** @typedef {{width: number, height: number, data: Float32Array}} Gray */
+const [PAGE, BOX] = [28, 20];
+const WORKING = 160; // the longer side of the picture on which ink is looked for
+const COARSE = 32; // the longer side of the picture on which paper is looked for: its light changes slowly
+const WHITE = 255_000; // the gray level of white: a thousand for each byte of luminance
+const FAINT = WHITE / 25; // ink that differs from its paper by less is none
+const MARK = 64; // the least byte of ink that belongs to a mark; fainter pixels are its soft edge
+const ALIVE = 26; // the least byte of ink of a living cell
+const STROKE = 2.1; // the least width of strokes, in pixels of the box: the lower quartile of MNIST's digits
+
+/** @typedef {import("./pixels.js").Plane} Plane */
+/** @typedef {{pixels: Uint8Array, done: string[]}} Digit 28x28 bytes of ink, and what was done to get them */
 
 /**
- * The 28x28 bytes of ink in a picture, or null if it has none.
+ * A picture of a digit as MNIST has digits. Throws for a picture without ink.
  *
  * @param {{width: number, height: number, data: ArrayLike<number>}} picture RGBA bytes
- * @returns {Uint8Array | null}
+ * @returns {Digit}
  */
-export function digitFromPicture(picture) {
-  const gray = shrink(luminance(picture), WORKING_SIDE);
-  const ink = inkOf(gray);
-  const mask = digitMask(ink);
-  if (!mask) return null;
-  const box = boxOf(mask, ink.width);
-  const scale = BOX / Math.max(box.right - box.left, box.bottom - box.top);
-  const thin = strokeWidth(mask, ink.width) * scale;
-  /** @type {Gray} */
-  let strokes = { ...ink, data: ink.data.map((value, i) => (mask[i] ? value : 0)) };
-  if (thin < THINNEST) strokes = widen(strokes, (THINNEST - thin) / 2 / scale);
-  return centred(resample(strokes, boxOf(strokes.data.map((v) => (v > 0.2 ? 1 : 0)), ink.width)));
+export function digit(picture) {
+  const gray = grayLevels(picture);
+  if (isPrepared(gray)) {
+    return { pixels: bytesOf(gray), done: ["left as it is: white on black, 28x28, in its place"] };
+  }
+  /** @type {string[]} */
+  const done = [];
+  let ink = inkOf(gray, done);
+  if (largest(ink.data) < FAINT) throw new Error("picture shows no ink: all its pixels have nearly the same brightness");
+  ink = thresholded(ink, done);
+  ink = withoutOtherMarks(ink, done);
+  ink = cropped(ink, done);
+  ink = thickened(ink, done);
+  const box = inBox(ink, done);
+  return { pixels: centred(box, done), done };
 }
 
-/** From 0 to 1; what is transparent is white. @param {{width: number, height: number, data: ArrayLike<number>}} picture */
-function luminance({ width, height, data }) {
-  const gray = new Float32Array(width * height);
+/** Gray levels as bytes. @param {Plane} gray */
+function bytesOf({ data }) {
+  return Uint8Array.from(data, (level) => nearest(level / 1000));
+}
+
+/** A number with so many decimal places, rounded as `nearest` does. @param {number} value @param {number} places */
+function shown(value, places) {
+  return (nearest(value * 10 ** places) / 10 ** places).toFixed(places);
+}
+
+/** @param {Float64Array} data */
+function largest(data) {
+  return data.reduce((a, b) => Math.max(a, b), -Infinity);
+}
+
+/** @param {Float64Array} data */
+function range(data) {
+  return largest(data) - data.reduce((a, b) => Math.min(a, b), Infinity);
+}
+
+/**
+ * The gray level of each pixel, from 0 to WHITE. Transparent pixels show white paper. A picture of one gray level has its
+ * opacity for ink, if that varies: white ink on a transparent canvas.
+ *
+ * @param {{width: number, height: number, data: ArrayLike<number>}} picture
+ * @returns {Plane}
+ */
+function grayLevels({ width, height, data }) {
+  const gray = new Float64Array(width * height);
   for (let i = 0; i < gray.length; i++) {
-    const alpha = data[4 * i + 3] / 255;
-    const value = (0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2]) / 255;
-    gray[i] = alpha * value + 1 - alpha;
+    const alpha = data[4 * i + 3];
+    const onPaper = (/** @type {number} */ byte) => nearest((byte * alpha + 255 * (255 - alpha)) / 255);
+    gray[i] = 299 * onPaper(data[4 * i]) + 587 * onPaper(data[4 * i + 1]) + 114 * onPaper(data[4 * i + 2]);
+  }
+  if (range(gray) < FAINT) {
+    const opacity = gray.map((_, i) => 1000 * data[4 * i + 3]);
+    if (range(opacity) >= FAINT) return { width, height, data: opacity };
   }
   return { width, height, data: gray };
 }
 
-/** Means over areas, so that the longer side is at most `side`. @param {Gray} gray @param {number} side */
-function shrink(gray, side) {
-  const scale = Math.min(1, side / Math.max(gray.width, gray.height));
-  const size = { width: Math.max(1, Math.round(gray.width * scale)), height: Math.max(1, Math.round(gray.height * scale)) };
-  return scale === 1 ? gray : areaMeans(gray, { left: 0, top: 0, right: gray.width, bottom: gray.height }, size);
+/** Whether a picture is already like MNIST's: 28x28, mostly black, its digit centred in 20x20. @param {Plane} gray */
+function isPrepared(gray) {
+  if (gray.width !== PAGE || gray.height !== PAGE) return false;
+  const ink = { ...gray, data: Float64Array.from(bytesOf(gray)) };
+  if (largest(ink.data) < 128 || median(ink.data) >= ALIVE) return false;
+  const { top, bottom, left, right } = bounds(ink, ALIVE);
+  const box = Math.max(bottom - top, right - left);
+  const off = centreOfMass(ink).map((place) => Math.abs(place - PAGE / 2));
+  return BOX - 2 <= box && box <= BOX + 1 && Math.max(...off) <= 1;
 }
 
 /**
- * A part of a picture at another size: each pixel the mean of the area that it covers.
+ * How much each pixel differs from its paper, in the direction of the ink, on the working size. The paper is the median of
+ * a neighbourhood of half the picture, mirrored at the edges, so that a shadow or a coloured light is none. The ink is on
+ * the side on which the squares of the differences have the larger sum.
  *
- * @param {Gray} gray @param {{left: number, top: number, right: number, bottom: number}} box
- * @param {{width: number, height: number}} size
- * @returns {Gray}
+ * @param {Plane} picture @param {string[]} done
+ * @returns {Plane}
  */
-function areaMeans({ width, height, data }, box, size) {
-  const result = new Float32Array(size.width * size.height);
-  const [dx, dy] = [(box.right - box.left) / size.width, (box.bottom - box.top) / size.height];
-  for (let y = 0; y < size.height; y++) {
-    for (let x = 0; x < size.width; x++) {
-      const [x0, y0] = [box.left + x * dx, box.top + y * dy];
-      let [sum, area] = [0, 0];
-      for (let v = Math.floor(y0); v < y0 + dy && v < height; v++) {
-        for (let u = Math.floor(x0); u < x0 + dx && u < width; u++) {
-          const covered =
-            (Math.min(u + 1, x0 + dx) - Math.max(u, x0)) * (Math.min(v + 1, y0 + dy) - Math.max(v, y0));
-          sum += covered * data[v * width + u];
-          area += covered;
-        }
-      }
-      result[y * size.width + x] = area ? sum / area : 0;
+function inkOf(picture, done) {
+  const coarse = resampled(picture, within(picture, COARSE));
+  const gray = resampled(picture, within(picture, WORKING));
+  const window = Math.max(5, Math.floor(Math.max(coarse.height, coarse.width) / 2) | 1);
+  const paper = resampled(medianFilter(coarse, window), gray).data;
+  const darker = gray.data.map((level, i) => Math.max(0, paper[i] - level));
+  const lighter = gray.data.map((level, i) => Math.max(0, level - paper[i]));
+  const dark = squares(darker) >= squares(lighter);
+  done.push(dark ? "inverted: dark ink on light paper" : "kept: light ink on dark paper");
+  if (range(paper) > WHITE / 50) done.push("evened out the light of the paper");
+  return { ...gray, data: dark ? darker : lighter };
+}
+
+/** @param {Float64Array} data */
+function squares(data) {
+  return data.reduce((sum, value) => sum + value * value, 0);
+}
+
+/** The size of a picture whose longer side is shrunk to `side`, if it is longer. @param {Plane} picture @param {number} side */
+function within({ width, height }, side) {
+  const longest = Math.max(width, height, side);
+  const shrunk = (/** @type {number} */ length) => Math.max(1, nearest((length * side) / longest));
+  return { width: shrunk(width), height: shrunk(height) };
+}
+
+/** A picture at another size, in whole numbers. @param {Plane} picture @param {{width: number, height: number}} size */
+function resampled(picture, { width, height }) {
+  const units = 4 * Math.max(picture.width, width) * Math.max(picture.height, height);
+  const { data } = overlaps(picture, { width, height });
+  return { width, height, data: data.map((sum) => nearest(sum / units)) };
+}
+
+/**
+ * Ink as bytes. Its threshold is found a second time without the marks that are not the digit's: the lines of a form are
+ * often blacker than the pencil, and would make it look faint.
+ *
+ * @param {Plane} ink @param {string[]} done
+ * @returns {Plane}
+ */
+function thresholded(ink, done) {
+  const { kept, others } = marksOf(asBytes(ink, otsu(ink.data), ink.data));
+  const [digits, foreign] = [grown(ink, kept, 0), grown(ink, others, 2)];
+  const values = ink.data.filter((_, i) => digits[i] || !foreign[i]);
+  const cut = otsu(values);
+  done.push(`threshold ${shown(cut / WHITE, 2)}`);
+  return asBytes(ink, cut, values);
+}
+
+/** 0 for ink below 0.6 of a threshold, and 255 from the median of the values above it. @param {Plane} ink @param {number} cut @param {Float64Array} values */
+function asBytes(ink, cut, values) {
+  const [least, full] = [0.6 * cut, median(values.filter((value) => value > cut))];
+  return { ...ink, data: ink.data.map((value) => nearest(255 * Math.min(1, Math.max(0, (value - least) / (full - least))))) };
+}
+
+/**
+ * The marks that are the digit's, and the others, each a list of pixels. The digit's main mark has the most pixels; of
+ * marks that touch the edge only pixels away from it count, so that it is no line of a form. Others belong to the digit if
+ * they have a twentieth of its pixels or more, and, where they touch the edge, most of them away from it.
+ *
+ * @param {Plane} ink
+ */
+function marksOf(ink) {
+  const { width, height } = ink;
+  const margin = Math.max(1, nearest(Math.min(height, width) / 10));
+  const marks = groups(ink, MARK).map((pixels) => {
+    let [inner, touches] = [0, false];
+    for (const index of pixels) {
+      const [x, y] = [index % width, Math.floor(index / width)];
+      if (x >= margin && x < width - margin && y >= margin && y < height - margin) inner++;
+      if (x === 0 || y === 0 || x === width - 1 || y === height - 1) touches = true;
     }
-  }
-  return { ...size, data: result };
+    return { pixels, inner, touches, size: pixels.length, score: touches ? inner : pixels.length };
+  });
+  const main = marks.reduce((best, mark) => (mark.score > best.score ? mark : best));
+  const isDigits = (/** @type {typeof main} */ mark) =>
+    mark === main || (20 * mark.size >= main.size && (!mark.touches || 5 * mark.inner > 3 * mark.size));
+  const pixels = (/** @type {boolean} */ wanted) =>
+    marks.filter((mark) => isDigits(mark) === wanted).map((mark) => mark.pixels);
+  return { kept: pixels(true), others: pixels(false) };
 }
 
-/**
- * Ink from 0 to 1: the distance from the paper's tone, which may differ from place to place. Ink is the rarer side of
- * the median, dark or light.
- *
- * @param {Gray} gray
- * @returns {Gray}
- */
-function inkOf({ width, height, data }) {
-  const sorted = Float32Array.from(data).sort();
-  const at = (/** @type {number} */ share) => sorted[Math.floor(share * (sorted.length - 1))];
-  const dark = at(0.5) - at(0.01) >= at(0.99) - at(0.5);
-  const rough = data.map((value) => Math.max(0, dark ? at(0.5) - value : value - at(0.5)));
-  const isInk = threshold(rough);
-  const paper = meansAround({ width, height, data }, rough.map((value) => (value < isInk ? 1 : 0)), Math.max(width, height) / 5);
-  const ink = data.map((value, i) => Math.max(0, dark ? paper[i] - value : value - paper[i]));
-  const most = Float32Array.from(ink).sort()[Math.floor(0.985 * (ink.length - 1))] || 1;
-  return { width, height, data: ink.map((value) => Math.min(1, value / most)) };
+/** The ink of the digit: without specks, and without what enters at the edges, as lines of a form do. @param {Plane} ink @param {string[]} done */
+function withoutOtherMarks(ink, done) {
+  const { kept, others } = marksOf(ink);
+  if (others.length) done.push(`removed ${others.length} other mark${others.length > 1 ? "s" : ""}`);
+  const near = grown(ink, kept, 1);
+  return { ...ink, data: ink.data.map((value, i) => (near[i] ? value : 0)) };
 }
 
-/**
- * The mean of the counted pixels in a square around each pixel; where none is counted, of all pixels.
- *
- * @param {Gray} gray @param {Float32Array} counted 1 or 0 @param {number} reach
- */
-function meansAround({ width, height, data }, counted, reach) {
-  const sums = integral(data.map((value, i) => value * counted[i]), width, height);
-  const counts = integral(counted, width, height);
-  const whole = data.reduce((a, b) => a + b, 0) / data.length;
-  return data.map((_, i) => {
+/** The smallest rectangle with all marks. @param {Plane} ink @param {string[]} done */
+function cropped(ink, done) {
+  const part = cut(ink, bounds(ink, MARK));
+  done.push(`cropped to ${part.width}x${part.height} of ${ink.width}x${ink.height}`);
+  return part;
+}
+
+/** @typedef {{top: number, bottom: number, left: number, right: number}} Bounds */
+
+/** The rows and columns with a value of `least` or more: the first, and the one after the last. @param {Plane} plane @param {number} least */
+function bounds({ width, height, data }, least) {
+  const found = { top: height, bottom: 0, left: width, right: 0 };
+  data.forEach((value, i) => {
+    if (value < least) return;
     const [x, y] = [i % width, Math.floor(i / width)];
-    const corners = /** @type {const} */ ([
-      Math.max(0, Math.floor(x - reach)),
-      Math.max(0, Math.floor(y - reach)),
-      Math.min(width, Math.ceil(x + reach)),
-      Math.min(height, Math.ceil(y + reach)),
-    ]);
-    const count = boxSum(counts, width, corners);
-    return count ? boxSum(sums, width, corners) / count : whole;
+    found.top = Math.min(found.top, y);
+    found.bottom = Math.max(found.bottom, y + 1);
+    found.left = Math.min(found.left, x);
+    found.right = Math.max(found.right, x + 1);
   });
+  return found;
 }
 
-/** @param {Float32Array} data @param {number} width @param {number} height */
-function integral(data, width, height) {
-  const sums = new Float64Array((width + 1) * (height + 1));
-  for (let y = 0; y < height; y++) {
-    for (let x = 0, line = 0; x < width; x++) {
-      line += data[y * width + x];
-      sums[(y + 1) * (width + 1) + x + 1] = sums[y * (width + 1) + x + 1] + line;
-    }
-  }
-  return sums;
+/** A part of a picture. @param {Plane} plane @param {Bounds} bounds @returns {Plane} */
+function cut({ width, data }, { top, bottom, left, right }) {
+  const part = { width: right - left, height: bottom - top };
+  const at = (/** @type {number} */ i) => (top + Math.floor(i / part.width)) * width + left + (i % part.width);
+  return { ...part, data: Float64Array.from({ length: part.width * part.height }, (_, i) => data[at(i)]) };
 }
 
-/** @param {Float64Array} sums @param {number} width @param {readonly [number, number, number, number]} corners */
-function boxSum(sums, width, [left, top, right, bottom]) {
-  const at = (/** @type {number} */ x, /** @type {number} */ y) => sums[y * (width + 1) + x];
-  return at(right, bottom) - at(left, bottom) - at(right, top) + at(left, top);
+/** The ink with strokes that will be at least STROKE wide: thin ones would fade when they shrink. @param {Plane} ink @param {string[]} done */
+function thickened(ink, done) {
+  const [length, width] = [Math.max(ink.height, ink.width), strokeWidth(ink, MARK)];
+  if ((width * BOX) / length >= STROKE) return ink;
+  // Strokes grow by twice the radius, and so does the digit: (width + 2 radius) BOX / (length + 2 radius) = STROKE.
+  const radius = ((STROKE * length) / BOX - width) / (2 - (2 * STROKE) / BOX);
+  done.push(`thickened strokes of ${shown((width * BOX) / length, 1)} pixels`);
+  const thick = widened(ink, radius);
+  return cut(thick, bounds(thick, MARK));
 }
 
-/** The value that separates two groups best (N. Otsu, 1979). @param {Float32Array} values */
-function threshold(values) {
-  const most = values.reduce((a, b) => Math.max(a, b), 0) || 1;
-  const counts = new Array(64).fill(0);
-  for (const value of values) counts[Math.min(63, Math.floor((64 * value) / most))]++;
-  const total = counts.reduce((sum, count, i) => sum + count * i, 0);
-  let [best, bestAt, below, belowSum] = [-1, 0, 0, 0];
-  counts.forEach((count, i) => {
-    below += count;
-    belowSum += count * i;
-    const above = values.length - below;
-    if (!below || !above) return;
-    const between = below * above * (belowSum / below - (total - belowSum) / above) ** 2;
-    if (between > best) [best, bestAt] = [between, i + 1];
-  });
-  return (bestAt / 64) * most;
+/** The ink scaled so that its longer side is 20 pixels and its darkest pixel 255. @param {Plane} ink @param {string[]} done */
+function inBox(ink, done) {
+  const scaled = (/** @type {number} */ side) => Math.max(1, nearest((side * BOX) / Math.max(ink.height, ink.width)));
+  const box = overlaps(ink, { width: scaled(ink.width), height: scaled(ink.height) });
+  done.push(`scaled to ${box.width}x${box.height} in a box of 20x20`);
+  const most = largest(box.data);
+  return { ...box, data: box.data.map((sum) => nearest((255 * sum) / most)) };
 }
 
-/**
- * The pixels of the digit, 1 or 0: the pieces of ink without specks, and without what comes in from the edge. Null if
- * nothing is left.
- *
- * @param {Gray} ink
- */
-function digitMask(ink) {
-  const { width, height, data } = ink;
-  const limit = threshold(data) * 0.8;
-  const pieces = piecesOf(data.map((value) => (value > limit ? 1 : 0)), width, height);
-  const inner = pieces.filter((piece) => !isBorder(piece, width, height));
-  const kept = inner.length ? inner : pieces;
-  const largest = Math.max(0, ...kept.map((piece) => piece.length));
-  if (largest < 4) return null;
-  const mask = new Uint8Array(data.length);
-  for (const piece of kept) if (piece.length >= SPECK * largest) for (const index of piece) mask[index] = 1;
-  return mask;
+/** A box of ink on a page of 28x28 whose middle is the centre of mass, as near as whole pixels allow. @param {Plane} box @param {string[]} done */
+function centred({ width, height, data }, done) {
+  const page = new Uint8Array(PAGE * PAGE);
+  const [down, right] = centreOfMass({ width, height, data }).map((place) => nearest(PAGE / 2 - place));
+  const top = Math.min(Math.max(down, 0), PAGE - height);
+  const left = Math.min(Math.max(right, 0), PAGE - width);
+  data.forEach((ink, i) => (page[(top + Math.floor(i / width)) * PAGE + left + (i % width)] = ink));
+  done.push("centred by mass on 28x28");
+  return page;
 }
 
-/** Whether a piece is a grid line or a shadow: it touches the edge, and most of it is near. @param {number[]} piece @param {number} width @param {number} height */
-function isBorder(piece, width, height) {
-  const distances = piece.map((index) => {
-    const [x, y] = [index % width, Math.floor(index / width)];
-    return Math.min(x / width, y / height, (width - 1 - x) / width, (height - 1 - y) / height);
-  });
-  const mean = distances.reduce((a, b) => a + b, 0) / distances.length;
-  return Math.min(...distances) <= 0.01 && mean < 0.1;
-}
-
-/** Groups of neighbouring pixels, corners included. @param {Float32Array} mask @param {number} width @param {number} height */
-function piecesOf(mask, width, height) {
-  const open = Uint8Array.from(mask);
-  const pieces = [];
-  for (let start = 0; start < open.length; start++) {
-    if (!open[start]) continue;
-    open[start] = 0;
-    const piece = [start];
-    for (let i = 0; i < piece.length; i++) {
-      const [x, y] = [piece[i] % width, Math.floor(piece[i] / width)];
-      for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
-        for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
-          if (!open[v * width + u]) continue;
-          open[v * width + u] = 0;
-          piece.push(v * width + u);
-        }
-      }
-    }
-    pieces.push(piece);
-  }
-  return pieces;
-}
-
-/** @param {ArrayLike<number>} mask @param {number} width */
-function boxOf(mask, width) {
-  const box = { left: Infinity, top: Infinity, right: 0, bottom: 0 };
-  for (let i = 0; i < mask.length; i++) {
-    if (!mask[i]) continue;
-    const [x, y] = [i % width, Math.floor(i / width)];
-    box.left = Math.min(box.left, x);
-    box.top = Math.min(box.top, y);
-    box.right = Math.max(box.right, x + 1);
-    box.bottom = Math.max(box.bottom, y + 1);
-  }
-  return box;
-}
-
-/** The mean width of strokes in pixels: twice their area over their outline. @param {Uint8Array} mask @param {number} width */
-function strokeWidth(mask, width) {
-  let [area, outline] = [0, 0];
-  for (let i = 0; i < mask.length; i++) {
-    if (!mask[i]) continue;
-    area++;
-    for (const step of [1, -1, width, -width]) if (!mask[i + step]) outline++;
-  }
-  return (2 * area) / (outline * 0.85); // an outline along pixels is longer than the line itself
-}
-
-/** Each pixel becomes the most ink within `radius`, with a soft edge. @param {Gray} ink @param {number} radius @returns {Gray} */
-function widen({ width, height, data }, radius) {
-  const reach = Math.ceil(radius);
-  const result = new Float32Array(data.length);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      let most = 0;
-      for (let v = Math.max(0, y - reach); v <= Math.min(height - 1, y + reach); v++) {
-        for (let u = Math.max(0, x - reach); u <= Math.min(width - 1, x + reach); u++) {
-          const near = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(u - x, v - y)));
-          most = Math.max(most, near * data[v * width + u]);
-        }
-      }
-      result[y * width + x] = Math.max(most, data[y * width + x]);
-    }
-  }
-  return { width, height, data: result };
-}
-
-/** The part in a box, its longer side BOX pixels. @param {Gray} ink @param {{left: number, top: number, right: number, bottom: number}} box */
-function resample(ink, box) {
-  const [w, h] = [box.right - box.left, box.bottom - box.top];
-  const scale = BOX / Math.max(w, h);
-  const size = { width: Math.max(1, Math.round(w * scale)), height: Math.max(1, Math.round(h * scale)) };
-  return areaMeans(ink, box, size);
-}
-
-/** The digit in the field, its centre of mass in the middle, its darkest ink 255. @param {Gray} digit */
-function centred({ width, height, data }) {
-  let [mass, mx, my, most] = [0, 0, 0, 0];
+/** How far down and to the right the centre of mass is, in pixels from the corner. @param {Plane} ink */
+function centreOfMass({ width, data }) {
+  let [total, down, right] = [0, 0, 0];
   data.forEach((ink, i) => {
-    mass += ink;
-    mx += ink * ((i % width) + 0.5);
-    my += ink * (Math.floor(i / width) + 0.5);
-    most = Math.max(most, ink);
+    total += 2 * ink;
+    down += ink * (2 * Math.floor(i / width) + 1);
+    right += ink * (2 * (i % width) + 1);
   });
-  const shift = (/** @type {number} */ centre, /** @type {number} */ extent) =>
-    Math.max(0, Math.min(FIELD - extent, Math.round(FIELD / 2 - centre)));
-  const [left, top] = [shift(mx / mass, width), shift(my / mass, height)];
-  const field = new Uint8Array(FIELD * FIELD);
-  data.forEach((ink, i) => {
-    field[(top + Math.floor(i / width)) * FIELD + left + (i % width)] = Math.round((255 * ink) / most);
-  });
-  return field;
+  return [down / total, right / total];
 }

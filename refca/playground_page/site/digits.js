@@ -6,7 +6,7 @@ import { Channels } from "./channels.js";
 import { paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
 import { loadModel, models, preferred, readJson } from "./catalogue.js";
-import { digitFromPicture } from "./digit_picture.js";
+import { digit } from "./digit_picture.js";
 import { agreed, DigitsWorld, UNDECIDED } from "./digits_world.js";
 import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
 import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
@@ -407,10 +407,9 @@ export class DigitsPage {
   /** @param {Blob} file */
   async importPicture(file) {
     try {
-      const digit = digitFromPicture(await readPicture(file));
-      if (!digit) throw new Error("no ink was found in this picture");
-      this.change(() => this.world.setImage(paste(this.world, digit), { restart: this.restartsAtMutation() }));
-      this.keep("The digit was cut out, scaled and centred as MNIST's are.");
+      const { pixels, done } = digit(await readPicture(file));
+      this.change(() => this.world.setImage(paste(this.world, pixels), { restart: this.restartsAtMutation() }));
+      this.keep(`The picture was prepared as MNIST's digits were: ${done.join("; ")}.`);
     } catch (error) {
       this.keep(/** @type {Error} */ (error).message);
     }
