@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from refca import interrupt
 from refca.contract.registry import backend_names, fastest, get_backend
 from refca.definition.errors import one_line
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, ProgramFailed
 from refca.threads import thread_limit
 from refca.version import __version__
 
@@ -91,7 +91,7 @@ def exit_code(program: Callable[[], int]) -> int:
         code = program()
         sys.stdout.flush()
         return code
-    except InvalidInput as error:
+    except (InvalidInput, ProgramFailed) as error:
         report(str(error))
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
@@ -241,13 +241,13 @@ def announce(backend: str, model: Path, done: int | None, steps: int) -> None:
     note(f"{backend}; {model}{age}")
 
 
-def progress_bar(total: int, done: int = 0, unit: str = "steps") -> Any:
+def progress_bar(total: int, done: int = 0, unit: str = "steps", shown: bool = True) -> Any:
     """Return a progress bar with rate and remaining time; in a file it writes a line every ten seconds."""
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr and sys.stderr.isatty() else 10  # seconds
     scale = total > 10**5
-    hidden = not sys.stderr or QUIET.get()
+    hidden = not (sys.stderr and shown) or QUIET.get()
     return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=scale, mininterval=interval, disable=hidden)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from refca.definition.errors import InvalidInput
+from refca.definition.errors import InvalidInput, one_line
 
-__all__ = ["Diverged", "InvalidInput", "NotOffered", "Unavailable"]
+__all__ = ["Diverged", "InvalidInput", "NotOffered", "ProgramFailed", "Unavailable"]
 
 
 class Unavailable(InvalidInput):
@@ -17,3 +17,13 @@ class NotOffered(InvalidInput):
 
 class Diverged(InvalidInput):
     """A training run in which a number became NaN or infinite."""
+
+
+class ProgramFailed(Exception):
+    """A backend's program that died, gave no answer in time, or answered with something else than the protocol's.
+
+    It is no InvalidInput: a program that fails has not refused what it was given.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))

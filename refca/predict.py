@@ -152,15 +152,15 @@ class Program:
     def run(self) -> int:
         """Predict everything; return the exit code: 2 if a file could not be used."""
         count = 0
+        several = len(self.sources) != 1
         self.task.write_legend(self.automaton, self.out)
         with (
             atomic_write(self.out / "predictions.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
-            progress_bar(len(self.sources), unit="pictures") as bar,
+            progress_bar(len(self.sources), unit="pictures", shown=several and not self.flags.json) as bar,
             stoppable() if any(is_camera(source.path) for source in self.sources) else nullcontext() as stop_asked,
         ):
             self.stop_asked = stop_asked or self.stop_asked
-            bar.disable = bar.disable or self.flags.json or len(self.sources) == 1
             rows = csv.writer(file, lineterminator="\n")
             expected = ["expected"] if self.flags.dataset else []
             rows.writerow(["file", "page", "label", "agreement", *self.automaton.names, *expected])
@@ -226,8 +226,10 @@ class Program:
         """Say why a file is passed over; of the only file it is the program's error."""
         if len(self.sources) == 1:
             raise InvalidInput(self.named(source, error)) from error
+        from tqdm import tqdm
+
         self.failed += 1
-        print(f"refca: {self.named(source, error)}; skipped", file=sys.stderr)
+        tqdm.write(f"refca: {self.named(source, error)}; skipped", file=sys.stderr)  # on a line of its own
 
     @staticmethod
     def named(source: Source, error: InvalidInput) -> str:
@@ -257,8 +259,10 @@ class Program:
         begun = time.perf_counter()
         frames = self.limited(film.frames, source.path)
         total = min(filter(None, (film.count, self.flags.frames)), default=0)
-        with film_writer(path, film.rate) as writer, progress_bar(total, unit="frames") as bar:
-            bar.disable = bar.disable or self.flags.json
+        with (
+            film_writer(path, film.rate) as writer,
+            progress_bar(total, unit="frames", shown=not self.flags.json) as bar,
+        ):
             for result, seconds in self.task.follow(self.automaton, frames, **self.options):
                 writer.add(result.overlay())
                 shares += list(result.shares.values())

@@ -19,11 +19,14 @@ from exec_client import node
 from refca_spec.report import constraint_of, read_known, text_of
 from refca_spec.strategies import restricted
 from refca_spec.trial import OnTrial
+from refusals import Capture, sentence
+from safetensors.numpy import save
 
 import refca
-from refca.contract.exec_backend import ExecBackend, ProgramFailed
+from refca import evaluate
+from refca.contract.exec_backend import ExecBackend
 from refca.contract.reference import reference
-from refca.errors import InvalidInput, NotOffered, Unavailable
+from refca.errors import InvalidInput, NotOffered, ProgramFailed, Unavailable
 
 PAGE = Path(__file__).parent.parent / "spec" / "check_your_own.md"
 CELL = refca.Cell(1, 4, 5, 3, noise=0.02, alive_above=0.1)
@@ -110,7 +113,38 @@ REPLIES = {
         "process.stdout.write(Buffer.from([4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4])); setInterval(() => {}, 1000)",
         "answers 4 bytes that are no safetensors file",
     ),
+    "announces more than it sends": (
+        "process.stdout.write(Buffer.from([0, 0, 0, 0, 255, 0, 0, 0, 1]))",
+        'before it answered "describe"',
+    ),
 }
+DESCRIPTIONS = {
+    "a name that is none": ({"name": 3}, 'answers "describe" with name that is not a text'),
+    "no list": ({"operations": "evolve"}, 'answers "describe" with operations that is not a list of texts'),
+    "a list of numbers": ({"dtypes": [4]}, 'answers "describe" with dtypes that is not a list of texts'),
+    "requirements in a list": ({"requires": ["noise"]}, 'answers "describe" with requires that is not an object'),
+    "an error that is a text": ({"error": "no"}, "answers with metadata, or an error in it, that is not an object"),
+    "no object": ([1, 2], "answers with metadata, or an error in it, that is not an object"),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_description_of_another_form_is_a_sentence(name: str, tmp_path: Path, capsys: Capture) -> None:
+    changed, words = DESCRIPTIONS[name]
+    whole: dict[str, Any] = {"name": "a program", "operations": ["evolve"], "dtypes": ["float32"]}
+    message = save({}, {"refca": json.dumps(whole | changed if isinstance(changed, dict) else changed)})
+    (tmp_path / "answer").write_bytes(len(message).to_bytes(8, "little") + message)
+    command = f"exec:cat {tmp_path / 'answer'}"
+    assert words in sentence(capsys, lambda: evaluate.main(["digits", "--backend", command, "--dataset", "optdigits"]))
+
+
+def test_a_program_that_dies_at_work_ends_a_command_in_a_sentence(tmp_path: Path, capsys: Capture) -> None:
+    described = {"name": "a program", "operations": ["evolve"], "dtypes": ["float32"]}
+    message = save({}, {"refca": json.dumps(described)})
+    (tmp_path / "answer").write_bytes(len(message).to_bytes(8, "little") + message)
+    flags = ["--dataset", "optdigits", "--samples", "2", "--steps", "1", "--out", str(tmp_path / "out")]
+    words = sentence(capsys, lambda: evaluate.main(["digits", "--backend", f"exec:cat {tmp_path / 'answer'}", *flags]))
+    assert 'before it answered "evolve"' in words
 
 
 @pytest.mark.parametrize("name", REPLIES)

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from refca.data.idx import read_idx
+from refca.data.inputs import pages
+from refca.data.own import found_at
 from refca.data.pets_archives import read_archives
 from refca.data.pictures import FORMATS, MOST_PIXELS, opened, rgb
 from refca.definition.errors import LONGEST, InvalidInput
@@ -172,10 +174,21 @@ def huge_metadata() -> bytes:
     return file.getvalue()
 
 
+def huge_member() -> bytes:
+    """An archive with a file that nobody asks for and that claims a terabyte: skipping it would take hours."""
+    member = tarfile.TarInfo("images/notes.txt")
+    member.size = 2**40
+    return gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(sparse_member(), "claims [0-9,]+ bytes; 33,554,432 are allowed|damaged"), (huge_metadata(), "bytes of metadata")],
-    ids=["sparse", "metadata"],
+    [
+        (sparse_member(), "claims [0-9,]+ bytes; 33,554,432 are allowed|damaged"),
+        (huge_metadata(), "bytes of metadata"),
+        (huge_member(), "claims a file of 1,099,511,627,776 bytes"),
+    ],
+    ids=["sparse", "metadata", "a file that is skipped"],
 )
 def test_an_archive_that_claims_gigabytes_is_refused_before_they_are_read(
     tmp_path: Path, content: bytes, message: str
@@ -206,6 +219,18 @@ def test_an_array_that_is_not_asked_for_is_not_read_and_one_that_expands_too_far
         assert file.declared["zeros"].shape == (128, 2**20)
         with pytest.raises(InvalidInput, match=r"zeros claims to hold 134,217,728 bytes in [0-9,]+ bytes"):
             file.read("zeros")
+    assert peak() - before < 100e6
+
+
+def test_data_of_ones_own_is_read_without_arrays_that_are_not_part_of_it(tmp_path: Path) -> None:
+    npz_of_zeros(tmp_path / "own.npz", "something", (128, 2**20))
+    with zipfile.ZipFile(tmp_path / "own.npz", "a") as archive:
+        for name, x in (("images", np.stack([photograph(i)[:8, :8] for i in range(8)])), ("labels", np.arange(8) % 2)):
+            content = io.BytesIO()
+            np.save(content, x)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    before = peak()
+    assert found_at(str(tmp_path / "own.npz"), {}).settings["labels"] == 2
     assert peak() - before < 100e6
 
 
@@ -241,6 +266,33 @@ def test_postscript_under_another_name_is_no_picture(monkeypatch: pytest.MonkeyP
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     with pytest.raises(InvalidInput, match=r"photo\.jpg is not a picture in one of the formats JPEG"):
         opened(postscript, "photo.jpg")
+
+
+def test_a_later_page_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    pages_of = [Image.fromarray(photograph(i)) for i in range(2)]
+    pages_of[0].save(tmp_path / "two.tif", save_all=True, append_images=pages_of[1:])
+    content = bytearray((tmp_path / "two.tif").read_bytes())
+    second = int.from_bytes(content[4:8], "little")
+    second = int.from_bytes(content[second + 2 + 12 * content[second] :][:4], "little")  # the directory that follows
+    for i in range(content[second]):
+        entry = second + 2 + 12 * i
+        if int.from_bytes(content[entry : entry + 2], "little") in (256, 257):  # width and height
+            content[entry + 2 : entry + 12] = b"\x04\0" + b"\1\0\0\0" + (60_000).to_bytes(4, "little")
+    (tmp_path / "two.tif").write_bytes(content)
+    before = peak()
+    with pytest.raises(InvalidInput, match=r"two\.tif has 60000x60000 pixels; pictures may have 50,000,000"):
+        list(pages(tmp_path / "two.tif"))
+    assert peak() - before < 40e6
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@QUICK
+def test_a_turned_bit_in_a_png_is_noticed(place: float, bit: int) -> None:
+    whole = encoded(photograph(2))
+    content = bytearray(whole)
+    content[int(place * len(content))] ^= 1 << bit
+    picture = unless_refused(lambda: opened(bytes(content), "this"), "this")
+    assert picture is None or np.array_equal(np.asarray(picture), photograph(2))
 
 
 @pytest.mark.parametrize("kind", [*FORMATS, "DDS", "BLP", "TGA", "ICO", "SGI", "PCX"])
@@ -312,3 +364,4 @@ def test_a_message_is_one_short_line_whatever_is_in_it() -> None:
     assert len(message) < LONGEST + 100
     assert message.startswith(r"\x1b[31mred\nor \u202ereversed\udcff")
     assert message.endswith("is not a setting; remedy")
+    assert len(str(InvalidInput("\0" * 900))) <= LONGEST  # escapes are longer than what they stand for

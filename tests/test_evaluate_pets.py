@@ -246,10 +246,20 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read[way][name], curve[name])
 
 
-@pytest.mark.parametrize("text", ["", "step,accuracy\n1,0.5\n", "photographs,step\nkept,1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "step,accuracy\n1,0.5\n",
+        "photographs,step\nkept,1\n",
+        "photographs,step\nkept,1,2\n",
+        f"photographs,step\nkept,{'1' * 140_000}\n",
+        "photographs,step\nkept,\udc80\n",
+    ],
+)
 def test_a_file_of_other_curves_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "evaluation.csv").write_text(text)
-    with pytest.raises(InvalidInput, match=r"is not an evaluation\.csv of photographs"):
+    (tmp_path / "evaluation.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InvalidInput, match=r"is damaged: .* \(an evaluation\.csv of photographs was expected\)"):
         read_curves(tmp_path / "evaluation.csv", tmp_path)
 
 

@@ -208,6 +208,21 @@ def test_a_table_of_pairs_names_any_files_and_the_split(tmp_path: Path) -> None:
     assert (len(data.train), len(data.test)) == (7, 3)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,mask\nimages/p0.png,masks/p0.png\nimages/p1.png\n", "row 2 has no mask"),
+        ("image,mask\n,masks/p0.png\n", "row 1 has no image"),
+        ("file,label\nimages/p0.png,a\nimages/p1.png,\n", "row 2 has no label"),
+    ],
+)
+def test_a_list_with_a_row_that_lacks_something_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    pairs(tmp_path, count=2)
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InvalidInput, match=rf"list\.csv: {words}"):
+        found_at(str(tmp_path / "list.csv"), {})
+
+
 def test_folders_of_parts_are_kept(tmp_path: Path) -> None:
     pairs(tmp_path / "train", count=7)
     pairs(tmp_path / "val", count=3)

@@ -29,15 +29,28 @@ from refca.contract.protocol import BaseBackend
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Randomness, Recorded, Streams
 from refca.definition.state import grid
-from refca.errors import InvalidInput, Unavailable
+from refca.errors import InvalidInput, ProgramFailed, Unavailable
+from refca.reading import brief
 
 SECONDS = 60.0  # that an answer may take
 LONGEST = 2**40  # bytes of a message; the first letters of a text are a larger number
+PIECE = 2**20  # bytes that are read at once
+FIELDS: dict[str, type] = {
+    "name": str,
+    "operations": list,
+    "dtypes": list,
+    "randomness": list,
+    "requires": dict,
+}  # of a description
+WORDS: dict[type, str] = {str: "a text", list: "a list of texts", dict: "an object"}
 INTERPRETERS = {".js": ["node"], ".mjs": ["node"], ".py": [sys.executable]}
 
 
-class ProgramFailed(Exception):
-    """A program that died, gave no answer in time, or answered with something else than the protocol's."""
+def fits(value: Any, kind: type) -> bool:
+    """Return whether a JSON value is of this kind; lists are of texts."""
+    if kind is list:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, kind)
 
 
 class ExecBackend(BaseBackend):
@@ -84,6 +97,9 @@ class ExecBackend(BaseBackend):
         for field in ("name", "operations", "dtypes"):
             if field not in described:
                 raise self.failed(f'answers "describe" without the field {field}')
+        for field, kind in FIELDS.items():
+            if field in described and not fits(described[field], kind):
+                raise self.failed(f'answers "describe" with {field} that is not {WORDS[kind]}')
         settings = {setting.name for setting in dataclass_fields(Cell)}
         if unknown := set(described.get("requires", {})) - settings:
             names = ", ".join(sorted(unknown))
@@ -147,7 +163,6 @@ class ExecBackend(BaseBackend):
 
     def ask(self, request: dict[str, Any], arrays: Params) -> tuple[Params, dict[str, Any]]:
         """Return the arrays and the fields of the answer to a request. Raises InvalidInput if it is refused."""
-        from safetensors import SafetensorError
         from safetensors.numpy import load, save
 
         if self.failure:
@@ -155,11 +170,13 @@ class ExecBackend(BaseBackend):
         message = save({name: np.ascontiguousarray(x) for name, x in arrays.items()}, {"refca": json.dumps(request)})
         answer = self.exchange(message, str(request["operation"]))
         try:
+            tensors = load(answer)
             header = json.loads(answer[8 : 8 + int.from_bytes(answer[:8], "little")])
             fields = json.loads(header.get("__metadata__", {}).get("refca", "{}"))
-            tensors = load(answer)
-        except (ValueError, AttributeError, TypeError, KeyError, SafetensorError) as error:
-            raise self.failed(f"answers {len(answer)} bytes that are no safetensors file ({error})") from error
+        except Exception as error:  # what a program writes can fail in many ways
+            raise self.failed(f"answers {len(answer)} bytes that are no safetensors file ({brief(error)})") from error
+        if not fits(fields, dict) or not fits(fields.get("error", {}), dict):
+            raise self.failed("answers with metadata, or an error in it, that is not an object")
         if error_ := fields.get("error"):
             if error_.get("kind") == "InvalidInput":
                 raise InvalidInput(str(error_.get("message")))
@@ -188,6 +205,8 @@ class ExecBackend(BaseBackend):
                     found.append(self.read(length))
             except (OSError, EOFError, ValueError):
                 failures.append("")  # it has died
+            except MemoryError:
+                failures.append("writes an answer that does not fit into memory")
 
         process = self.process
         thread = threading.Thread(target=talk, daemon=True)
@@ -207,10 +226,13 @@ class ExecBackend(BaseBackend):
     def read(self, count: int) -> bytes:
         """Return this many bytes of the program's output. Raises EOFError at its end."""
         assert self.process.stdout is not None
-        read = self.process.stdout.read(count)
-        if len(read) < count:
-            raise EOFError
-        return read
+        content = bytearray()
+        while len(content) < count:  # in pieces: a wrong length is no reason to take that much memory
+            more = self.process.stdout.read(min(PIECE, count - len(content)))
+            if not more:
+                raise EOFError
+            content += more
+        return bytes(content)
 
     def failed(self, what: str, for_good: bool = False) -> ProgramFailed:
         """Return the error for a program that did this, with the last line that it wrote to standard error."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from refca.contract.module_backend import ModuleBackend
 from refca.contract.protocol import BaseBackend
-from refca.errors import InvalidInput, Unavailable
+from refca.errors import InvalidInput, ProgramFailed, Unavailable
 
 GROUP = "refca.backends"
 PROGRAM = "exec:"  # followed by the path of a program and its arguments
@@ -46,7 +46,7 @@ def get_backend(name: str | None = None) -> BaseBackend:
 @cache
 def of_program(command: str) -> BaseBackend:
     """Return the backend that a program is, always the same one. Raises Unavailable if it cannot be started."""
-    from refca.contract.exec_backend import ExecBackend, ProgramFailed
+    from refca.contract.exec_backend import ExecBackend
 
     backend = ExecBackend(command)
     try:

@@ -19,6 +19,7 @@ KIND, AGAIN = "a .tar.gz archive", "delete it and get it again"
 GZIP = b"\x1f\x8b"
 LARGEST_FILE = 32 * 2**20  # bytes
 LARGEST_HEADER = 2**20  # a long name or other metadata of a file
+LARGEST_SKIPPED = 2**30  # a file that nobody asked for; `tarfile` reads on for hours to skip what is not there
 MOST_PADDING = 2**20  # zero bytes after the last file
 
 
@@ -36,7 +37,10 @@ class TarHeader(tarfile.TarInfo):
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in self.METADATA and self.size > LARGEST_HEADER:
             raise tarfile.ReadError(f"a header claims {self.size:,} bytes of metadata")
-        return cast(tarfile.TarInfo, super()._proc_member(tar))  # type: ignore[misc]
+        member = cast(tarfile.TarInfo, super()._proc_member(tar))  # type: ignore[misc]
+        if member.size > LARGEST_SKIPPED:
+            raise tarfile.ReadError(f"a header claims a file of {member.size:,} bytes")
+        return member
 
 
 def read_files(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from refca.data.pictures import opened
+from refca.data.pictures import decoding, opened
 from refca.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def pixels_of(picture: Picture, channels: int | None = None, what: str = "pictur
     if isinstance(picture, str | PathLike):
         what = fspath(picture)
         picture = open_picture(Path(picture))
-    array = from_image(picture) if hasattr(picture, "convert") else from_array(picture, what)
+    if hasattr(picture, "convert"):
+        with decoding(what):
+            array = from_image(picture)
+    else:
+        array = from_array(picture, what)
     return array if channels is None else with_channels(array, channels, what)
 
 
@@ -117,7 +121,9 @@ def check_unit(array: np.ndarray, what: str) -> np.ndarray:
 
 def as_unit(array: np.ndarray) -> np.ndarray:
     """Return bytes as float32 numbers from 0 to 1."""
-    return array.astype(np.float32) / np.float32(255)
+    numbers = array.astype(np.float32)
+    numbers /= np.float32(255)  # in place: a large picture takes hundreds of megabytes
+    return numbers
 
 
 def scaled(array: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 
 from refca.data.camera import device_of, is_camera, newest
 from refca.data.decode import from_image, open_picture
+from refca.data.pictures import check_size, decoding
 from refca.errors import InvalidInput
 from refca.reading import AGAIN, reading
 
@@ -109,7 +110,8 @@ def is_film(path: Path) -> bool:
     if path.suffix.lower() not in (".gif", ".webp", ".png", ".apng"):
         return False
     image = open_picture(path)
-    return image.format in ANIMATED and getattr(image, "n_frames", 1) > 1
+    with decoding(path):
+        return image.format in ANIMATED and getattr(image, "n_frames", 1) > 1
 
 
 def pages(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -123,10 +125,12 @@ def pages(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield f"-{number:05}", frame
         return
     image = open_picture(path)
-    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    with decoding(path):
+        count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     for page in range(count):
-        with reading(path, "a picture"):
+        with decoding(path):
             image.seek(page)
+            check_size(image, path)
             pixels = from_image(image)
         yield (f"-{page + 1:03}" if count > 1 else ""), pixels
 
@@ -139,18 +143,21 @@ def open_film(path: Path) -> Film:
 def animation(path: Path) -> Film:
     """Return the frames of a GIF, WebP or PNG; the rate is that of its first frame."""
     image: Any = open_picture(path)
-    duration = float(image.info.get("duration", 0) or 100)  # milliseconds
+    with decoding(path, "an animation"):
+        duration = float(image.info.get("duration", 0) or 100)  # milliseconds
+        count = int(image.n_frames)
 
     def frames() -> Iterator[np.ndarray]:
-        for number in range(image.n_frames):
-            with reading(path, "an animation"):
+        for number in range(count):
+            with decoding(path, "an animation"):
                 image.seek(number)
+                check_size(image, path)
                 frame = image.convert("RGB")
                 frame.thumbnail((WIDEST, WIDEST))
                 pixels = np.asarray(frame)
             yield pixels
 
-    return Film(frames(), 1000 / duration, int(image.n_frames))
+    return Film(frames(), 1000 / duration, count)
 
 
 def video(path: Path) -> Film:

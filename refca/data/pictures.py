@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 MOST_PIXELS = 50_000_000  # of a picture; decoding takes about six bytes for each
 SIXTEEN_BITS = 2**16 - 1
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 
 
 def opened(content: bytes, what: str) -> Image:
@@ -27,8 +32,7 @@ def opened(content: bytes, what: str) -> Image:
     """
     from PIL import Image, UnidentifiedImageError
 
-    with reading(what, "a picture"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, which is not used
+    with decoding(what):
         try:
             picture = Image.open(BytesIO(content), formats=FORMATS)
         except UnidentifiedImageError as error:
@@ -36,13 +40,39 @@ def opened(content: bytes, what: str) -> Image:
                 f"{what} is not a picture in one of the formats {', '.join(FORMATS)}; get the file again, "
                 "or save it in one of them"
             ) from error
-        if picture.width * picture.height > MOST_PIXELS:
-            raise InvalidInput(
-                f"{what} has {picture.width}x{picture.height} pixels; pictures may have {MOST_PIXELS:,}; "
-                "save it in a smaller size"
-            )
+        check_size(picture, what)
+        if picture.format == "PNG":
+            check_chunks(content, what)
         picture.load()
         return picture
+
+
+@contextmanager
+def decoding(what: Path | str, kind: str = "a picture") -> Iterator[None]:
+    """Within this block every failure of Pillow is an InvalidInput that names `what`, and its warnings are dropped."""
+    with reading(what, kind), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, which is not used
+        yield
+
+
+def check_size(picture: Image, what: Path | str) -> None:
+    """Raise InvalidInput if a picture, or a page of it, has too many pixels."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise InvalidInput(
+            f"{what} has {picture.width}x{picture.height} pixels; pictures may have {MOST_PIXELS:,}; "
+            "save it in a smaller size"
+        )
+
+
+def check_chunks(content: bytes, what: str) -> None:
+    """Compare the checksum of each part of a PNG file, which Pillow does not do for pixels. Raises InvalidInput."""
+    begin, kind = len(PNG), b""
+    while kind != b"IEND":
+        end = begin + 8 + int.from_bytes(content[begin : begin + 4])
+        kind, part = content[begin + 4 : begin + 8], content[begin + 4 : end]
+        if content[end : end + 4] != zlib.crc32(part).to_bytes(4):
+            raise InvalidInput(f"{what} is damaged: the checksum of a part of it is wrong; get the file again")
+        begin = end + 4
 
 
 def rgb(picture: Image, what: str) -> Image:

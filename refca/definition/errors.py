@@ -15,7 +15,12 @@ class InvalidInput(ValueError):
 
 def one_line(text: str, longest: int = LONGEST) -> str:
     """Return text on one line: control characters escaped, the middle cut out if it is long."""
-    if len(text) > longest:
-        tail = longest // 4
-        text = f"{text[: longest - tail - 5]} ... {text[-tail:]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    text = cut(text, longest)  # a long text is not escaped as a whole
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return cut(text, longest)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return text with its middle cut out if it is longer than this."""
+    tail = longest // 4
+    return text if len(text) <= longest else f"{text[: longest - tail - 5]} ... {text[-tail:]}"

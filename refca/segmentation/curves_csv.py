@@ -12,6 +12,7 @@ import numpy as np
 
 from refca.atomic import atomic_write
 from refca.errors import InvalidInput
+from refca.reading import reading
 from refca.segmentation.evaluation import CONDITIONS, MAGNITUDES, Curves
 
 
@@ -30,14 +31,14 @@ def read_curves(path: Path, model: Path) -> dict[str, Curves]:
     """Return the curves of each of CONDITIONS. Raises InvalidInput if the file is missing or holds something else."""
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist; measure that run first: python -m refca.evaluate {model}")
-    try:
+    with reading(path, "an evaluation.csv of photographs", "measure that run again"):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        columns = [c for c in rows[0] if c in ("step", "changes", *MAGNITUDES) or c.startswith("iou_")]
+        if not rows:
+            raise ValueError("it has no rows")
+        columns = [c for c in rows[0] if c and (c in ("step", "changes", *MAGNITUDES) or c.startswith("iou_"))]
         found = {}
         for condition in CONDITIONS:
             values = [[float(row[c] or "nan") for c in columns] for row in rows if row["photographs"] == condition]
             found[condition] = dict(zip(columns, np.array(values).T, strict=True))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InvalidInput(f"{path} is not an evaluation.csv of photographs") from error
     return found

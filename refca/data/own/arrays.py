@@ -18,7 +18,7 @@ from refca.data.own.pairing import some
 from refca.data.own.pictures import SAMPLE, as_bytes, pieces
 from refca.data.own.settings import OwnSettings
 from refca.errors import InvalidInput
-from refca.reading import reading
+from refca.npz import open_npz
 
 IMAGES, LABELS, MASKS = (
     ("images", "image", "x", "data", "pixels"),
@@ -97,8 +97,13 @@ class Whole:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz file, names in lower case. Raises InvalidInput."""
-    with reading(path, "an .npz file"), np.load(path, allow_pickle=False) as file:
-        return {name.lower(): file[name] for name in file.files}
+    with open_npz(path) as file:
+        return {name.lower(): file.read(name) for name in file.declared if known(name.lower())}
+
+
+def known(name: str) -> bool:
+    """Return whether an array of this name can be a part of a dataset."""
+    return any(name in keys(word, part) for word in (*IMAGES, *LABELS, *MASKS) for part in ("", "train", "test", "val"))
 
 
 def in_parts(
@@ -130,9 +135,11 @@ def npz_kind(path: Path) -> str:
         return "segmentation"
     if parts := in_parts(path, found, LABELS):
         return "segmentation" if next(iter(parts.values()))[1].ndim >= 3 else "classification"
+    with open_npz(path) as file:
+        names = sorted(file.declared)
     raise InvalidInput(
         f"{path} needs arrays images and labels or masks, perhaps with train_ or test_ before them; it has "
-        f"{some(sorted(found)) or 'none'}"
+        f"{some(names) or 'none'}"
     )
 
 

@@ -137,7 +137,12 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
                 wanted[column] = free[0]
         if not all(column in wanted for column in columns):
             return None
-        return [{column: (row[heading] or "").strip() for column, heading in wanted.items()} for row in table]
+        rows = [{column: (row[heading] or "").strip() for column, heading in wanted.items()} for row in table]
+    for number, row in enumerate(rows, 1):
+        for column in columns:
+            if not row[column]:
+                raise InvalidInput(f"{path}: row {number} has no {column}")
+    return rows
 
 
 # a label for each pixel

@@ -16,6 +16,7 @@ from refca.data.own.masks import labels_of
 from refca.data.own.pairing import Masked
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED
+from refca.data.pictures import decoding
 from refca.errors import InvalidInput
 
 SAMPLE = 64  # pictures that are looked at to find out what all are like
@@ -89,15 +90,18 @@ def load_pair(pair: Masked, own: OwnSettings) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image, ImageOps
 
     image: Any = open_picture(pair.file)
-    turned = image.getexif().get(ORIENTATION, 1)
-    lying, upright = (image.height, image.width), ImageOps.exif_transpose(image)
+    with decoding(pair.file):
+        turned = image.getexif().get(ORIENTATION, 1)
+        lying, upright = (image.height, image.width), ImageOps.exif_transpose(image)
+        pixels = from_image(image)
     shape = (upright.height, upright.width)
-    picture = adjusted(with_channels(from_image(image), own.channels, str(pair.file)), own.invert, own.stretch)
+    picture = adjusted(with_channels(pixels, own.channels, str(pair.file)), own.invert, own.stretch)
     if turned == 1:
         return picture, labels_of(pair, own.mask_values, own.ignore, shape)
     mask: Any = open_picture(pair.masks[0])
     size = (mask.height, mask.width)
-    same = mask.getexif().get(ORIENTATION, 1) == turned
+    with decoding(pair.masks[0]):
+        same = mask.getexif().get(ORIENTATION, 1) == turned
     if not same and shape == lying:
         raise InvalidInput(
             f"{pair.file} is turned by its EXIF data, and whether its mask {pair.masks[0]} is too cannot be "
