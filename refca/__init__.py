@@ -12,14 +12,20 @@ stop_quietly_while_importing()
 from typing import TYPE_CHECKING
 
 from refca.contract.comparison import compare
+from refca.contract.public import (
+    cell_accuracy,
+    cross_entropy,
+    init_params,
+    init_state,
+    iou,
+    l2,
+    mutate,
+    step,
+    total_agreement,
+)
 from refca.contract.registry import get_backend
 from refca.definition.cell import Cell
-from refca.definition.losses import cross_entropy, l2
-from refca.definition.metrics import cell_accuracy, iou, total_agreement
-from refca.definition.params import init_params
 from refca.definition.randomness import Recorded, Streams
-from refca.definition.state import init_state, mutate
-from refca.definition.step import step
 from refca.digits.cell import digits_cell
 from refca.segmentation.cell import segmentation_cell
 

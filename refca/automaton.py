@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from refca.contract.checks import check_arrays, check_integer
 from refca.contract.protocol import Backend
 from refca.contract.registry import as_backend, get_backend
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import predict
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
+from refca.doubts import doubt
 from refca.errors import InvalidInput
 from refca.tasks import task_of
 from refca.training.experiment import Experiment
 from refca.weights.load import load_weights
-
-INVERTED = 0.5  # a digit whose median pixel is above this is probably inverted
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,14 @@ class Automaton:
             state = self.backend.initial_state(self.cell, image, streams)
         move = self.backend.asarray
         params = {name: move(x) for name, x in self.params.items()}
-        state = move(np.asarray(self.backend.asnumpy(state), np.float32))
+        state = move(self.checked_state(state))
         state = self.backend.evolve(self.cell, params, move(image), state, streams, steps, first_step=first_step)
         found: np.ndarray = self.backend.asnumpy(state)
         return found
 
     def readout(self, state: Array) -> np.ndarray:
         """Return logits (B, sH, sW, L) from a state (B, H, W, D)."""
-        state = np.asarray(self.backend.asnumpy(state))
-        if state.ndim != 4 or state.shape[-1] != self.cell.state_channels:
-            raise InvalidInput(f"state must have shape (B, H, W, {self.cell.state_channels}), got {state.shape}")
-        found: np.ndarray = readout(self.cell, self.params, state)
+        found: np.ndarray = readout(self.cell, self.params, self.checked_state(state))
         return found
 
     def labels(self, state: Array) -> np.ndarray:
@@ -94,7 +91,30 @@ class Automaton:
 
     def predict_all(self, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield the prediction for each picture, a few at a time, so that any number fits in memory."""
-        return iter(self.task.prediction.predict_all(self, pictures, **options))
+        for name in ("steps", "size", "seed", "tile"):
+            if name == "seed" or options.get(name) is not None:
+                check_integer(name, options.get(name, 0))
+        return self.with_warnings(self.task.prediction.predict_all(self, pictures, **options))
+
+    @staticmethod
+    def with_warnings(results: Iterable[Any]) -> Iterator[Any]:
+        """Yield results; warn of those that say that their picture is unlike the training data."""
+        for result in results:
+            if getattr(result, "doubt", None):
+                warnings.warn(result.doubt, stacklevel=2)
+            yield result
+
+    def checked_state(self, state: Array) -> np.ndarray:
+        """Return a state as float32. Raises InvalidInput for an invalid one."""
+        if not hasattr(state, "dtype"):
+            raise InvalidInput(
+                f"state must be an array of shape (B, H, W, {self.cell.state_channels}), got {type(state).__name__}"
+            )
+        state = self.backend.asnumpy(state)
+        check_arrays({"state": (state, ("B", "H", "W", self.cell.state_channels))})
+        if state.dtype.kind != "f":
+            raise InvalidInput(f"state must have floats, got {state.dtype}")
+        return np.asarray(state, np.float32)
 
     def checked(self, image: Array) -> np.ndarray:
         """Return an image as float32. Raises InvalidInput, naming shape or range, for an invalid one."""
@@ -115,14 +135,10 @@ class Automaton:
         if not image.size or image.shape[1] % cell.stride or image.shape[2] % cell.stride:
             shape = f"{image.shape[1]}x{image.shape[2]}"
             raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
-        if self.cell.alive_above is not None and float(np.median(image[..., 0])) > INVERTED:
-            ink = float((image[..., 0] > self.cell.alive_above).mean())
-            warnings.warn(
-                f"ink covers {ink:.0%} of the picture, but digits must be light on dark; use refca.digit(picture) to "
-                "prepare other pictures",
-                stacklevel=3,
-            )
-        return image.astype(np.float32)
+        image = image.astype(np.float32)
+        if said := doubt(cell, image):
+            warnings.warn(f"{said}; refca.digit(picture) prepares any picture", stacklevel=3)
+        return image
 
     def start(self, image: np.ndarray, seed: int, first_sample: int = 0) -> tuple[Array, Array, Params, Streams]:
         """Return image, initial state and parameters on the backend, and the streams of these samples."""

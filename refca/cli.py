@@ -112,6 +112,11 @@ def exit_code(program: Callable[[], int]) -> int:
     return 2
 
 
+def warn(sentence: str) -> None:
+    """Print a warning on standard error: the program goes on, and its result may not be what is wanted."""
+    report(f"warning: {sentence}")
+
+
 def report(sentence: str) -> None:
     """Print a sentence on standard error, if that can be written to."""
     try:

@@ -32,6 +32,7 @@ from refca.cli import (
     progress_bar,
     run_program,
     stoppable,
+    warn,
 )
 from refca.data import full_path
 from refca.data.camera import is_camera
@@ -244,7 +245,9 @@ class Program:
         return [path, name, result.label or "", *("" if x != x else f"{x:.6g}" for x in numbers)]
 
     def tell(self, path: Path, name: str, result: Any) -> None:
-        """Print a result: as JSON, or as a line if there are few."""
+        """Print a result: as JSON, or as a line if there are few; and a warning of a picture unlike the others."""
+        if getattr(result, "doubt", None):
+            warn(f"{path}: {result.doubt}")
         if self.flags.json:
             print(json.dumps({"file": str(path), "name": name, **result.summary()}), flush=True)
         elif len(self.sources) <= FEW:

@@ -120,8 +120,33 @@ def test_images_that_cells_cannot_have_seen_are_refused(
 
 def test_an_inverted_digit_is_told_of(digits: refca.Automaton) -> None:
     image = 1 - np.asarray(refca.digit(drawn_seven()))[None]
-    with pytest.warns(UserWarning, match="ink covers .* of the picture, but digits must be light on dark"):
+    said = "ink covers .* of the picture, but digits must be light on dark: they look inverted"
+    with pytest.warns(UserWarning, match=said):
         digits.evolve(image, 1)
+    with pytest.warns(UserWarning, match=said):
+        result = digits.predict(image[0], raw=True, steps=1)
+    assert result.doubt == result.summary()["doubt"]
+    assert "doubt" not in digits.predict(image[0], steps=1).summary(), "a picture that is prepared is turned round"
+
+
+def test_a_digit_too_faint_for_a_cell_to_live_is_told_of(digits: refca.Automaton) -> None:
+    image = np.asarray(refca.digit(drawn_seven()))[None] * np.float32(16 / 255)  # optdigits taken for bytes
+    with pytest.warns(UserWarning, match="no cell is alive in most of the picture: cells are alive above 0.1, and the"):
+        digits.evolve(image, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_no_number_is_refused_in_a_picture_of_floats(
+    digits: refca.Automaton, tmp_path: Path, value: float
+) -> None:
+    pixels = drawn_seven().astype(np.float32)
+    pixels[5, 5] = value
+    Image.fromarray(pixels).save(tmp_path / "seven.tif")
+    for picture in (tmp_path / "seven.tif", str(tmp_path / "seven.tif")):
+        with pytest.raises(InvalidInput, match=r"seven\.tif holds NaN or infinite values"):
+            digits.predict(picture, steps=1)
+    with pytest.raises(InvalidInput, match="picture holds NaN or infinite values"):
+        digits.predict(Image.open(tmp_path / "seven.tif"), steps=1)
 
 
 # digits

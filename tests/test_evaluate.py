@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,18 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
+from refca import data as data_sets
 from refca import evaluate, train
 from refca.confusion import to_json
 from refca.contract.reference import reference
 from refca.data import Split
 from refca.definition.params import param_shapes
+from refca.digits import report, training
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_csv
 from refca.digits.evaluation import CURVES, mean_ratio, others, summary
 from refca.digits.evaluation import evaluate as measure
+from refca.digits.settings import DigitsExperiment
 
 DATA = os.environ.get("REFCA_DATA")
 
@@ -172,6 +177,38 @@ def test_measured_runs_on_digits_are_compared(trained: Path, tmp_path: Path, cap
     assert f"{second / 'evaluation.csv'} is damaged" in sentence(capsys, lambda: evaluate.main(given))
     (second / "evaluation.csv").write_bytes((first / "evaluation.csv").read_bytes())
     assert f"{second / 'evaluation.csv'} does not fit" in sentence(capsys, lambda: evaluate.main(given))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda pixels: pixels, None),
+        (lambda pixels: 255 - pixels, "ink covers .*of the pictures, but digits must be light on dark: they look inve"),
+        (
+            lambda pixels: pixels // 16,
+            "no cell is alive in most of the pictures: cells are alive above 0.1, and the lar",
+        ),
+    ],
+    ids=["as it should be", "inverted", "unscaled"],
+)
+def test_digits_of_another_range_are_told_of(
+    change: Callable[[np.ndarray], np.ndarray], words: str | None, tmp_path: Path, capsys: Capture
+) -> None:
+    digits = data_sets.load("optdigits-28")
+    for name, split in (("train", digits.train), ("t10k", digits.test)):
+        pixels = change(split.pixels[:20])
+        head = b"\0\0\x08\x03" + np.array([20, 28, 28], ">u4").tobytes()
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        labels = b"\0\0\x08\x01" + np.array([20], ">u4").tobytes() + split.labels[:20].astype(np.uint8).tobytes()
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(labels)
+    given = ["digits", "--dataset", "mnist", "--data", str(tmp_path), "--backend", "reference"]
+    flags = evaluate.parser().parse_args(given)
+    report.begin(flags, refca.load_weights("digits"), tmp_path)
+    training.load_samples(DigitsExperiment(), str(tmp_path))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == (2 if words else 0)
+    for line in said:
+        assert re.fullmatch(f"refca: warning: mnist: {words}.*", line), line
 
 
 def test_where_no_cell_lives_nothing_is_measured() -> None:

@@ -54,7 +54,7 @@ def folder(module: str) -> str:
 
 PATHS = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 IMPORTS = {module: imported_modules(path, set(PATHS)) - {module} for module, path in PATHS.items()}
-STANDARD = {"__future__", "collections", "dataclasses", "functools", "math", "operator", "typing"}
+STANDARD = {"__future__", "collections", "dataclasses", "functools", "math", "numbers", "operator", "typing"}
 
 
 def folder_imports(name: str) -> dict[str, set[str]]:

@@ -38,7 +38,7 @@ def evolve(
     first_step: int = 0,
 ) -> Array:
     """The state (B, H, W, D) after `steps` steps, numbered from `first_step`. A new array."""
-    check_unroll(cell, params, image, state, steps, first_step)
+    check_unroll(cell, params, image, state, steps, first_step, randomness)
     environment = encoded(cell, params, image, np)[-1]
     batch = Batch.of(cell, environment, state, randomness, first_step, steps, taped=False)
     packed, split, last = Packed.of(cell, params), batch.split(SHARD), np.array(state)

@@ -85,7 +85,7 @@ class DeviceBackend(BaseBackend):
         first_step: int = 0,
     ) -> Array:
         """The state (B, H, W, D) after `steps` steps, numbered from `first_step`. A new array."""
-        check_unroll(cell, params, image, state, steps, first_step)
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
         if not state.size or not steps:
             return state.copy()
         environment = encoded(cell, params, image, self.xp)[-1]

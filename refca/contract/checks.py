@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from refca.definition.state import grid
 from refca.errors import InvalidInput
 
 FLOATS = ("float32", "float64")
+NOT_GIVEN: Any = object()
 
 
 def dtype_name(x: Array) -> str:
@@ -34,14 +36,64 @@ def dtype_kind(x: Array) -> str:
         return "V"
 
 
+def check_cell(cell: Any) -> None:
+    """Raise InvalidInput unless this is a cell."""
+    if not isinstance(cell, Cell):
+        raise InvalidInput(f"cell must be a refca.Cell, such as refca.digits_cell(), got {type(cell).__name__}")
+
+
+def check_integer(name: str, value: Any) -> int:
+    """Return a number as an int. Raises InvalidInput, naming it, unless it is an integer."""
+    try:
+        return index(value)
+    except TypeError:
+        got = "an array" if hasattr(value, "shape") else repr(value)
+        raise InvalidInput(f"{name} must be an integer, got {got}") from None
+
+
+def check_arrays(given: Mapping[str, tuple[Array, tuple[int | str, ...] | None]]) -> None:
+    """Raise InvalidInput, naming the argument, unless each is an array of its shape; None allows any shape.
+
+    A letter in a shape is any size, and the same one wherever it occurs.
+    """
+    sizes: dict[int | str, int] = {}
+    for name, (x, shape) in given.items():
+        wanted = "an array" if shape is None else f"an array of shape {written(shape, sizes)}"
+        if not all(hasattr(x, attribute) for attribute in ("shape", "dtype", "ndim")):
+            raise InvalidInput(f"{name} must be {wanted}, got {type(x).__name__}")
+        if shape is None:
+            continue
+        fits = len(x.shape) == len(shape)
+        for size, got in zip(shape, tuple(x.shape), strict=False):
+            fits &= sizes.setdefault(size, int(got)) == got if isinstance(size, str) else size == got
+        if not fits:
+            raise InvalidInput(
+                f"{name} must have shape {written(shape, {})}, got {tuple(x.shape)}{others(given, name)}"
+            )
+
+
+def written(shape: tuple[int | str, ...], sizes: Mapping[int | str, int]) -> str:
+    """Return a shape as text, with known sizes in place of letters."""
+    return f"({', '.join(str(sizes.get(size, size)) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def others(given: Mapping[str, tuple[Array, Any]], name: str) -> str:
+    """Return the shapes of the arguments before this one, which it has to fit."""
+    before = list(given)[: list(given).index(name)]
+    return "".join(f"; {each} has {tuple(given[each][0].shape)}" for each in before)
+
+
 def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
     """Raise InvalidInput unless params has exactly the cell's names and shapes, in one float dtype."""
+    if not isinstance(params, Mapping):
+        raise InvalidInput(f"params must be a dict of arrays by name, got {type(params).__name__}")
     shapes = param_shapes(cell)
     for name in sorted(shapes.keys() | params.keys()):
         if name not in params:
             raise InvalidInput(f"params must have {name} {shapes[name]}, which is missing")
         if name not in shapes:
             raise InvalidInput(f"{name} is not a parameter of this cell, which has {', '.join(shapes)}")
+        check_arrays({name: (params[name], None)})
         if tuple(params[name].shape) != shapes[name]:
             raise InvalidInput(f"{name} must have shape {shapes[name]} for this cell, got {tuple(params[name].shape)}")
     check_dtypes(params)
@@ -60,10 +112,19 @@ def check_dtypes(arrays: Mapping[str, Array]) -> None:
 
 
 def check_unroll(
-    cell: Cell, params: Mapping[str, Array], image: Array, state: Array, steps: int, first_step: int
+    cell: Cell,
+    params: Mapping[str, Array],
+    image: Array,
+    state: Array,
+    steps: int,
+    first_step: int,
+    randomness: Any = NOT_GIVEN,
 ) -> None:
     """Raise InvalidInput unless an unroll of these arguments is defined."""
+    check_cell(cell)
     check_params(cell, params)
+    check_arrays({"image": (image, None), "state": (state, None)})
+    steps, first_step = check_integer("steps", steps), check_integer("first_step", first_step)
     check_dtypes({"image": image, "state": state, "update.weight": params["update.weight"]})
     if image.ndim != 4 or image.shape[-1] != cell.image_channels:
         raise InvalidInput(
@@ -81,12 +142,23 @@ def check_unroll(
         raise InvalidInput(f"steps and first_step must not be negative, got {steps} and {first_step}")
     if first_step + steps > 2**32:
         raise InvalidInput(f"first_step + steps must be at most 2**32, got {first_step} + {steps}")
+    if randomness is not NOT_GIVEN and not hasattr(randomness, "at"):
+        kind = type(randomness).__name__
+        raise InvalidInput(f"randomness must be Streams, Recorded or an object with their method at, got {kind}")
+
+
+def count_steps(weights: Any) -> int:
+    """Return the number of steps of loss weights (T, B). Raises InvalidInput for anything else."""
+    check_arrays({"weights": (weights, ("T", "B"))})
+    return int(weights.shape[0])
 
 
 def check_targets(cell: Cell, loss: Any, image: Array, target: Array, weights: Array) -> None:
     """Raise InvalidInput unless a loss of these arguments is defined."""
-    if not callable(loss) and loss not in ("l2", "ce"):
-        raise InvalidInput(f'loss must be "l2", "ce" or a function, got "{loss}"')
+    if not callable(loss) and not (isinstance(loss, str) and loss in ("l2", "ce")):
+        got = f'"{loss}"' if isinstance(loss, str) else type(loss).__name__
+        raise InvalidInput(f'loss must be "l2", "ce" or a function, got {got}')
+    check_arrays({"target": (target, None), "weights": (weights, None)})
     B, H, W, _ = image.shape
     if tuple(target.shape) not in ((B,), (B, H, W)):
         raise InvalidInput(f"target must have shape ({B},) or {(B, H, W)}, got {tuple(target.shape)}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refca.contract.checks import check_cell, check_integer
 from refca.contract.module_backend import accepts
 from refca.contract.reference import reference
 from refca.definition.cell import Array, Cell, Params
@@ -58,6 +59,12 @@ def compare(evolve: Callable[..., Any], cell: Cell, *, steps: int = 3, size: int
     `Recorded(fire=..., noise=..., reset=...)`, whose arrays begin with the step; it returns the state after the
     steps, (B, H, W, D). Print the result: it is a sentence. Raise InvalidInput for a state of another shape.
     """
+    if not callable(evolve):
+        raise InvalidInput(f"evolve must be a function, got {type(evolve).__name__}")
+    check_cell(cell)
+    for name, number in (("steps", steps), ("size", size), ("seed", seed)):
+        if check_integer(name, number) < (name != "seed"):
+            raise InvalidInput(f"{name} must be at least 1, got {number}")
     params, image, state, source = problem(cell, steps, size, seed)
     differences: list[float] = []
     where, got_there, expected_there = (0, 0, 0, 0), 0.0, 0.0

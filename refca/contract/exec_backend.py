@@ -139,7 +139,7 @@ class ExecBackend(BaseBackend):
         first_step: int = 0,
     ) -> Array:
         """Check the arguments, and ask the program for the state after the steps."""
-        check_unroll(cell, params, image, state, steps, first_step)
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
         request = {"operation": "evolve", "cell": asdict(cell), "steps": steps, "first_step": first_step}
         arrays = {f"params/{name}": x for name, x in params.items()} | {"image": image, "state": state}
         if type(randomness) is Streams and "streams" in self.described.get("randomness", ["streams"]):

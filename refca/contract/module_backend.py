@@ -66,7 +66,7 @@ class ModuleBackend(BaseBackend):
         given = cell, params, image, state, randomness
         if not self.overrides("evolve"):
             return super().evolve(*given, steps, first_step=first_step)
-        check_unroll(cell, params, image, state, steps, first_step)
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
         if accepts(self.evolve_, "first_step"):
             return self.evolve_(*given, steps, first_step=first_step)
         later = Later(randomness, first_step) if first_step else randomness

@@ -20,7 +20,7 @@ import numpy as np
 from autograd import make_vjp
 
 from refca.contract.adam import adam_step
-from refca.contract.checks import check_targets, check_unroll, dtype_name
+from refca.contract.checks import check_arrays, check_cell, check_targets, check_unroll, count_steps, dtype_name
 from refca.contract.objective import Objective, loss_of_states
 from refca.contract.strided_vjp import encoded, encoded_grad
 from refca.definition.cell import Array, Cell, Params
@@ -187,7 +187,7 @@ class BaseBackend:
 
         The default calls `step`, for each step with its draws.
         """
-        check_unroll(cell, params, image, state, steps, first_step)
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
         environment = encoded(cell, params, image, self.xp)[-1]
         state = 1 * state
         for t in range(first_step, first_step + steps):
@@ -276,7 +276,7 @@ class BaseBackend:
 
         The default calls `unroll_grads`.
         """
-        check_unroll(cell, params, image, state, len(weights), first_step)
+        check_unroll(cell, params, image, state, count_steps(weights), first_step, randomness)
         check_targets(cell, loss, image, target, weights)
         xp, weights = self.xp, self.asnumpy(weights)
         inputs = {**params, **({"image": image} if image_grad else {})}
@@ -303,6 +303,9 @@ class BaseBackend:
 
         Only the shape of image (B, sH, sW, K) is used: it may be NumPy's or the backend's.
         """
+        check_cell(cell)
+        if not hasattr(image, "shape") or len(image.shape) != 4:
+            check_arrays({"image": (image, ("B", "H", "W", cell.image_channels))})
         blank = np.broadcast_to(np.float32(0), tuple(image.shape))
         return self.asarray(init_state(cell, blank, streams))
 

@@ -38,6 +38,8 @@ def get_backend(name: str | None = None) -> BaseBackend:
     Raises InvalidInput for an unknown name and for a module that raises an error on import, Unavailable for a
     backend without its hardware or library.
     """
+    if name is not None and not isinstance(name, str):
+        raise InvalidInput(f"the name of a backend must be text, such as cpu, got {type(name).__name__}")
     if name is not None and name.startswith(PROGRAM):
         return of_program(name.removeprefix(PROGRAM))
     return fastest()[1] if name is None else as_backend(load(name), name)

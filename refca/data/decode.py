@@ -37,7 +37,7 @@ def pixels_of(picture: Picture, channels: int | None = None, what: str = "pictur
         picture = open_picture(Path(picture))
     if hasattr(picture, "convert"):
         with decoding(what):
-            array = from_image(picture)
+            array = from_image(picture, what)
     else:
         array = from_array(picture, what)
     return array if channels is None else with_channels(array, channels, what)
@@ -52,13 +52,16 @@ def open_picture(path: Path) -> Image:
     return opened(content, str(path))
 
 
-def from_image(image: Image) -> np.ndarray:
-    """Return the pixels of a Pillow image, upright: (h, w, 1) if it is gray, else (h, w, 3)."""
+def from_image(image: Image, what: str = "picture") -> np.ndarray:
+    """Return the pixels of a Pillow image, upright: (h, w, 1) if it is gray, else (h, w, 3).
+
+    Raises InvalidInput for NaN and infinite values.
+    """
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
     if image.mode in DEEP:
-        return scaled(np.asarray(image, np.float32))[..., None]
+        return scaled(np.asarray(image, np.float32), what)[..., None]
     if image.mode in ("1", "L"):
         return as_unit(np.asarray(image.convert("L")))[..., None]
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
@@ -88,7 +91,7 @@ def from_array(picture: Any, what: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return as_unit(array)
     if array.dtype == np.uint16:
-        return scaled(array.astype(np.float32))
+        return scaled(array.astype(np.float32), what)
     if array.dtype.kind == "f":
         return check_unit(array, what).astype(np.float32)
     if array.dtype.kind in "iu":
@@ -126,9 +129,13 @@ def as_unit(array: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def scaled(array: np.ndarray) -> np.ndarray:
-    """Return values of any range as numbers from 0 to 1: floats in that range as they are, others by their largest."""
-    array = np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+def scaled(array: np.ndarray, what: str) -> np.ndarray:
+    """Return values of any range as numbers from 0 to 1: floats in that range as they are, others by their largest.
+
+    Raises InvalidInput for NaN and infinite values.
+    """
+    if not np.isfinite(array).all():
+        raise InvalidInput(f"{what} holds NaN or infinite values; all must be finite")
     low, high = min(float(array.min()), 0.0), float(array.max())
     if low == 0 and 0.5 < high <= 1:
         return array

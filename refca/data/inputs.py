@@ -131,7 +131,7 @@ def pages(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         with decoding(path):
             image.seek(page)
             check_size(image, path)
-            pixels = from_image(image)
+            pixels = from_image(image, str(path))
         yield (f"-{page + 1:03}" if count > 1 else ""), pixels
 
 

@@ -9,8 +9,9 @@ Letters: K image channels, E channels of the environment, D state channels, P hi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isnan
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from refca.definition.errors import InvalidInput
@@ -21,6 +22,21 @@ Params: TypeAlias = dict[str, Array]
 NORMS = ("none", "instance", "batch", "channel")
 STRIDES = (1, 2, 4, 8)
 ENCODER_CHANNELS = 8  # E of a strided cell: output channels of each encoder layer
+
+
+def check_kind(name: str, value: Any, kind: str) -> None:
+    """Raise InvalidInput unless a setting has the type of its annotation; NumPy's numbers are numbers too."""
+    is_bool = type(value).__name__ in ("bool", "bool_")
+    fits = {
+        "int": isinstance(value, Integral) and not is_bool,
+        "float": isinstance(value, Real) and not is_bool,
+        "float | None": value is None or (isinstance(value, Real) and not is_bool),
+        "bool": is_bool,
+        "str": isinstance(value, str),
+    }
+    if not fits[kind]:
+        got = repr(value) if isinstance(value, str | bytes | Real | None) else type(value).__name__
+        raise InvalidInput(f"{name} must be {kind}, got {got}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,8 @@ class Cell:
     normal_start: bool = False  # start from N(0, 1); else from zeros
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            check_kind(field.name, getattr(self, field.name), str(field.type))
         for name in ("image_channels", "state_channels", "hidden_width", "labels"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -56,6 +56,12 @@ class Recorded:
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
         """Return entry t of each array. Raises InvalidInput past the last step and for arrays that do not fit."""
+        for name in ("fire", "noise", "reset"):
+            array = getattr(self, name)
+            if not hasattr(array, "dtype") and (array is not None or name == "fire"):
+                raise InvalidInput(f"{name} must be an array that begins with the step, got {type(array).__name__}")
+        if not self.fire.shape:
+            raise InvalidInput(f"fire must be boolean (T, {B}, {H}, {W}), got shape ()")
         if not 0 <= t < len(self.fire):
             raise InvalidInput(f"t must be from 0 to {len(self.fire) - 1}, the recorded steps, got {t}")
         if self.fire.shape[1:] != (B, H, W) or not str(self.fire.dtype).endswith("bool"):
@@ -89,7 +95,10 @@ class Streams:
 
     def __post_init__(self) -> None:
         for name in ("seed", "first_sample"):
-            object.__setattr__(self, name, index(getattr(self, name)))  # accepts NumPy integers
+            try:
+                object.__setattr__(self, name, index(getattr(self, name)))  # accepts NumPy integers
+            except TypeError:
+                raise InvalidInput(f"{name} must be an integer, got {type(getattr(self, name)).__name__}") from None
         if not 0 <= self.seed < 2**64:
             raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
         if not 0 <= self.first_sample < 2**32:

@@ -21,6 +21,7 @@ from refca.data.decode import Picture, adjusted, pixels_of, resized
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.prepare import BOX, PAGE, digit
+from refca.doubts import doubt
 from refca.drawing.canvas import enlarge
 from refca.drawing.palette import ARTICLE, for_names, paint, predicted_labels
 from refca.errors import InvalidInput
@@ -60,6 +61,7 @@ class Classification:
     image: np.ndarray = field(repr=False)  # (H, W, K), what the cells saw
     labels: np.ndarray = field(repr=False)  # (H, W), each cell's; -1 for a cell that says nothing, or does not live
     prepared: str = ""  # what was done to the picture first
+    doubt: str | None = None  # why the picture is unlike the training data, if it is
 
     def picture(self, scale: int = 8) -> np.ndarray:
         """Return the cells in the colours of their labels, (scale·H, scale·W, 3) uint8."""
@@ -80,7 +82,8 @@ class Classification:
         nan = self.label is None
         shares = {name: None if nan else round(share, 6) for name, share in self.shares.items()}
         agreement = None if nan else round(self.agreement, 6)
-        return {"label": self.label, "agreement": agreement, "shares": shares, "prepared": self.prepared}
+        found = {"label": self.label, "agreement": agreement, "shares": shares, "prepared": self.prepared}
+        return found | ({"doubt": self.doubt} if self.doubt else {})
 
     def __str__(self) -> str:
         """The result in a line."""
@@ -204,4 +207,5 @@ def classified(
         image,
         each,
         words,
+        doubt(automaton.cell, image[None]),
     )

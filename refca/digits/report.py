@@ -20,6 +20,7 @@ from refca.cli import (
     memory_for,
     note,
     progress_bar,
+    warn,
 )
 from refca.confusion import to_json
 from refca.data import Split, full_path
@@ -27,6 +28,7 @@ from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_csv
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.digits.settings import DigitsExperiment
+from refca.doubts import LOOKED_AT, doubt
 from refca.drawing.confusion import confusion_matrices
 from refca.drawing.palette import PALETTES, for_names, get_palette
 from refca.errors import InvalidInput
@@ -86,6 +88,8 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
     note(f"{dataset}, {count:,} test digits; writing to {out}")
+    if said := doubt(experiment.cell, digits.images(slice(min(count, LOOKED_AT)))):
+        warn(f"{dataset}: {said}")
     setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": weights.done}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from refca.cli import warn
 from refca.data import Split
 from refca.definition.cell import Array
 from refca.definition.generators import POOL, generator
@@ -21,6 +22,7 @@ from refca.digits.augmentation import Ranges, augment, draw
 from refca.digits.pool import Pool, sample
 from refca.digits.settings import DigitsExperiment
 from refca.digits.unroll_length import last_steps, unroll_length
+from refca.doubts import LOOKED_AT, doubt
 from refca.errors import InvalidInput
 from refca.training.adam import Adam, learning_rate_at
 from refca.training.train_state import StepResult, TrainState
@@ -52,6 +54,8 @@ def useful(experiment: DigitsExperiment) -> tuple[float, str]:
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
     """Return the training digits without those held out. Raises InvalidInput if they are missing or damaged."""
     train: Split = experiment.load_data(folder).train
+    if said := doubt(experiment.cell, train.images(slice(LOOKED_AT))):
+        warn(f"{experiment.dataset}: {said}")
     return train.part(0, len(train) - experiment.held_out(len(train)))
 
 

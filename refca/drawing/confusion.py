@@ -32,7 +32,7 @@ def confusion_matrices(panels: Mapping[str, np.ndarray], names: Sequence[str], p
     rows = -(-len(panels) // columns)
     figure = new_figure(side * columns, (side + 0.3) * rows)
     colours = LinearSegmentedColormap.from_list("shares", COLOURS)
-    shown = [name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..." for name in names]
+    shown = [name if len(name) <= LONGEST else f"{name[: LONGEST - 7]}...{name[-4:]}" for name in names]
     places = range(len(names))
     for place, (title, counts) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
@@ -48,7 +48,7 @@ def confusion_matrices(panels: Mapping[str, np.ndarray], names: Sequence[str], p
         axes.spines[:].set_color(GRAY)
         for (row, column), share in np.ndenumerate(shares) if len(names) <= WITH_NUMBERS else ():
             if share == share and share >= 0.0005:
-                colour = "white" if share > 0.3 else DARK
+                colour = "white" if share > 0.5 else DARK
                 axes.text(column, row, percent(share), ha="center", va="center", fontsize=10, color=colour)
     save(figure, path)
     return True

@@ -6,12 +6,15 @@ Source: `spec/programs.md`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from refca.contract.checks import check_cell, check_params
 from refca.definition.cell import Cell, Params
 from refca.definition.params import init_params
 from refca.errors import InvalidInput
@@ -47,6 +50,8 @@ def load_weights(name: Path | str) -> Weights:
 
     Raises InvalidInput for a file that cannot be read, is damaged, or holds NaN or another cell's weights.
     """
+    if not isinstance(name, str | PathLike):
+        raise InvalidInput(f"weights must be named by text or a path, got {type(name).__name__}")
     path = file_of(Path(name))
     if path.suffix == ".json":
         params, experiment, done = read_published(path), None, None
@@ -116,9 +121,15 @@ def save_weights(path: Path | str, cell: Cell, params: Params, *, task: str | No
     example classes=("cat", "dog") or size=64.
     Raises InvalidInput for parameters of another cell and for unknown settings; OSError as the file system does.
     """
+    if not isinstance(path, str | PathLike):
+        raise InvalidInput(f"path must be text or a path, got {type(path).__name__}")
+    check_cell(cell)
+    if not isinstance(params, Mapping):
+        raise InvalidInput(f"params must be a dict of arrays by name, got {type(params).__name__}")
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidInput(f"weights are written to a name that ends in .safetensors, got {path}")
+    check_params(cell, params)
     params = {name: np.asarray(x, np.float32) for name, x in params.items()}
     check_weights(path, cell, params)
     known: dict[str, Any] = {"dataset": "", **cell_settings(cell), **settings}

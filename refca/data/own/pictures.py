@@ -93,7 +93,7 @@ def load_pair(pair: Masked, own: OwnSettings) -> tuple[np.ndarray, np.ndarray]:
     with decoding(pair.file):
         turned = image.getexif().get(ORIENTATION, 1)
         lying, upright = (image.height, image.width), ImageOps.exif_transpose(image)
-        pixels = from_image(image)
+        pixels = from_image(image, str(pair.file))
     shape = (upright.height, upright.width)
     picture = adjusted(with_channels(pixels, own.channels, str(pair.file)), own.invert, own.stretch)
     if turned == 1:

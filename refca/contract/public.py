@@ -1,0 +1,122 @@
+"""The functions of the definition as `refca` exports them: with their arguments checked.
+
+The definition itself checks no shapes, because backends call it with arrays that are checked already.
+
+Letters: B samples, H×W grid, s stride, K image channels, E environment channels, D state channels, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar, cast
+
+from refca.contract.checks import check_arrays, check_cell, check_integer, check_params, dtype_kind, dtype_name
+from refca.definition import losses, metrics, params, state
+from refca.definition import step as definition
+from refca.definition.cell import Array, Cell
+from refca.errors import InvalidInput
+
+F = TypeVar("F", bound=Callable[..., Any])
+GRID = ("B", "H", "W")
+
+
+def guarded(function: F, check: Callable[..., None]) -> F:
+    """Return a function that calls `check` with its arguments, and their defaults, before it computes."""
+    parameters = signature(function)
+
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        bound = parameters.bind(*args, **named)
+        bound.apply_defaults()
+        check(*bound.args, **bound.kwargs)
+        return function(*args, **named)
+
+    return cast(F, call)
+
+
+def check_kind(name: str, x: Array, kinds: str, words: str) -> None:
+    """Raise InvalidInput unless the dtype of an array is of one of NumPy's kinds, which `words` name."""
+    if dtype_kind(x) not in kinds:
+        raise InvalidInput(f"{name} must be {words}, got {dtype_name(x)}")
+
+
+def check_counted(readout: Array, live: Array) -> None:
+    check_arrays({"readout": (readout, (*GRID, "L")), "live": (live, GRID)})
+    check_kind("readout", readout, "f", "float32 or float64")
+    check_kind("live", live, "b", "boolean")
+
+
+def check_step(
+    cell: Cell, params: Any, environment: Array, state: Array, fire_mask: Array, noise: Any, reset_noise: Any
+) -> None:
+    check_cell(cell)
+    check_params(cell, params)
+    given: dict[str, Any] = {
+        "environment": (environment, (*GRID, cell.environment_channels)),
+        "state": (state, (*GRID, cell.state_channels)),
+        "fire_mask": (fire_mask, GRID),
+    }
+    normal = {"noise": noise if cell.noise else None, "reset_noise": reset_noise if cell.resettable else None}
+    given |= {name: (x, (*GRID, cell.state_channels)) for name, x in normal.items() if x is not None}
+    check_arrays(given)
+    check_kind("fire_mask", fire_mask, "b", "boolean")
+    for name, x in (("environment", environment), ("state", state)):
+        check_kind(name, x, "f", "float32 or float64")
+
+
+def check_init_state(cell: Cell, image: Array, streams: Any) -> None:
+    check_cell(cell)
+    check_arrays({"image": (image, ("B", "sH", "sW", cell.image_channels))})
+    check_kind("image", image, "f", "float32 or float64")
+    if streams is not None and not hasattr(streams, "initial"):
+        raise InvalidInput(f"streams must be Streams(seed) or None, got {type(streams).__name__}")
+
+
+def check_mutate(cell: Cell, state: Array, image: Array, xp: Any) -> None:
+    check_cell(cell)
+    given = {"state": (state, (*GRID, cell.state_channels)), "image": (image, (*GRID, cell.image_channels))}
+    check_arrays(given)
+    check_kind("state", state, "f", "float32 or float64")
+    check_kind("image", image, "f", "float32 or float64")
+
+
+def check_init_params(cell: Cell, seed: int) -> None:
+    check_cell(cell)
+    if not 0 <= check_integer("seed", seed) < 2**64:
+        raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {seed}")
+
+
+def check_accuracy(readout: Array, labels: Array, live: Array) -> None:
+    check_counted(readout, live)
+    check_arrays({"readout": (readout, (*GRID, "L")), "labels": (labels, ("B",))})
+    check_kind("labels", labels, "iu", "integers")
+
+
+def check_loss(readout: Array, target: Array, live: Array) -> None:
+    check_counted(readout, live)
+    B, H, W, _ = readout.shape
+    if getattr(target, "ndim", 0) == 3:
+        check_arrays({"target": (target, (B, H, W))})
+    else:
+        check_arrays({"target": (target, (B,))})
+    check_kind("target", target, "iu", "integers")
+
+
+def check_iou(predicted: Array, target: Array, labels: int) -> None:
+    for name, x in (("predicted", predicted), ("target", target)):
+        check_arrays({name: (x, None)})
+        check_kind(name, x, "iu", "integers")
+    check_integer("labels", labels)
+
+
+step = guarded(definition.step, check_step)
+init_state = guarded(state.init_state, check_init_state)
+mutate = guarded(state.mutate, check_mutate)
+init_params = guarded(params.init_params, check_init_params)
+cell_accuracy = guarded(metrics.cell_accuracy, check_accuracy)
+total_agreement = guarded(metrics.total_agreement, check_counted)
+iou = guarded(metrics.iou, check_iou)
+l2 = guarded(losses.l2, check_loss)
+cross_entropy = guarded(losses.cross_entropy, check_loss)

@@ -1,0 +1,154 @@
+"""Arguments of the library of a wrong rank or type: each is refused in one sentence that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import refca
+from refca.contract.reference import reference
+from refca.errors import InvalidInput
+
+CELL = refca.digits_cell(noise=0.0)
+PARAMS = refca.init_params(CELL, 0)
+IMAGE, STATE = np.zeros((2, 4, 5, 1), np.float32), np.zeros((2, 4, 5, 19), np.float32)
+LIVE, LABELS, WEIGHTS = np.ones((2, 4, 5), bool), np.zeros(2, np.int64), np.ones((1, 2), np.float32)
+READOUT, STREAMS = np.zeros((2, 4, 5, 10), np.float32), refca.Streams(0)
+WRONG: dict[str, Any] = {
+    "a picture": np.zeros((28, 28), np.float32),
+    "an array too deep": np.zeros((1, 2, 4, 5, 1), np.float32),
+    "an empty array": np.zeros((0,), np.float32),
+    "text in an array": np.array([["a"]]),
+    "complex numbers": np.zeros((2, 4, 5, 1), complex),
+    "objects": np.array([object()]),
+    "a list": [[0.0]],
+    "nothing": None,
+    "text": "x",
+    "a fraction": 1.5,
+    "an object": object(),
+    "a Pillow image": Image.new("L", (4, 5)),
+    "a type": dict,
+}
+FINE = {  # arguments for which some of these values are right
+    ("Automaton.evolve", "state"): ("nothing",),
+    ("Automaton.predict", "picture"): ("a picture", "an array too deep", "a Pillow image"),
+    ("Automaton.predict", "steps"): ("nothing",),
+    ("Automaton.predict", "size"): ("nothing",),
+    ("Cell", "noise"): ("a fraction",),
+    ("Cell", "alive_above"): ("nothing", "a fraction"),
+    ("digits_cell", "noise"): ("a fraction",),
+    ("loss_and_grads", "loss"): ("a type",),
+    ("digit", "picture"): ("a picture", "a Pillow image"),
+    ("load", "backend"): ("nothing",),
+    ("get_backend", "name"): ("nothing",),
+    ("compare", "evolve"): ("a type",),
+    ("init_state", "streams"): ("nothing",),
+    ("initial_state", "image"): ("complex numbers",),  # its shape is all that is used
+}
+
+
+def calls(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """The functions of the library, each with arguments that are right."""
+    automaton = refca.load("digits", "reference")
+    evolve = {"cell": CELL, "params": PARAMS, "image": IMAGE, "state": STATE, "randomness": STREAMS, "steps": 1}
+    loss = {**evolve, "loss": "l2", "target": LABELS, "weights": WEIGHTS}
+    loss.pop("steps")
+    return {
+        "step": (
+            lambda cell, params, environment, state, fire_mask: refca.step(
+                cell, params, environment, state, fire_mask, None, None
+            ),
+            {"cell": CELL, "params": PARAMS, "environment": IMAGE, "state": STATE, "fire_mask": LIVE},
+        ),
+        "init_state": (refca.init_state, {"cell": CELL, "image": IMAGE, "streams": STREAMS}),
+        "mutate": (refca.mutate, {"cell": CELL, "state": STATE, "image": IMAGE}),
+        "init_params": (refca.init_params, {"cell": CELL, "seed": 0}),
+        "cell_accuracy": (refca.cell_accuracy, {"readout": READOUT, "labels": LABELS, "live": LIVE}),
+        "total_agreement": (refca.total_agreement, {"readout": READOUT, "live": LIVE}),
+        "l2": (refca.l2, {"readout": READOUT, "target": LABELS, "live": LIVE}),
+        "cross_entropy": (refca.cross_entropy, {"readout": READOUT, "target": LABELS, "live": LIVE}),
+        "iou": (refca.iou, {"predicted": LABELS, "target": LABELS, "labels": 2}),
+        "Streams": (refca.Streams, {"seed": 0, "first_sample": 0}),
+        "Cell": (
+            lambda **given: refca.Cell(**{"image_channels": 1, "state_channels": 3, "hidden_width": 4, **given}),
+            {"labels": 2, "noise": 0.0, "alive_above": 0.1, "biases": True, "norm": "none", "stride": 1},
+        ),
+        "digits_cell": (refca.digits_cell, {"noise": 0.02}),
+        "segmentation_cell": (refca.segmentation_cell, {"state": 8, "hidden": 8, "norm": "instance"}),
+        "evolve": (reference.evolve, {**evolve, "first_step": 0}),
+        "loss_and_grads": (reference.loss_and_grads, loss),
+        "initial_state": (reference.initial_state, {"image": IMAGE, "cell": CELL}),
+        "Automaton.evolve": (automaton.evolve, {"image": IMAGE, "steps": 1, "state": STATE, "seed": 0}),
+        "Automaton.readout": (automaton.readout, {"state": STATE}),
+        "Automaton.labels": (automaton.labels, {"state": STATE}),
+        "Automaton.predict": (automaton.predict, {"picture": np.eye(9), "steps": 1, "size": 9, "seed": 0}),
+        "digit": (refca.digit, {"picture": np.eye(9)}),
+        "load_weights": (refca.load_weights, {"name": "digits"}),
+        "load": (refca.load, {"name_or_path": "digits", "backend": "reference"}),
+        "get_backend": (refca.get_backend, {"name": "reference"}),
+        "save_weights": (refca.save_weights, {"path": folder / "w.safetensors", "cell": CELL, "params": PARAMS}),
+        "compare": (
+            lambda evolve, cell, steps: refca.compare(evolve, cell, steps=steps),
+            {"evolve": reference.evolve, "cell": CELL, "steps": 1},
+        ),
+    }
+
+
+NAMES = list(calls(Path()))
+NAMED_BY_VALUE = ("name", "name_or_path", "backend", "picture", "path")  # x cannot be read; unknown backend "x"
+
+
+def refusal(call: Callable[[], Any]) -> str | None:
+    """Return the message of the InvalidInput that a call raises; None if it raises nothing."""
+    try:
+        call()
+    except InvalidInput as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_argument_of_a_wrong_rank_or_type_is_refused_by_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    function, right = calls(tmp_path)[name]
+    function(**right)
+    for argument in right:
+        for kind, wrong in WRONG.items():
+            if kind in FINE.get((name, argument), ()):
+                continue
+            said = refusal(lambda: function(**{**right, argument: wrong}))  # noqa: B023
+            assert said, f"{name} takes {kind} for {argument}"
+            assert "\n" not in said
+            if argument not in NAMED_BY_VALUE:
+                assert argument in said, f"{name} with {kind} for {argument}: {said}"
+
+
+@pytest.mark.parametrize("name", ["update.weight", "perceive.bias"])
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_parameter_that_is_no_array_of_its_shape_is_refused_by_name(name: str, kind: str, tmp_path: Path) -> None:
+    wrong = {**PARAMS, name: WRONG[kind]}
+    for call in (
+        lambda: reference.evolve(CELL, wrong, IMAGE, STATE, STREAMS, 1),
+        lambda: refca.step(CELL, wrong, IMAGE, STATE, LIVE, None, None),
+        lambda: refca.save_weights(tmp_path / "w.safetensors", CELL, wrong),
+    ):
+        with pytest.raises(InvalidInput, match=name):
+            call()
+
+
+def test_shapes_that_are_right_alone_and_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"live must have shape \(B, H, W\), got \(2, 4, 4\); readout has \(2, 4, 5"):
+        refca.total_agreement(READOUT, LIVE[:, :, :4])
+    with pytest.raises(InvalidInput, match=r"labels must have shape \(B,\), got \(1,\)"):
+        refca.cell_accuracy(READOUT, LABELS[:1], LIVE)
+    with pytest.raises(InvalidInput, match=r"state must have shape \(B, H, W, 19\), got \(2, 4, 4, 19\)"):
+        refca.step(CELL, PARAMS, IMAGE, STATE[:, :, :4], LIVE, None, None)
+    with pytest.raises(InvalidInput, match=r"target must have shape \(2, 4, 5\), got \(2, 4, 4\)"):
+        refca.l2(READOUT, np.zeros((2, 4, 4), int), LIVE)
