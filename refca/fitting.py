@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         new_run(flags, experiment)  # another run may have begun there meanwhile
     events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard else no_events
     validator = validator_of(experiment, backend, samples, train_state, out, flags, events)
-    weights = sum(x.size for x in train_state.params.values())
+    weights = sum(prod(x.shape) for x in train_state.params.values())
     initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
     note(
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "

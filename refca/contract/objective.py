@@ -88,7 +88,7 @@ def loss_of_states(
         readout = rows @ params["readout.weight"]
     else:
         readout = rows[..., -cell.labels :]
-    weight = backend.asarray(np.asarray(weights, dtype_name(states)).reshape(-1))
+    weight = backend.real(weights, states).reshape(-1)
     repeated = [xp.concatenate([x] * S) for x in (backend.asarray(target), alive(cell, image))]
     losses, readout_grad = losses_of(backend, loss, readout, *repeated)
     value, readout_grad = (weight * losses).sum(), weight[:, None, None, None] * readout_grad

@@ -20,6 +20,8 @@ OURS = {  # also found in a checkout that is not installed
     "reference": "refca.contract.reference",
     "cpu": "refca_cpu",
     "cupy": "refca_cupy.gpu",
+    "torch": "refca_torch",
+    "jax": "refca_jax",
 }
 HIDDEN = {"cupy-emulated": "refca_cupy.emulated"}  # for testing kernels: found by name, not listed
 FASTEST_FIRST = ("cpu", "reference")  # cupy must be named until the laws have passed on a GPU

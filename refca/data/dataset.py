@@ -56,7 +56,7 @@ class Split:
         `indices` is a slice or a sequence of integers. Raises IndexError for one beyond the split.
         """
         pixels = self.pixels[indices if isinstance(indices, slice) else np.asarray(indices, int)]
-        scaled = pixels.astype(np.float32) / np.float32(self.white)
+        scaled = pixels / np.float32(self.white)  # float32, in any library
         return scaled if scaled.ndim == 4 else scaled[..., None]
 
     @property

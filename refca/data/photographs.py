@@ -64,7 +64,8 @@ class Photographs:
         `numbers` is a slice or a sequence of integers; `flipped` (len(numbers),) boolean marks those that are
         mirrored left to right. Raises IndexError for a number beyond the last.
         """
-        return mirrored(self.pixels[chosen(numbers)], flipped).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        pixels = mirrored(self.pixels[chosen(numbers)], flipped)
+        return pixels / np.float32(127.5) - np.float32(1)  # float32, in any library
 
     def labels(self, numbers: Any, flipped: np.ndarray | None = None) -> np.ndarray:
         """The label map of each photograph, (len(numbers), S, S) int64, -1 where it is ignored; as in `images`."""

@@ -42,9 +42,10 @@ def weighted_cross_entropy(weights: Sequence[float]) -> Loss:
 
     def loss(readout: Array, target: Array, live: Array, xp: Any) -> tuple[Array, Array]:
         """Return the losses (N,) of a readout (N, H, W, L) and their gradient; target (N, H, W)."""
-        one, zero = xp.ones_like(readout), xp.zeros_like(readout)
-        one_hot = xp.where(target[..., None] == xp.arange(len(weights)), one, zero)  # none of an ignored pixel
-        weight = sum(w * one_hot[..., label] for label, w in enumerate(weights))  # (N, H, W)
+        one, zero = xp.ones_like(readout[..., 0]), xp.zeros_like(readout[..., 0])
+        of_labels = [xp.where(target == label, one, zero) for label in range(len(weights))]  # none of an ignored pixel
+        one_hot = xp.stack(of_labels, axis=-1)
+        weight = sum(w * x for w, x in zip(weights, of_labels, strict=True))  # (N, H, W)
         total = weight.sum((1, 2))
         weight = weight / xp.where(total > 0, total, xp.ones_like(total))[:, None, None]
         shifted = readout - xp.amax(readout, axis=-1)[..., None]

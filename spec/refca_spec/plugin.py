@@ -140,6 +140,8 @@ def registered(config: pytest.Config) -> dict[str, Any]:
             found[name] = get_backend(name)
         except Unavailable as error:
             ABSENT[name] = str(error)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # several test processes share the processors
     return found
 
 

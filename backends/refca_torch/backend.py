@@ -1,0 +1,166 @@
+"""The contract of `spec/chapters/backends.md` in PyTorch.
+
+Letters: B samples, H×W grid, E environment channels, D state channels, S counted steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from refca.contract.checks import check_unroll
+from refca.contract.protocol import BaseBackend, ObjectiveFunction, UnrollGrads
+from refca.contract.strided_vjp import encoded
+from refca.definition.cell import Array, Cell, Params
+from refca.definition.randomness import INITIAL, Randomness, Streams
+from refca.definition.state import grid
+from refca.errors import InvalidInput
+from refca_torch.cell import kernels, step
+from refca_torch.streams import draw, normals
+
+
+class Torch(BaseBackend):
+    """Tensors on one device: "cpu", "cuda:0", "mps" or another that PyTorch has. `compiled` compiles the step."""
+
+    xp = torch
+
+    def __init__(self, device: str = "cpu", compiled: bool = False) -> None:
+        self.device = torch.device(device)
+        self.step_of = torch.compile(step, fullgraph=True, dynamic=False) if compiled else step
+
+    @property
+    def devices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The devices that PyTorch finds here."""
+        gpus = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
+        return ("cpu", *gpus, *(name for name in ("mps", "xpu") if getattr(torch, name).is_available()))
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The dtypes that the device computes in."""
+        return ("float32",) if self.device.type == "mps" else ("float32", "float64")
+
+    @property
+    def sample_slice(self) -> int:  # type: ignore[override]
+        """The best number of samples to evolve at a time."""
+        return 125 if self.device.type == "cpu" else 1000
+
+    def use_device(self, device: str) -> None:
+        """Compute on this device from now on; a number is a GPU's. Raise InvalidInput if PyTorch cannot.
+
+        Convolutions on a GPU then have the precision of float32, not TF32, and give the same bits each time.
+        """
+        try:
+            found = torch.device(f"cuda:{device}" if device.isdecimal() else device)
+            torch.zeros(1, device=found).item()
+        except (RuntimeError, AssertionError) as error:
+            known = ", ".join(self.devices)
+            raise InvalidInput(f"device must be one that PyTorch can use here, {known}, got {device}") from error
+        self.device = found
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+
+    def description(self) -> str:
+        """Return the device and the version of PyTorch."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+        return f"{name}, PyTorch {torch.__version__}"
+
+    def asarray(self, x: Any) -> Array:
+        """Return x as a tensor on the device; real, boolean and integer dtypes stay."""
+        return (x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, order="C"))).to(self.device)
+
+    def asnumpy(self, x: Array) -> np.ndarray:
+        """Return a tensor, or an array of NumPy, as a NumPy array; waits for the device."""
+        return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+
+    def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
+        """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
+        B, H, W = grid(cell, image)
+        blank = torch.zeros(B, cell.state_channels, H, W, device=self.device)
+        if cell.normal_start and streams is None:
+            return super().initial_state(cell, image)  # raises InvalidInput
+        return channels_last(normals(streams, INITIAL, 0, blank) if cell.normal_start and streams else blank)
+
+    def evolve(
+        self,
+        cell: Cell,
+        params: Params,
+        image: Array,
+        state: Array,
+        randomness: Randomness,
+        steps: int,
+        *,
+        first_step: int = 0,
+    ) -> Array:
+        """Return the state (B, H, W, D) after `steps` steps, numbered from `first_step`; a new tensor."""
+        check_unroll(cell, params, image, state, steps, first_step)
+        if not steps or not len(state):
+            return state.clone()
+        with torch.no_grad(), enough_memory():
+            weights, environment = kernels(params), channels_first(encoded(cell, params, image, torch)[-1])
+            state = channels_first(state)
+            for t in range(first_step, first_step + steps):
+                state = self.step_of(cell, weights, environment, state, *draw(cell, randomness, t, state))
+            return channels_last(state)
+
+    def unroll_grads(
+        self,
+        cell: Cell,
+        params: Params,
+        environment: Array,
+        state: Array,
+        randomness: Randomness,
+        in_loss: np.ndarray,
+        objective: ObjectiveFunction,
+        *,
+        first_step: int = 0,
+        inputs_grad: bool = True,
+    ) -> UnrollGrads:
+        """Unroll T steps and differentiate an objective of the states after those that count."""
+        leaves = {name: x.detach().requires_grad_() for name, x in params.items()}
+        inputs = [x.detach().requires_grad_(inputs_grad) for x in (environment, state)]
+        with enough_memory():
+            weights, (environment, state), states = kernels(leaves), map(channels_first, inputs), []
+            for i, counts in enumerate(in_loss):
+                drawn = draw(cell, randomness, first_step + i, state)
+                state = self.step_of(cell, weights, environment, state, *drawn)
+                states += [state] if counts else []
+            counted = torch.stack(states).movedim(2, -1)  # (S, B, H, W, D)
+            value, gradient = objective(counted.detach(), slice(None))
+            wanted = [*leaves.values(), *(inputs if inputs_grad else [])]
+            found = torch.autograd.grad(counted, wanted, gradient, allow_unused=True)
+        grads = {name: x for name, x in zip(leaves, found, strict=False) if x is not None}  # none of a readout
+        environment_grad, state_grad = found[len(leaves) :] if inputs_grad else (None, None)
+        return value, grads, environment_grad, state_grad, channels_last(state.detach())
+
+    def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """Return function(x, torch), and a function from its gradient to that of x."""
+        x = x.detach().requires_grad_()
+        value = function(x, torch)
+        return value.detach(), lambda gradient: torch.autograd.grad(value, x, gradient)[0]
+
+
+def channels_first(x: torch.Tensor) -> torch.Tensor:
+    """Return (B, H, W, channels) as (B, channels, H, W), in which PyTorch's convolutions are fastest."""
+    return x.movedim(-1, 1).contiguous()
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """Return (B, channels, H, W) as (B, H, W, channels)."""
+    return x.movedim(1, -1).contiguous()
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Within this block, a device whose memory is exhausted raises MemoryError, as every backend does."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise MemoryError(str(error).splitlines()[0]) from error
+        raise
+
+
+BACKEND = Torch()

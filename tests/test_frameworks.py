@@ -1,0 +1,173 @@
+"""The backends in PyTorch and JAX: whole runs, their random numbers at the edges, and their devices.
+
+PyTorch's laws are tried with those of the other backends. JAX compiles each case, so fewer of its laws are tried here,
+on fewer examples; `make laws BACKEND=jax` tries all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from refca_spec.vectors import read
+from refusals import Capture, sentence
+
+import refca
+from refca import data as data_sets
+from refca import evaluate, train
+from refca.data import Dataset, Photographs
+from refca.data import load as load_dataset
+from refca.definition.philox import philox
+from refca.definition.randomness import NOISE, box_muller
+from refca.errors import Unavailable
+from refca.training import loop
+from refca.training.metrics_log import read_metrics
+
+DIGITS = ["--experiment", "demo", "--batch", "4", "--pool", "8", "--unroll", "2", "--steps", "12"]
+PETS = ["--experiment", "pets-48-small", "--batch", "3", "--size", "8", "--state", "5", "--hidden", "6"]
+PETS += ["--unroll", "2", "--horizon", "8", "--steps", "12", "--class-weights", "balanced", "--flips"]
+MEASURED = {
+    "digits": ["--samples", "6", "--steps", "3"],
+    "photographs": ["--samples", "3", "--at", "2", "--steps", "2"],
+}
+EDGES = np.array([0, 1, 255, 256, 2**31 - 1, 2**31, 2**32 - 257, 2**32 - 256, 2**32 - 1], np.uint32)
+
+
+@pytest.fixture(params=["torch", "jax"])
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a backend. Skips the test where its framework is not installed."""
+    try:
+        backend = refca.get_backend(request.param)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    if request.param == "torch":
+        backend.xp.set_num_threads(1)
+    return str(request.param)
+
+
+@pytest.fixture
+def photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny photographs, whose classes have different colours."""
+    trimaps = np.random.default_rng(0).integers(0, 3, (7, 8, 8)).astype(np.uint8)
+    samples = Photographs(255 * np.eye(3, dtype=np.uint8)[trimaps], trimaps, tuple("abcdefg"))
+    dataset = Dataset("pets", samples, samples)
+    monkeypatch.setattr(
+        data_sets, "load", lambda name, *rest, **more: dataset if name == "pets" else load_dataset(name, *rest, **more)
+    )
+
+
+@pytest.mark.parametrize(("kind", "flags"), [("digits", DIGITS), ("photographs", PETS)], ids=["digits", "photographs"])
+@pytest.mark.usefixtures("photographs")
+def test_a_run_is_trained_resumed_and_measured(
+    name: str, kind: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped run goes on bit for bit, and equals that of the reference, as does what is measured."""
+
+    @contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        asked = iter([False] * 5 + [True])
+        yield lambda: next(asked)
+
+    runs = {"whole": name, "stopped": name, "expected": "reference"}
+    for out, backend in runs.items():
+        with monkeypatch.context() as patched:
+            if out == "stopped":
+                patched.setattr(loop, "stoppable", stopping)
+            code = train.main([*flags, "--backend", backend, "--out", str(tmp_path / out)])
+        if out == "stopped":
+            assert code == 130
+            assert train.main(["--resume", "--backend", backend, "--out", str(tmp_path / out)]) == 0
+        else:
+            assert evaluate.main([str(tmp_path / out), "--backend", backend, *MEASURED[kind]]) == 0
+    for file in ("checkpoint.safetensors", "metrics.csv"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes(), file
+    logs = [read_metrics(tmp_path / out / "metrics.csv") for out in ("whole", "expected")]
+    for row, expected in zip(*logs, strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    measured, expected = (json.loads((tmp_path / out / "evaluation.json").read_text()) for out in ("whole", "expected"))
+    numbers = [key for key, x in expected.items() if isinstance(x, float)]
+    assert len(numbers) > 2
+    assert {key: measured[key] for key in numbers} == pytest.approx({key: expected[key] for key in numbers}, abs=0.02)
+
+
+def test_words_are_philox_s(name: str) -> None:
+    """On the published vectors, and on counters and keys at the edges."""
+    streams: Any = importlib.import_module(f"refca_{name}.streams")
+    backend = refca.get_backend(name)
+
+    def words(counter: Any, key: Any) -> list[Any]:
+        wide = np.int64 if name == "torch" else np.uint32
+        keys = [int(k) if name == "torch" else np.uint32(k) for k in key]
+        return [backend.asnumpy(w) for w in streams.philox([backend.asarray(wide(c)) for c in counter], keys)]
+
+    for vector in read("philox"):
+        counter, key, expected = ([int(word, 16) for word in vector[part]] for part in ("counter", "key", "words"))
+        assert words(counter, key) == expected
+    edges: Any = (EDGES[:, None], EDGES[::-1], EDGES[3], EDGES[-1])
+    last = 2**32 - 256, 2**32 - 1
+    for got, ref in zip(words(edges, last), philox(edges, last), strict=True):
+        np.testing.assert_array_equal(got, ref)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normal_numbers_are_right_at_the_edges(name: str, dtype: str) -> None:
+    """Uniform numbers nearest to 0 and 1, and angles nearest to a quarter of a turn, lose nothing."""
+    streams: Any = importlib.import_module(f"refca_{name}.streams")
+    backend = refca.get_backend(name)
+    pairs = np.stack(np.broadcast_arrays(EDGES[:, None], EDGES))  # every radius with every angle
+    given = (backend.asarray(w.astype(np.int64) if name == "torch" else w) for w in pairs)
+    for got, ref in zip(streams.box_muller(*given, getattr(backend.xp, dtype)), box_muller(*pairs), strict=True):
+        assert np.abs(backend.asnumpy(got) - ref).max() < 16 * np.finfo(dtype).eps
+
+
+def test_initial_states_are_drawn_by_the_framework(name: str) -> None:
+    cell, backend, streams = refca.segmentation_cell(state=5, hidden=6), refca.get_backend(name), refca.Streams(3, 7)
+    state = backend.initial_state(cell, np.zeros((2, 4, 3, 3), np.float32), streams)
+    expected = streams.normals(NOISE + 2, 0, 2, 4, 3, 5)
+    np.testing.assert_allclose(backend.asnumpy(state), expected, atol=2e-6)
+
+
+def test_a_device_is_chosen_by_its_name(name: str, tmp_path: Path, capsys: Capture) -> None:
+    backend = refca.get_backend(name)
+    assert backend.devices[0].startswith("cpu")
+    flags = [*DIGITS, "--backend", name, "--out", str(tmp_path)]
+    message = sentence(capsys, lambda: train.main([*flags, "--device", "nowhere"]))
+    assert f"{backend.devices[0]}, got nowhere" in message.replace(", ".join(backend.devices), backend.devices[0])
+    backend.use_device(backend.devices[0])
+    assert "cpu" in backend.description()
+
+
+def test_memory_that_a_device_lacks_is_a_memory_error(name: str) -> None:
+    module: Any = importlib.import_module(f"refca_{name}.backend")
+    raised = {"torch": "torch.OutOfMemoryError", "jax": "jax.errors.JaxRuntimeError"}[name]
+    kind: Any = module
+    for part in raised.split("."):
+        kind = getattr(kind, part)
+    with pytest.raises(MemoryError, match="RESOURCE_EXHAUSTED"), module.enough_memory():
+        raise kind("RESOURCE_EXHAUSTED: no memory is left\nand more")
+    with pytest.raises(RuntimeError, match="another reason"), module.enough_memory():
+        raise RuntimeError("another reason")
+
+
+def test_laws_on_jax(tmp_path: Path) -> None:
+    """The step, its draws, and gradients; XLA hardly optimises here, since no function runs for long."""
+    pytest.importorskip("jax")
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
+    environment = os.environ | quick | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    laws = ["--pyargs", "refca_spec", "--refca-backend", "jax", "--refca-examples", "2", "-k", CHOSEN]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *laws]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "refca: jax: step" in done.stdout
+
+
+CHOSEN = "vectors or (float32 and (streams or recorded_c1 or recorded_c4 or c3 or c5 or c6 or c22 or quartic))"
