@@ -42,6 +42,7 @@ export async function open(browser, address, options = {}) {
 
 /** The place on the screen of a point of the board, both from 0 to 1. @param {import("playwright-core").Page} page */
 export async function boardPoints(page, points) {
+  await page.locator("#board").scrollIntoViewIfNeeded();
   const box = await page.locator("#board").boundingBox();
   return points.map(([x, y]) => ({ x: box.x + x * box.width, y: box.y + y * box.height }));
 }

@@ -29,6 +29,7 @@ const MOST_UNDONE = 30;
 const FIELD = 28; // pixels of a sample's side
 const FIRST_DIGIT = 2;
 const INVITATION = "Press one, and watch the cells find their way back.";
+const OPENING_SPEED = 10; // steps a second: slow enough to see the cells disagree
 
 export class DigitsPage {
   /** Read models and samples, and show the drawing of the link or a first digit. */
@@ -68,6 +69,8 @@ export class DigitsPage {
     this.palette = { name: "colorblind", hue: 0 };
     /** @type {{image: Uint8Array, state: Float32Array, size: number}[]} */
     this.undone = [];
+    this.opening = !link.image; // whether the board shows the example that the page opens with, as nobody has drawn yet
+    this.resumes = false; // whether to play on when the page is shown again
     /** @type {GifRecorder | null} */
     this.film = null;
     this.finding = "";
@@ -75,6 +78,7 @@ export class DigitsPage {
     this.frames = 0;
     this.drawing = 0;
     this.clock = new Clock({ step: () => this.step(), draw: () => this.draw() });
+    this.clock.speed = OPENING_SPEED;
 
     this.setUpTools();
     this.setUpBoard();
@@ -92,7 +96,7 @@ export class DigitsPage {
     this.world.settings = { noise: model.cell.noise, fire_rate: model.cell.fire_rate, ...link.settings };
     this.showSettings();
     this.draw();
-    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.play(true);
+    if (!prefersLittleMotion()) this.play(true);
   }
 
   // --- what happens -------------------------------------------------------------------------------------------------
@@ -106,6 +110,7 @@ export class DigitsPage {
   /** Run a change of the drawing so that it can be undone. @param {() => void} change */
   change(change) {
     const { image, size, automaton } = this.world;
+    this.opening = false;
     this.undone.push({ image: image.slice(), state: automaton.getState(), size });
     if (this.undone.length > MOST_UNDONE) this.undone.shift();
     this.finding = "";
@@ -178,6 +183,17 @@ export class DigitsPage {
     this.draw();
   }
 
+  /** Stop time while another page is shown. */
+  leave() {
+    this.resumes = this.clock.playing;
+    this.time.play(false);
+  }
+
+  /** Show the page again, as it was left. */
+  comeBack() {
+    this.play(this.resumes);
+  }
+
   // --- parts of the page --------------------------------------------------------------------------------------------
 
   setUpTools() {
@@ -213,9 +229,8 @@ export class DigitsPage {
       canvas.setPointerCapture(event.pointerId);
       this.cursor = null;
       from = this.board.placeOf(event, this.world.size);
-      const to = from;
       if (this.tool === "inspect") this.inspect(from);
-      else this.change(() => this.apply(to, to, event.button === 2));
+      else this.begin(from, event.button === 2);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!from) {
@@ -226,7 +241,7 @@ export class DigitsPage {
       for (const each of events.length ? events : [event]) {
         const to = this.board.placeOf(each, this.world.size);
         if (this.tool === "inspect") this.inspect(to);
-        else this.apply(from, to, (event.buttons & 2) !== 0);
+        else this.apply(from, to, { erase: (event.buttons & 2) !== 0 });
         from = to;
       }
       this.drawSoon();
@@ -241,22 +256,36 @@ export class DigitsPage {
   }
 
   /**
+   * Use the tool at a point. The example that the page opened with gives way to the first stroke.
+   *
+   * @param {{x: number, y: number}} place @param {boolean} erase
+   */
+  begin(place, erase = false) {
+    const blank = this.opening && this.tool === "pencil" && !erase;
+    this.change(() => {
+      if (blank) this.world.setImage(new Uint8Array(this.world.image.length));
+      this.apply(place, place, { erase, marked: true });
+    });
+  }
+
+  /**
    * Use the tool along a line.
    *
-   * @param {{x: number, y: number}} from @param {{x: number, y: number}} to @param {boolean} erase
+   * @param {{x: number, y: number}} from @param {{x: number, y: number}} to
+   * @param {{erase?: boolean, marked?: boolean}} options marked: the chart shows when
    */
-  apply(from, to, erase = false) {
+  apply(from, to, { erase = false, marked = false }) {
     const { world } = this;
     const line = { x0: from.x, y0: from.y, x1: to.x, y1: to.y };
     if (this.tool === "wound" && !erase) {
       /** @type {number[]} */
       const cells = [];
       forPixelsNear(world.size, line, Math.max(0.75, this.brush / 2), (index) => cells.push(index));
-      world.wound(cells);
+      world.wound(cells, { marked });
       return;
     }
     stroke(world.image, world.size, line, this.brush, erase || this.tool === "eraser");
-    world.setImage(world.image);
+    world.setImage(world.image, { marked });
   }
 
   /** @param {{x: number, y: number}} place */
@@ -312,14 +341,15 @@ export class DigitsPage {
       const button = document.createElement("button");
       button.textContent = experiment.name;
       button.addEventListener("click", () => {
-        if (!this.world.automaton.live.includes(1)) this.mutate(3);
         this.change(() => experiment.run(this.world, this.samples));
         this.finding = experiment.why;
         this.draw();
+        this.board.canvas.scrollIntoView({ block: "nearest", behavior: prefersLittleMotion() ? "auto" : "smooth" });
       });
       return button;
     });
     byId("experiments").replaceChildren(...buttons);
+    this.experimentButtons = buttons;
   }
 
   setUpSettings() {
@@ -431,7 +461,7 @@ export class DigitsPage {
   startFilm() {
     this.film = new GifRecorder(this.world.size, this.colours, readTheme());
     pressed("record-gif", true, "Stop and save GIF");
-    this.keep("Recording: one frame a step, 400 at most.");
+    this.keep("Recording a frame of each step, 400 at most. Disturb the cells, or little will happen.");
     this.play(true);
   }
 
@@ -450,10 +480,12 @@ export class DigitsPage {
       this.stopVideo = undefined;
       pressed("record-webm", false, "Record WebM");
       download(await stop(), "cells.webm");
+      this.keep("Saved the film.");
       return;
     }
     this.stopVideo = recordVideo(this.board.canvas);
     pressed("record-webm", true, "Stop and save WebM");
+    this.keep("Recording what the board shows.");
     this.play(true);
   }
 
@@ -509,7 +541,7 @@ export class DigitsPage {
     if (key === "Enter") {
       this.cursor = cursor;
       if (this.tool === "inspect") this.inspect(place);
-      else this.change(() => this.apply(place, place));
+      else this.begin(place);
       return true;
     }
     const step = steps[/** @type {keyof typeof steps} */ (key)];
@@ -554,6 +586,7 @@ export class DigitsPage {
     byId("ghost").hidden = moment.live > 0;
     this.time.show(world.t);
     this.showVerdict(moment);
+    this.showNumbers(moment);
     this.frames++;
     if (clock.playing && this.frames % 3) return; // the panels cost more than the board
     this.drawPanels(moment);
@@ -563,24 +596,30 @@ export class DigitsPage {
   drawPanels(moment) {
     const { world, colours } = this;
     const theme = readTheme();
+    paintChart(/** @type {HTMLCanvasElement} */ (byId("chart")), world.history, colours, theme);
+    this.channels.paint(world, theme.paper, theme.dim);
+    if (this.inspected !== null && !world.automaton.live[this.inspected]) this.inspected = null;
+    byId("explained-intro").hidden = this.inspected !== null;
+    if (this.inspected === null) this.explained.element.hidden = true;
+    else this.explained.show(this.subject(this.inspected), colours, theme);
+    for (const button of this.experimentButtons ?? []) button.disabled = !moment.live;
+    const finding = this.finding ? `${this.finding} ${this.recovery()}` : INVITATION;
+    if (byId("finding").textContent !== finding) byId("finding").textContent = finding;
+  }
+
+  /** The share of each label, and how many cells there are. @param {import("./digits_world.js").Moment} moment */
+  showNumbers(moment) {
+    const write = (/** @type {HTMLElement} */ element, /** @type {string} */ text) => {
+      if (element.textContent !== text) element.textContent = text;
+    };
     this.sampleButtons?.forEach((button, label) => {
       const share = moment.live ? moment.counts[label] / moment.live : 0;
       button.style.setProperty("--share", String(share));
-      const text = share ? `${Math.round(100 * share)}%` : "";
-      const words = /** @type {HTMLElement} */ (button.querySelector("small"));
-      if (words.textContent !== text) words.textContent = text;
+      write(/** @type {HTMLElement} */ (button.querySelector("small")), share ? `${Math.round(100 * share)}%` : "");
     });
-    paintChart(/** @type {HTMLCanvasElement} */ (byId("chart")), world.history, colours, theme);
-    byId("agreement").textContent = moment.live ? (agreed(moment) ? "total" : "none yet") : "-";
-    byId("living").textContent = String(moment.live);
-    byId("undecided").textContent = String(moment.undecided);
-    this.channels.paint(world, theme.paper, theme.dim);
-    if (this.inspected !== null) {
-      byId("explained-intro").hidden = true;
-      this.explained.show(this.subject(this.inspected), colours, theme);
-    }
-    const finding = this.finding ? `${this.finding} ${this.recovery()}` : INVITATION;
-    if (byId("finding").textContent !== finding) byId("finding").textContent = finding;
+    write(byId("agreement"), moment.live ? (agreed(moment) ? "total" : "none yet") : "-");
+    write(byId("living"), String(moment.live));
+    write(byId("undecided"), String(moment.undecided));
   }
 
   /** A cell for the explanation. @param {number} index */
@@ -602,14 +641,17 @@ export class DigitsPage {
     const { world } = this;
     const pieces = countPieces(world);
     const parts = pieces > 1 ? ` There are ${pieces} separate pieces.` : "";
-    if (world.agreedAt >= 0) return `They agreed again after ${world.agreedAt - world.disturbedAt} steps.${parts}`;
-    return `${world.t - world.disturbedAt} steps without agreement so far.${parts}`;
+    const steps = (/** @type {number} */ count) => `${count} step${count === 1 ? "" : "s"}`;
+    if (world.agreedAt < 0) return `${steps(world.t - world.disturbedAt)} without agreement so far.${parts}`;
+    const after = steps(world.agreedAt - world.disturbedAt);
+    if (agreed(world.moment())) return `They agreed again after ${after}.${parts}`;
+    return `They agreed after ${after}, and disagree again.${parts}`;
   }
 
   /** @param {import("./digits_world.js").Moment} moment */
   showVerdict(moment) {
     const verdict = byId("verdict");
-    const { text, label } = verdictOf(moment);
+    const { text, label } = verdictOf(moment, this.clock.playing);
     if (verdict.dataset.text === text) return;
     verdict.dataset.text = text;
     verdict.style.setProperty("--label", label === null ? "transparent" : css(this.colours[label]));
@@ -620,8 +662,7 @@ export class DigitsPage {
     const words = document.createElement("span");
     words.textContent = text;
     verdict.replaceChildren(chip, words);
-    const news = agreed(moment) ? text : "";
-    if (news && byId("announcement").textContent !== news) byId("announcement").textContent = news;
+    byId("announcement").textContent = agreed(moment) ? text : "";
   }
 }
 
@@ -629,14 +670,22 @@ export class DigitsPage {
  * What the cells say, in words, and the label of most.
  *
  * @param {import("./digits_world.js").Moment} moment
+ * @param {boolean} playing
  */
-function verdictOf({ counts, undecided, live }) {
+function verdictOf({ counts, undecided, live }, playing) {
   if (!live) return { text: "Draw a digit, or press one below.", label: null };
   const ranking = counts.map((count, label) => ({ count, label })).sort((a, b) => b.count - a.count);
   const [first, second] = ranking;
   const percent = (/** @type {number} */ count) => Math.round((100 * count) / live);
-  if (undecided > live / 2) return { text: `${live} cells are finding out what they form.`, label: null };
+  if (undecided > live / 2) {
+    const doing = playing ? "are finding out what they form" : "wait: time is paused, press Play";
+    return { text: `${live} cells ${doing}.`, label: null };
+  }
   if (first.count === live) return { text: `All ${live} cells agree.`, label: first.label };
   const rest = second.count ? `, ${percent(second.count)} % say ${second.label}` : "";
   return { text: `${percent(first.count)} % of ${live} cells say ${first.label}${rest}.`, label: first.label };
+}
+
+function prefersLittleMotion() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }

@@ -64,25 +64,26 @@ export class DigitsWorld {
    * Put another image under the cells.
    *
    * @param {Uint8Array} image
-   * @param {{restart?: boolean}} options restart: the cells forget their states, else those that stay alive keep them
+   * @param {{restart?: boolean, marked?: boolean}} options
+   *   restart: the cells forget their states, else those that stay alive keep them; marked: the chart shows when
    */
-  setImage(image, { restart = false } = {}) {
+  setImage(image, { restart = false, marked = true } = {}) {
     this.image.set(image);
     if (restart) this.automaton.setState(new Float32Array(this.size ** 2 * this.automaton.cell.state_channels));
     this.showImage();
-    this.disturb();
+    this.disturb(marked);
   }
 
-  /** Note that something happened from which the cells have to recover. */
-  disturb() {
+  /** Note that something happened from which the cells have to recover. @param {boolean} marked in the chart */
+  disturb(marked) {
     this.disturbedAt = this.t;
     this.agreedAt = -1;
     const latest = this.history[this.history.length - 1];
-    if (latest) latest.event = true;
+    if (latest && marked) latest.event = true;
   }
 
-  /** Set the states of cells to standard normal noise, as far as they live. @param {number[]} cells */
-  wound(cells) {
+  /** Set the states of cells to standard normal noise, as far as they live. @param {number[]} cells @param {{marked?: boolean}} options */
+  wound(cells, { marked = true } = {}) {
     const { automaton } = this;
     const D = automaton.cell.state_channels;
     for (const index of cells) {
@@ -91,7 +92,7 @@ export class DigitsWorld {
       for (let c = 0; c < D; c++) automaton.grid[start + c] = normal();
     }
     this.predict();
-    this.disturb();
+    this.disturb(marked);
   }
 
   step() {

@@ -45,10 +45,10 @@ async function show(wanted) {
   if (!wanted) {
     photographs?.stopCamera();
     photographs?.time.play(false);
-    digits?.draw();
+    digits?.comeBack();
     return;
   }
-  digits?.play(false);
+  digits?.leave();
   if (photographs === undefined) {
     photographs = await PhotographsPage.open();
     photographs?.start();

@@ -12,7 +12,7 @@ export async function readPicture(file, side = 1024) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Error("this file is not a picture that the browser can read");
+    throw new Error("This file is not a picture that the browser can read");
   }
   const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale))];
