@@ -12,6 +12,7 @@ PROGRAMS = {  # name: what it does, and an example
     "evaluate": ("measure trained weights: table, curves and pictures", "runs/demo"),
     "robustness": ("measure how a digits automaton copes with inputs unlike its training data", "runs/demo"),
     "predict": ("apply trained weights to pictures, folders and films", "digits seven.png"),
+    "sweep": ("train a table of experiments and seeds, here or as a Slurm job array", "TABLE.toml"),
     "playground": ("draw on the cells in a browser", "--no-browser"),
 }
 LAWS = "pytest --pyargs refca_spec --refca-backend mypkg.mymodule"

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,14 +20,16 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
-from refca import interrupt
+from refca import distributed, interrupt
 from refca.contract.registry import backend_names, fastest, get_backend
 from refca.definition.errors import one_line
+from refca.distributed import check_same, current
 from refca.errors import InvalidInput, ProgramFailed
 from refca.threads import thread_limit
 from refca.version import __version__
 
 STOPPED = interrupt.STOPPED
+REPEATED = 3  # seconds in which a launcher may pass on the same signal again
 COUNTS = ("steps", "chimeras", "every")  # flags of reports that take a number from 1 to MOST
 MOST = 1_000_000
 EXTRAS = {  # packages that reading and stepping an automaton does without, and the extra that installs them
@@ -67,6 +71,8 @@ def run_program(
 
     def run() -> int:
         flags = parser.parse_args(arguments)
+        if getattr(flags, "mpi", False):
+            distributed.start(asked=True)
         before = QUIET.set(getattr(flags, "quiet", False))
         try:
             with thread_limit(getattr(flags, "threads", None)):
@@ -88,33 +94,44 @@ def exit_code(program: Callable[[], int]) -> int:
     make_streams_usable()
     interrupt.raise_again()
     try:
+        distributed.start()
         code = program()
         sys.stdout.flush()
         return code
     except (InvalidInput, ProgramFailed) as error:
-        report(str(error))
+        return end_with(str(error))
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        report(f"this needs {error.name}; install it with: pip install 'refca[{EXTRAS[error.name]}]'")
+        return end_with(f"this needs {error.name}; install it with: pip install 'refca[{EXTRAS[error.name]}]'")
     except OSError as error:
         try:
             sys.stdout.flush()
         except OSError:
             silence(sys.stdout)  # what could not be written there is not tried again at the end
         where = f" ({error.filename})" if error.filename else ""
-        report(f"{error.strerror or error}{where}")
+        return end_with(f"{error.strerror or error}{where}")
     except MemoryError as error:
-        report(f"out of memory ({error}); use smaller settings, for example --batch, or fewer --samples")
+        return end_with(f"out of memory ({error}); use smaller settings, for example --batch, or fewer --samples")
     except KeyboardInterrupt:
-        report("stopped")
-        return STOPPED
-    return 2
+        return end_with("stopped", STOPPED)
+    except Exception as error:
+        if current().size > 1:
+            traceback.print_exc()
+            distributed.fail(f"{type(error).__name__}: {error}", 1)
+        raise
 
 
 def warn(sentence: str) -> None:
     """Print a warning on standard error: the program goes on, and its result may not be what is wanted."""
     report(f"warning: {sentence}")
+
+
+def end_with(sentence: str, code: int = 2) -> int:
+    """Report why the program ends and return its exit code. Of several ranks, one that fails ends all."""
+    report(sentence)
+    distributed.fail(one_line(sentence), code)
+    return code
 
 
 def report(sentence: str) -> None:
@@ -166,6 +183,11 @@ def add_backend_flags(parser: ArgumentParser) -> None:
         metavar="N",
         type=int,
         help="number of processor threads to compute on; default: $REFCA_THREADS, or else all processors",
+    )
+    parser.add_argument(
+        "--mpi",
+        action="store_true",
+        help="share the work with the other processes of an MPI launcher; needed only if they are not noticed",
     )
     parser.add_argument("--quiet", action="store_true", help="print results and errors only, and no progress")
 
@@ -223,6 +245,9 @@ def choose_backend(name: str | None, device: str | None = None) -> tuple[str, An
                 f"--device cannot be used with the backend {name}, which has no devices to choose from, got {device}"
             )
         backend.use_device(device)
+    elif current().size > 1 and len(backend.devices) > 1:
+        backend.use_device(backend.devices[current().local_rank % len(backend.devices)])
+    check_same("the backend", name)
     return name, backend
 
 
@@ -277,22 +302,24 @@ def counting_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 def stoppable() -> Iterator[Callable[[], bool]]:
     """Within this block, let Ctrl-C and SIGTERM request a stop; the yielded function tells whether one did.
 
-    A second Ctrl-C stops at once. Outside the main thread, which alone gets signals, nothing requests a stop.
+    A second Ctrl-C stops at once, but not in the first seconds if there are other ranks: a launcher may pass on the
+    signal that this process got too. Outside the main thread, which alone gets signals, nothing requests a stop.
     """
-    requested = False
+    requested = float("inf")  # the time of the first request
+    grace = REPEATED if current().size > 1 else 0
 
     def request_stop(number: int, frame: Any) -> None:
         nonlocal requested
-        if requested:
+        if time.monotonic() > requested + grace:
             raise KeyboardInterrupt
-        requested = True
+        requested = min(requested, time.monotonic())
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: requested
+        yield lambda: requested < float("inf")
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -31,6 +31,7 @@ from refca.cli import (
 )
 from refca.data import full_path, is_path
 from refca.data.own import found_at
+from refca.distributed import check_same, current
 from refca.errors import Diverged, InvalidInput
 from refca.tasks import (
     DEFAULT,
@@ -130,9 +131,11 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
     """Train in a run directory that is locked until the stack is closed."""
     changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
     name, backend = choose_backend(flags.backend, flags.device)
+    first = current().rank == 0  # the rank that writes
     if flags.resume:
         out = run_to_resume(flags)
-        stack.enter_context(locked(out))
+        if first:
+            stack.enter_context(locked(out))
         experiment, train_state = resume(flags, out, changes, backend)
         training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
@@ -149,9 +152,10 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         samples = training.load_samples(experiment, flags.data)
         with enough_memory(training, experiment, samples):
             train_state = training.begin(experiment, backend, samples)
-        stack.enter_context(locked(out))
-        new_run(flags, experiment)  # another run may have begun there meanwhile
-    events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard else no_events
+        if first:
+            stack.enter_context(locked(out))
+            new_run(flags, experiment)  # another run may have begun there meanwhile
+    events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard and first else no_events
     validator = validator_of(experiment, backend, samples, train_state, out, flags, events)
     weights = sum(prod(x.shape) for x in train_state.params.values())
     initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
@@ -159,7 +163,9 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
         f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
     )
-    write_text(out / SETTINGS_FILE, experiment.toml())
+    check_same(f"--dataset {experiment.dataset}", samples.fingerprint())  # until here no rank has written
+    if first:
+        write_text(out / SETTINGS_FILE, experiment.toml())
     try:
         with enough_memory(training, experiment, samples):
             finished = fit_until_stopped(
@@ -185,6 +191,8 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         steps = "step" if train_state.done == 1 else "steps"
         print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)
         return STOPPED
+    if not first:
+        return 0
     rows = read_metrics(out / LOG_FILE)
     see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
     print(f"done: {reached(rows, experiment, training, train_state.done)}")

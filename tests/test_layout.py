@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "refca"
 
 SHARED = {"definition", "errors"}  # what every folder may import
-MAINS = {"train", "evaluate", "robustness", "predict", "playground"}
+MAINS = {"train", "evaluate", "robustness", "predict", "playground", "sweep"}
 TASKS = {"digits", "segmentation"}
 MAY_IMPORT = {
     "definition": {"autograd", "numpy"},

@@ -8,7 +8,7 @@ from refca.contract.protocol import BaseBackend
 from refca.definition.cell import Array, Cell, Params
 from refca_cpu import unroll
 from refca_cpu.readout import loss_of_states
-from refca_cpu.workers import threads
+from refca_cpu.workers import map_parts, threads
 
 
 class Cpu(BaseBackend):
@@ -16,6 +16,8 @@ class Cpu(BaseBackend):
 
     evolve = staticmethod(unroll.evolve)
     unroll_grads = staticmethod(unroll.unroll_grads)
+    batch_parts = staticmethod(unroll.batch_parts)
+    map_parts = staticmethod(map_parts)
 
     def loss_of_states(
         self,

@@ -18,6 +18,7 @@ from refca_cpu.arrays import Bools, Ints, Reals
 from refca_cpu.layout import Form, Live, LossStates, Shard
 from refca_cpu.pixels import unpad
 from refca_cpu.updates import Source, draw_updates, source_of
+from refca_cpu.workers import INSIDE
 from refca_cpu.workspace import Workspace
 
 TOGETHER_SHARD = 2  # samples of a shard where shards wait for each other
@@ -52,9 +53,7 @@ class Batch:
     def split(self, most: int) -> list[Ints]:
         """The samples of each shard, at most `most` of 28×28; fewer of a larger grid."""
         _, H, W, _ = self.environment.shape
-        sizes = {"instance": 1, "batch": TOGETHER_SHARD}
-        size = sizes.get(self.cell.norm, min(most, max(1, most * 28 * 28 // max(1, H * W))))
-        return balanced(alive(self.cell, self.environment), size)
+        return balanced(alive(self.cell, self.environment), shard_size(self.cell, most, H * W))
 
     def shard(self, samples: Ints, first: int, in_loss: Bools, before: Shard | None = None) -> Shard:
         """A shard at its steps from `first` on, of which `in_loss` (T,) count; it goes on from `before`."""
@@ -70,6 +69,8 @@ class Batch:
         """The workspace of this thread, which its last shard has left; a new one if all go in lockstep."""
         if self.cell.norm == "batch":
             return Workspace()
+        if INSIDE.workspace is not None:
+            return INSIDE.workspace
         if not hasattr(self.own, "workspace"):
             self.own.workspace = Workspace()
         workspace: Workspace = self.own.workspace
@@ -95,6 +96,12 @@ class Batch:
         array = np.empty((shard.cells // (H * W), H, W, count), self.state.dtype)
         unpad(array, first, flat_pixels, shard.row_stride)
         return array
+
+
+def shard_size(cell: Cell, most: int, sites: int) -> int:
+    """The samples of a shard, at most `most` on a grid of 28×28 sites; fewer on a larger grid."""
+    sizes = {"instance": 1, "batch": TOGETHER_SHARD}
+    return sizes.get(cell.norm, min(most, max(1, most * 28 * 28 // max(1, sites))))
 
 
 def balanced(live: Bools, size: int) -> list[Ints]:

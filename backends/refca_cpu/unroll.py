@@ -16,9 +16,10 @@ from refca.contract.protocol import ObjectiveFunction, UnrollGrads
 from refca.contract.strided_vjp import encoded
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Randomness
+from refca.definition.step import alive
 from refca_cpu import kernels, lockstep
 from refca_cpu.arrays import Ints
-from refca_cpu.batch import Batch
+from refca_cpu.batch import Batch, balanced, shard_size
 from refca_cpu.layout import Packed, Shard
 from refca_cpu.workers import workers
 
@@ -68,6 +69,14 @@ def evolve(
         else:
             parallel_map(move, split)
     return last
+
+
+def batch_parts(cell: Cell, image: Array) -> list[Ints] | None:
+    """The shards of a batch (B, sH, sW, K) as parts for themselves; None under the norm over the batch."""
+    if cell.norm == "batch":
+        return None
+    live = alive(cell, image)
+    return balanced(live, shard_size(cell, TAPED_SHARD, live[0].size // cell.stride**2) if len(live) else 1)
 
 
 def unroll_grads(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
+from refca.contract.parts import ChosenStreams
 from refca.definition.cell import Cell
 from refca.definition.randomness import NOISE, RESET, Draw, Randomness, Streams
 from refca_cpu import draws
@@ -18,8 +19,8 @@ Source: TypeAlias = Streams | dict[int, Draw]
 
 def source_of(cell: Cell, randomness: Randomness, shape: tuple[int, int, int], first_step: int, steps: int) -> Source:
     """The streams themselves, which can be drawn cell by cell; the draws of all steps of anything else."""
-    if type(randomness) is Streams:
-        return randomness
+    if type(randomness) in (Streams, ChosenStreams):
+        return cast(Streams, randomness)
     return {t: randomness.at(cell, t, *shape) for t in range(first_step, first_step + steps)}
 
 
@@ -84,6 +85,8 @@ def words(streams: Streams) -> draws.Key:
 
 def numbers(streams: Streams, sample: Ints) -> Ints:
     """The numbers of samples of the batch in the streams' numbering."""
+    if isinstance(streams, ChosenStreams):
+        return streams.numbers.astype(np.uint32)[sample]
     return (sample + streams.first_sample).astype(np.uint32)
 
 

@@ -17,7 +17,7 @@ from refca.errors import InvalidInput
 
 FUNCTIONS = (
     *("asarray", "asnumpy", "put", "supports", "step", "unroll_grads", "vjp", "initial_state"),
-    *("adam_step", "use_device", "description"),
+    *("adam_step", "batch_parts", "map_parts", "use_device", "description"),
 )
 CONSTANTS = ("xp", "dtypes", "devices", "sample_slice")
 

@@ -12,7 +12,7 @@ T steps, S steps that count in a loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import autograd.numpy
@@ -110,6 +110,12 @@ class Backend(Protocol):
         self, params: Params, grads: Params, m: Params, v: Params, i: int, learning_rate: float, normalise: bool
     ) -> Params:
         """Return the parameters after update i, new arrays; update the moments in the dicts m and v."""
+
+    def batch_parts(self, cell: Cell, image: Array) -> list[np.ndarray] | None:
+        """Return the samples of each part of a batch, or None if a batch is computed as a whole."""
+
+    def map_parts(self, work: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray]) -> list[Any]:
+        """Return work(part) for each part, in order."""
 
     def use_device(self, device: str) -> None:
         """Compute on this device from now on."""
@@ -318,6 +324,18 @@ class BaseBackend:
         is the default.
         """
         return adam_step(params, grads, m, v, i, learning_rate, normalise)
+
+    def batch_parts(self, cell: Cell, image: Array) -> list[np.ndarray] | None:
+        """Return the samples of each part of a batch (B, sH, sW, K), NumPy integers in ascending order.
+
+        Training computes each part by a call of its own and sums the gradients of the parts over a binary tree.
+        Parts depend on the batch alone. The default is None: a batch is computed as a whole.
+        """
+        return None
+
+    def map_parts(self, work: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray]) -> list[Any]:
+        """Return work(part) for each part, in order; `work` calls this backend. The default calls one by one."""
+        return [work(part) for part in parts]
 
     def use_device(self, device: str) -> None:
         """Compute on this device from now on; called before anything else. Raise InvalidInput if there is none."""

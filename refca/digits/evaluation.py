@@ -22,6 +22,7 @@ from refca.definition.metrics import count_agreeing_digits, count_correct_cells,
 from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
+from refca.distributed import shared_map
 
 BATCH = 1000  # digits whose cells are counted together
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
@@ -49,20 +50,21 @@ def evaluate(
     "restart" the states start from zero again, as in the article's released code; "both" measures both, "none"
     neither. Each value is the mean over batches of 1,000 digits. `on_progress` is called with the number of
     digits after each step, `on_votes` after the last step of a part with the part, the numbers of some digits, and
-    how many live cells of each predict each label, (B, L).
+    how many live cells of each predict each label, (B, L). Ranks share the digits, and rank 0 has the result.
     """
     branches = {"both": ("carry", "restart"), "none": ()}.get(mutation, (mutation,))
     parts = ("before", *branches)
     params = {name: backend.asarray(x) for name, x in params.items()}
     counts = np.zeros((1 + len(branches), -(-samples // BATCH), steps, 6))
-    for chosen in slices(samples, backend.sample_slice):
+
+    def measured(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return counts and votes of a slice of digits for each part."""
         streams = Streams(seed, first_sample=int(chosen[0]))
         run = partial(evolve_and_count, cell, params, backend, streams, on_progress, steps)
         shown = digits_of(cell, backend, digits, chosen)
         state, part_counts, part_votes = run(shown, backend.initial_state(cell, shown.image, streams), 0)
         slice_counts, slice_votes = [part_counts], [part_votes]
-        changed = others(chosen, len(digits))
-        shown = digits_of(cell, backend, digits, changed)
+        shown = digits_of(cell, backend, digits, others(chosen, len(digits)))
         for branch in branches:
             image = shown.image
             carried = branch == "carry"
@@ -70,9 +72,13 @@ def evaluate(
             _, part_counts, part_votes = run(shown, start, steps)
             slice_counts.append(part_counts)
             slice_votes.append(part_votes)
-        counts[:, chosen[0] // BATCH] += backend.asnumpy(backend.xp.stack(slice_counts))
-        for part, votes in zip(parts, backend.asnumpy(backend.xp.stack(slice_votes)), strict=True):
-            on_votes(part, chosen if part == "before" else changed, votes)
+        return backend.asnumpy(backend.xp.stack(slice_counts)), backend.asnumpy(backend.xp.stack(slice_votes))
+
+    all_slices = list(slices(samples, backend.sample_slice))
+    for chosen, (slice_counts, slice_votes) in zip(all_slices, shared_map(measured, all_slices), strict=False):
+        counts[:, chosen[0] // BATCH] += slice_counts
+        for part, votes in zip(parts, slice_votes, strict=True):
+            on_votes(part, chosen if part == "before" else others(chosen, len(digits)), votes)
     return {part: ratios(cell, part_counts) for part, part_counts in zip(parts, counts, strict=True)}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,9 +83,11 @@ class Pool:
     `label` is a NumPy array on every backend, so that checking labels does not wait for a device.
     """
 
+    SHARED: ClassVar = ("state",)  # what the ranks of a run share
+
     image: Array
     label: np.ndarray
-    state: Array
+    state: Any  # an array of the backend, or SharedStates
 
     def on(self, asarray: Callable[[Any], Array]) -> Pool:
         """Return a copy whose images and states are arrays of a backend."""
@@ -99,12 +101,11 @@ class Pool:
         Fresh samples begin in the states `start` (B, H, W, D) at their places; None: in zeros.
         """
         B = len(plan.slots)
-        fresh, continued = slice(0, plan.fresh), slice(plan.fresh, B - plan.mutated)
-        mutated = slice(B - plan.mutated, B)
+        fresh, mutated = slice(0, plan.fresh), slice(B - plan.mutated, B)
+        continued = slice(plan.fresh, B - plan.mutated)
         pooled = self.state[plan.slots]
         return Batch(
-            xp.concatenate([image[fresh], self.image[plan.slots[continued]], image[mutated]]),
-            np.concatenate([label[fresh], self.label[plan.slots[continued]], label[mutated]]),
+            *self.gather_digits(plan, image, label, xp),
             xp.concatenate(
                 [
                     xp.zeros_like(pooled[fresh]) if start is None else start[fresh],
@@ -112,6 +113,15 @@ class Pool:
                     mutate(cell, pooled[mutated], image[mutated], xp),
                 ]
             ),
+        )
+
+    def gather_digits(self, plan: BatchPlan, image: Array, label: np.ndarray, xp: Any) -> tuple[Array, np.ndarray]:
+        """Return the digits and labels of the batch of a plan; the arguments are those of `gather`."""
+        continued = slice(plan.fresh, len(plan.slots) - plan.mutated)
+        slots, mutated = plan.slots[continued], slice(continued.stop, None)
+        return (
+            xp.concatenate([image[: plan.fresh], self.image[slots], image[mutated]]),
+            np.concatenate([label[: plan.fresh], self.label[slots], label[mutated]]),
         )
 
     def commit(self, plan: BatchPlan, batch: Batch, state: Array, backend: BaseBackend) -> None:

@@ -28,6 +28,7 @@ from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_csv
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.digits.settings import DigitsExperiment
+from refca.distributed import current, first_of_machine
 from refca.doubts import LOOKED_AT, doubt
 from refca.drawing.confusion import confusion_matrices
 from refca.drawing.palette import PALETTES, for_names, get_palette
@@ -104,11 +105,14 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
     fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
     votes = Votes(digits.labels, experiment.names)
-    with publishing(out, FILES) as folder:
+
+    def measure() -> dict[str, Curves]:
+        """Return the curves, on rank 0; the other ranks do their share."""
         with memory_for(f"{at_once} digits at a time", fewer):
-            warm_up(backend, experiment.cell, at_once, digits.side)
+            with first_of_machine():
+                warm_up(backend, experiment.cell, at_once, digits.side)
             with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
-                curves = evaluate(
+                return evaluate(
                     experiment.cell,
                     params,
                     backend,
@@ -117,9 +121,15 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
                     steps=flags.steps,
                     mutation=flags.mutation,
                     seed=flags.seed,
-                    on_progress=bar.update,
+                    on_progress=lambda count: bar.update(count * current().size),
                     on_votes=votes.add,
                 )
+
+    if current().rank:
+        measure()
+        return
+    with publishing(out, FILES) as folder:
+        curves = measure()
         values = summary(curves)
         setting |= {"mutation": flags.mutation}
         write_csv(folder / "evaluation.csv", curves)

@@ -25,6 +25,7 @@ from refca.digits.perturbations import (
     resized,
     without_lower_half,
 )
+from refca.distributed import shared_map
 from refca.drawing.palette import predicted_labels
 
 SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # scale factors
@@ -105,10 +106,13 @@ def perturbed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
 
 
 def row(runner: Runner, perturbation: str, amount: str, images: np.ndarray, labels: np.ndarray, steps: int) -> Row:
-    """Return the measurement of digits after a number of steps from zero."""
-    counts = np.zeros(4, int)
-    for first, image, label in in_slices(runner, images, labels):
-        counts += count(runner, runner.run(image, None, steps, 0, first), image, label)
+    """Return the measurement of digits after a number of steps from zero; ranks share them, rank 0 has the result."""
+
+    def of_slice(part: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+        first, image, label = part
+        return count(runner, runner.run(image, None, steps, 0, first), image, label)
+
+    counts = sum(shared_map(of_slice, in_slices(runner, images, labels)), np.zeros(4, int))
     return Row(perturbation, amount, *rates(counts))
 
 
@@ -140,17 +144,23 @@ def rates(counts: np.ndarray) -> tuple[int, float, float, float]:
 def erase_and_redraw(runner: Runner, images: np.ndarray, labels: np.ndarray, steps: int) -> np.ndarray:
     """Return accuracy and agreement at each step, (3·steps, 2): digits whole, lower half erased, drawn again.
 
-    Erased cells lose their state, drawn cells start from zero, and all other cells continue.
+    Erased cells lose their state, drawn cells start from zero, and all other cells continue. Ranks share the
+    digits, and rank 0 has the result.
     """
-    counts = np.zeros((len(PARTS) * steps, 4), int)
-    for first, whole, label in in_slices(runner, images, labels):
-        state: Array | None = None
+
+    def of_slice(chosen: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+        first, whole, label = chosen
+        counts, state = np.zeros((len(PARTS) * steps, 4), int), None
         for part, image in enumerate((whole, without_lower_half(whole), whole)):
             if state is not None:
                 state = mutate(runner.cell, state, runner.backend.asarray(image), runner.backend.xp)
             for t in range(part * steps, (part + 1) * steps):
                 state = runner.run(image, state, 1, t, first)
-                counts[t] += count(runner, state, image, label)
+                counts[t] = count(runner, state, image, label)
+        return counts
+
+    nothing = np.zeros((len(PARTS) * steps, 4), int)
+    counts = sum(shared_map(of_slice, in_slices(runner, images, labels)), nothing)
     return np.array([rates(each)[2:] for each in counts])
 
 

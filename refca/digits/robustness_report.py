@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 from argparse import Namespace, _ArgumentGroup
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from refca.digits.robustness import (
     perturbed,
     row,
 )
+from refca.distributed import current, first_of_machine, shared_map
 from refca.drawing.palette import PALETTES, Palette, for_names, get_palette, predicted_labels
 from refca.errors import InvalidInput
 from refca.training.experiment import Experiment
@@ -62,6 +63,8 @@ SHOWN = 6  # digits in a picture
 OTHER_SOURCE = "optdigits-28"
 CHIMERA_FACTOR = 3  # chimeras run this many times longer
 SHOWN_STEPS = (1, 5, 20, 100)  # steps of each part in erased.png
+
+KINDS = [pair for a, b in PAIRS for pair in ((a, b), (b, a))]  # of chimeras: the digits above and below
 
 DEFAULTS: Mapping[str, Any] = {"chimeras": 100, "noise": None, "palette": "article", "steps": 200}
 
@@ -90,9 +93,16 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     at_once = min(backend.sample_slice, samples)
     palette = for_names(get_palette(flags.palette), experiment.names)
     fewer = "use a smaller --samples or --chimeras, or another --backend"
+    if current().rank:
+        runner = make_runner(experiment.cell, weights.params, backend, flags.seed, lambda count: None)
+        with first_of_machine():
+            warm_up(backend, experiment.cell, at_once, digits.side)
+        help_to_measure(runner, digits, digits_used, others, flags)
+        return
     with publishing(out, FILES) as folder:
         with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
-            warm_up(backend, experiment.cell, at_once, digits.side)
+            with first_of_machine():
+                warm_up(backend, experiment.cell, at_once, digits.side)
             with progress_bar(digit_steps(digits_used, others, flags), unit="digit-steps") as bar:
                 runner = make_runner(experiment.cell, weights.params, backend, flags.seed, bar.update)
                 rows = measure_perturbations(runner, digits_used, others, flags.steps, folder, palette)
@@ -103,6 +113,27 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         write_text(folder / "robustness.json", json.dumps(without_nan(found | setting), indent=2) + "\n")
     print(table(rows, found["chimeras"], found["erased"]))
     note(f"see the pictures in {out}")
+
+
+def help_to_measure(runner: Runner, digits: Split, used: Split, others: Split | None, flags: Namespace) -> None:
+    """Do the share of a rank that writes nothing: the measurements of rank 0, in its order."""
+    for kind, amount, changed in perturbed(used.images(slice(None))):
+        row(runner, kind, amount, changed, used.labels, flags.steps)
+    if others is not None:
+        row(runner, "source", OTHER_SOURCE, others.images(slice(None)), others.labels, flags.steps)
+    list(shares_of_chimeras(runner, digits, flags))
+    erase_and_redraw(runner, used.images(slice(None)), used.labels, flags.steps)
+
+
+def shares_of_chimeras(runner: Runner, digits: Split, flags: Namespace) -> Iterator[LabelShares]:
+    """Yield the predicted labels of each kind of chimera, then of digits; ranks share the kinds, rank 0 gets all."""
+    images, labels = digits.images(slice(None)), digits.labels
+
+    def of_kind(kind: tuple[int, int] | None) -> LabelShares:
+        chosen = make_chimeras(images, labels, *kind, flags.chimeras) if kind else images[: flags.chimeras]
+        return label_shares(runner, chosen, CHIMERA_FACTOR * flags.steps)
+
+    return shared_map(of_kind, [*KINDS, None])
 
 
 def other_source(experiment: Experiment, samples: int) -> Split | None:
@@ -145,12 +176,11 @@ def measure_chimeras(
     runner: Runner, digits: Split, flags: Namespace, out: Path, palette: Palette
 ) -> dict[str, dict[str, Any]]:
     """Return the oscillation of each kind of chimera, and of digits for comparison; write chimeras.csv and pictures."""
-    images, labels = digits.images(slice(None)), digits.labels
-    steps, found, rows = CHIMERA_FACTOR * flags.steps, dict[str, dict[str, Any]](), []
+    found, rows = dict[str, dict[str, Any]](), []
     chosen: dict[str, tuple[LabelShares, int]] = {}
-    for above, below in [pair for a, b in PAIRS for pair in ((a, b), (b, a))]:
-        kind = f"{above} over {below}"
-        of_kind = label_shares(runner, make_chimeras(images, labels, above, below, flags.chimeras), steps)
+    shares = shares_of_chimeras(runner, digits, flags)
+    for above, below in KINDS:
+        kind, of_kind = f"{above} over {below}", next(shares)
         found[kind] = {
             "count": len(of_kind.image),
             **oscillation(of_kind.shares),
@@ -159,7 +189,7 @@ def measure_chimeras(
         rows += mean_shares(kind, of_kind)
         if len(of_kind.image):
             chosen[kind] = of_kind, most_oscillating(of_kind.shares)
-    plain = label_shares(runner, images[: flags.chimeras], steps)
+    (plain,) = shares
     found["digits"] = {"count": len(plain.image), **oscillation(plain.shares)}
     write_csv(out / "chimeras.csv", ("chimera", "step", *map(str, range(runner.cell.labels))), rows)
     if chosen:

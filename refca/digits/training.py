@@ -15,16 +15,19 @@ from refca.cli import warn
 from refca.data import Split
 from refca.definition.cell import Array
 from refca.definition.generators import POOL, generator
-from refca.definition.metrics import cell_accuracy, total_agreement
+from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
 from refca.definition.step import alive, readout
 from refca.digits.augmentation import Ranges, augment, draw
 from refca.digits.pool import Pool, sample
 from refca.digits.settings import DigitsExperiment
+from refca.digits.shared_pool import commit_own, gather_own
 from refca.digits.unroll_length import last_steps, unroll_length
+from refca.distributed import current, total
 from refca.doubts import LOOKED_AT, doubt
 from refca.errors import InvalidInput
 from refca.training.adam import Adam, learning_rate_at
+from refca.training.parts import divide, loss_and_grads
 from refca.training.train_state import StepResult, TrainState
 from refca.training.transforms import draw_flips, draw_transforms, transform
 from refca.training.warm_up import warm_up
@@ -121,18 +124,25 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     weights = last_steps(steps, experiment.batch, experiment.loss_steps)
     streams = Streams(experiment.seed).fold(i)
     start = backend.initial_state(cell, image, streams) if cell.normal_start else None
-    batch = pool.gather(cell, plan, image, label, xp, start)
+    shown = pool.gather_digits(plan, image, label, xp)
+    division = divide(backend, cell, shown[0], experiment.logical_workers)
+    if current().size == 1:
+        batch = pool.gather(cell, plan, image, label, xp, start)
+    else:
+        batch = gather_own(pool, cell, plan, division, shown, start, backend)
     if experiment.class_weights != "none":
         weights = weights * class_weights(digits.labels, cell.labels)[batch.label]
-    loss, grads, state = backend.loss_and_grads(
-        cell, experiment.loss, train_state.params, batch.image, batch.state, batch.label, weights, streams
-    )
+    given = train_state.params, batch.image, batch.state, batch.label, weights, streams
+    loss, grads, state = loss_and_grads(backend, division, cell, experiment.loss, *given)
     schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
     rate = learning_rate_at(experiment.learning_rate, i, *schedule)
     train_state.update(grads, rate, normalise=True, backend=backend)
-    pool.commit(plan, batch, state, backend)
+    if current().size == 1:
+        pool.commit(plan, batch, state, backend)
+    else:
+        commit_own(pool, plan, division, batch, state, backend)
     train_state.done += 1
-    return StepResult(loss, batch.image, batch.label, state)
+    return StepResult(loss, batch.image, batch.label, state, division)
 
 
 def class_weights(labels: np.ndarray, count: int) -> np.ndarray:
@@ -144,14 +154,18 @@ def class_weights(labels: np.ndarray, count: int) -> np.ndarray:
 def measure(
     experiment: DigitsExperiment, backend: Any, train_state: TrainState, result: StepResult
 ) -> dict[str, float]:
-    """Return cell accuracy and total agreement of the batch in its last state, read out after the update."""
-    image, state = backend.asnumpy(result.image), backend.asnumpy(result.state)
+    """Return cell accuracy and total agreement of the batch in its last state, read out after the update.
+
+    Ranks count their own digits.
+    """
+    own = slice(None) if result.division is None else result.division.rows
+    image, state = backend.asnumpy(result.image)[own], backend.asnumpy(result.state)
     params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
-    logits, live = readout(experiment.cell, params, state), alive(experiment.cell, image)
-    return {
-        "accuracy": cell_accuracy(logits, result.target, live),
-        "agreement": total_agreement(logits, live),
-    }
+    live, predicted = alive(experiment.cell, image), predict(readout(experiment.cell, params, state))
+    counts = [*count_correct_cells(predicted, result.target[own], live), *count_agreeing_digits(predicted, live)]
+    correct, cells, agreeing, digits = map(int, total(np.array(counts, np.int64)))
+    nan = float("nan")
+    return {"accuracy": correct / cells if cells else nan, "agreement": agreeing / digits if digits else nan}
 
 
 def check_buffer(path: Path, experiment: DigitsExperiment, pool: Pool) -> None:

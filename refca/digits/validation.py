@@ -19,6 +19,7 @@ from refca.definition.randomness import Streams
 from refca.definition.step import alive, readout
 from refca.digits.evaluation import slices
 from refca.digits.settings import DigitsExperiment
+from refca.distributed import shared_map
 
 UNROLLS = 5  # lengths of an unroll that cells run
 
@@ -43,19 +44,28 @@ def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
 def measure(
     experiment: DigitsExperiment, backend: Any, held_out: Split, params: Params, samples: Split
 ) -> dict[str, float]:
-    """Return the mean loss of the digits after the last step, and the metrics over all of them."""
+    """Return the mean loss of the digits after the last step, and the metrics over all of them.
+
+    Ranks share the digits, and rank 0 has the result.
+    """
     cell, steps = experiment.cell, UNROLLS * max(experiment.unroll, experiment.unroll_max)
-    loss, counts = 0.0, np.zeros(4)
     weights = {name: backend.asnumpy(x) for name, x in params.items()}
-    for chosen in slices(len(held_out), backend.sample_slice):
+
+    def of_slice(chosen: np.ndarray) -> tuple[float, tuple[int, ...]]:
+        """Return the share of a slice of digits in the loss, and its counts."""
         label, image = held_out.labels[chosen], held_out.images(chosen)
         streams, live = Streams(experiment.seed, first_sample=int(chosen[0])), alive(cell, image)
         state, image = backend.initial_state(cell, image, streams), backend.asarray(image)
         state = backend.evolve(cell, params, image, state, streams, steps)
         mean = np.full((1, len(chosen)), 1 / len(held_out), np.float32)
-        loss += float(backend.loss_of_states(cell, experiment.loss, params, image, label, mean, state[None])[0])
+        loss = float(backend.loss_of_states(cell, experiment.loss, params, image, label, mean, state[None])[0])
         predicted = predict(readout(cell, weights, backend.asnumpy(state)))
-        counts += (*count_correct_cells(predicted, label, live), *count_agreeing_digits(predicted, live))
+        return loss, (*count_correct_cells(predicted, label, live), *count_agreeing_digits(predicted, live))
+
+    loss, counts = 0.0, np.zeros(4)
+    for slice_loss, slice_counts in shared_map(of_slice, slices(len(held_out), backend.sample_slice)):
+        loss += slice_loss
+        counts += slice_counts
     correct, cells, agreeing, digits = map(float, counts)
     nan = float("nan")
     return {

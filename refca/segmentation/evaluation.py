@@ -14,6 +14,7 @@ Letters: N photographs, B of them in a slice, s stride, H×W grid, D state chann
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from refca.definition.cell import Array, Cell, Params
 from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
+from refca.distributed import shared_map
 from refca.segmentation.gate import gate_function, iou_names
 
 SLICE = 32  # photographs evolved at a time
@@ -80,13 +82,18 @@ def confusion_at(
 ) -> np.ndarray:
     """Return how many pixels of each class are predicted as each class, as `iou_at`: (len(at), L, L) float64.
 
-    Rows are true classes; they are NaN after a state became NaN or infinite.
+    Rows are true classes; they are NaN after a state became NaN or infinite. Ranks share the photographs, and
+    rank 0 has the result.
     """
     on_device = {name: backend.asarray(x) for name, x in params.items()}
     weights, fetched = measured_on(cell, params, on_device, backend)
     counts = np.zeros((len(at), cell.labels, cell.labels))
     measured = len(at)  # steps of `at` before a state became NaN or infinite
-    for chosen in slices(samples):
+
+    def of_slice(chosen: np.ndarray) -> tuple[int, np.ndarray]:
+        """Return the number of steps that can be measured and the counts of a slice of photographs."""
+        nonlocal measured
+        own = np.zeros_like(counts)
         streams, target = Streams(seed, first_sample=int(chosen[0])), photographs.labels(chosen)
         image = photographs.images(chosen)
         state, done = backend.initial_state(cell, image, streams), 0
@@ -101,7 +108,12 @@ def confusion_at(
             if i < measured:
                 predicted = backend.asnumpy(predict(readout(cell, weights, values)))
                 known = target >= 0
-                counts[i] += confusion(predicted[known], target[known], cell.labels)
+                own[i] = confusion(predicted[known], target[known], cell.labels)
+        return measured, own
+
+    for steps_measured, own in shared_map(of_slice, slices(samples)):
+        measured = min(measured, steps_measured)
+        counts += own
     counts[measured:] = np.nan
     return counts
 
@@ -126,44 +138,59 @@ def curves(
     to the trimap shown at that step. "gate" is the mean reset gate of all cells in that step, NaN for a cell
     without a gate. "state" and "logits" are mean absolute values after the step, "state_change" and
     "logits_change" mean absolute changes in it: the paper's L1 norms divided by the number of values. All columns
-    but "step" and "changes" are NaN after a state became NaN or infinite.
+    but "step" and "changes" are NaN after a state became NaN or infinite. Ranks share the photographs, and rank 0
+    has the result.
     """
     found = {}
     for condition in CONDITIONS:
         counts = np.zeros((steps, 2, cell.labels), np.int64)
         sums = np.zeros((steps, len(MAGNITUDES)))
         measured = steps  # steps before a state became NaN or infinite
-        for chosen in slices(samples):
-            snapshots = take_snapshots(
-                cell,
-                params,
-                backend,
-                photographs,
-                chosen,
-                condition,
-                steps=steps,
-                every=every,
-                shift=shift,
-                seed=seed,
-            )
-            before = next(snapshots)
-            for t, after in enumerate(snapshots):
-                finite, *means = backend.asnumpy(magnitudes(before, after))
-                if t == measured or not finite:
-                    measured = t
-                    on_progress(len(chosen) * (steps - t))
-                    break
-                known, predicted = after.target >= 0, backend.asnumpy(predict(after.logits))
-                counts[t] += count_overlaps(predicted[known], after.target[known], cell.labels)
-                sums[t] += len(chosen) * np.array(means)
-                before = after
-                on_progress(len(chosen))
+        of_slice = partial(
+            measure_slice, cell, params, backend, photographs, condition, steps, every, shift, seed, on_progress
+        )
+        for steps_measured, slice_counts, slice_sums in shared_map(of_slice, slices(samples)):
+            measured = min(measured, steps_measured)
+            counts += slice_counts
+            sums += slice_sums
         values = np.concatenate([ratio(counts[:, 0], counts[:, 1]), sums / samples], axis=1)
         values[measured:] = np.nan
         step = np.arange(1, steps + 1)
         changes = (step - 1) // every * (condition != "kept")
         found[condition] = dict(zip(columns(photographs.classes), (step, changes, *values.T), strict=True))
     return found
+
+
+def measure_slice(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    photographs: Photographs,
+    condition: str,
+    steps: int,
+    every: int,
+    shift: int,
+    seed: int,
+    on_progress: Callable[[int], object],
+    chosen: np.ndarray,
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return for a slice of photographs the number of steps before a state became NaN or infinite, and for each step
+    intersections and unions, (steps, 2, L), and the sums over the photographs of MAGNITUDES, (steps, 5)."""
+    counts, sums = np.zeros((steps, 2, cell.labels), np.int64), np.zeros((steps, len(MAGNITUDES)))
+    given = cell, params, backend, photographs, chosen, condition
+    snapshots = take_snapshots(*given, steps=steps, every=every, shift=shift, seed=seed)
+    before = next(snapshots)
+    for t, after in enumerate(snapshots):
+        finite, *means = backend.asnumpy(magnitudes(before, after))
+        if not finite:
+            on_progress(len(chosen) * (steps - t))
+            return t, counts, sums
+        known, predicted = after.target >= 0, backend.asnumpy(predict(after.logits))
+        counts[t] = count_overlaps(predicted[known], after.target[known], cell.labels)
+        sums[t] = len(chosen) * np.array(means)
+        before = after
+        on_progress(len(chosen))
+    return steps, counts, sums
 
 
 def take_snapshots(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,8 +31,10 @@ from refca.training.transforms import unchanged
 class PersistentBatch:
     """A batch between two training steps. All arrays but the state are NumPy arrays on every backend."""
 
+    SHARED: ClassVar = ("state",)  # what the ranks of a run share
+
     photo: np.ndarray  # (B,) int64, indices of training photographs
-    state: Array  # (B, H, W, D)
+    state: Any  # (B, H, W, D), an array of the backend, or SharedStates
     age: np.ndarray  # (B,) int64, steps since the photo or the state was last resampled
     flipped: np.ndarray  # (B,) boolean, whether the photograph is mirrored
     transforms: np.ndarray = None  # type: ignore[assignment]  # (B, 4), see `refca/training/transforms.py`; none
@@ -89,12 +91,21 @@ def resample(
 
     New states are the backend's initial states at their index in the batch.
     """
-    _, H, W, _ = batch.state.shape
-    image = np.broadcast_to(np.float32(0), (1, cell.stride * H, cell.stride * W, cell.image_channels))
     state = 1 * batch.state  # a copy, in any array library
     for b in map(int, np.flatnonzero(resampling.new_state)):
-        own = replace(streams, first_sample=streams.first_sample + b)
-        state = backend.put(state, slice(b, b + 1), backend.initial_state(cell, image, own))
+        state = backend.put(state, slice(b, b + 1), new_state(cell, batch.state.shape, b, streams, backend))
+    return resampled(batch, resampling, state)
+
+
+def new_state(cell: Cell, shape: tuple[int, ...], b: int, streams: Streams, backend: BaseBackend) -> Array:
+    """Return the initial state of sample b of a batch of states of this shape, (1, H, W, D)."""
+    _, H, W, _ = shape
+    image = np.broadcast_to(np.float32(0), (1, cell.stride * H, cell.stride * W, cell.image_channels))
+    return backend.initial_state(cell, image, replace(streams, first_sample=streams.first_sample + b))
+
+
+def resampled(batch: PersistentBatch, resampling: Resample, state: Any) -> PersistentBatch:
+    """Return the batch after a resampling that led to these states."""
     return PersistentBatch(
         np.where(resampling.new_photo, resampling.photo, batch.photo),
         state,

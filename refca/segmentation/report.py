@@ -27,6 +27,7 @@ from refca.cli import (
 )
 from refca.confusion import accuracy_of, iou_of, mean_iou, to_json
 from refca.data import Photographs, full_path
+from refca.distributed import current, first_of_machine
 from refca.drawing.confusion import confusion_matrices
 from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
@@ -130,35 +131,27 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     note(f"{experiment.dataset} at {size}x{size}, {samples:,} {kind} photographs; writing to {out}")
 
-    with publishing(out, FILES) as folder:
+    def measure() -> tuple[np.ndarray, dict[str, Curves]]:
+        """Return confusion matrices and curves, on rank 0; the other ranks do their share."""
         at_once = min(SLICE, max(samples, curve_samples))
         moved = samples * at[-1] + len(CONDITIONS) * curve_samples * flags.steps
         fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
         with memory_for(f"{at_once} photographs of {size}x{size} at a time", fewer):
-            warm_up(backend, cell, at_once, size, "ce" if flags.adversarial is not None else None, label_map=True)
+            with first_of_machine():
+                warm_up(backend, cell, at_once, size, "ce" if flags.adversarial is not None else None, label_map=True)
             with progress_bar(moved, unit="photograph-steps") as bar:
-                counts = confusion_at(
-                    cell,
-                    params,
-                    backend,
-                    photographs,
-                    samples=samples,
-                    at=at,
-                    seed=flags.seed,
-                    on_progress=bar.update,
-                )
-                measured = curves(
-                    cell,
-                    params,
-                    backend,
-                    photographs,
-                    samples=curve_samples,
-                    steps=flags.steps,
-                    every=flags.every,
-                    shift=flags.shift,
-                    seed=flags.seed,
-                    on_progress=bar.update,
-                )
+                given = cell, params, backend, photographs
+                common: dict[str, Any] = {"seed": flags.seed}
+                common |= {"on_progress": lambda count: bar.update(count * current().size)}
+                counts = confusion_at(*given, samples=samples, at=at, **common)
+                common |= {"every": flags.every, "shift": flags.shift}
+                return counts, curves(*given, samples=curve_samples, steps=flags.steps, **common)
+
+    if current().rank:
+        measure()
+        return
+    with publishing(out, FILES) as folder:
+        counts, measured = measure()
         ious = iou_of(counts)
         if sentence := unmeasured(at, ious, measured):
             print(f"refca: {sentence}", file=sys.stderr)

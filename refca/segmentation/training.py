@@ -14,12 +14,13 @@ import numpy as np
 
 from refca.cli import counting_bar
 from refca.data import Photographs
-from refca.definition.metrics import iou, predict
+from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
+from refca.distributed import current, gathered, total
 from refca.errors import InvalidInput
-from refca.segmentation.gate import gates, iou_names
+from refca.segmentation.gate import gate_function, iou_names
 from refca.segmentation.loss import loss_of
 from refca.segmentation.persistence import (
     PersistentBatch,
@@ -28,9 +29,12 @@ from refca.segmentation.persistence import (
     keep_probability,
     loss_weights,
     resample,
+    resampled,
 )
 from refca.segmentation.settings import SegmentationExperiment
+from refca.segmentation.shared_batch import resample_own
 from refca.training.adam import Adam, learning_rate_at
+from refca.training.parts import divide, evolve, loss_and_grads, undivided
 from refca.training.train_state import StepResult, TrainState
 from refca.training.transforms import draw_transforms, transform, transform_labels
 from refca.training.warm_up import warm_up
@@ -121,32 +125,36 @@ def train_step(
     )
     if experiment.transforms:
         resampling = replace(resampling, transforms=draw_transforms(experiment, experiment.batch, i))
-    batch = resample(cell, batch, resampling, streams, backend)
-    image, target = photographs.images(batch.photo, batch.flipped), photographs.labels(batch.photo, batch.flipped)
+    shown = resampled(batch, resampling, batch.state)  # the states follow once their ranks are known
+    image, target = photographs.images(shown.photo, shown.flipped), photographs.labels(shown.photo, shown.flipped)
     if experiment.transforms:
-        image = transform(backend.asnumpy(image), batch.transforms)
-        target = transform_labels(target, batch.transforms)
+        image = transform(backend.asnumpy(image), shown.transforms)
+        target = transform_labels(target, shown.transforms)
     image = backend.asarray(image)
+    division = divide(backend, cell, image, experiment.logical_workers)
+    if current().size == 1:
+        batch = resample(cell, batch, resampling, streams, backend)
+        start = batch.state
+    else:
+        batch, start = resample_own(cell, batch, division, resampling, streams, backend)
     weights = loss_weights(batch.age, K, T)
     if weights.any():
-        loss, grads, state = backend.loss_and_grads(
-            cell,
-            loss_of(experiment, photographs),
-            train_state.params,
-            image,
-            batch.state,
-            target,
-            weights,
-            streams,
+        loss_function, params = loss_of(experiment, photographs), train_state.params
+        loss, grads, state = loss_and_grads(
+            backend, division, cell, loss_function, params, image, start, target, weights, streams
         )
         schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
         rate = learning_rate_at(experiment.learning_rate, i, *schedule)
         train_state.update(grads, rate, normalise=False, backend=backend)
     else:
-        loss, state = None, backend.evolve(cell, train_state.params, image, batch.state, streams, K)
-    train_state.buffer = replace(batch, state=state, age=batch.age + K)
+        loss, state = None, evolve(backend, division, cell, train_state.params, image, start, streams, K)
+    if current().size == 1:
+        train_state.buffer = replace(batch, state=state, age=batch.age + K)
+    else:
+        batch.state.store(np.arange(experiment.batch), division.ranks, state)
+        train_state.buffer = replace(batch, age=batch.age + K)
     train_state.done += 1
-    return StepResult(loss, image, target, state)
+    return StepResult(loss, image, target, state, division)
 
 
 def keep_probabilities(experiment: SegmentationExperiment) -> tuple[float, float]:
@@ -163,18 +171,32 @@ def measure(
     """Return the IoU of each class and the mean gate for the last state of the batch, after the update.
 
     IoU covers the samples whose last step counts in the loss, the gate all cells in the following step. Undefined
-    values are NaN.
+    values are NaN. Ranks measure their own parts of the batch; the mean gate is on rank 0.
     """
-    cell, gate = experiment.cell, np.array(np.nan)
-    if cell.resettable:
-        gate = backend.asnumpy(gates(cell, train_state.params, backend, result.image, result.state))
+    cell, target, division = experiment.cell, result.target, result.division or undivided(experiment.batch)
     params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
-    target, state = result.target, backend.asnumpy(result.state)
     old = counted(train_state.buffer.age - 1, 1, experiment.horizon)[0]
-    predicted = predict(readout(cell, params, state))
-    known = target[old] >= 0
-    ious = iou(predicted[old][known], target[old][known], cell.labels)
-    return dict(zip(columns(experiment), map(float, (*ious, gate.mean())), strict=True))
+    gate_of = gate_function(cell, train_state.params, backend) if cell.resettable else None
+    own = division.rows
+
+    def measure_part(part: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return intersections and unions of a part, (2, L), and its gates, (len(part), H, W)."""
+        state = result.state[np.searchsorted(own, part)]
+        gate = backend.asnumpy(gate_of(result.image[part], state)) if gate_of else None
+        predicted, known = predict(readout(cell, params, backend.asnumpy(state))), (target[part] >= 0)
+        known &= old[part, None, None]
+        return np.array(count_overlaps(predicted[known], target[part][known], cell.labels)), gate
+
+    parts = list(division.own.values())
+    measured = backend.map_parts(measure_part, parts)
+    overlaps = total(sum((counts for counts, _ in measured), np.zeros((2, cell.labels), np.int64)))
+    mean_gate = np.nan
+    if gate_of:
+        samples = [int(b) for part in parts for b in part]
+        gates = dict(zip(samples, (x for _, gate in measured for x in np.asarray(gate)), strict=True))
+        whole = gathered(gates, division.ranks, tuple(result.state.shape[1:3]), np.float32)
+        mean_gate = np.nan if whole is None else float(whole.mean())
+    return dict(zip(columns(experiment), map(float, (*ratio(*overlaps), mean_gate)), strict=True))
 
 
 def check_buffer(path: Path, experiment: SegmentationExperiment, batch: PersistentBatch) -> None:

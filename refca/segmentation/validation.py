@@ -16,6 +16,7 @@ from refca.definition.cell import Params
 from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
+from refca.distributed import shared_map
 from refca.segmentation.evaluation import slices
 from refca.segmentation.gate import iou_names
 from refca.segmentation.loss import loss_of
@@ -44,17 +45,26 @@ def load_samples(experiment: SegmentationExperiment, folder: str | None) -> Phot
 def measure(
     experiment: SegmentationExperiment, backend: Any, held_out: Photographs, params: Params, samples: Photographs
 ) -> dict[str, float]:
-    """Return the mean loss of the photographs after the last step of the horizon, and the IoU over all pixels."""
+    """Return the mean loss of the photographs after the last step of the horizon, and the IoU over all pixels.
+
+    Ranks share the photographs, and rank 0 has the result.
+    """
     cell, loss = experiment.cell, loss_of(experiment, samples)
-    total, counts = 0.0, np.zeros((2, cell.labels), np.int64)
     weights = {name: backend.asnumpy(x) for name, x in params.items()}
-    for chosen in slices(len(held_out)):
+
+    def of_slice(chosen: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the share of a slice of photographs in the loss, and its intersections and unions, (2, L)."""
         streams, target = Streams(experiment.seed, first_sample=int(chosen[0])), held_out.labels(chosen)
         image = backend.asarray(held_out.images(chosen))
         state = backend.initial_state(cell, image, streams)
         state = backend.evolve(cell, params, image, state, streams, experiment.horizon)
         mean = np.full((1, len(chosen)), 1 / len(held_out), np.float32)
-        total += float(backend.loss_of_states(cell, loss, params, image, target, mean, state[None])[0])
+        own = float(backend.loss_of_states(cell, loss, params, image, target, mean, state[None])[0])
         predicted, known = predict(readout(cell, weights, backend.asnumpy(state))), target >= 0
-        counts += count_overlaps(predicted[known], target[known], cell.labels)
+        return own, np.array(count_overlaps(predicted[known], target[known], cell.labels))
+
+    total, counts = 0.0, np.zeros((2, cell.labels), np.int64)
+    for slice_loss, slice_counts in shared_map(of_slice, slices(len(held_out))):
+        total += slice_loss
+        counts += slice_counts
     return {"loss": total, **dict(zip(columns(experiment), map(float, ratio(*counts)), strict=True))}

@@ -55,6 +55,7 @@ MOST = {  # the largest number allowed for a setting, where that is not 10**9
     "unroll_max": 10_000,
     "horizon": 100_000,
     "batch": 65_536,
+    "logical_workers": 65_536,
     "pool": 10**6,
     "size": 4096,
     "grid": 4096,
@@ -137,6 +138,11 @@ class Experiment(ABC):
     linear_readout: bool = cell_setting("linear_readout", False)
     stride: int = cell_setting("stride", 1)
     normal_start: bool = cell_setting("normal_start", False)
+    logical_workers: int = setting(
+        0,
+        "parts of a batch whose gradients are summed in a fixed order, to be shared by MPI ranks; 0: as the backend "
+        "splits a batch",
+    )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
     classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog")
     colours: tuple[str, ...] = data_setting((), "colours of the labels, as #0044aa,#ffcc00")
@@ -197,6 +203,8 @@ class Experiment(ABC):
             raise InvalidInput(f"split must be at least 0 and below 1, got {self.split}")
         if self.mask_values and self.mask_values != INSTANCES and len(self.mask_values) != self.labels:
             raise InvalidInput(f"mask_values must be as many as labels, {self.labels}, got {len(self.mask_values)}")
+        if self.logical_workers < 0:
+            raise InvalidInput(f"logical_workers must not be negative, got {self.logical_workers}")
         if self.size < 0:
             raise InvalidInput(f"size must not be negative, got {self.size}")
         self.check_validation()

@@ -52,7 +52,7 @@ class Training(Protocol):
         """Do the next training step."""
 
     def measure(self, experiment: Any, backend: Any, train_state: TrainState, result: StepResult) -> dict[str, float]:
-        """Return a number for each of `columns`."""
+        """Return a number for each of `columns`, on rank 0 if ranks share the batch; all of them call this."""
 
     def check_buffer(self, path: Path, experiment: Any, buffer: Any) -> None:
         """Raise InvalidInput, naming the file, unless a buffer fits the experiment."""

@@ -13,6 +13,7 @@ from refca.definition.cell import Array, Params
 from refca.errors import Diverged
 from refca.training.adam import Adam
 from refca.training.experiment import Experiment
+from refca.training.parts import Division
 
 
 class Buffer(Protocol):
@@ -69,7 +70,8 @@ class StepResult(NamedTuple):
     loss: float | Array | None  # None if no step of the unroll counts in it
     image: Array  # (B, sH, sW, K)
     target: np.ndarray  # (B,) or (B, sH, sW)
-    state: Array  # (B, H, W, D) after the last step
+    state: Array  # (B, H, W, D) after the last step; where ranks share the batch, this rank's samples
+    division: Division | None = None  # the ranks of the samples
 
 
 class Weights(NamedTuple):

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from refca.definition.cell import Params
+from refca.distributed import broadcast_object, current
 from refca.training.checkpoint import BEST_FILE, save_weights
 from refca.training.experiment import Experiment
-from refca.training.metrics_log import MetricsFile
+from refca.training.metrics_log import MetricsFile, NoLog
 from refca.training.task import Validation
 from refca.training.train_state import Best, TrainState
 
@@ -47,13 +48,14 @@ class Validator:
         self.held_out, self.samples, self.train_state = held_out, samples, train_state
         self.out, self.drop_log, self.on_row = out, drop_log, on_row
         self.stack = ExitStack()
-        self.log: MetricsFile | None = None
+        self.log: MetricsFile | NoLog | None = None
 
     def __enter__(self) -> Self:
         if self.module:
             columns, state = self.module.columns(self.experiment), self.train_state
             done = state.done if state.validation_log else 0
-            self.log = MetricsFile(self.out / VALIDATION_LOG, done, columns, state.validation_log, self.drop_log)
+            given = self.out / VALIDATION_LOG, done, columns, state.validation_log, self.drop_log
+            self.log = NoLog() if current().rank else MetricsFile(*given)
             self.stack.enter_context(self.log)
             self.write_best()
         return self
@@ -67,7 +69,8 @@ class Validator:
         if not self.module or not self.log or done % self.experiment.validate_every:
             return
         params = self.train_state.params
-        measured = self.module.measure(self.experiment, self.backend, self.held_out, params, self.samples)
+        found = self.module.measure(self.experiment, self.backend, self.held_out, params, self.samples)
+        measured = broadcast_object(found)  # ranks share the samples, and rank 0 has the result
         self.log.add(step=done, **measured)
         self.on_row({"step": done, **measured})
         score = self.module.score(self.experiment, measured)
@@ -82,7 +85,7 @@ class Validator:
 
     def write_best(self) -> None:
         """Write the best weights, if there are any."""
-        if best := self.train_state.best:
+        if (best := self.train_state.best) and not current().rank:
             save_weights(self.out / BEST_FILE, self.experiment, best.params, best.step)
 
     def mark(self) -> None:

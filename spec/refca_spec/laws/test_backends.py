@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from refca.contract.checks import dtype_name
+from refca.contract.parts import contiguous_parts, streams_of, tree_sum
 from refca.contract.protocol import Backend
 from refca.contract.reference import reference
 from refca.contract.registry import get_backend
@@ -19,6 +20,7 @@ from refca.definition.cell import NORMS, Array, Cell, Params
 from refca.definition.params import frozen, param_shapes
 from refca.definition.randomness import Streams
 from refca.definition.step import alive
+from refca.distributed import simulate, sum_over_tree
 from refca.errors import InvalidInput
 from refca_spec import formulas
 from refca_spec.calls import (
@@ -534,6 +536,54 @@ def linear_objective(backend: Any, dtype: str, case: Case, first_step: int) -> P
     named = of_step | dict(zip(("environment", "state", "last state"), others, strict=True))
     found = {name: backend.asnumpy(x) for name, x in named.items() if name not in frozen(case.cell)}
     return found | {"the value": np.asarray(float(value), dtype)}
+
+
+@law
+@given(case=cases(B=3, norm=("none", "instance", "channel")), size=st.integers(1, 4), data=st.data())
+def test_backends_c23_the_parts_of_a_batch_sum_to_the_same_bits_on_any_ranks(
+    backend: Any, dtype: str, case: Case, size: int, data: st.DataObject
+) -> None:
+    params, image, state = inputs(backend, dtype, case)
+    target, weights, B = case.target("labels"), case.weights.astype(dtype), len(case.image)
+    own = backend.batch_parts(case.cell, image)
+    parts = own or contiguous_parts(B, 3)
+    assert sorted(np.concatenate(parts)) == list(range(B)), f"parts {parts} of {B} samples: {case}"
+
+    def compute(part: np.ndarray) -> list[Array]:
+        given_ = params, image[part], state[part], target[part], weights[:, part], streams_of(case.streams, part)
+        loss, grads, last = backend.loss_and_grads(case.cell, "ce", *given_)
+        return [np.asarray(float(loss)), *(backend.asnumpy(grads[name]) for name in params), backend.asnumpy(last)]
+
+    def add(left: list[Array], right: list[Array]) -> list[Array]:
+        return [x + y for x, y in zip(left, right, strict=True)]
+
+    whole = backend.map_parts(compute, parts)
+    expected = tree_sum([found[:-1] for found in whole], add)
+    ref = reference_loss_and_grads(case, loss="ce", kind="labels", source=case.streams)
+    n = longest_sum(case.cell, case.cells)
+    assert_close(expected[0], np.float64(ref.loss), n, "The loss of the parts", case, steps=case.T, dtype=dtype)
+    owners = data.draw(st.lists(st.integers(0, size - 1), min_size=len(parts), max_size=len(parts)))
+
+    def program(ranks: Any) -> list[Array]:
+        mine = [i for i, owner in enumerate(owners) if owner == ranks.rank]
+        terms = dict(zip(mine, backend.map_parts(compute, [parts[i] for i in mine]), strict=True))
+        sizes = [x.shape for x in expected]
+
+        def pack(term: list[Array]) -> Array:
+            return np.concatenate([x.reshape(-1).astype(float) for x in term])  # exact, also from float32
+
+        def unpack(flat: Array) -> list[Array]:
+            ends = np.cumsum([int(np.prod(shape)) for shape in sizes])
+            found = zip(np.split(flat, ends[:-1]), expected, strict=True)
+            return [x.reshape(like.shape).astype(like.dtype) for x, like in found]
+
+        grads = {i: term[:-1] for i, term in terms.items()}
+        count = sum(x.size for x in expected)
+        return sum_over_tree(grads, owners, add, pack, unpack, (count,), float)
+
+    for summed in simulate(size, program):
+        for got, x in zip(summed, expected, strict=True):
+            assert_same(got, x, f"A sum of parts on ranks {owners}", case)
 
 
 @pytest.mark.parametrize("case", [CASE, STRIDED, BATCHED], ids=["digits", "strided", "batch norm"])

@@ -1,0 +1,306 @@
+"""python -m refca.sweep: train a table of experiments and seeds, as a local queue or a Slurm job array.
+
+There is no scheduler here: the local queue starts a few processes, Slurm schedules its array by itself. What is
+done is skipped, what was stopped is resumed.
+
+Source: `docs/cluster.md`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from refca.atomic import atomic_write, write_text
+from refca.cli import Parser, run_program
+from refca.errors import InvalidInput
+from refca.reading import reading
+from refca.tasks import change, load_experiment
+from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
+from refca.training.metrics_log import LOG_FILE, read_metrics
+
+EXAMPLES = """examples:
+  python -m refca.sweep TABLE.toml                     train what is not done yet, one run after the other
+  python -m refca.sweep TABLE.toml --jobs 4            four runs at a time
+  python -m refca.sweep TABLE.toml --slurm             write sweep.sbatch and submit it as a job array
+  python -m refca.sweep TABLE.toml --collect           write and print the summary of what is done
+
+The table:
+  out = "runs/sweep"                # the folder of all runs
+  seeds = [0, 1, 2]
+  settings = {steps = 2000}         # for all runs, as the flags of refca.train
+  flags = ["--backend", "cpu"]      # further flags of refca.train
+  [runs.plain]                      # runs/sweep/plain-seed0 ...
+  experiment = "demo"
+  [runs.fast]
+  experiment = "demo"
+  learning_rate = 2e-3
+  [slurm]                           # options of sbatch
+  time = "04:00:00"
+  ntasks = 8                        # more than 1: the ranks of each run, started by srun
+"""
+SCRIPT, SUMMARY = "sweep.sbatch", "summary.csv"
+LAST_ROWS = 20  # of a log, whose mean is its row of the summary
+KEYS = {"out", "seeds", "settings", "flags", "runs", "slurm"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a table."""
+
+    name: str
+    seed: int
+    experiment: str
+    settings: dict[str, Any]
+    out: Path
+
+    @property
+    def done(self) -> bool:
+        """Return whether the run has reached its last step."""
+        return (self.out / WEIGHTS_FILE).exists()
+
+    def arguments(self, flags: Sequence[str]) -> list[str]:
+        """Return the arguments of refca.train that begin the run, or resume it if it has a checkpoint."""
+        if (self.out / CHECKPOINT_FILE).exists():
+            return ["--out", str(self.out), "--resume", *flags]
+        settings = [word for name, value in self.settings.items() for word in flag_of(name, value)]
+        return ["--experiment", self.experiment, "--out", str(self.out), "--seed", str(self.seed), *settings, *flags]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The runs of a sweep, in the order of their numbers in a job array."""
+
+    path: Path
+    out: Path
+    runs: list[Run]
+    flags: list[str]
+    slurm: dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run_program(parser(), sweep, arguments)
+
+
+def parser() -> ArgumentParser:
+    p = Parser(
+        "python -m refca.sweep",
+        description="Train a table of experiments and seeds, and collect a summary.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    p.add_argument("table", type=Path, metavar="TABLE.toml", help="the experiments, seeds and settings")
+    p.add_argument("--jobs", metavar="N", type=int, default=1, help="runs at a time in the local queue; default: 1")
+    p.add_argument("--slurm", action="store_true", help="submit a Slurm job array of the runs that are not done")
+    p.add_argument("--write", action="store_true", help="with --slurm: write the script, but do not submit it")
+    p.add_argument("--collect", action="store_true", help="only collect the summary")
+    p.add_argument("--task", metavar="N", type=int, help="train run number N only, as a task of the job array does")
+    return p
+
+
+def sweep(flags: Namespace) -> int:
+    """Do what the flags ask for; return the exit code: 1 if a run failed."""
+    table = read_table(flags.table)
+    if flags.jobs < 1:
+        raise InvalidInput(f"--jobs must be at least 1, got {flags.jobs}")
+    if flags.task is not None:
+        if not 0 <= flags.task < len(table.runs):
+            raise InvalidInput(f"--task must be from 0 to {len(table.runs) - 1}, got {flags.task}")
+        return become(table, table.runs[flags.task])
+    if flags.slurm:
+        return submit(table, flags.write)
+    failed = [] if flags.collect else train_locally(table, flags.jobs)
+    print(collect(table))
+    for run, code in failed:
+        print(f"refca: {run.out} ended with exit code {code}; see {log_of(run)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def read_table(path: Path) -> Table:
+    """Read a table. Raises InvalidInput, naming the file, for one that cannot be used."""
+    with reading(path, "a TOML table of a sweep", "mend it, or take another"):
+        content = tomllib.loads(path.read_text("utf-8-sig"))
+        try:
+            return table_of(path, content)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: {error}") from error
+
+
+def table_of(path: Path, content: Mapping[str, Any]) -> Table:
+    """Return the table with this content. Raises InvalidInput for unknown keys, experiments and settings."""
+    for name in content:
+        if name not in KEYS:
+            raise InvalidInput(f"a table has {', '.join(sorted(KEYS))}, got {name}")
+    out, seeds = Path(content.get("out", f"runs/{path.stem}")), content.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise InvalidInput(f"seeds must be a list of numbers, got {seeds!r}")
+    if not isinstance(content.get("runs"), dict) or not content["runs"]:
+        raise InvalidInput("runs must have at least one run, such as [runs.plain]")
+    runs = []
+    for name, own in content["runs"].items():
+        if not isinstance(own, dict):
+            raise InvalidInput(f"runs.{name} must be a table of settings, got {own!r}")
+        settings = {**content.get("settings", {}), **own}
+        experiment = str(settings.pop("experiment", "demo"))
+        if "seed" in settings:
+            raise InvalidInput("the setting seed comes from seeds")
+        for seed in seeds:
+            change(load_experiment(experiment), {**settings, "seed": seed})
+            runs.append(Run(name, seed, experiment, settings, out / f"{name}-seed{seed}"))
+    return Table(path, out, runs, [str(flag) for flag in content.get("flags", [])], dict(content.get("slurm", {})))
+
+
+def flag_of(name: str, value: Any) -> list[str]:
+    """Return the words of the flag that gives a setting a value."""
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag[2:]}"]
+    return [flag, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+
+
+def log_of(run: Run) -> Path:
+    return run.out.with_name(f"{run.out.name}.log")
+
+
+def command_of(table: Table, run: Run) -> list[str]:
+    """Return the command that trains a run; with `ntasks` in the table, its ranks are started by Slurm."""
+    ranks = int(table.slurm.get("ntasks", 1))
+    launcher = ["srun", "--kill-on-bad-exit=1"] if ranks > 1 and shutil.which("srun") else []
+    return [*launcher, sys.executable, "-m", "refca.train", *run.arguments(table.flags)]
+
+
+def become(table: Table, run: Run) -> int:
+    """Replace this process by the training of a run, so that signals reach it; return 0 if the run is done."""
+    if run.done:
+        return 0
+    run.out.parent.mkdir(parents=True, exist_ok=True)
+    command = command_of(table, run)
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
+def train_locally(table: Table, jobs: int) -> list[tuple[Run, int]]:
+    """Train all runs that are not done, some at a time; return those that failed with their exit codes.
+
+    Ctrl-C and SIGTERM stop the running ones, which write checkpoints.
+    """
+    waiting = [run for run in table.runs if not run.done]
+    print(f"{len(table.runs)} runs, {len(table.runs) - len(waiting)} done; writing to {table.out}", flush=True)
+    running: set[subprocess.Popen[bytes]] = set()
+    table.out.mkdir(parents=True, exist_ok=True)
+
+    def train(run: Run) -> tuple[Run, int]:
+        with log_of(run).open("ab") as log:
+            process = subprocess.Popen(
+                command_of(table, run), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            running.add(process)
+            code = process.wait()
+            running.discard(process)
+        print(f"{run.out}: {'done' if code == 0 else f'exit code {code}'}", flush=True)
+        return run, code
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ThreadPoolExecutor(jobs) as pool:
+        started = [pool.submit(train, run) for run in waiting]
+        try:
+            return [(run, code) for run, code in (each.result() for each in started) if code]
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.terminate()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def submit(table: Table, write_only: bool) -> int:
+    """Write the script of a job array of the runs that are not done, and submit it unless `write_only`."""
+    waiting = [i for i, run in enumerate(table.runs) if not run.done]
+    if not waiting:
+        print(f"all {len(table.runs)} runs are done; collect them with --collect")
+        return 0
+    script = table.out / SCRIPT
+    write_text(script, script_of(table, waiting))
+    if write_only:
+        print(f"submit it with: sbatch {shlex.quote(str(script))}")
+        return 0
+    if not shutil.which("sbatch"):
+        raise InvalidInput(f"there is no sbatch here; {script} is written, submit it where Slurm is")
+    return subprocess.run(["sbatch", str(script)]).returncode
+
+
+def script_of(table: Table, waiting: Sequence[int]) -> str:
+    """Return the script of a job array. SIGTERM comes two minutes before the end, so that runs write checkpoints."""
+    options = {"job-name": f"refca-{table.path.stem}", "signal": "B:TERM@120", "requeue": True, **table.slurm}
+    options |= {"array": ",".join(map(str, waiting)), "output": f"{table.out}/%A_%a.out"}
+    lines = [f"#SBATCH --{name}" + ("" if value is True else f"={value}") for name, value in options.items()]
+    command = shlex.join([sys.executable, "-m", "refca.sweep", str(table.path.resolve()), "--task"])
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *lines,
+            f"cd {shlex.quote(str(Path.cwd()))}",
+            f'{command} "$SLURM_ARRAY_TASK_ID" &',
+            "trap 'kill -TERM $!' TERM  # the run stops after its step and writes a checkpoint",
+            "wait $!; code=$?",
+            "[ $code -gt 128 ] && { wait $!; code=$?; }",
+            "exit $code",
+            "",
+        ]
+    )
+
+
+def collect(table: Table) -> str:
+    """Write summary.csv, a row for each run that is done, and return the means over seeds as text."""
+    rows: list[dict[str, Any]] = []
+    for run in table.runs:
+        if run.done:
+            rows.append({"run": run.name, "seed": run.seed, **last_values(run.out / LOG_FILE)})
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if rows:
+        with atomic_write(table.out / SUMMARY) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    lines = [f"{'run':20}{'seeds':>6}" + "".join(f"{name:>24}" for name in names[2:])]
+    for name in dict.fromkeys(run.name for run in table.runs):
+        own = [row for row in rows if row["run"] == name]
+        total = sum(run.name == name for run in table.runs)
+        cells = (spread([row[column] for row in own if column in row]) for column in names[2:])
+        lines.append(f"{name:20}{f'{len(own)}/{total}':>6}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n".join(lines)
+
+
+def last_values(log: Path) -> dict[str, float]:
+    """Return the last step of a log, and the mean of each column over its last rows."""
+    rows = read_metrics(log)
+    found: dict[str, float] = {"step": rows[-1]["step"]} if rows else {}
+    for name in rows[-1].keys() - {"step"} if rows else ():
+        values = [row[name] for row in rows[-LAST_ROWS:] if row[name] == row[name]]
+        found[name] = mean(values) if values else float("nan")
+    return {name: found[name] for name in (rows[-1] if rows else {})}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean and standard deviation as text."""
+    if not values:
+        return "none"
+    return f"{mean(values):.4g} +- {stdev(values):.2g}" if len(values) > 1 else f"{values[0]:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Sweeps: a table of experiments and seeds, as a local queue and as a job array, and its summary."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from refca import sweep
+
+TABLE = """
+seeds = [0, 1]
+settings = {steps = 3, unroll = 2, state = 12, hidden = 8, pool = 20, batch = 4}
+flags = ["--backend", "reference"]
+[runs.plain]
+experiment = "demo"
+[runs.other]
+experiment = "demo"
+learning_rate = 2e-3
+"""
+Capture = pytest.CaptureFixture[str]
+
+
+def table(folder: Path, text: str = TABLE) -> Path:
+    path = folder / "table.toml"
+    slurm = '\n[slurm]\ntime = "00:10:00"\n'
+    out = f'out = "{folder / "runs"}"\n'
+    path.write_text(out + text + slurm)
+    return path
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "runs" / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_queue_trains_what_is_not_done_and_collects_the_summary(tmp_path: Path, capfd: Capture) -> None:
+    path = table(tmp_path)
+    assert sweep.main([str(path), "--jobs", "2"]) == 0
+    first = [(row["run"], row["seed"], row["step"]) for row in rows(tmp_path)]
+    assert first == [("plain", "0", "3"), ("plain", "1", "3"), ("other", "0", "3"), ("other", "1", "3")]
+    assert len({row["loss"] for row in rows(tmp_path)}) == 4
+    weights = tmp_path / "runs" / "plain-seed1" / "weights.safetensors"
+    before = {other: other.stat().st_mtime_ns for other in tmp_path.glob("runs/*/weights.safetensors")}
+    weights.unlink()
+    (weights.parent / "checkpoint.safetensors").unlink()
+    capfd.readouterr()
+    assert sweep.main([str(path)]) == 0
+    out = capfd.readouterr().out
+    assert "4 runs, 3 done" in out
+    assert "2/2" in out
+    again = {other: other.stat().st_mtime_ns for other in before}
+    assert [other for other in before if again[other] != before[other]] == [weights]
+
+
+def test_a_job_array_has_the_runs_that_are_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for sbatch does what Slurm does: it runs the script once for each number of the array."""
+    path = table(tmp_path, TABLE.replace("seeds = [0, 1]", "seeds = [0]"))
+    assert sweep.main([str(path), "--slurm", "--write"]) == 0
+    script = (tmp_path / "runs" / "sweep.sbatch").read_text()
+    assert "#SBATCH --array=0,1\n" in script
+    assert "#SBATCH --time=00:10:00\n" in script
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    stand_in = commands / "sbatch"
+    stand_in.write_text(
+        "#!/bin/bash\nfor i in $(sed -n 's/^#SBATCH --array=//p' $1 | tr , ' '); do\n"
+        "SLURM_ARRAY_TASK_ID=$i bash $1 || exit 1; done\n"
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    assert sweep.main([str(path), "--slurm"]) == 0
+    assert sweep.main([str(path), "--collect"]) == 0
+    assert [row["run"] for row in rows(tmp_path)] == ["plain", "other"]
+
+
+def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> None:
+    path = table(tmp_path, TABLE.replace("steps = 3", "steps = 4000"))
+    command = [sys.executable, "-m", "refca.sweep", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        log = tmp_path / "runs" / "plain-seed0" / "metrics.csv"
+        deadline = time.monotonic() + 200
+        while not (log.exists() and log.stat().st_size > 60):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped after" in (tmp_path / "runs" / "plain-seed0.log").read_text()
+    assert not (tmp_path / "runs" / "plain-seed1").exists()
+    run = sweep.read_table(path).runs[0]
+    assert run.arguments([]) == ["--out", str(run.out), "--resume"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("seeds = 3\n[runs.a]\n", "seeds must be a list of numbers, got 3"),
+        ("[run.a]\n", "got run"),
+        ("seeds = [0]\n", "at least one run"),
+        ("[runs.a]\nsteps = 0\n", "steps must be at least 1, got 0"),
+        ("[runs.a]\nexperiment = 'demos'\n", 'unknown experiment "demos"'),
+        ("[runs.a\n", "TOML"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: Capture, text: str, sentence: str) -> None:
+    path = tmp_path / "table.toml"
+    path.write_text(text)
+    assert sweep.main([str(path)]) == 2
+    errors = capsys.readouterr().err
+    assert sentence in errors
+    assert str(path) in errors
