@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from refca.contract.comparison import compare
 from refca.contract.public import (
+    alive,
     cell_accuracy,
     cross_entropy,
     init_params,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from refca.automaton import Automaton, load
     from refca.digits.prepare import digit
     from refca.fitting import fit
+    from refca.samples import sample_digits, sample_photographs
     from refca.version import __version__ as __version__
     from refca.weights.load import load_weights, save_weights
 
@@ -43,6 +45,8 @@ LAZY = {  # public names that need settings and files which the automaton does n
     "fit": "refca.fitting",
     "load": "refca.automaton",
     "load_weights": "refca.weights.load",
+    "sample_digits": "refca.samples",
+    "sample_photographs": "refca.samples",
     "save_weights": "refca.weights.load",
 }
 
@@ -62,6 +66,7 @@ __all__ = [
     "Cell",
     "Recorded",
     "Streams",
+    "alive",
     "cell_accuracy",
     "compare",
     "cross_entropy",
@@ -76,6 +81,8 @@ __all__ = [
     "load",
     "load_weights",
     "mutate",
+    "sample_digits",
+    "sample_photographs",
     "save_weights",
     "segmentation_cell",
     "step",

@@ -81,6 +81,20 @@ class Automaton:
         found: np.ndarray = predict(self.readout(state))
         return found
 
+    def paint(self, image: Array, state: Array) -> np.ndarray:
+        """Return pictures of the labels that cells predict, (B, sH, sW, 3) uint8.
+
+        image (B, sH, sW, K) as in `evolve`, state (B, H, W, D). Live cells of a digit have the colour of their label,
+        and are black before they have one; a photograph is gray under the colours of its pixels' labels.
+        Raises InvalidInput for another shape and for values outside the range.
+        """
+        image, logits = self.checked(image), self.readout(state)
+        if logits.shape[:3] != image.shape[:3]:
+            got = f"{tuple(np.shape(state))} for an image {image.shape}"
+            raise InvalidInput(f"state must have the samples, rows and columns of the image, got {got}")
+        found: np.ndarray = self.task.prediction.paint_labels(self, image, logits)
+        return found
+
     def predict(self, picture: Any, **options: Any) -> Any:
         """Return the prediction for one picture: a path, a Pillow image or an array.
 

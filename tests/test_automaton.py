@@ -375,3 +375,69 @@ def test_a_picture_that_lies_on_its_side_is_turned_upright() -> None:
 def test_a_cut_off_archive_is_no_picture() -> None:
     with pytest.raises(InvalidInput, match="is not a picture"):
         pixels_of(ODD / "kmnist_cut_off_t10k-images-idx3-ubyte.gz")
+
+
+# pictures of labels, and samples
+
+
+def test_cells_of_a_digit_are_painted_in_the_colours_of_their_labels(digits: refca.Automaton) -> None:
+    image = refca.sample_digits().images([7])
+    state = np.zeros((1, 28, 28, 19), np.float32)
+    state[..., 9 + 3] = 1  # every cell predicts 3, dead ones too
+    live = image[..., 0] > 0.1
+    painted = digits.paint(image, state)
+    assert painted.shape == (1, 28, 28, 3)
+    assert painted.dtype == np.uint8
+    assert (painted[live] == (210, 245, 60)).all()
+    assert (painted[~live] == 255).all()
+    black = digits.paint(image, 0 * state)  # no label yet: ink in its own tone
+    assert (black[live] < 240).all()
+    assert (black[..., 0] == black[..., 1]).all()
+
+
+def test_a_photograph_is_painted_in_the_colours_of_its_pixels_labels(photographs: refca.Automaton) -> None:
+    image = np.zeros((1, 4, 6, 3), np.float32)
+    state = np.zeros((1, 4, 6, 8), np.float32)
+    state[0, :, 3:] = 1
+    painted, labels = photographs.paint(image, state), photographs.labels(state)
+    assert painted.shape == (1, 4, 6, 3)
+    assert len(np.unique(labels)) == len(np.unique(painted.reshape(-1, 3), axis=0))
+
+
+def test_pictures_of_another_state_are_refused(digits: refca.Automaton) -> None:
+    image = refca.sample_digits().images([0, 1])
+    with pytest.raises(
+        InvalidInput, match=r"rows and columns of the image, got \(1, 28, 28, 19\) for an image \(2, 28"
+    ):
+        digits.paint(image, np.zeros((1, 28, 28, 19), np.float32))
+    with pytest.raises(InvalidInput, match="state must have shape"):
+        digits.paint(image, np.zeros((2, 28, 28, 5), np.float32))
+
+
+def test_the_sample_digits_are_ten_of_each_label_in_the_order_of_labels(digits: refca.Automaton) -> None:
+    samples = refca.sample_digits()
+    assert samples.labels.tolist() == 10 * list(range(10))
+    image = samples.images(slice(0, 30))
+    votes = digits.labels(digits.evolve(image, 60))
+    live = refca.alive(digits.cell, image)
+    majority = [np.bincount(vote[on]).argmax() for vote, on in zip(votes, live, strict=True)]
+    assert (np.array(majority) == samples.labels[:30]).mean() > 0.9
+
+
+@pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason="MNIST is looked for only where REFCA_DATA has it")
+def test_the_sample_digits_are_the_first_test_digits_of_mnist() -> None:
+    mnist, samples = refca.data.load("mnist").test, refca.sample_digits()
+    for label in range(10):
+        expected = mnist.pixels[mnist.labels == label][:10]
+        assert np.array_equal(samples.pixels[samples.labels == label], expected)
+
+
+def test_the_sample_photographs_have_any_size_and_the_range_of_cells() -> None:
+    small, large = refca.sample_photographs(24), refca.sample_photographs(192)
+    assert small.shape == (8, 24, 24, 3)
+    assert small.dtype == np.float32
+    assert -1 <= large.min() < -0.9 < 0.9 < large.max() <= 1
+    blocks = large.reshape(8, 24, 8, 24, 8, 3).mean(axis=(2, 4))
+    assert np.abs(blocks - small).max() < 0.02
+    with pytest.raises(InvalidInput, match="size must be from 1 to 192, got 193"):
+        refca.sample_photographs(193)

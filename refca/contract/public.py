@@ -66,6 +66,12 @@ def check_step(
         check_kind(name, x, "f", "float32 or float64")
 
 
+def check_alive(cell: Cell, environment: Array) -> None:
+    check_cell(cell)
+    check_arrays({"environment": (environment, (*GRID, "C"))})
+    check_kind("environment", environment, "f", "float32 or float64")
+
+
 def check_init_state(cell: Cell, image: Array, streams: Any) -> None:
     check_cell(cell)
     check_arrays({"image": (image, ("B", "sH", "sW", cell.image_channels))})
@@ -112,6 +118,7 @@ def check_iou(predicted: Array, target: Array, labels: int) -> None:
 
 
 step = guarded(definition.step, check_step)
+alive = guarded(definition.alive, check_alive)
 init_state = guarded(state.init_state, check_init_state)
 mutate = guarded(state.mutate, check_mutate)
 init_params = guarded(params.init_params, check_init_params)

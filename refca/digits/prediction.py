@@ -109,6 +109,12 @@ def write_result(result: Classification, out: Path, name: str) -> None:
         temporary.write_bytes(result._repr_png_())
 
 
+def paint_labels(automaton: Automaton, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return images (B, H, W, K) in the colours of their cells' labels, (B, H, W, 3) uint8."""
+    palette, live = for_names(ARTICLE, automaton.names), alive(automaton.cell, image)
+    return paint(palette, np.where(live, predicted_labels(logits), -1), live, image[..., :1])
+
+
 def follow(automaton: Automaton, frames: Iterable[np.ndarray], **options: Any) -> Iterator[Any]:
     """Raise InvalidInput: a film has no label of its own."""
     raise InvalidInput("a film is predicted frame by frame")

@@ -22,7 +22,7 @@ from refca.atomic import atomic_write, write_text
 from refca.data import Photographs
 from refca.data.batches import batched
 from refca.data.decode import Picture, adjusted, as_unit, pixels_of, resized, with_channels
-from refca.drawing.palette import Palette, veiled
+from refca.drawing.palette import Palette, lay_over, veiled
 from refca.errors import InvalidInput
 from refca.segmentation.figures import class_palette
 from refca.training.experiment import Experiment
@@ -143,6 +143,11 @@ def write_result(result: Segmentation, out: Path, name: str) -> None:
         np.save(temporary, result.labels)
     with atomic_write(out / f"{name}-overlay.png") as temporary:
         Image.fromarray(result.overlay()).save(temporary, "PNG", compress_level=3)
+
+
+def paint_labels(automaton: Automaton, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return photographs (B, sH, sW, K) in gray with the colours of their labels over them, (B, sH, sW, 3) uint8."""
+    return lay_over(palette_of(automaton.experiment), logits.argmax(axis=-1), image)
 
 
 def follow(

@@ -114,6 +114,9 @@ class Prediction(Protocol):
     def samples_of(self, samples: Any) -> Iterable[tuple[str, Any, int | None]]:
         """Yield of each sample of a data set its name, what `prepare` returns of it, and its label, if it has one."""
 
+    def paint_labels(self, automaton: Any, image: Any, logits: Any) -> Any:
+        """Return pictures of the labels of images, (B, sH, sW, 3) uint8, for `Automaton.paint`."""
+
     def write_legend(self, automaton: Any, out: Path) -> None:
         """Write what the results in a folder have in common."""
 
