@@ -98,7 +98,7 @@ def test_a_solution_is_printed_as_code(capsys: pytest.CaptureFixture[str]) -> No
 def test_unknown_exercises_and_suspects_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r'exercise must be one of 1.1, .*, got "9.9"'):
         problem("9.9", None)
-    with pytest.raises(InvalidInput, match='letter must be one of A, B, .*, got "Z"'):
+    with pytest.raises(InvalidInput, match=r'letter must be one of A, B, .*, got "Z"'):
         suspect("Z")
 
 
@@ -129,7 +129,7 @@ def test_a_step_that_raises_an_error_breaks_what_it_is_tried_on() -> None:
 
 
 def test_chapters_and_constraints_without_laws_are_refused() -> None:
-    with pytest.raises(InvalidInput, match='chapter must be .*, got "stairs"'):
+    with pytest.raises(InvalidInput, match=r'chapter must be .*, got "stairs"'):
         broken("reference", chapter="stairs")
-    with pytest.raises(InvalidInput, match="constraints must be numbers of step .*, got 99"):
+    with pytest.raises(InvalidInput, match=r"constraints must be numbers of step .*, got 99"):
         broken("reference", constraints=[2, 99])

@@ -7,11 +7,11 @@ needs nothing else, and so that a solution is only seen by those who ask for it.
 from __future__ import annotations
 
 import inspect
-from importlib import import_module
 from pprint import pformat
 from typing import Any
 
 from refca.errors import InvalidInput
+from refca.lessons.suspects import suspect
 
 __all__ = ["check", "problem", "solution", "suspect"]
 
@@ -46,19 +46,6 @@ def solution(exercise: str) -> None:
     known(exercise, SOLUTIONS)
     found = SOLUTIONS[exercise]
     print(inspect.getsource(found) if callable(found) else pformat(found, sort_dicts=False))
-
-
-def suspect(letter: str) -> Any:
-    """Return the suspect of lesson 5 with this letter, A to J: a backend that computes something else than it should.
-
-    Raises InvalidInput for another letter.
-    """
-    from refca.lessons.suspects import SUSPECTS
-
-    if letter not in SUSPECTS:
-        raise InvalidInput(f'letter must be one of {", ".join(SUSPECTS)}, got "{letter}"')
-    mutants = import_module("refca_spec.mutants")
-    return mutants.MutantBackend(mutants.BACKENDS[SUSPECTS[letter]].fault)
 
 
 def known(exercise: str, exercises: dict[str, Any]) -> None:

@@ -269,8 +269,7 @@ def check_5_2(constraints: Mapping[str, int]) -> None:
     from refca_spec.broken import broken
     from refca_spec.mutants import BACKENDS
 
-    from refca.lessons import suspect
-    from refca.lessons.suspects import SUSPECTS
+    from refca.lessons.suspects import SUSPECTS, suspect
 
     for letter, name in SUSPECTS.items():
         number = constraints.get(letter)
