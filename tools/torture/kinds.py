@@ -32,10 +32,11 @@ from refca.data.photographs import Photographs
 from refca.definition.params import init_params
 from refca.definition.randomness import Streams
 from refca.digits.cell import digits_cell
+from refca.digits.curves_csv import CURVES, read_line
 from refca.segmentation.curves_csv import read_curves
 from refca.tasks import load_experiment, lookup
 from refca.training.checkpoint import load_checkpoint
-from refca.training.metrics_log import MetricsFile
+from refca.training.metrics_log import MetricsFile, marked_part
 from refca.weights.load import load_weights
 from torture import crafted
 from torture.crafted import Craft, gzipped
@@ -114,6 +115,11 @@ def read_log(path: Path) -> bytes:
     columns = lookup({"task": experiment.task})[1].training.columns(experiment)
     with MetricsFile(path, state.done, columns, state.log):
         return path.read_bytes()
+
+
+def read_validation_log(path: Path) -> bytes:
+    _, state = load_checkpoint(path.parent / "checkpoint.safetensors", lookup)
+    return marked_part(path, state.done, state.validation_log)
 
 
 def resume(path: Path, out: Path) -> tuple[Program, list[str]]:
@@ -398,8 +404,19 @@ def make_curves(folder: Path) -> Path:
     return folder / "evaluation.csv"
 
 
-def kinds(stopped: Mapping[str, bytes], ended: Mapping[str, bytes]) -> list[Kind]:
-    """All kinds. `stopped` and `ended` are the files of a run that was stopped, and of the same when it has ended."""
+def make_evaluation(folder: Path, damaged: str) -> Path:
+    """The curves of digits, and the settings that they were measured with."""
+    names = [*CURVES]
+    rows = [",".join(["step", *names])]
+    rows += [",".join([str(step), *(f"{0.1 * step:.3}" for _ in names)]) for step in range(1, 9)]
+    (folder / "evaluation.csv").write_text("\n".join(rows) + "\n")
+    (folder / "evaluation.json").write_text(json.dumps({"mutation": "carry", "steps": 4, "accuracy_at_4": 0.5}))
+    return folder / damaged
+
+
+def kinds(stopped: Mapping[str, bytes], ended: Mapping[str, bytes], validated: Mapping[str, bytes]) -> list[Kind]:
+    """All kinds. `stopped` and `ended` are the files of a run that was stopped, and of the same when it has ended;
+    `validated` are those of a run with validation that was stopped."""
     settings = {"settings.toml": ended["settings.toml"]}
     found = [
         Kind(
@@ -411,6 +428,14 @@ def kinds(stopped: Mapping[str, bytes], ended: Mapping[str, bytes]) -> list[Kind
             resume,
         ),
         Kind("log", partial(copied, stopped, "metrics.csv"), read_log, True, crafted.odd_csv, resume),
+        Kind(
+            "validation log",
+            partial(copied, validated, "validation.csv"),
+            read_validation_log,
+            True,
+            crafted.odd_csv,
+            resume,
+        ),
         Kind(
             "weights",
             partial(copied, ended, "weights.safetensors"),
@@ -485,6 +510,20 @@ def kinds(stopped: Mapping[str, bytes], ended: Mapping[str, bytes]) -> list[Kind
         Kind("CSV of pairs", partial(make_masked, damaged="pairs.csv"), read_own, False, crafted.odd_csv, train_on),
         Kind("CSV of labels", make_labelled, read_own, False, crafted.odd_csv, train_on),
         Kind("curves", make_curves, lambda path: read_curves(path, path.parent), False, crafted.odd_csv),
+        Kind(
+            "curves of digits",
+            partial(make_evaluation, damaged="evaluation.csv"),
+            lambda path: read_line(path.parent, path.parent),
+            False,
+            crafted.odd_csv,
+        ),
+        Kind(
+            "settings of an evaluation",
+            partial(make_evaluation, damaged="evaluation.json"),
+            lambda path: read_line(path.parent, path.parent),
+            False,
+            crafted.odd_json,
+        ),
         Kind("answers of a program", make_answers, read_answers, False, odd_answers, predict_by),
         Kind("PNG", partial(make_picture, kind="PNG"), read_picture, True, crafted.odd_png, predict_on),
     ]

@@ -22,6 +22,7 @@ from torture.events import Counter
 
 CHECKPOINT = "checkpoint.safetensors"
 DIGITS = ["--experiment", "demo", "--batch", "4", "--pool", "8", "--unroll", "2", "--state", "11", "--hidden", "8"]
+VALIDATION = ["--validation", "8", "--validate-every", "5"]
 Act = Callable[[int, str], None]
 
 
@@ -85,6 +86,7 @@ def settings(folder: Path) -> dict[str, list[str]]:
             "--checkpoint-every",
             "5",
         ],
+        "digits with validation": [*DIGITS, *VALIDATION, "--steps", "22", "--checkpoint-every", "6"],
         "pictures": ["--dataset", str(pictures), *small, "--steps", "21", "--checkpoint-every", "10"],
     }
 
