@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec:benchmarks$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long lint types format bench bench-pets bench-browser playground train train-pets gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long lint types format bench bench-pets bench-browser playground train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ train: $(INSTALLED)  ## train the article's L2 + noise model on MNIST, 100,000 s
 train-pets: $(INSTALLED)  ## train on photographs, measure and draw: runs/pets-48-small, about half an hour
 	@$(call run,pets-48-small,pets-48-small)
 	$(RUN) -m refca.evaluate runs/pets-48-small --at 40,400
+
+torture: $(INSTALLED)  ## kill runs, damage files, fill disks, type nonsense; FLAGS="--minutes 2 --kills 60 --files 2000"
+	PYTHONPATH=tools $(RUN) -m torture $(FLAGS)
 
 gpu-test:  ## run the laws on a GPU with GPU_PYTHON (python3), without installing; FLAGS="--minutes 5"
 	$(GPU_RUN) -m gpu.laws $(FLAGS)

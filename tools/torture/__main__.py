@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torture.single_threaded  # isort: split
+
 import argparse
 import os
 import random
@@ -26,13 +28,14 @@ def main() -> int:
     flags = parser().parse_args()
     seed = secrets.randbelow(10**6) if flags.seed is None else flags.seed
     print(f"seed {seed}; torture with --seed {seed} to have the same again", flush=True)
-    begun, tally, deadline = time.monotonic(), Tally(), Deadline.after(60 * flags.minutes)
+    begun, tally = time.monotonic(), Tally()
     with tempfile.TemporaryDirectory(prefix="torture-", dir=MEMORY if Path(MEMORY).is_dir() else None) as name:
         folder = Path(name)
         os.environ["REFCA_DATA"] = str(folder / "no data")
         (folder / "no data").mkdir()
         runs = undisturbed(folder / "runs")
         print(f"{len(runs)} runs with {sum(len(run.events) for run in runs)} events at files", flush=True)
+        deadline = Deadline.after(60 * flags.minutes)
         for part, share in SHARES.items():
             torment(part, runs, folder / part, getattr(flags, part), seed, tally, deadline.share(share))
             print(f"{part} after {(time.monotonic() - begun) / 60:.1f} minutes\n{tally.table()}", flush=True)
@@ -70,7 +73,12 @@ def summary(tally: Tally) -> str:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m torture", description=torture.__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=120, help="time after which the rest is left out; default 120")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=120,
+        help="time after which the rest is left out, counted from the first trial; default 120",
+    )
     parser.add_argument("--seed", type=int, help="seed of everything random; default: a new one, which is printed")
     for part, count in LONG.items():
         flag = f"--{part.replace('_', '-')}"

@@ -117,6 +117,9 @@ def start(program: Callable[[], int], output: int, folder: Path | None, memory: 
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal; jobs of a shell may ignore it
         limit_memory(memory)
         if folder:
             os.chdir(folder)

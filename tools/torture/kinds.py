@@ -32,7 +32,8 @@ from refca.data.photographs import Photographs
 from refca.definition.params import init_params
 from refca.definition.randomness import Streams
 from refca.digits.cell import digits_cell
-from refca.digits.curves_csv import CURVES, read_line
+from refca.digits.curves_csv import read_line
+from refca.digits.evaluation import CURVES
 from refca.segmentation.curves_csv import read_curves
 from refca.tasks import load_experiment, lookup
 from refca.training.checkpoint import load_checkpoint
