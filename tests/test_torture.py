@@ -22,6 +22,7 @@ from torture.runs import Run, unsynced
 from torture.tally import Tally
 
 from refca.atomic import atomic_write
+from refca.cli import exit_code
 from refca.definition.errors import one_line
 from refca.errors import InvalidInput
 
@@ -67,6 +68,15 @@ PROGRAMS: dict[str, tuple[Callable[[], int], str]] = {
 def test_the_end_of_a_program_is_judged(name: str) -> None:
     program, wrong = PROGRAMS[name]
     assert run(program, hang=0.3 if name == "no end" else 60).unfit() == wrong
+
+
+def test_ctrl_c_reaches_a_program_though_this_process_ignores_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        outcome = run(lambda: exit_code(sleep), signals=[(0.2, signal.SIGINT)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (outcome.code, outcome.sentences) == (130, ["refca: stopped"])
 
 
 def test_a_kill_within_a_write_leaves_half_of_it(tmp_path: Path) -> None:

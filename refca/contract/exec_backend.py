@@ -27,10 +27,10 @@ import numpy as np
 from refca.contract.checks import check_unroll
 from refca.contract.protocol import BaseBackend
 from refca.definition.cell import Array, Cell, Params
+from refca.definition.errors import one_line
 from refca.definition.randomness import Randomness, Recorded, Streams
 from refca.definition.state import grid
 from refca.errors import InvalidInput, ProgramFailed, Unavailable
-from refca.reading import brief
 
 SECONDS = 60.0  # that an answer may take
 LONGEST = 2**40  # bytes of a message; the first letters of a text are a larger number
@@ -174,7 +174,8 @@ class ExecBackend(BaseBackend):
             header = json.loads(answer[8 : 8 + int.from_bytes(answer[:8], "little")])
             fields = json.loads(header.get("__metadata__", {}).get("refca", "{}"))
         except Exception as error:  # what a program writes can fail in many ways
-            raise self.failed(f"answers {len(answer)} bytes that are no safetensors file ({brief(error)})") from error
+            cause = one_line(str(error), 200) or type(error).__name__
+            raise self.failed(f"answers {len(answer)} bytes that are no safetensors file ({cause})") from error
         if not fits(fields, dict) or not fits(fields.get("error", {}), dict):
             raise self.failed("answers with metadata, or an error in it, that is not an object")
         if error_ := fields.get("error"):

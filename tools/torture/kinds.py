@@ -325,7 +325,7 @@ def make_picture(folder: Path, kind: str) -> Path:
 
 
 def read_picture(path: Path) -> Any:
-    """What a prediction takes of a picture: its pages, and the frames of an animation."""
+    """Return the content that a prediction takes of a picture: its pages, and the frames of an animation."""
     if is_film(path):
         film = open_film(path)
         return film.rate, list(film.frames)
@@ -358,7 +358,7 @@ def predict_on(path: Path, out: Path) -> tuple[Program, list[str]]:
 
 
 def make_answers(folder: Path) -> Path:
-    """What a program of `exec:` writes: its description of itself, and a state."""
+    """Write the answers of a program of `exec:`: its description of itself, and a state."""
     described = {"name": "a program", "operations": ["evolve"], "dtypes": ["float32"]}
     state = np.linspace(-1, 1, np.prod(EVOLVED), dtype=np.float32).reshape(EVOLVED)
     messages = [save({}, {"refca": json.dumps(described)}), save({"state": state}, {"refca": "{}"})]

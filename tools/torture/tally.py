@@ -1,4 +1,4 @@
-"""What was tried, what came of it, and every fault with the words that repeat it."""
+"""Counts of trials by part and kind, and every fault with the words that repeat it."""
 
 from __future__ import annotations
 
