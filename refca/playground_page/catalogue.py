@@ -90,4 +90,5 @@ def summary(weights: Weights) -> str:
     how = f"{cell.state_channels} state channels, {cell.hidden_width} hidden"
     how += f", noise {cell.noise:g}" if cell.noise else ""
     how += f", norm {cell.norm}" if cell.norm != "none" else ""
-    return f"{how}; {done or 0:,} training steps of {experiment.batch} on {experiment.dataset}"
+    how += f"; trained for {done or 0:,} steps of {experiment.batch} pictures of {experiment.dataset}"
+    return how + (", from earlier weights" if getattr(experiment, "init_from", "") else "")

@@ -308,6 +308,20 @@ test("the page fits screens of all sizes", async () => {
   await close();
 });
 
+test("fingers find all that can be pressed on a phone and a tablet", async () => {
+  for (const [width, height] of [[390, 844], [820, 1180]]) {
+    const { page, close } = await open(browser, URL, { viewport: { width, height }, hasTouch: true, isMobile: true });
+    const small = await page.evaluate(() =>
+      [...document.querySelectorAll("button, select, summary, label, input[type=range]")]
+        .map((element) => ({ name: element.id || element.textContent, box: element.getBoundingClientRect() }))
+        .filter(({ box }) => box.width && Math.min(box.width, box.height) < 40)
+        .map(({ name, box }) => `${name}: ${box.width} x ${box.height}`),
+    );
+    assert.deepEqual(small, []);
+    await close();
+  }
+});
+
 test("nothing in the way of a screen reader, in light and in dark", async () => {
   const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   for (const colorScheme of ["light", "dark"]) {

@@ -441,7 +441,8 @@ export class DigitsPage {
       this.change(() => this.world.setImage(paste(this.world, pixels), { restart: this.restartsAtMutation() }));
       this.keep(`The picture was prepared as MNIST's digits were: ${done.join("; ")}.`);
     } catch (error) {
-      this.keep(/** @type {Error} */ (error).message);
+      const { message } = /** @type {Error} */ (error);
+      this.keep(`${message[0].toUpperCase()}${message.slice(1)}.`);
     }
   }
 

@@ -49,6 +49,6 @@ export class TimeControls {
   show(t) {
     const { clock } = this;
     this.element("time").textContent = String(t);
-    this.element("rate").textContent = clock.playing && clock.rate ? `${Math.round(clock.rate)}/s` : "";
+    this.element("rate").textContent = clock.playing && clock.rate ? `at ${Math.round(clock.rate)}/s` : "";
   }
 }
