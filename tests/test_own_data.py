@@ -18,6 +18,7 @@ from refca.data.own import OwnSettings, found_at, load_own
 from refca.errors import InvalidInput
 from refca.evaluate import main as evaluate
 from refca.predict import main as predict
+from refca.robustness import main as robustness
 from refca.tasks import load_experiment
 
 DATA = Path(os.environ.get("REFCA_DATA", "absent"))
@@ -552,23 +553,50 @@ def test_pictures_and_masks_train_are_measured_and_predict(
     assert refca.load(out, "reference").names == ("soil", "leaf", "stem")
 
 
-def test_a_cell_of_ones_own_for_colour_pictures_trains_by_flags_alone(
+def test_a_gateless_cell_for_colour_pictures_trains_by_flags_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    class_folders(tmp_path / "animals")
-    flags = "--hidden 12 --state 5 --fire-rate 0.3 --norm instance --hidden-layers 2 --no-biases --linear-readout"
-    small = ["--batch", "4", "--pool", "8", "--unroll", "2", "--fresh-fraction", "0.25"]
-    assert run(["--dataset", "animals", "--out", "run", "--steps", "4", *small, *flags.split()]) == 0
-    cell = refca.load("run", "reference").cell
-    assert (cell.image_channels, cell.labels, cell.hidden_width, cell.fire_rate) == (3, 3, 12, 0.3)
+    class_folders(tmp_path / "animals", side=70, count=3)
+    flags = "--size 64 --hidden 6 --state 5 --fire-rate 0.3 --norm instance --hidden-layers 2 --no-biases"
+    small = ["--batch", "2", "--pool", "4", "--unroll", "2", "--fresh-fraction", "0.5", "--schedule", "constant"]
+    assert (
+        run(["--dataset", "animals", "--out", "run", "--steps", "2", *small, *flags.split(), "--linear-readout"]) == 0
+    )
+    assert run(["--out", "run", "--resume", "--steps", "3"]) == 0
+    weights = refca.load_weights("run")
+    experiment: Any = weights.experiment
+    assert (weights.done, experiment.size, experiment.resettable) == (3, 64, False)
+    cell = experiment.cell
+    assert (cell.image_channels, cell.labels, cell.hidden_width, cell.fire_rate) == (3, 3, 6, 0.3)
     assert (cell.alive_above, cell.biases, cell.linear_readout, cell.norm) == (None, False, True, "instance")
-    assert evaluate(["run", "--steps", "3", "--backend", "reference"]) == 0
+    assert evaluate(["run", "--steps", "2", "--backend", "reference"]) == 0
     assert predict(["run", "animals/cat/0.png", "--out", "seen", "--steps", "3", "--backend", "reference"]) == 0
     assert "cat" in (tmp_path / "seen/predictions.csv").read_text()
     capsys.readouterr()
+    assert robustness(["run"]) == 2
+    assert "holds weights for 3 channels and the labels cat, dog, owl" in capsys.readouterr().err
     assert run(["--dataset", "animals", "--experiment", "pets-48-small", "--out", "other"]) == 2
     assert "has a label for each picture, which pets-48-small is not for" in capsys.readouterr().err
+
+
+def test_a_wider_cell_for_digits_that_fires_less_trains_by_flags_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits = refca.data.load("optdigits").test
+    pixels = digits.pixels[:80] * np.uint8(15)
+    np.savez("digits.npz", images=pixels, labels=digits.labels[:80])
+    small = ["--batch", "2", "--pool", "4", "--unroll", "2", "--fresh-fraction", "0.5", "--schedule", "constant"]
+    wide = ["--hidden", "128", "--fire-rate", "0.3"]
+    assert run(["--dataset", "digits.npz", "--out", "run", "--steps", "2", *small, *wide]) == 0
+    assert run(["--out", "run", "--resume", "--steps", "3"]) == 0
+    cell = refca.load("run", "reference").cell
+    assert (cell.hidden_width, cell.fire_rate, cell.alive_above) == (128, 0.3, 0.1)
+    reference = ["--backend", "reference"]
+    assert evaluate(["run", "--steps", "2", "--mutation", "none", *reference]) == 0
+    Image.fromarray(pixels[0]).save("one.png")
+    assert predict(["run", "one.png", "--out", "seen", "--steps", "2", *reference]) == 0
 
 
 def test_mistakes_are_told_before_training_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     for name in ("steps", "chimeras"):
         if getattr(flags, name) < 1:
             raise InvalidInput(f"--{name} must be at least 1, got {getattr(flags, name)}")
+    check_digits(flags.model, weights.experiment)
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
     digits_used, others = first(digits, samples), other_source(weights.experiment or experiment, samples)
 
@@ -134,6 +135,17 @@ def shares_of_chimeras(runner: Runner, digits: Split, flags: Namespace) -> Itera
         return label_shares(runner, chosen, CHIMERA_FACTOR * flags.steps)
 
     return shared_map(of_kind, [*KINDS, None])
+
+
+def check_digits(model: Path, experiment: Experiment | None) -> None:
+    """Raise InvalidInput for weights of other things than digits: sizes, strokes and chimeras are of ink."""
+    if experiment is None or (experiment.channels, experiment.names) == (1, tuple("0123456789")):
+        return
+    kinds = f"{experiment.channels} channels and the labels {', '.join(experiment.names[:4])}"
+    raise InvalidInput(
+        f"robustness changes the size, the strokes and the halves of digits from 0 to 9 in one channel; {model} holds "
+        f"weights for {kinds}{', ...' if experiment.labels > 4 else ''}; python -m refca.evaluate measures these"
+    )
 
 
 def other_source(experiment: Experiment, samples: int) -> Split | None:
