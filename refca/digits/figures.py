@@ -15,7 +15,7 @@ import numpy as np
 
 from refca.definition.errors import InvalidInput
 from refca.drawing.canvas import changed, enlarge, fitting
-from refca.drawing.palette import ARTICLE, Palette, paint
+from refca.drawing.palette import DEFAULT, SMALL, Palette, paint
 from refca.drawing.plots import (
     DARK,
     GRAY,
@@ -41,13 +41,16 @@ PANELS = (  # key, title, quantity, factor
 )
 
 
-def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
+def curves(
+    evaluation: Mapping[str, Any], path: Path | str, strokes: Mapping[str, tuple[str, str]] | None = None
+) -> None:
     """Write a PNG of four panels over steps: accuracy, agreement, magnitudes of the state and of its updates.
 
     `evaluation` has arrays of one length (T,): "step", "accuracy" and "agreement" in [0, 1],
     "state_magnitude", "update_magnitude" (NaN if undefined), and "mutation", the step after which the digits
     change, or None. It may also be a mapping from names to such evaluations, which are drawn together;
-    magnitudes that end more than ten times apart get a logarithmic scale.
+    magnitudes that end more than ten times apart get a logarithmic scale. `strokes` maps names to the colour and
+    dashes of their lines, for figures that share a page.
     Raises InvalidInput without an evaluation and for missing arrays or other lengths; OSError from the disk.
     """
     runs = {"": evaluation} if "step" in evaluation else dict(evaluation)
@@ -62,7 +65,7 @@ def curves(evaluation: Mapping[str, Any], path: Path | str) -> None:
         ends = []
         for i, (name, run) in enumerate(runs.items()):
             values = factor * np.asarray(run[key], float)
-            colour, dash = stroke(i)
+            colour, dash = strokes[name] if strokes else stroke(i)
             axes.plot(run["step"], values, dash, color=colour, linewidth=2, label=name)
             ends.append((values[-1], f"{values[-1]:.1f}" if factor == 100 else f"{values[-1]:#.3g}", colour))
         last = [abs(value) for value, _, _ in ends if value]
@@ -85,14 +88,16 @@ def digit_grid(
     image: np.ndarray,
     steps: Sequence[int | str],
     *,
-    palette: Palette = ARTICLE,
+    palette: Palette = DEFAULT,
     scale: int | None = None,
+    truth: np.ndarray | None = None,
 ) -> None:
     """Write a PNG with one digit in each row and one step in each column, coloured by predicted label.
 
     labels (S, B, H, W) integers, -1 for cells without a label yet; live (S, B, H, W) boolean; image
     (S, B, H, W, 1) from 0 to 1; `steps` (S,) are the headings of the columns; `scale` is pixels per cell (None:
-    a digit is about 84 pixels wide). A line marks where digits change from one column to the next.
+    a digit is about 84 pixels wide). A line marks where digits change from one column to the next. With `truth`
+    (S, B), the true labels, rows have them as names, and the digits are shown as they are drawn too.
     Raises InvalidInput without a digit or with another number of headings, ValueError for shapes that differ,
     OSError from the disk.
     """
@@ -100,11 +105,34 @@ def digit_grid(
         raise InvalidInput(
             f"{path}: labels must be (S, B, H, W) with S steps, got {labels.shape} and {len(steps)} steps"
         )
-    tiles = enlarge(paint(palette, labels, live, image), fitting(scale, labels.shape[-1]))
+    scale = fitting(scale, labels.shape[-1])
+    tiles = enlarge(paint(palette, labels, live, image), scale)
     heads = [f"step {steps[0]}", *map(str, steps[1:])]
-    divided = np.flatnonzero(changed(image).any(axis=1))
+    divided = [int(s) for s in np.flatnonzero(changed(image).any(axis=1))]
+    names: list[str] = []
+    if truth is not None:
+        begins = [0, *divided]
+        names = [" -> ".join(palette.names[truth[s, b]] for s in begins) for b in range(labels.shape[1])]
+        for s in reversed(begins):
+            tiles = np.insert(tiles, s, drawn(image[s], scale, palette), axis=0)
+            heads.insert(s, "digit")
+        divided = [s + i for i, s in enumerate(divided, 1)]
     new = "new digits" if labels.shape[1] > 1 else "new digit"
-    tile_grid(path, tiles, heads, palette, "predicted label", {int(s): new for s in divided})
+    head = "true label" if names else ""
+    tile_grid(path, tiles, heads, palette, "predicted label", dict.fromkeys(divided, new), names, head)
+
+
+def drawn(image: np.ndarray, scale: int, palette: Palette) -> np.ndarray:
+    """Return digits (B, H, W, K) in their ink, (B, scale·H, scale·W, 3) uint8; small ones are enlarged smoothly."""
+    from PIL import Image
+
+    _, H, W, _ = image.shape
+    method = Image.Resampling.BICUBIC if W < SMALL else Image.Resampling.NEAREST
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in image[..., 0].astype(np.float32)]
+    ink = np.stack([np.asarray(plane.resize((W * scale, H * scale), method)) for plane in planes])
+    paper, full = np.array(palette.background), np.array(palette.undecided)
+    painted: np.ndarray = np.round(paper + (full - paper) * np.clip(ink, 0, 1)[..., None]).astype(np.uint8)
+    return painted
 
 
 def mark_mutations(axes: Axes, mutations: Sequence[int | None], words: bool) -> None:

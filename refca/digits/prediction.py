@@ -23,7 +23,7 @@ from refca.definition.step import alive
 from refca.digits.prepare import BOX, PAGE, digit
 from refca.doubts import doubt
 from refca.drawing.canvas import enlarge
-from refca.drawing.palette import ARTICLE, for_names, paint, predicted_labels
+from refca.drawing.palette import DEFAULT, for_names, paint, predicted_labels
 from refca.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Classification:
 
     def picture(self, scale: int = 8) -> np.ndarray:
         """Return the cells in the colours of their labels, (scale·H, scale·W, 3) uint8."""
-        palette = for_names(ARTICLE, self.names)
+        palette = for_names(DEFAULT, self.names)
         live = self.labels >= 0
         ink = self.image[None, ..., :1]
         return enlarge(paint(palette, self.labels[None], live[None], ink), scale)[0]

@@ -23,7 +23,7 @@ from refca.cli import (
     warn,
 )
 from refca.confusion import to_json
-from refca.data import Split, full_path
+from refca.data import Split, full_path, load
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_csv
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
@@ -36,14 +36,16 @@ from refca.errors import InvalidInput
 from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
+from refca.weights.load import load_weights
 
 ANIMATED = 24  # digits of the animation
-FILES = ("evaluation.json", "evaluation.csv", "curves.png", "confusion.png", "digits.png", "animation.gif")
-PICTURES = (".png", ".gif")
+DRAWN = ("curves.png", "confusion.png", "digits.png", "digits-28.png", "animation.gif")
+FILES = ("evaluation.json", "evaluation.csv", *DRAWN)
+SMALL, ENLARGED = "optdigits", "optdigits-28"  # the same digits at 8x8 and at 28x28
 AFTER = {"carry": "states carried over", "restart": "restarted from zero"}
 
 
-DEFAULTS: Mapping[str, Any] = {"mutation": "carry", "noise": None, "palette": "article", "steps": 200}
+DEFAULTS: Mapping[str, Any] = {"mutation": "carry", "noise": None, "palette": "colorblind", "steps": 200}
 
 
 def add_flags(group: _ArgumentGroup) -> None:
@@ -59,7 +61,7 @@ def add_flags(group: _ArgumentGroup) -> None:
         type=float,
         help="standard deviation of the residual noise; default: as in training, or 0.02 if unknown",
     )
-    group.add_argument("--palette", choices=tuple(PALETTES), help="colours of the labels; default: article")
+    group.add_argument("--palette", choices=tuple(PALETTES), help="colours of the labels; default: colorblind")
 
 
 class Measured(NamedTuple):
@@ -139,7 +141,9 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
     print(table(values, curves, flags.steps))
     print(votes.sentence())
-    note(f"see in {out}: {', '.join(name for name in FILES if (out / name).exists() and name.endswith(PICTURES))}")
+    if (out / "digits-28.png").exists():
+        note(f"{out / 'digits-28.png'} shows the same digits at 28x28 under the weights that come with refca")
+    note(f"see in {out}: {', '.join(name for name in DRAWN if (out / name).exists())}")
 
 
 def compare(runs: Mapping[str, tuple[Path, Path]], out: Path) -> list[str]:
@@ -168,12 +172,18 @@ def line(curves: Mapping[str, Curves], part: str) -> dict[str, Any]:
 
 
 def animate(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
-    """Write animation.gif and digits.png."""
-    from refca.digits.rollout import rollout, write_pictures
+    """Write animation.gif and digits.png; of small digits also digits-28.png, which is easier to read."""
+    from refca.digits.rollout import ROWS, of_all_labels, rollout, write_grid, write_pictures
 
     chosen = range(min(ANIMATED, len(digits)))
     frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
-    write_pictures(frames, out, for_names(get_palette(flags.palette), experiment.names))
+    palette = for_names(get_palette(flags.palette), experiment.names)
+    write_pictures(frames, out, palette)
+    if experiment.dataset == SMALL:
+        shipped, large = load_weights("digits"), load(ENLARGED).test
+        rows = of_all_labels(large.labels[:ANIMATED], ROWS)
+        cell = shipped.experiment.cell if shipped.experiment else experiment.cell
+        write_grid(rollout(cell, shipped.params, backend, large, rows, seed=flags.seed), out / "digits-28.png", palette)
 
 
 def table(values: dict[str, Any], curves: dict[str, Curves], steps: int) -> str:

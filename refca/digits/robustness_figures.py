@@ -42,12 +42,13 @@ def panels(
     palette: Palette,
     divided: Mapping[int, str] | None = None,
     names: Sequence[str] = (),
+    names_head: str = "",
 ) -> None:
     """Write a PNG with a panel in each column under its heading, centred on grids of one size."""
     side = max(panel.image.shape[1] for panel in columns.values())
     tiles = [centred(paint(palette, *panel), side, palette) for panel in columns.values()]
     large = enlarge(np.stack(tiles), fitting(None, side, 84))
-    tile_grid(path, large, list(columns), palette, "predicted label", divided or {}, names)
+    tile_grid(path, large, list(columns), palette, "predicted label", divided or {}, names, names_head)
 
 
 def centred(tiles: np.ndarray, side: int, palette: Palette) -> np.ndarray:

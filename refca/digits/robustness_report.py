@@ -60,13 +60,14 @@ FILES = (
 )
 SAMPLES = 1000  # default number of digits
 SHOWN = 6  # digits in a picture
+TRUE = "true label"
 OTHER_SOURCE = "optdigits-28"
 CHIMERA_FACTOR = 3  # chimeras run this many times longer
 SHOWN_STEPS = (1, 5, 20, 100)  # steps of each part in erased.png
 
 KINDS = [pair for a, b in PAIRS for pair in ((a, b), (b, a))]  # of chimeras: the digits above and below
 
-DEFAULTS: Mapping[str, Any] = {"chimeras": 100, "noise": None, "palette": "article", "steps": 200}
+DEFAULTS: Mapping[str, Any] = {"chimeras": 100, "noise": None, "palette": "colorblind", "steps": 200}
 
 
 def add_flags(group: _ArgumentGroup) -> None:
@@ -79,7 +80,7 @@ def add_flags(group: _ArgumentGroup) -> None:
         type=float,
         help="standard deviation of the residual noise; default: as in training, or 0.02 if unknown",
     )
-    group.add_argument("--palette", choices=tuple(PALETTES), help="colours of the labels; default: article")
+    group.add_argument("--palette", choices=tuple(PALETTES), help="colours of the labels; default: colorblind")
 
 
 def run(flags: Namespace, weights: Weights, out: Path) -> None:
@@ -180,7 +181,8 @@ def measure_perturbations(
     write_csv(out / "perturbations.csv", Row._fields, rows)
     figures.perturbations(out / "perturbations.png", rows)
     for kind, panels in columns.items():
-        figures.panels(out / f"{kind}.png", panels, palette)
+        shown = others if kind == "source" and others is not None else digits
+        figures.panels(out / f"{kind}.png", panels, palette, names=true_labels(shown, palette), names_head=TRUE)
     return rows
 
 
@@ -220,13 +222,19 @@ def measure_erasing(runner: Runner, digits: Split, steps: int, out: Path, palett
     whole = images[:SHOWN]
     columns = over_time(runner, [whole, without_lower_half(whole), whole], steps)
     shown = len(columns) // len(PARTS)
-    figures.panels(out / "erased.png", columns, palette, {shown: "erased", 2 * shown: "drawn again"})
+    divided = {shown: "erased", 2 * shown: "drawn again"}
+    figures.panels(out / "erased.png", columns, palette, divided, true_labels(digits, palette), TRUE)
     ends = {part: curves[(i + 1) * steps - 1] for i, part in enumerate(PARTS)}
     found: dict[str, float] = {}
     for part, (accuracy, agreement) in ends.items():
         name = part.replace(" ", "_")
         found |= {f"accuracy_{name}": float(accuracy), f"agreement_{name}": float(agreement)}
     return found
+
+
+def true_labels(digits: Split, palette: Palette) -> list[str]:
+    """Return the true labels of the digits in pictures, by name."""
+    return [palette.names[label] for label in digits.labels[:SHOWN]]
 
 
 def first(digits: Split, count: int) -> Split:

@@ -23,6 +23,7 @@ from refca.drawing.palette import Palette, predicted_labels
 
 STEPS = 60  # before the mutation, and as many after it
 SHOWN = (0, 2, 5, 10, 20, 60, 62, 65, 70, 80, 120)  # steps in digits.png
+ROWS = 8  # digits in digits.png
 
 
 class Rollout(NamedTuple):
@@ -31,10 +32,11 @@ class Rollout(NamedTuple):
     labels: np.ndarray  # (T, B, H, W), -1 for cells without a label yet
     live: np.ndarray  # (T, B, H, W)
     image: np.ndarray  # (T, B, H, W, 1)
+    truth: np.ndarray  # (T, B), the true labels
 
 
 def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Sequence[int], seed: int = 0) -> Rollout:
-    """Return STEPS steps of these digits, then STEPS steps after each has mutated to another digit."""
+    """Return STEPS steps of these digits, then STEPS steps after each has mutated to a digit of another label."""
     chosen = np.asarray(numbers)
     params = {name: backend.asarray(x) for name, x in params.items()}
     image = backend.asarray(digits.images(chosen))
@@ -42,18 +44,46 @@ def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Se
     state = backend.initial_state(cell, image, streams)
     for t in range(2 * STEPS + 1):
         if t == STEPS + 1:
-            image = backend.asarray(digits.images(others(chosen, len(digits))))
+            chosen = of_other_labels(chosen, digits.labels)
+            image = backend.asarray(digits.images(chosen))
             state = mutate(cell, state, image, backend.xp)
         if t:
             state = backend.evolve(cell, params, image, state, streams, 1, first_step=t - 1)
         pixels, values = backend.asnumpy(image), backend.asnumpy(state)
-        frames.append((predicted_labels(readout(cell, params, values)), alive(cell, pixels), pixels))
+        labels = predicted_labels(readout(cell, params, values))
+        frames.append((labels, alive(cell, pixels), pixels, digits.labels[chosen]))
     return Rollout(*(np.stack(arrays) for arrays in zip(*frames, strict=True)))
 
 
+def of_other_labels(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the digits that chosen digits mutate to in an evaluation or, if they have the same label, the next
+    ones that have another; the same digits if all have one label."""
+    found = others(chosen, len(labels))
+    for _ in range(len(labels)):
+        same = labels[found] == labels[chosen]
+        if not same.any():
+            break
+        found = np.where(same, (found + 1) % len(labels), found)
+    return found
+
+
+def of_all_labels(truth: np.ndarray, count: int) -> list[int]:
+    """Return `count` of the digits with these labels (B,): the first of each label, and then others."""
+    firsts = [b for b in range(len(truth)) if truth[b] not in truth[:b]]
+    rest = [b for b in range(len(truth)) if b not in firsts]
+    return sorted([*firsts, *rest][:count])
+
+
 def write_pictures(frames: Rollout, out: Path, palette: Palette) -> None:
-    """Write animation.gif of all digits, and digits.png of six digits at chosen steps."""
-    write_animation(out / "animation.gif", frames.labels, frames.live, frames.image, palette=palette)
+    """Write animation.gif of all digits, and digits.png."""
+    given = frames.labels, frames.live, frames.image
+    write_animation(out / "animation.gif", *given, palette=palette, truth=frames.truth)
+    write_grid(frames, out / "digits.png", palette)
+
+
+def write_grid(frames: Rollout, path: Path, palette: Palette) -> None:
+    """Write a PNG of a few digits, of as many labels as possible, at chosen steps."""
     shown = [t for t in SHOWN if t < len(frames.labels)]
-    labels, live, image = (array[shown, :6] for array in frames)
-    digit_grid(out / "digits.png", labels, live, image, shown, palette=palette)
+    rows = of_all_labels(frames.truth[0], ROWS)
+    labels, live, image, truth = (array[shown][:, rows] for array in frames)
+    digit_grid(path, labels, live, image, shown, palette=palette, truth=truth)

@@ -28,7 +28,7 @@ from refca.drawing.canvas import (
     words_width,
     write,
 )
-from refca.drawing.palette import ARTICLE, Palette, paint
+from refca.drawing.palette import DEFAULT, Palette, paint
 from refca.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FORMATS = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
 MARKED = 10  # number of frames for which a new digit is marked
 MARGIN, GAP, HEADER = 14, 10, 54  # pixels
+CAPTION = 18  # pixels below a tile for its caption
 COUNTER = 210  # pixels for the step and the text beside it
 
 
@@ -46,10 +47,11 @@ def write_animation(
     live: np.ndarray,
     image: np.ndarray,
     *,
-    palette: Palette = ARTICLE,
+    palette: Palette = DEFAULT,
     scale: int | None = None,
     columns: int | None = None,
     steps: Sequence[int] | None = None,
+    truth: np.ndarray | None = None,
     frame_ms: int = 60,
     hold_ms: int = 2500,
 ) -> None:
@@ -58,7 +60,8 @@ def write_animation(
     labels (T, B, H, W) integers, -1 for cells without a label yet; live (T, B, H, W) boolean; image
     (T, B, H, W, 1) from 0 to 1. A digit whose image changes from one frame to the next is marked for ten frames.
     `scale` is pixels per cell (None: a digit is about 84 pixels wide), `columns` digits per row, `steps` the
-    number shown with each frame (default: 0, 1, ...). A frame lasts `frame_ms` milliseconds, the last one
+    number shown with each frame (default: 0, 1, ...), `truth` (T, B) the true labels, written below the digits. A
+    frame lasts `frame_ms` milliseconds, the last one
     `hold_ms`. Raises InvalidInput for another suffix or no frames, ValueError for shapes that differ, OSError
     from the disk.
     """
@@ -73,6 +76,7 @@ def write_animation(
         scale=fitting(scale, labels.shape[-1]),
         columns=columns,
         steps=steps,
+        captions=None if truth is None else [[f"true label {palette.names[i]}" for i in row] for row in truth],
         frame_ms=frame_ms,
         hold_ms=hold_ms,
     )
@@ -88,18 +92,21 @@ def animate(
     columns: int | None = None,
     steps: Sequence[int] | None = None,
     what: str = "digit",
+    captions: Sequence[Sequence[str]] | None = None,
     frame_ms: int = 60,
     hold_ms: int = 2500,
 ) -> None:
     """Write an animation of painted tiles (T, B, h, w, 3) uint8; `new` (T, B) marks tiles.
 
-    `what` is the singular noun for a tile. Raises ValueError for more than 256 colours in a GIF.
+    `what` is the singular noun for a tile; `captions` (T, B) are written below the tiles.
+    Raises ValueError for more than 256 colours in a GIF.
     """
     path = Path(path)
     marks, ticks = recently(new, MARKED), np.flatnonzero(new.any(axis=1))
     steps = range(len(painted)) if steps is None else steps
+    captions = captions or [()] * len(painted)
     frames = [
-        frame(enlarge(painted[t], scale), palette, columns, t, steps, marks[t], ticks, what)
+        frame(enlarge(painted[t], scale), palette, columns, t, steps, marks[t], ticks, what, captions[t])
         for t in range(len(painted))
     ]
     durations = [frame_ms] * (len(frames) - 1) + [hold_ms]
@@ -130,20 +137,24 @@ def frame(
     marks: np.ndarray,
     ticks: np.ndarray,
     what: str,
+    captions: Sequence[str] = (),
 ) -> Image:
-    """Return frame t: header, time line, and tiles (B, h, w, 3) in rows; marks (B,) marks new tiles."""
+    """Return frame t: header, time line, and tiles (B, h, w, 3) in rows with captions; marks (B,) marks new tiles."""
     count, height, width, _ = tiles.shape
     columns = min(columns or near_square(count), count)
     rows = -(-count // columns)
     needed = columns * (width + GAP) - GAP
     inner = max(needed, COUNTER + legend_width(palette))
-    picture = page(inner + 2 * MARGIN, HEADER + MARGIN + rows * (height + GAP))
+    pitch = height + GAP + (CAPTION if captions else 0)
+    picture = page(inner + 2 * MARGIN, HEADER + MARGIN + rows * pitch)
     header(picture, palette, t, steps, marks, ticks, what)
     left = MARGIN + (inner - needed) // 2
     for i, tile in enumerate(tiles):
         row, column = divmod(i, columns)
-        x, y = left + column * (width + GAP), HEADER + MARGIN // 2 + row * (height + GAP)
+        x, y = left + column * (width + GAP), HEADER + MARGIN // 2 + row * pitch
         card(picture, x, y, tile, bool(marks[i]))
+        if captions:
+            write(picture, x + width / 2, y + height + 12, captions[i], 14, INK if marks[i] else QUIET, "mm")
     return picture
 
 

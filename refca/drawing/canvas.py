@@ -76,7 +76,7 @@ def legend(on: Image, palette: Palette, x: int, y: int) -> None:
     draw, left, top = ImageDraw.Draw(on), x, y - CHIP // 2
     for name, colour in zip(palette.names, palette.labels, strict=True):
         width = chip_width(name)
-        draw.rectangle((left, top, left + width - 1, top + CHIP - 1), fill=colour)
+        draw.rectangle((left, top, left + width - 1, top + CHIP - 1), fill=colour, outline=EDGE)
         write(on, left + width / 2, y, name, 15, readable_on(colour), "mm")
         left += width + 3
 

@@ -10,13 +10,18 @@ from typing import TypeAlias
 
 import numpy as np
 
+from refca.drawing.vision import contrasts, differences
 from refca.errors import InvalidInput
 
 Colour: TypeAlias = tuple[int, int, int]  # red, green, blue, 0 to 255
 
+DARK: Colour = (40, 44, 60)  # of a background class
+LEAST_CONTRAST = 1.7  # of a colour with white
 LEAST = 0.01  # a cell whose outputs are all below this has no label yet
 VEIL = 0.6  # opacity of a label's colour over a photograph
 TONES = 15  # gray levels of ink and photographs, so that a picture has few colours
+SMALL = 16  # a digit of fewer cells on a side is shaded by its ink, because its outline alone cannot be read
+FAINTEST = 0.3  # share of its colour that the faintest live cell of a small digit has
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,21 @@ ARTICLE = Palette(
     )
 )
 
-# M. A. Petroff, "Accessible Color Sequences for Data Visualization", 2021, arXiv 2107.02270: ten colours.
+# Found by a search: ten colours as far apart as possible for people with normal sight and without one of three
+# cones (Machado, Oliveira, Fernandes 2009), from black and white too, each with a contrast of at least 2 to both.
+# The playground has the same colours, in `site/palettes.js`.
 COLORBLIND = Palette(
     (
-        (63, 144, 218),
-        (255, 169, 14),
-        (189, 31, 1),
-        (148, 164, 162),
-        (131, 45, 182),
-        (169, 107, 89),
-        (231, 99, 0),
-        (185, 172, 112),
-        (113, 117, 129),
-        (146, 218, 221),
+        (57, 124, 255),
+        (206, 44, 6),
+        (11, 210, 114),
+        (114, 5, 167),
+        (134, 202, 2),
+        (113, 48, 29),
+        (229, 156, 251),
+        (114, 129, 106),
+        (213, 37, 164),
+        (63, 20, 245),
     )
 )
 
@@ -76,19 +83,24 @@ def for_names(palette: Palette, names: tuple[str, ...]) -> Palette:
 
 
 def many(names: tuple[str, ...]) -> Palette:
-    """A palette for labels of any number: the first is dark, as a background is, the others differ in hue."""
-    import colorsys
+    """A palette for labels of any number: the first is dark, as a background is, the others differ from each other.
 
-    colours: list[Colour] = [(40, 44, 60)]
-    for i in range(len(names) - 1):
-        if i < len(COLORBLIND.labels):
-            colours.append(COLORBLIND.labels[(i + 1) % len(COLORBLIND.labels)])
-        else:
-            red, green, blue = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.55 + 0.4 * (i % 2), 0.95 - 0.3 * (i % 3) / 2)
-            colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    After the ten of COLORBLIND each is the colour that is farthest from those before it.
+    """
+    colours: list[Colour] = [DARK, *COLORBLIND.labels][: len(names)]
+    if len(names) > len(colours):
+        levels = np.arange(0, 256, 15)
+        choice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+        choice = choice[contrasts(choice, np.array([255, 255, 255])) > LEAST_CONTRAST]
+        nearest = differences(choice, np.array([*colours, (0, 0, 0)])).min(axis=1)
+        while len(colours) < len(names):
+            red, green, blue = map(int, choice[nearest.argmax()])
+            colours.append((red, green, blue))
+            nearest = np.minimum(nearest, differences(choice, np.array([colours[-1]]))[:, 0])
     return Palette(tuple(colours), names=names)
 
 
+DEFAULT = COLORBLIND
 PALETTES = {"article": ARTICLE, "colorblind": COLORBLIND}
 
 
@@ -112,8 +124,9 @@ def paint(palette: Palette, labels: np.ndarray, live: np.ndarray, image: np.ndar
     """Return digits in the colours of their cells' labels, (B, H, W, 3) uint8.
 
     labels (B, H, W) integers, -1 for no label yet; live (B, H, W) boolean; image (B, H, W, K) from 0 to 1. Live
-    cells have the colour of their label, or the ink of the image without a label; dead cells are paper. Raises
-    ValueError for other shapes, and for labels without a colour.
+    cells have the colour of their label, or the ink of the image without a label; dead cells are paper. On grids
+    of fewer than 16 columns cells with less ink are lighter. Raises ValueError for other shapes, and for labels
+    without a colour.
     """
     if live.shape != labels.shape or image.shape[:-1] != labels.shape:
         raise ValueError(f"shapes differ: labels {labels.shape}, live {live.shape}, image {image.shape}")
@@ -125,6 +138,8 @@ def paint(palette: Palette, labels: np.ndarray, live: np.ndarray, image: np.ndar
     tone = np.round(np.clip(image[..., :1], 0, 1) * TONES) / TONES
     drawn = np.round(paper + (ink - paper) * tone).astype(np.uint8)  # (B, H, W, 3)
     coloured = colours[np.clip(labels, 0, None) * live]
+    if image.shape[-2] < SMALL:
+        coloured = np.round(paper + (coloured - paper) * (FAINTEST + (1 - FAINTEST) * tone)).astype(np.uint8)
     painted = np.where((labels < 0)[..., None], drawn, coloured)
     return np.where(live[..., None], painted, paper.astype(np.uint8))
 

@@ -20,6 +20,7 @@ from refca.drawing.canvas import (
     legend,
     legend_width,
     page,
+    words_width,
     write,
 )
 from refca.drawing.palette import Palette
@@ -79,20 +80,25 @@ def tile_grid(
     key: str,
     divided: Mapping[int, str] = MappingProxyType({}),
     names: Sequence[str] = (),
+    names_head: str = "",
 ) -> None:
     """Write a PNG of painted tiles (S, B, h, w, 3) uint8 in S columns with headings, and a legend titled `key`.
 
-    `divided` maps columns to the text of a dividing line before them; `names` (B,) are the names of the rows.
+    `divided` maps columns to the text of a dividing line before them; `names` (B,) are the names of the rows, and
+    `names_head` says what they are.
     """
     S, B, h, w, _ = tiles.shape
     margin, gap, extra = 14, 8, 18  # pixels; extra: additional gap before a dividing line
     head = 60 if divided else 36
     pitch, aside = max(w, LEAST_WIDTH) + gap, 9 * max(map(len, names), default=0)
+    if names_head:
+        aside = max(aside, int(words_width(names_head, 17)) + gap)
     left = [margin + aside + s * pitch + extra * sum(d <= s for d in divided) for s in range(S)]
     bottom = head + B * (h + gap)
     key_width = 9 * len(key) + 3
     width = max(left[-1] + pitch, legend_width(palette) + key_width + margin)
     picture = page(width + margin - gap, bottom + 40)
+    write(picture, margin, head - 18, names_head, 17, QUIET)
     for b, name in enumerate(names):
         write(picture, margin, head + b * (h + gap) + h / 2, name, 17, INK)
     for s in range(S):

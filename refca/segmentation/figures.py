@@ -98,5 +98,5 @@ def class_palette(classes: tuple[str, ...], colours: tuple[str, ...]) -> Palette
     return SEGMENTATION if classes == CLASSES else many(classes)
 
 
-# Blue, orange and yellow of Okabe and Ito, at three lightnesses: distinct for colour-blind readers too.
-SEGMENTATION = Palette(((0, 68, 140), (230, 120, 0), (255, 245, 150)), names=CLASSES)
+# Found by a search: distinct over every gray tone of a photograph, for colour-blind readers too, and on white.
+SEGMENTATION = Palette(((127, 0, 253), (255, 75, 0), (52, 210, 230)), names=CLASSES)

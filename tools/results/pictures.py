@@ -19,6 +19,7 @@ from refca.drawing.plots import GRAY, at_the_end, dress, loss_curve, name_lines,
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
 
 Evaluations = Mapping[str, Evaluation]  # by the name in the legend
+Strokes = Mapping[str, tuple[str, str]]  # colour and dashes of each name, the same in all figures of a page
 
 
 def draw_run(run: Kept) -> None:
@@ -32,28 +33,29 @@ def draw_run(run: Kept) -> None:
         draw(run.folder / "long", run.long.curves())
 
 
-def overlaid(evaluations: Evaluations, path: Path) -> None:
+def overlaid(evaluations: Evaluations, path: Path, strokes: Strokes) -> None:
     """Draw the article's four panels with a line for each run, with states carried over if that was measured."""
     measured = {name: each.curves() for name, each in evaluations.items()}
-    curves({name: line(each, "carry" if "carry" in each else "before") for name, each in measured.items()}, path)
+    curves(
+        {name: line(each, "carry" if "carry" in each else "before") for name, each in measured.items()}, path, strokes
+    )
 
 
-def after_mutation(evaluations: Evaluations, path: Path) -> None:
+def after_mutation(evaluations: Evaluations, path: Path, strokes: Strokes) -> None:
     """Draw accuracy and agreement over the steps after a mutation, carried over and restarted side by side.
 
     A model measured under one of the two appears in that column only.
     """
-    panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations)
+    panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations, strokes)
 
 
-def beyond(evaluations: Evaluations, path: Path) -> None:
+def beyond(evaluations: Evaluations, path: Path, strokes: Strokes) -> None:
     """Draw accuracy and agreement from zero state over all measured steps, with a narrow vertical range."""
-    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations)
+    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, strokes)
 
 
-def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations) -> None:
+def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations, strokes: Strokes) -> None:
     """Write a PNG with a panel for each (curve, part, words), two in a row, in per cent, with a narrow range."""
-    strokes = strokes_of(evaluations)
     parts = {part for _, part, _ in places}
     near = {key: limits(evaluations, key, parts) for key, _, _ in places}
     figure = new_figure(12.5, 1.6 + 3.4 * ((len(places) + 1) // 2))
@@ -77,7 +79,7 @@ def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluati
 
 
 def strokes_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return the colour and the dashes of each model: gray for the published weights."""
+    """Return the colour and the dashes of each model of a page: gray for the published weights."""
     ours = [name for name in names if name != PUBLISHED]
     return {PUBLISHED: (GRAY, "--")} | {name: stroke(i) for i, name in enumerate(reversed(ours))}
 

@@ -244,18 +244,19 @@ def pair(evaluation: Evaluation, part: str, step: int) -> str:
 
 
 def draw(folder: Path, runs: Sequence[Kept]) -> None:
-    """Draw every figure that depends on CSV files alone."""
+    """Draw every figure that depends on CSV files alone; a model has one colour in all figures of the page."""
+    strokes = pictures.strokes_of(map(titled, runs))
     if of_article := {titled(run): run.evaluation for run in runs if faithful(run)}:
-        pictures.overlaid(of_article, folder / "curves.png")
-        pictures.after_mutation(of_article, folder / "after-mutation.png")
+        pictures.overlaid(of_article, folder / "curves.png", strokes)
+        pictures.after_mutation(of_article, folder / "after-mutation.png", strokes)
     others = {titled(run): run for run in compared(runs)}
     if others:
-        pictures.beyond({name: run.evaluation for name, run in others.items()}, folder / "beyond.png")
+        pictures.beyond({name: run.evaluation for name, run in others.items()}, folder / "beyond.png", strokes)
     if long := {name: run.long for name, run in others.items() if run.long is not None}:
-        pictures.beyond(long, folder / "held.png")
+        pictures.beyond(long, folder / "held.png", strokes)
     for run in runs:
         pictures.draw_run(run)
-    robust.draw(runs, folder / "robustness.png")
+    robust.draw(runs, folder / "robustness.png", strokes)
 
 
 def between_marks(path: Path, text: str, tables: str) -> str:

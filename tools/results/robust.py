@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from kept import Columns, Kept, read_columns, read_json
-from pictures import strokes_of
+from pictures import Strokes
 from words import aligned, percent, titled
 
 from refca.digits import robustness_figures
@@ -108,7 +108,7 @@ def oscillation(values: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def draw(runs: Sequence[Kept], path: Path) -> None:
+def draw(runs: Sequence[Kept], path: Path, strokes: Strokes) -> None:
     """Draw the curves of each run with robustness, and of all of them together."""
     measured = {titled(run): run for run in runs if found(run) is not None}
     if not measured:
@@ -119,12 +119,12 @@ def draw(runs: Sequence[Kept], path: Path) -> None:
         robustness_figures.perturbations(run.folder / "robustness" / "perturbations.png", rows[name])
         curves = np.stack([erased[name]["accuracy"], erased[name]["agreement"]], axis=-1)
         robustness_figures.erased_curves(run.folder / "robustness" / "erased-curves.png", curves)
-    overlaid(rows, erased, path)
+    overlaid(rows, erased, path, strokes)
 
 
-def overlaid(rows: Mapping[str, list[Row]], erased: Mapping[str, Columns], path: Path) -> None:
+def overlaid(rows: Mapping[str, list[Row]], erased: Mapping[str, Columns], path: Path, strokes: Strokes) -> None:
     """Write a PNG of accuracy under each perturbation with several amounts, and while digits are erased."""
-    figure, strokes = new_figure(15, 9), strokes_of(rows)
+    figure = new_figure(15, 9)
     for place, (kind, (title, unit)) in enumerate(robustness_figures.AXES.items(), 1):
         axes = figure.add_subplot(2, 3, place)
         dress(axes, title, "live cells with the correct label, %")

@@ -1,20 +1,20 @@
-/** The colours of labels. Sources: the article's notebook; M. A. Petroff 2021, arXiv 2107.02270 (colour-blind safe). */
+/** The colours of labels, those of `refca/drawing/palette.py`. Source of one palette: the article's notebook. */
 
 /** @typedef {[number, number, number]} Colour red, green, blue, 0 to 255 */
 
 /** @type {Record<string, Colour[]>} */
 export const PALETTES = {
   colorblind: [
-    [63, 144, 218],
-    [255, 169, 14],
-    [189, 31, 1],
-    [148, 164, 162],
-    [131, 45, 182],
-    [169, 107, 89],
-    [231, 99, 0],
-    [185, 172, 112],
-    [113, 117, 129],
-    [146, 218, 221],
+    [57, 124, 255],
+    [206, 44, 6],
+    [11, 210, 114],
+    [114, 5, 167],
+    [134, 202, 2],
+    [113, 48, 29],
+    [229, 156, 251],
+    [114, 129, 106],
+    [213, 37, 164],
+    [63, 20, 245],
   ],
   article: [
     [128, 0, 0],
@@ -30,12 +30,12 @@ export const PALETTES = {
   ],
 };
 
-/** Background, object and boundary of photographs: dark, middle and light, told apart by everyone. */
+/** Background, object and boundary of photographs, told apart by everyone, over light and dark; as in refca. */
 /** @type {Colour[]} */
 export const SEGMENTATION = [
-  [0, 68, 140],
-  [230, 120, 0],
-  [255, 245, 150],
+  [127, 0, 253],
+  [255, 75, 0],
+  [52, 210, 230],
 ];
 
 /**
