@@ -326,3 +326,20 @@ def test_a_run_is_known_by_the_experiment_of_its_settings_whatever_its_seed() ->
     for name in rebuild.ARTICLE:
         assert keep.source_of(load_experiment(name).with_(seed=3)) == name
     assert keep.source_of(DigitsExperiment(batch=64)) is None
+
+
+def test_a_model_has_one_colour_of_its_own_in_all_figures_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    for name in ("overlaid", "after_mutation", "beyond"):
+        monkeypatch.setattr(rebuild.pictures, name, lambda runs, path, strokes: given.append((runs, strokes)))
+    monkeypatch.setattr(rebuild.pictures, "draw_run", lambda run: None)
+    monkeypatch.setattr(rebuild.robust, "draw", lambda runs, path, strokes: given.append(({}, strokes)))
+    rebuild.draw(tmp_path, read_all(FOLDER))
+    assert len(given) == 5
+    for runs, strokes in given:
+        assert strokes == given[0][1]
+        assert set(runs) <= set(strokes)
+    colours = [colour for colour, _ in given[0][1].values()]
+    assert len(set(colours)) == len(colours)

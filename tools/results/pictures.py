@@ -14,7 +14,8 @@ from words import PUBLISHED
 
 from refca.digits.figures import curves
 from refca.digits.report import AFTER, draw, line
-from refca.drawing.plots import GRAY, at_the_end, dress, loss_curve, name_lines, new_figure, save, stroke
+from refca.drawing.palette import many
+from refca.drawing.plots import DASHES, GRAY, at_the_end, dress, loss_curve, name_lines, new_figure, save
 
 TITLES = {"accuracy": "Average cell accuracy", "agreement": "Total agreement"}
 
@@ -81,7 +82,9 @@ def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluati
 def strokes_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return the colour and the dashes of each model of a page: gray for the published weights."""
     ours = [name for name in names if name != PUBLISHED]
-    return {PUBLISHED: (GRAY, "--")} | {name: stroke(i) for i, name in enumerate(reversed(ours))}
+    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in many(tuple(ours)).labels]
+    dashes = (DASHES[i % 2] for i in range(len(ours)))
+    return {PUBLISHED: (GRAY, ":"), **dict(zip(reversed(ours), zip(colours, dashes, strict=True), strict=True))}
 
 
 def limits(evaluations: Evaluations, key: str, parts: Iterable[str]) -> tuple[float, float]:
