@@ -66,7 +66,7 @@ def test_it_writes_numbers_and_pictures_into_the_run(
         assert values[f"{part}majority_accuracy_at_6"] == np.trace(digits) / 40
     assert "most cells of a digit are right in" in (printed := capsys.readouterr().out)
     assert "after mutation" in printed
-    for name in ("curves.png", "confusion.png", "digits.png", "animation.gif"):
+    for name in ("curves.png", "confusion.png", "digits.png", "digits-28.png", "animation.gif"):
         with Image.open(trained / name) as picture:
             picture.verify()
 

@@ -111,7 +111,7 @@ def write_result(result: Classification, out: Path, name: str) -> None:
 
 def paint_labels(automaton: Automaton, image: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Return images (B, H, W, K) in the colours of their cells' labels, (B, H, W, 3) uint8."""
-    palette, live = for_names(ARTICLE, automaton.names), alive(automaton.cell, image)
+    palette, live = for_names(DEFAULT, automaton.names), alive(automaton.cell, image)
     return paint(palette, np.where(live, predicted_labels(logits), -1), live, image[..., :1])
 
 
