@@ -37,3 +37,18 @@ def environment(path: str) -> dict[str, str]:
     libraries = str(Path(path).parents[1] / "lib")
     others = [x for x in [os.environ.get("LD_LIBRARY_PATH")] if x]
     return os.environ | ONE_THREAD | {"LD_LIBRARY_PATH": os.pathsep.join([libraries, *others])}
+
+
+def pid_of(rank: int, out: Path) -> int | None:
+    """Return the process of a rank that trains in a folder, if it is there."""
+    wanted = {f"{name}={rank}".encode() for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK")}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        launcher = any(word.endswith((b"mpirun", b"prterun")) for word in words[:1])
+        if os.fsencode(out) in words and not launcher and wanted & set(variables):
+            return int(folder.name)
+    return None

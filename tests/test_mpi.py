@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mpi import ONE_THREAD, command, environment, launchers
+from mpi import ONE_THREAD, command, environment, launchers, pid_of
 
 from refca.tasks import lookup
 from refca.training.checkpoint import load_checkpoint
@@ -126,27 +126,15 @@ def interrupted(
         while size_of(out / "metrics.csv") <= max(before, 40) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        os.kill(pid_of(rank, out), number)
+        pid = pid_of(rank, out)
+        assert pid, f"rank {rank} is not there"
+        os.kill(pid, number)
         output, errors = process.communicate(timeout=60)
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def pid_of(rank: int, out: Path) -> int:
-    """Return the process of a rank that trains in a folder."""
-    wanted = {f"{name}={rank}".encode() for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK")}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            variables = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if os.fsencode(out) in words and b"refca.train" in words and wanted & set(variables):
-            return int(folder.name)
-    raise AssertionError(f"rank {rank} is not there")
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
