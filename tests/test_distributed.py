@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cluster_model
 import numpy as np
 import pytest
+from cluster_model import Network
 from refca_spec.compare import assert_same
 
 import refca
@@ -86,6 +88,47 @@ def test_a_tree_over_ranks_is_the_tree_of_one_process_for_any_assignment(count: 
 
         for got in simulate(size, program):
             assert_same(got, expected, f"the sum of {count} terms", f"{size} ranks")
+
+
+def test_64_ranks_add_and_share_as_one_process() -> None:
+    terms = [np.float32(x) for x in np.random.default_rng(0).normal(0, 1, 100)]
+    for size in (2, 4, 8, 16, 32, 64):
+        owners = np.arange(100) * size // 100
+
+        def program(ranks: Any, owners: np.ndarray = owners) -> tuple[Any, list[int]]:
+            own = {int(i): terms[i].reshape(1) for i in np.flatnonzero(owners == ranks.rank)}
+            summed = sum_over_tree(own, list(owners), np.add, lambda x: x, lambda x: x, (1,), np.float32)
+            return summed, list(distributed.shared_map(lambda i: i**2, range(150)))
+
+        found = simulate(size, program)
+        assert {float(summed[0]) for summed, _ in found} == {float(tree_sum(terms, np.add))}
+        assert [squares for _, squares in found] == [[i**2 for i in range(150)]] + [[]] * (size - 1)
+
+
+def test_the_model_counts_the_messages_of_a_training_step() -> None:
+    experiment = change(load_experiment("demo"), DIGITS | {"batch": 16, "logical_workers": 8, "regime": "naive"})
+    training, backend = task_of(experiment).training, refca.get_backend("reference")
+    samples = training.load_samples(experiment, None)
+    gradient = 4 * sum(x.size for x in refca.init_params(experiment.cell, 0).values())
+
+    def program(ranks: Any) -> tuple[int, int]:
+        state = training.begin(experiment, backend, samples)
+        state.buffer = share(state.buffer, backend)
+        training.train_step(experiment, backend, samples, state)
+        return ranks.messages, ranks.sent
+
+    counted = simulate(8, program)
+    assert max(messages for messages, _ in counted) <= 2 * 3  # up and down three levels
+    assert sum(sent for _, sent in counted) == 2 * 7 * (gradient + 16)
+    assert cluster_model.reduction(8, gradient, Network("", 1, 1e99)) == pytest.approx(2 * 3)
+
+
+def test_more_ranks_are_never_more_efficient_in_the_model() -> None:
+    for kind, work in cluster_model.WORKLOADS.values():
+        for batch in cluster_model.BATCHES:
+            values = [cluster_model.efficiency(work, cluster_model.NETWORKS[kind], batch, n) for n in (1, 4, 64, 1024)]
+            assert values[0] == 1
+            assert values == sorted(values, reverse=True)
 
 
 def test_the_sum_of_many_terms_depends_on_their_order_which_the_law_above_needs() -> None:

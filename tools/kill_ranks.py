@@ -2,9 +2,9 @@
 
     REFCA_MPIRUN=/path/to/mpirun[:/path/to/another] python tools/kill_ranks.py 50
 
-Each time a random launcher starts 2 to 4 ranks, and one of them gets a signal: SIGKILL mostly, else SIGTERM or SIGINT. The
-checkpoint must never be older than the one before, and the finished run must have the bytes of an uninterrupted run of one
-process.
+Each time a random launcher starts 2 to 4 ranks, and one of them gets a signal: SIGKILL mostly, else SIGTERM or
+SIGINT. The checkpoint must never be older than the one before, and the finished run must have the bytes of an
+uninterrupted run of one process.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def kill_once(out: Path, choice: random.Random) -> str:
     seconds = time.monotonic() - killed
     signalled = number.name if found else "nothing"
     said = "; ".join(line for line in errors.splitlines() if line.startswith("refca:"))
-    return f"{ranks} ranks, {signalled} to rank {rank} {where}: ended {seconds:.1f} s later with {process.returncode} {said}"
+    code = process.returncode
+    return f"{ranks} ranks, {signalled} to rank {rank} {where}: ended {seconds:.1f} s later with {code} {said}"
 
 
 def main() -> int:
