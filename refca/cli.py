@@ -97,6 +97,7 @@ def exit_code(program: Callable[[], int]) -> int:
         distributed.start()
         code = program()
         sys.stdout.flush()
+        distributed.barrier()  # no rank ends before the others
         return code
     except (InvalidInput, ProgramFailed) as error:
         return end_with(str(error))

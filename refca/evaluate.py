@@ -14,6 +14,7 @@ from typing import Any
 
 from refca.cli import Parser, add_common_flags, add_model, complete, note, run_program
 from refca.definition.randomness import Streams
+from refca.distributed import current
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names, task_of
 from refca.training.run_directory import evaluation_folder, measured_in
@@ -84,6 +85,8 @@ def evaluate(flags: Namespace) -> int:
 
 def compare(report: Any, samples: str, models: list[Path], out: Path) -> None:
     """Draw the curves of models that have been measured. Raises InvalidInput for names that are not different."""
+    if current().rank:
+        return
     if not hasattr(report, "compare"):
         raise InvalidInput(f"--compare cannot be used with weights for {samples}, whose report draws no comparison")
     runs = {folder.name: (model, folder) for model in models for folder in [measured_in(model)]}

@@ -38,6 +38,7 @@ from refca.data import full_path
 from refca.data.camera import is_camera
 from refca.data.inputs import Source, expand, is_film, open_film, pages
 from refca.definition.randomness import Streams
+from refca.distributed import current
 from refca.drawing.film import film_writer
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names
@@ -110,6 +111,8 @@ def predict(flags: Namespace) -> int:
     sources = expand(flags.inputs)
     load_weights(flags.model)  # before a backend is started
     name, backend = choose_backend(flags.backend, flags.device)
+    if current().rank:
+        return 0  # rank 0 predicts
     automaton = load(flags.model, backend)
     Streams(flags.seed)  # raises InvalidInput for an invalid seed
     for option, least in (("steps", 1), ("size", 1), ("frames", 1)):
