@@ -2,7 +2,7 @@
 
     REFCA_MPIRUN=/path/to/mpirun[:/path/to/another] python tools/kill_ranks.py 50
 
-Each time a random launcher starts 2 to 4 ranks, and one of them gets a signal: SIGKILL mostly, else SIGTERM or
+Each time a random launcher starts 2 or 3 ranks, and one of them gets a signal: SIGKILL mostly, else SIGTERM or
 SIGINT. The checkpoint must never be older than the one before, and the finished run must have the bytes of an
 uninterrupted run of one process.
 """
@@ -25,7 +25,7 @@ from mpi import ONE_THREAD, command, environment, launchers, pid_of
 from refca.tasks import lookup
 from refca.training.checkpoint import load_checkpoint
 
-FLAGS = ["--experiment", "demo", "--backend", "reference", "--logical-workers", "4", "--steps", "1200", "--unroll", "2"]
+FLAGS = ["--experiment", "demo", "--backend", "reference", "--logical-workers", "4", "--steps", "700", "--unroll", "2"]
 FLAGS += ["--state", "11", "--hidden", "6", "--pool", "12", "--batch", "6"]
 FILES = ("weights.safetensors", "checkpoint.safetensors", "metrics.csv")
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT]
@@ -44,7 +44,7 @@ def done(out: Path) -> int:
 
 def kill_once(out: Path, choice: random.Random) -> str:
     """Start the run, send a signal to one rank at a random moment, and return what happened."""
-    launcher, ranks = choice.choice(launchers()), choice.randint(2, 4)
+    launcher, ranks = choice.choice(launchers()), choice.randint(2, 3)
     rank, number, log = choice.randrange(ranks), choice.choice(SIGNALS), out / "metrics.csv"
     early, pause, before = choice.random() < 0.2, choice.random() ** 2, log.stat().st_mtime_ns if log.exists() else 0
     with subprocess.Popen(
@@ -56,7 +56,7 @@ def kill_once(out: Path, choice: random.Random) -> str:
     ) as process:
         while process.poll() is None and not early and not (log.exists() and log.stat().st_mtime_ns > before):
             time.sleep(0.01)
-        time.sleep(3 * pause)
+        time.sleep(2 * pause)
         found = pid_of(rank, out)
         if found:
             os.kill(found, number)
