@@ -1,4 +1,4 @@
-"""Benchmark of the digits automaton on a CPU, beside PyTorch and JAX doing the same work.
+"""Benchmark of the digits automaton on a CPU: refca's cpu backend beside its backends in PyTorch and JAX.
 
     python benchmarks/digits.py [--quick]
 
@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from peers import TorchDraws, jax_draws
 from timing import agree, describe, header, paired, product_rate, report, threads
 
 import refca
@@ -64,131 +65,69 @@ def weights(size: int, steps: int = STEPS) -> np.ndarray:
     return rows
 
 
-class Refca:
-    name = "refca, cpu backend"
+class Contestant:
+    """A backend, and the source of its random numbers for a seed."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem, self.backend = problem, refca.get_backend("cpu")
+    def __init__(
+        self, name: str, problem: Problem, backend: Any, source: Callable[[int], Any], ready: Any = lambda x: x
+    ) -> None:
+        self.name, self.problem, self.backend, self.source, self.ready = name, problem, backend, source, ready
+        self.params = {name: backend.asarray(x) for name, x in problem.params.items()}
 
-    def gradients(self, size: int, source: Any) -> tuple[float, dict[str, np.ndarray]]:
+    def tensors(self, size: int) -> tuple[Any, Any, np.ndarray]:
+        """Return images and first states as arrays of the backend, and labels."""
         image, label = self.problem.batch(size)
         state = refca.init_state(self.problem.cell, image)
-        loss, grads, _ = self.backend.loss_and_grads(
-            self.problem.cell, "l2", self.problem.params, image, state, label, weights(size), source
-        )
+        return self.backend.asarray(image), self.backend.asarray(state), label
+
+    def gradients(self, size: int, source: Any, given: Any = None) -> tuple[Any, dict[str, Any]]:
+        image, state, label = given or self.tensors(size)
+        arguments = self.problem.cell, "l2", self.params, image, state, label, weights(size), source
+        loss, grads, _ = self.ready(self.backend.loss_and_grads(*arguments))
         return loss, grads
 
-    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
-        return self.gradients(size, refca.Recorded(*self.problem.draws(size)))
-
-    def unrolled(self, size: int) -> np.ndarray:
-        image, _ = self.problem.batch(size)
-        state, draws = refca.init_state(self.problem.cell, image), self.problem.draws(size)
-        return self.backend.evolve(self.problem.cell, self.problem.params, image, state, refca.Recorded(*draws), STEPS)
-
-    def training(self, size: int) -> Callable[[], Any]:
-        return lambda: self.gradients(size, refca.Streams(1))
-
-    def evaluation(self, steps: int) -> Callable[[], Any]:
-        image, _ = self.problem.batch(EVALUATED)
-        state = refca.init_state(self.problem.cell, image)
-        return lambda: self.backend.evolve(
-            self.problem.cell, self.problem.params, image, state, refca.Streams(1), steps
-        )
-
-
-class Torch:
-    def __init__(self, problem: Problem, compiled: bool) -> None:
-        import torch
-        import torch_peer as peer
-
-        torch.set_num_threads(threads())
-        self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
-        self.problem, self.torch, self.peer = problem, torch, peer
-        self.params = peer.load_params(problem.params)
-        self.loss, self.unroll = peer.loss, peer.unroll
-        if compiled:
-            self.loss = torch.compile(peer.loss, fullgraph=True, dynamic=False)
-            self.unroll = torch.compile(peer.unroll, fullgraph=True, dynamic=False)
-
-    def step(self, image: Any, label: Any, draws: Any) -> float:
-        for p in self.params.values():
-            p.grad = None
-        state = self.torch.zeros(len(image), 19, 28, 28)
-        loss, _ = self.loss(self.params, image, state, label, STEPS, draws)
-        loss.backward()
-        return loss.item()
-
-    def tensors(self, size: int) -> tuple[Any, Any]:
-        image, label = self.problem.batch(size)
-        return self.peer.from_reference(image), self.torch.from_numpy(label)
-
-    def draws(self, size: int) -> list[Any]:
-        fire_mask, noise = self.problem.draws(size)
-        masks = self.torch.from_numpy(fire_mask[:, :, None].astype(np.float32))
-        return list(zip(masks, map(self.peer.from_reference, noise), strict=True))
+    def recorded(self, size: int) -> refca.Recorded:
+        return refca.Recorded(*map(self.backend.asarray, self.problem.draws(size)))
 
     def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
-        loss = self.step(*self.tensors(size), self.draws(size))
-        return loss, self.peer.grads_to_reference(self.params, self.problem.params)
+        loss, grads = self.gradients(size, self.recorded(size))
+        return float(loss), {name: self.backend.asnumpy(x) for name, x in grads.items()}
+
+    def evolved(self, given: Any, source: Any, steps: int) -> Any:
+        image, state, _ = given
+        return self.ready(self.backend.evolve(self.problem.cell, self.params, image, state, source, steps))
 
     def unrolled(self, size: int) -> np.ndarray:
-        image, _ = self.tensors(size)
-        with self.torch.no_grad():
-            state = self.torch.zeros(size, 19, 28, 28)
-            return self.peer.to_reference(self.unroll(self.params, image, state, STEPS, self.draws(size)))
+        found: np.ndarray = self.backend.asnumpy(self.evolved(self.tensors(size), self.recorded(size), STEPS))
+        return found
 
     def training(self, size: int) -> Callable[[], Any]:
-        image, label = self.tensors(size)
-        return lambda: self.step(image, label, None)
+        given = self.tensors(size)
+        return lambda: self.gradients(size, self.source(1), given)
 
     def evaluation(self, steps: int) -> Callable[[], Any]:
-        image, _ = self.tensors(EVALUATED)
-        state = self.torch.zeros(EVALUATED, 19, 28, 28)
-
-        def run() -> Any:
-            with self.torch.no_grad():
-                return self.unroll(self.params, image, state, steps)
-
-        return run
+        given = self.tensors(EVALUATED)
+        return lambda: self.evolved(given, self.source(1), steps)
 
 
-class Jax:
-    name = "JAX, jit"
+def contestants_of(problem: Problem) -> list[Contestant]:
+    """Return refca's cpu backend and the peers."""
+    import jax
+    import torch
+    from refca_jax import Jax
+    from refca_torch import Torch
 
-    def __init__(self, problem: Problem) -> None:
-        import jax
-        import jax_peer as peer
+    torch.set_num_threads(threads())
 
-        self.problem, self.jax, self.peer = problem, jax, peer
-        self.params = {name: jax.numpy.asarray(x) for name, x in problem.params.items()}
-        self.unroll = jax.jit(peer.unroll, static_argnames="steps")
+    def own(seed: int) -> TorchDraws:
+        return TorchDraws()
 
-    def run(self, size: int, draws: Any) -> Any:
-        image, label = (self.jax.numpy.asarray(x) for x in self.problem.batch(size))
-        state = self.jax.numpy.zeros((size, 28, 28, 19))
-        key = self.jax.random.key(0)
-        return lambda: self.jax.block_until_ready(
-            self.peer.loss_and_grads(self.params, image, state, label, key, STEPS, draws)
-        )
-
-    def checked(self, size: int) -> tuple[float, dict[str, np.ndarray]]:
-        (loss, _), grads = self.run(size, list(zip(*self.problem.draws(size), strict=True)))()
-        return float(loss), {name: np.asarray(x) for name, x in grads.items()}
-
-    def unrolled(self, size: int) -> np.ndarray:
-        image = self.jax.numpy.asarray(self.problem.batch(size)[0])
-        state, key = self.jax.numpy.zeros((size, 28, 28, 19)), self.jax.random.key(0)
-        draws = list(zip(*self.problem.draws(size), strict=True))
-        return np.asarray(self.unroll(self.params, image, state, key, STEPS, draws))
-
-    def training(self, size: int) -> Callable[[], Any]:
-        return self.run(size, None)
-
-    def evaluation(self, steps: int) -> Callable[[], Any]:
-        image = self.jax.numpy.asarray(self.problem.batch(EVALUATED)[0])
-        state, key = self.jax.numpy.zeros((EVALUATED, 28, 28, 19)), self.jax.random.key(0)
-        return lambda: self.jax.block_until_ready(self.unroll(self.params, image, state, key, steps))
+    return [
+        Contestant("refca, cpu backend", problem, refca.get_backend("cpu"), refca.Streams),
+        Contestant("PyTorch, eager", problem, Torch(), own),
+        Contestant("PyTorch, compiled", problem, Torch(compiled=True), own),
+        Contestant("JAX, jit", problem, Jax(), jax_draws, jax.block_until_ready),
+    ]
 
 
 def check(contestant: Any, problem: Problem, size: int = 4) -> None:
@@ -227,7 +166,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     rounds = 3 if quick else 15
     problem = Problem()
-    contestants: list[Any] = [Refca(problem), Torch(problem, False), Torch(problem, True), Jax(problem)]
+    contestants = contestants_of(problem)
     for contestant in contestants:
         check(contestant, problem)
     print("all compute the same loss, gradients and states, to float32 rounding")

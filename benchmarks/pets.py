@@ -1,4 +1,4 @@
-"""Benchmark of training the segmentation automaton on a CPU, beside PyTorch doing the same work.
+"""Benchmark of training the segmentation automaton on a CPU: the cpu backend beside refca's backend in PyTorch.
 
     python benchmarks/pets.py [--quick] [--batch 16] [SETTING ...]
 
@@ -91,65 +91,42 @@ class Problem:
         return self.cell, "ce", params, image, state, self.label, self.weights, self.draws
 
 
-class Refca:
-    name = "refca, cpu backend"
+class Contestant:
+    """A backend and its name in the table."""
 
-    def __init__(self) -> None:
-        self.backend = refca.get_backend("cpu")
-
-    def checked(self, problem: Problem) -> Result:
-        return self.backend.loss_and_grads(*problem.arguments())
+    def __init__(self, name: str, backend: Any, reset: Callable[[], None] = lambda: None) -> None:
+        self.name, self.backend, self.reset = name, backend, reset
 
     def unroll(self, problem: Problem) -> Callable[[], Any]:
-        return partial(self.backend.loss_and_grads, *problem.arguments())
-
-
-class Torch:
-    """Eager with channels first, as one writes it; compiled with channels last, which is faster there."""
-
-    def __init__(self, compiled: bool) -> None:
-        import torch
-        import torch_peer
-        import torch_segmentation
-
-        torch.set_num_threads(threads())
-        self.name = "PyTorch, compiled" if compiled else "PyTorch, eager"
-        self.torch, self.peer, self.loss = torch, torch_peer, torch_segmentation.loss
-        self.layout = torch.channels_last if compiled else torch.contiguous_format
-        if compiled:
-            self.loss = torch.compile(self.loss, fullgraph=True, dynamic=False)
-
-    def tensor(self, x: np.ndarray) -> Any:
-        return self.peer.from_reference(x).contiguous(memory_format=self.layout)
-
-    def loaded(self, problem: Problem) -> tuple[dict[str, Any], Callable[[], tuple[Any, Any]]]:
-        """The parameters, and a run that leaves their gradients and returns loss and last state."""
-        self.torch.compiler.reset()  # it gives up compiling a function after a number of different uses
-        params = {
-            name: p.detach().contiguous(memory_format=self.layout).requires_grad_()
-            for name, p in self.peer.load_params(problem.params).items()
-        }
-        image, state = self.tensor(problem.image), self.tensor(problem.state)
-        label = self.torch.from_numpy(problem.label)
-        masks = self.torch.from_numpy(problem.draws.fire[:, :, None])
-        draws = list(zip(masks, map(self.tensor, np.asarray(problem.draws.reset)), strict=True))
-
-        def run() -> tuple[Any, Any]:
-            for p in params.values():
-                p.grad = None
-            loss, last = self.loss(problem.cell.norm, params, image, state, label, draws)
-            loss.backward()
-            return loss.item(), last
-
-        return params, run
+        """Return a run of the mini-unroll, whose arrays are the backend's from the start."""
+        self.reset()
+        put = self.backend.asarray
+        cell, loss, params, image, state, label, weights, draws = problem.arguments()
+        params, source = (
+            {name: put(x) for name, x in params.items()},
+            refca.Recorded(put(draws.fire), None, put(draws.reset)),
+        )
+        return partial(self.backend.loss_and_grads, cell, loss, params, put(image), put(state), label, weights, source)
 
     def checked(self, problem: Problem) -> Result:
-        params, run = self.loaded(problem)
-        loss, last = run()
-        return loss, self.peer.grads_to_reference(params, problem.params), self.peer.to_reference(last)
+        loss, grads, last = self.unroll(problem)()
+        asnumpy = self.backend.asnumpy
+        return float(loss), {name: asnumpy(x) for name, x in grads.items()}, asnumpy(last)
 
-    def unroll(self, problem: Problem) -> Callable[[], Any]:
-        return self.loaded(problem)[1]
+
+def contestants_of() -> list[Contestant]:
+    """Return refca's cpu backend, and PyTorch eager and compiled; the layout of memory is the faster one of each."""
+    import torch
+    from refca_torch import Torch
+
+    torch.set_num_threads(threads())
+    compiled = Torch(compiled=True, layout=torch.channels_last)
+    return [
+        Contestant("refca, cpu backend", refca.get_backend("cpu")),
+        Contestant("PyTorch, eager", Torch()),
+        # it gives up compiling a function after a number of different uses
+        Contestant("PyTorch, compiled", compiled, torch.compiler.reset),
+    ]
 
 
 def check(contestants: list[Any], setting: str) -> None:
@@ -184,7 +161,7 @@ def main() -> None:
     if unknown := set(flags.settings) - set(settings):
         parser.error(f"unknown setting {min(unknown)}; known are {', '.join(settings)}")
     rounds = 3 if flags.quick else 15
-    contestants: list[Any] = [Refca(), Torch(False), Torch(True)]
+    contestants = contestants_of()
     chosen = flags.settings or settings
     for setting in chosen:
         check(contestants, setting)

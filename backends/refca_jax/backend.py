@@ -25,7 +25,7 @@ from refca.definition.randomness import INITIAL, Randomness, Streams
 from refca.definition.state import grid
 from refca.errors import InvalidInput
 from refca_jax.cell import step
-from refca_jax.streams import Source, draw, normals, source_of
+from refca_jax.streams import Source, normals, source_of
 
 
 class Jax(BaseBackend):
@@ -158,7 +158,7 @@ def evolved(
     """Return the state after a number of steps, which is no part of what is compiled."""
 
     def body(i: jax.Array, state: jax.Array) -> jax.Array:
-        return step(cell, params, environment, state, *draw(cell, source, i, state))
+        return step(cell, params, environment, state, *source.draw(cell, i, state))
 
     return lax.fori_loop(0, steps, body, state)
 
@@ -178,7 +178,7 @@ def forward(
 
     def unroll(params: Params, environment: jax.Array = environment, state: jax.Array = state) -> Any:
         def body(state: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
-            state = step(cell, params, environment, state, *draw(cell, source, i, state))
+            state = step(cell, params, environment, state, *source.draw(cell, i, state))
             return state, state
 
         last, states = lax.scan(body, state, jnp.arange(steps))  # states (T, B, H, W, D)

@@ -10,7 +10,7 @@ Letters: B samples, H×W grid, T steps.
 from __future__ import annotations
 
 from math import pi
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ import numpy as np
 
 from refca.definition.cell import Cell
 from refca.definition.philox import MULTIPLIER, ROUNDS, WEYL
-from refca.definition.randomness import BLOCK, FIRE, NOISE, RESET, Draw, Randomness, Recorded, Streams
+from refca.definition.randomness import BLOCK, FIRE, NOISE, RESET, Draw, Recorded, Streams
 
 
 class Arrays(NamedTuple):
@@ -29,6 +29,11 @@ class Arrays(NamedTuple):
     noise: Any
     reset_noise: Any
 
+    def draw(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
+        """Return the arrays of step i of an unroll."""
+        noise, reset_noise = (None if x is None else x[self.first + i] for x in (self.noise, self.reset_noise))
+        return Draw(self.fire[self.first + i], noise, reset_noise)
+
 
 class Seeded(NamedTuple):
     """Streams whose first step is number `first`; all fields are uint32."""
@@ -37,12 +42,29 @@ class Seeded(NamedTuple):
     key: tuple[Any, Any]
     first_sample: Any
 
+    def draw(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
+        """Return the arrays of step i of an unroll, for a state (B, H, W, D), in its dtype."""
+        t = self.first + jnp.uint32(i)
+        word, _, _, _ = words(self, FIRE, 1, t, like.shape[:3])
+        fire = word[..., 0].astype(np.uint64) < np.uint64(round(cell.fire_rate * 2**32))
+        noise = normals(self, NOISE, t, like) if cell.noise else None
+        return Draw(fire, noise, normals(self, RESET, t, like) if cell.resettable else None)
 
-Source: TypeAlias = Arrays | Seeded
+
+class Source(Protocol):
+    """A tree of arrays, as compiled functions take them: `Arrays`, `Seeded`, or one of the caller's own."""
+
+    def draw(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
+        """Return the arrays of step i of an unroll, for a state (B, H, W, D), in its dtype."""
 
 
-def source_of(cell: Cell, randomness: Randomness, first_step: int, steps: int, state: jax.Array) -> Source:
-    """Return the arrays of the steps first_step ... first_step + steps - 1. Raises InvalidInput if they do not fit."""
+def source_of(cell: Cell, randomness: Any, first_step: int, steps: int, state: jax.Array) -> Source:
+    """Return the source of the steps first_step ... first_step + steps - 1.
+
+    A randomness with a method `draw` is one itself. Raises InvalidInput for arrays that do not fit.
+    """
+    if hasattr(randomness, "draw"):
+        return randomness
     if isinstance(randomness, Streams):
         word = np.uint32
         key = (word(randomness.key[0]), word(randomness.key[1]))
@@ -56,18 +78,6 @@ def source_of(cell: Cell, randomness: Randomness, first_step: int, steps: int, s
         fire, *normal = (None if x is None else jnp.stack(xs) for x, *xs in zip(first, *draws, strict=True))
     noise, reset_noise = (None if x is None else jnp.asarray(x, state.dtype) for x in normal)
     return Arrays(first_step if isinstance(randomness, Recorded) else 0, jnp.asarray(fire), noise, reset_noise)
-
-
-def draw(cell: Cell, source: Source, i: Any, like: jax.Array) -> Draw:
-    """Return the arrays of step i of a source for a state (B, H, W, D), in its dtype."""
-    if isinstance(source, Arrays):
-        fire, *normal = source[1:]
-        return Draw(fire[source.first + i], *(None if x is None else x[source.first + i] for x in normal))
-    t = source.first + jnp.uint32(i)
-    word, _, _, _ = words(source, FIRE, 1, t, like.shape[:3])
-    noise = normals(source, NOISE, t, like) if cell.noise else None
-    reset_noise = normals(source, RESET, t, like) if cell.resettable else None
-    return Draw(word[..., 0].astype(np.uint64) < np.uint64(round(cell.fire_rate * 2**32)), noise, reset_noise)
 
 
 def normals(source: Seeded, purpose: int, t: Any, like: jax.Array) -> jax.Array:

@@ -24,12 +24,17 @@ from refca_torch.streams import draw, normals
 
 
 class Torch(BaseBackend):
-    """Tensors on one device: "cpu", "cuda:0", "mps" or another that PyTorch has. `compiled` compiles the step."""
+    """Tensors on one device: "cpu", "cuda:0", "mps" or another that PyTorch has.
+
+    `compiled` compiles the step, and `layout` is PyTorch's memory format of what convolutions see.
+    """
 
     xp = torch
 
-    def __init__(self, device: str = "cpu", compiled: bool = False) -> None:
-        self.device = torch.device(device)
+    def __init__(
+        self, device: str = "cpu", compiled: bool = False, layout: torch.memory_format = torch.contiguous_format
+    ) -> None:
+        self.device, self.layout = torch.device(device), layout
         self.step_of = torch.compile(step, fullgraph=True, dynamic=False) if compiled else step
 
     @property
@@ -99,8 +104,8 @@ class Torch(BaseBackend):
         if not steps or not len(state):
             return state.clone()
         with torch.no_grad(), enough_memory():
-            weights, environment = kernels(params), channels_first(encoded(cell, params, image, torch)[-1])
-            state = channels_first(state)
+            weights, environment = kernels(params), self.channels_first(encoded(cell, params, image, torch)[-1])
+            state = self.channels_first(state)
             for t in range(first_step, first_step + steps):
                 state = self.step_of(cell, weights, environment, state, *draw(cell, randomness, t, state))
             return channels_last(state)
@@ -122,7 +127,7 @@ class Torch(BaseBackend):
         leaves = {name: x.detach().requires_grad_() for name, x in params.items()}
         inputs = [x.detach().requires_grad_(inputs_grad) for x in (environment, state)]
         with enough_memory():
-            weights, (environment, state), states = kernels(leaves), map(channels_first, inputs), []
+            weights, (environment, state), states = kernels(leaves), map(self.channels_first, inputs), []
             for i, counts in enumerate(in_loss):
                 drawn = draw(cell, randomness, first_step + i, state)
                 state = self.step_of(cell, weights, environment, state, *drawn)
@@ -135,16 +140,15 @@ class Torch(BaseBackend):
         environment_grad, state_grad = found[len(leaves) :] if inputs_grad else (None, None)
         return value, grads, environment_grad, state_grad, channels_last(state.detach())
 
+    def channels_first(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (B, H, W, channels) as (B, channels, H, W), as PyTorch's convolutions take it."""
+        return x.movedim(-1, 1).contiguous(memory_format=self.layout)
+
     def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Return function(x, torch), and a function from its gradient to that of x."""
         x = x.detach().requires_grad_()
         value = function(x, torch)
         return value.detach(), lambda gradient: torch.autograd.grad(value, x, gradient)[0]
-
-
-def channels_first(x: torch.Tensor) -> torch.Tensor:
-    """Return (B, H, W, channels) as (B, channels, H, W), in which PyTorch's convolutions are fastest."""
-    return x.movedim(-1, 1).contiguous()
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

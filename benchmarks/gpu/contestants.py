@@ -13,10 +13,11 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+from peers import TorchDraws, jax_draws, jax_loss, torch_loss
 from timing import agree
 
 import refca
-from gpu.problems import Digits, Problem, Truth
+from gpu.problems import Problem, Truth
 from refca.contract.adam import adam_step
 from refca.training.adam import Adam
 
@@ -98,67 +99,62 @@ def parts(size: int) -> list[slice]:
 
 
 class Torch:
-    """PyTorch: eager; with a compiled step; or that, all of it replayed as one CUDA graph."""
+    """refca's backend in PyTorch: eager; with a compiled step; or that, all of it replayed as one CUDA graph."""
 
     def __init__(self, mode: str, device: str, tf32: bool = False) -> None:
+        import refca_torch
         import torch
-        import torch_peer
-        import torch_segmentation
 
+        self.torch, self.mode, self.device = torch, mode, "cuda" if device == "gpu" else "cpu"
+        self.backend = refca_torch.Torch(self.device, compiled=mode != "eager")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         torch.backends.cudnn.benchmark = True
-        self.torch, self.peer, self.segmentation = torch, torch_peer, torch_segmentation
-        self.mode, self.device = mode, "cuda" if device == "gpu" else "cpu"
         torch.zeros(1, device=self.device)
-
-    def step_of(self, problem: Problem) -> Any:
-        step = self.peer.step if isinstance(problem, Digits) else self.segmentation.step
-        return step if self.mode == "eager" else self.torch.compile(step, fullgraph=True, dynamic=False)
 
     def loaded(self, problem: Problem) -> tuple[Any, ...]:
         """Parameters, image, state and label on the device."""
-        image, state = (self.peer.from_reference(x, self.device) for x in (problem.image, problem.state))
-        label = self.torch.from_numpy(problem.label).to(self.device)
-        return self.peer.load_params(problem.params, self.device), image, state, label
+        put = self.backend.asarray
+        params = {name: put(x) for name, x in problem.params.items()}
+        return params, *(put(np.ascontiguousarray(x)) for x in (problem.image, problem.state, problem.label))
 
-    def draws(self, problem: Problem) -> list[Any]:
-        fire = self.torch.from_numpy(problem.draws.fire[:, :, None]).to(self.device)
-        normal: Any = problem.draws.noise if isinstance(problem, Digits) else problem.draws.reset
-        masks = fire.float() if isinstance(problem, Digits) else fire
-        return list(zip(masks, (self.peer.from_reference(x, self.device) for x in normal), strict=True))
+    def draws(self, problem: Problem) -> refca.Recorded:
+        draws = problem.draws
+        return refca.Recorded(
+            *(None if x is None else self.backend.asarray(x) for x in (draws.fire, draws.noise, draws.reset))
+        )
 
     def gradients(self, problem: Problem, loaded: tuple[Any, ...], draws: Any) -> Run:
-        """A run that leaves gradients in the parameters and returns the loss and the last state."""
-        params, step = loaded[0], self.step_of(problem)
-        peer: Any = self.peer
-        segmentation: Any = self.segmentation
-        if isinstance(problem, Digits):
-            loss: Any = partial(peer.loss, *loaded, problem.steps, draws, step)
-        else:
-            draws = draws or [None] * problem.steps
-            loss = partial(segmentation.loss, problem.cell.norm, *loaded, draws, step)
+        """A run that returns the loss, the gradients and the last state."""
+        params, image, state, label = loaded
+        in_loss = np.asarray(problem.weights.any(axis=1))
+        leaves = {name: x.detach().requires_grad_() for name, x in params.items() if name.startswith("readout")}
+        found: dict[str, Any] = {}
+
+        def objective(states: Any, samples: slice) -> tuple[Any, Any]:
+            states = states.detach().requires_grad_()
+            total = torch_loss(problem.loss, states, leaves, image, label)
+            gradient, *others = self.torch.autograd.grad(total, [states, *leaves.values()])
+            found.update(zip(leaves, others, strict=True))
+            return total.detach(), gradient
 
         def run() -> Any:
-            for p in params.values():
-                p.grad = None
-            total, last = loss()
-            total.backward()
-            return total.detach(), last.detach()
+            given = problem.cell, params, image, state, draws, in_loss, objective
+            total, grads, _, _, last = self.backend.unroll_grads(*given, inputs_grad=False)
+            return total, grads | found, last
 
         return run
 
     def checked(self, problem: Problem) -> Truth:
-        loaded = self.loaded(problem)
-        replayed = self.graphed(self.gradients(problem, loaded, self.draws(problem)))
-        loss, last = replayed()
-        grads = self.peer.grads_to_reference(loaded[0], problem.params)
-        return loss.item(), grads, self.peer.to_reference(last)
+        run = self.graphed(self.gradients(problem, self.loaded(problem), self.draws(problem)))
+        loss, grads, last = run()
+        asnumpy = self.backend.asnumpy
+        return loss.item(), {name: asnumpy(x) for name, x in grads.items()}, asnumpy(last)
 
     def prepared(self, work: str, problem: Problem) -> Run:
         loaded = self.loaded(problem)
         if work == EVOLVE:
             return self.evolution(problem, *loaded[:3])
-        gradients = self.gradients(problem, loaded, None)
+        gradients = self.gradients(problem, loaded, TorchDraws(self.device))
         return self.graphed(self.learning(loaded[0], gradients) if work == LEARN else gradients)
 
     def learning(self, params: Any, gradients: Run) -> Run:
@@ -166,19 +162,19 @@ class Torch:
         adam = self.torch.optim.Adam(params.values(), RATE, eps=1e-7, fused=on_gpu, capturable=on_gpu)
 
         def run() -> None:
-            gradients()
-            for p in params.values():
-                p.grad /= p.grad.norm() + 1e-8
+            _, grads, _ = gradients()
+            for name, p in params.items():
+                p.grad = grads[name] / (grads[name].norm() + 1e-8)
             adam.step()
 
         return run
 
     def evolution(self, problem: Problem, params: Any, image: Any, state: Any) -> Run:
-        step, steps = self.step_of(problem), min(PART, problem.steps)
+        steps = min(PART, problem.steps)
 
         def part() -> None:
-            with self.torch.no_grad():
-                state.copy_(self.peer.unroll(params, image, state, steps, None, step))
+            source = TorchDraws(self.device)
+            state.copy_(self.backend.evolve(problem.cell, params, image, state, source, steps))
 
         replayed = self.graphed(part)
 
@@ -216,48 +212,50 @@ class Torch:
 
 
 class Jax:
-    """JAX, one jitted function for the whole work."""
+    """refca's backend in JAX, one jitted function for the whole work."""
 
     def __init__(self, device: str, tf32: bool = False) -> None:
         import jax
-        import jax_peer
-        import jax_segmentation
+        import refca_jax.backend
 
         jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest")
         if jax.default_backend() != device:
             raise RuntimeError(f"JAX works on its {jax.default_backend()} backend here")
-        self.jax, self.peer, self.segmentation = jax, jax_peer, jax_segmentation
+        self.jax, self.unrolls = jax, refca_jax.backend
         self.last: Any = None
 
     def loaded(self, problem: Problem) -> tuple[Any, ...]:
-        """Parameters, image, state, label and a key on the device."""
+        """Parameters, image, state, label and the randomness on the device."""
         put = self.jax.numpy.asarray
         params = {name: put(x) for name, x in problem.params.items()}
         samples = [put(x) for x in (problem.image, problem.state, problem.label)]
-        return params, *samples, self.jax.random.key(0)
+        return params, *samples, jax_draws(0)
 
     def loss_and_grads(self, problem: Problem) -> Callable[..., Any]:
-        """Return the loss and its gradients from parameters, image, state, label, key and draws."""
-        if isinstance(problem, Digits):
-            loss = partial(self.peer.loss, steps=problem.steps)
-        else:
-            loss = partial(self.segmentation.loss, problem.cell.norm)
-        return self.jax.value_and_grad(loss, has_aux=True)
+        """Return a function of parameters, image, state, label and randomness: loss, gradients, last state."""
+        counted = np.flatnonzero(problem.weights.any(axis=1))
+
+        def run(params: Any, image: Any, state: Any, label: Any, source: Any) -> Any:
+            given = counted, params, image, state, source
+            states, last, pullback = self.unrolls.forward(problem.cell, problem.steps, False, *given)
+            loss = self.jax.value_and_grad(partial(jax_loss, problem.loss), argnums=(0, 1))
+            total, (of_states, of_params) = loss(states, params, image, label)
+            [grads] = self.unrolls.backward(pullback, of_states)
+            return total, self.jax.tree.map(self.jax.numpy.add, grads, of_params), last
+
+        return run
 
     def checked(self, problem: Problem) -> Truth:
-        draws = problem.draws
-        normal = draws.noise if isinstance(problem, Digits) else draws.reset
-        given = list(zip(draws.fire, np.asarray(normal), strict=True))
-        run = self.jax.jit(self.loss_and_grads(problem))
-        (loss, last), grads = run(*self.loaded(problem), draws=given)
+        *loaded, _ = self.loaded(problem)
+        source = source_of_draws(problem)
+        loss, grads, last = self.jax.jit(self.loss_and_grads(problem))(*loaded, source)
         return float(loss), {name: np.asarray(x) for name, x in grads.items()}, np.asarray(last)
 
     def prepared(self, work: str, problem: Problem) -> Run:
         loaded = self.loaded(problem)
         if work == EVOLVE:
             return self.evolution(problem, loaded)
-        draws = None if isinstance(problem, Digits) else [None] * problem.steps
-        gradients = partial(self.loss_and_grads(problem), draws=draws)
+        gradients = self.loss_and_grads(problem)
         if work == LEARN:
             return self.learning(gradients, loaded)
         return partial(self.keep, partial(self.jax.jit(gradients), *loaded))
@@ -269,7 +267,7 @@ class Jax:
 
     def learning(self, gradients: Callable[..., Any], loaded: tuple[Any, ...]) -> Run:
         def update(params: Any, first: Any, second: Any, *samples: Any) -> Any:
-            _, grads = gradients(params, *samples)
+            _, grads, _ = gradients(params, *samples)
             adam = Adam(dict(first), dict(second))
             return adam_step(params, grads, adam.m, adam.v, UPDATE, RATE, True), adam.m, adam.v
 
@@ -285,18 +283,24 @@ class Jax:
     def evolution(self, problem: Problem, loaded: tuple[Any, ...]) -> Run:
         params, image, start, _, _ = loaded
         steps = min(PART, problem.steps)
-        part = self.jax.jit(partial(self.peer.unroll, steps=steps))
-        keys = self.jax.random.split(self.jax.random.key(0), problem.steps // steps)
+        sources = [jax_draws(seed) for seed in range(problem.steps // steps)]
 
         def run() -> None:
             self.last = start
-            for key in keys:
-                self.last = part(params, image, self.last, key)
+            for source in sources:
+                self.last = self.unrolls.evolved(problem.cell, params, image, self.last, source, steps)
 
         return run
 
     def wait(self) -> None:
         self.jax.block_until_ready(self.last)
+
+
+def source_of_draws(problem: Problem) -> Any:
+    """Return the recorded draws of a problem as the JAX backend takes them."""
+    from refca_jax.streams import source_of
+
+    return source_of(problem.cell, problem.draws, 0, problem.steps, problem.state)
 
 
 def contestant(name: str, backend: str, device: str) -> Any:
