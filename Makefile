@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec:benchmarks$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long lint types format bench bench-pets bench-browser playground train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ laws: $(INSTALLED)  ## run the laws on every backend; BACKEND=mypkg.mymodule for
 
 laws-long: $(INSTALLED)  ## run the laws on 1,000 random examples each; prints the seed; SEED=N repeats a run
 	$(RUN) -m pytest -q --pyargs refca_spec --refca-examples 1000 --refca-seed $(or $(SEED),random) $(if $(BACKEND),--refca-backend $(BACKEND))
+
+vectors: $(INSTALLED)  ## write the test vectors anew, after a change of the specification
+	$(RUN) -m refca_spec.vectors
+
+vectors-check: $(INSTALLED)  ## say whether writing the test vectors anew would change anything
+	$(RUN) -m refca_spec.vectors --check
 
 lint: $(INSTALLED)  ## check style
 	$(RUN) -m ruff check .

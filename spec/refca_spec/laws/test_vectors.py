@@ -10,10 +10,12 @@ import pytest
 
 from refca.definition.cell import Cell
 from refca.definition.randomness import FIRE, NOISE, RESET, Recorded, Streams
+from refca_spec import formulas
 from refca_spec.calls import evolve, loss_and_grads
 from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case
-from refca_spec.vectors import UNROLLS, read
+from refca_spec.vectors import OPERATIONS, SPECIFICATION, UNROLLS, read
+from refca_spec.vectors.__main__ import check, difference
 
 
 @cache
@@ -64,3 +66,46 @@ def test_vectors_c3_the_streams_draw_the_frozen_numbers() -> None:
     assert_close(source.normals(RESET, t, B, H, W, D), np.array(v["reset"]), 1, "The resets", "streams.json")
     assert_close(source.initial(B, H, W, D), np.array(v["initial"]), 1, "The initial state", "streams.json")
     assert {i: str(source.fold(int(i)).seed) for i in v["fold"]} == v["fold"]
+
+
+FORMULAS: dict[str, tuple[str, Any]] = {  # of an operation: the name of its output, and its formula over the inputs
+    "step": ("state", lambda v: formulas.step(*step_arguments(v))),
+    "encode": ("environment", lambda v: formulas.encode(Cell(**v["cell"]), arrays(v["params"]), np.array(v["image"]))),
+    "decode": ("readout", lambda v: formulas.readout(Cell(**v["cell"]), arrays(v["params"]), np.array(v["state"]))),
+    "readout": ("readout", lambda v: formulas.readout(Cell(**v["cell"]), arrays(v["params"]), np.array(v["state"]))),
+    "l2": ("losses", lambda v: formulas.l2(*map(np.array, v.values()))),
+    "cross_entropy": ("losses", lambda v: formulas.cross_entropy(*map(np.array, v.values()))),
+    "mutate": ("state", lambda v: formulas.mutate(Cell(**v["cell"]), np.array(v["state"]), np.array(v["image"]))),
+    "cell_accuracy": ("cell_accuracy", lambda v: formulas.cell_accuracy(*map(np.array, v.values()))),
+    "total_agreement": ("total_agreement", lambda v: formulas.total_agreement(*map(np.array, v.values()))),
+    "iou": ("iou", lambda v: formulas.iou(np.array(v["predicted"]), np.array(v["target"]), v["labels"])),
+}
+
+
+def arrays(v: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.array(x) for name, x in v.items()}
+
+
+def step_arguments(v: dict[str, Any]) -> list[Any]:
+    names = "environment", "state", "fire", "noise", "reset_noise"
+    return [Cell(**v["cell"]), arrays(v["params"]), *(None if v[name] is None else np.array(v[name]) for name in names)]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_vectors_c4_the_outputs_of_an_operation_are_those_of_its_formula(name: str) -> None:
+    output, formula = FORMULAS[name]
+    for case in read(name)["cases"]:
+        expected = np.array([np.nan if x is None else x for x in np.ravel(case["outputs"][output])], float)
+        got = np.ravel(np.array(formula(case["inputs"]), float))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9, err_msg=f"{name}.json, {case['name']}")
+
+
+def test_vectors_c5_regenerating_them_changes_nothing() -> None:
+    assert check() == []
+    assert difference({"a": [1.0, 2]}, {"a": [1.0 + 1e-9, 2]}) == "/a/0: 1.0 was frozen, 1.000000001 is computed"
+    assert difference({"a": [1.0, 2]}, {"a": [1.0 + 1e-14, 3]}) == "/a/1: 2 was frozen, 3 is computed"
+
+
+def test_vectors_c6_every_file_names_the_version_of_the_specification() -> None:
+    assert read("index")["specification"] == SPECIFICATION
+    assert {read(name)["specification"] for name in OPERATIONS} == {SPECIFICATION}

@@ -1,6 +1,7 @@
 """Frozen vectors: JSON files that any language can read, and never change unless the specification does.
 
-`read(name)` returns the contents of a file. `spec/chapters/vectors.md` says what is in each.
+`read(name)` returns the contents of a file. `spec/vectors.md` says what is in each, for readers without Python;
+`index.json` names the version of the specification and the hash of every file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from importlib.resources import files
 from typing import Any
 
 UNROLLS = ("unroll", "unroll_instance", "unroll_batch", "unroll_channel", "unroll_strided")
-NAMES = ("philox", "streams", *UNROLLS)
+OPERATIONS = (
+    *("cell", "step", "encode", "decode", "readout", "l2", "cross_entropy", "init_state", "mutate", "adam"),
+    *("cell_accuracy", "total_agreement", "iou", "pool", "unroll_length", "persistence"),
+)
+NAMES = ("philox", "streams", *UNROLLS, *OPERATIONS)
+SPECIFICATION = "0.1.0"  # the version of the specification that the vectors freeze
 
 
 def read(name: str) -> Any:

@@ -1,11 +1,14 @@
-"""Writes the frozen vectors anew: `python -m refca_spec.vectors`. Only after a change of the specification.
+"""Write the frozen vectors anew, only after a change of the specification: `python -m refca_spec.vectors`.
 
-Inputs are drawn once and stored; outputs are the reference's, in float64.
+With --check it says what writing would change. Inputs are drawn once and stored; outputs are the reference's, in
+float64.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,11 @@ from refca.definition.cell import Cell
 from refca.definition.randomness import FIRE, NOISE, RESET, Streams
 from refca_spec.calls import reference_loss_and_grads, reference_state
 from refca_spec.strategies import Case
-from refca_spec.vectors import UNROLLS, read
+from refca_spec.vectors import NAMES, OPERATIONS, SPECIFICATION, UNROLLS
+from refca_spec.vectors.operations import MAKERS
+
+HERE = Path(__file__).parent
+ROUNDING = 1e-12  # of float64 numbers, relative to 1 + their size
 
 CELL = Cell(image_channels=1, state_channels=5, hidden_width=4, labels=3, hidden_layers=1, noise=0.02, alive_above=0.1)
 PAPER = Cell(3, 4, 3, 3, 2, biases=False, resettable=True, linear_readout=True, normal_start=True)
@@ -84,14 +91,83 @@ def philox() -> list[dict[str, list[str]]]:
     return [{name: text.split() for name, text in zip(names, row, strict=True)} for row in published]
 
 
-def write() -> None:
-    """Write every file beside this one, and say how large it is."""
-    made = {"philox": philox(), "streams": streams()} | {name: unroll(name) for name in UNROLLS}
-    for name, vectors in made.items():
-        path = Path(__file__).with_name(f"{name}.json")
+def operation(name: str) -> dict[str, Any]:
+    """Cases of one operation."""
+    return {"specification": SPECIFICATION, "operation": name, "cases": list(MAKERS[name]())}
+
+
+def regenerated() -> dict[str, Any]:
+    """Return the contents of every file but the index, computed anew."""
+    made: dict[str, Any] = {"philox": philox(), "streams": streams()}
+    made |= {name: unroll(name) for name in UNROLLS} | {name: operation(name) for name in OPERATIONS}
+    return {name: json.loads(json.dumps(vectors, allow_nan=False)) for name, vectors in made.items()}
+
+
+def difference(old: Any, new: Any, place: str = "") -> str:
+    """Return where two contents differ first, "" if they do not; real numbers may differ by rounding.
+
+    Processors round exponentials and sums differently, by far less than the rule of equality allows.
+    """
+    if isinstance(old, float) and isinstance(new, float):
+        return "" if abs(old - new) <= ROUNDING * (1 + abs(old)) else f"{place}: {old} was frozen, {new} is computed"
+    if type(old) is not type(new) or (isinstance(old, list | dict) and len(old) != len(new)):
+        return f"{place}: other contents"
+    if isinstance(old, dict):
+        if list(old) != list(new):
+            return f"{place}: other names"
+        return next(filter(None, (difference(old[key], new[key], f"{place}/{key}") for key in old)), "")
+    if isinstance(old, list):
+        pairs = enumerate(zip(old, new, strict=True))
+        return next(filter(None, (difference(*pair, f"{place}/{i}") for i, pair in pairs)), "")
+    return "" if old == new else f"{place}: {old} was frozen, {new} is computed"
+
+
+def index(folder: Path) -> str:
+    """Return the text of index.json: the version of the specification, and the size and hash of every file."""
+    files = {}
+    for name in NAMES:
+        content = (folder / f"{name}.json").read_bytes()
+        files[f"{name}.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return json.dumps({"specification": SPECIFICATION, "files": files}, indent=1) + "\n"
+
+
+def check(folder: Path = HERE) -> list[str]:
+    """Return a line for each file that regenerating would change."""
+    found = []
+    for name, vectors in regenerated().items():
+        path = folder / f"{name}.json"
+        if not path.exists():
+            found.append(f"{path.name} is missing")
+        elif where := difference(json.loads(path.read_text(encoding="utf-8")), vectors):
+            found.append(f"{path.name}{where}")
+    if not found and (folder / "index.json").read_text(encoding="utf-8") != index(folder):
+        found.append("index.json does not name these files")
+    return found
+
+
+def write(folder: Path = HERE) -> None:
+    """Write the files whose contents change, and the index; say what was written."""
+    for name, vectors in regenerated().items():
+        path = folder / f"{name}.json"
+        if path.exists() and not difference(json.loads(path.read_text(encoding="utf-8")), vectors):
+            continue
         path.write_text(json.dumps(vectors, separators=(",", ":")) + "\n", encoding="utf-8")
-        print(f"{path.name}: {path.stat().st_size} bytes, {len(read(name))} entries")
+        print(f"{path.name}: {path.stat().st_size} bytes")
+    (folder / "index.json").write_text(index(folder), encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the vectors; with --check only say what writing would change, and return 1 if anything."""
+    if arguments == ["--check"]:
+        found = check()
+        print(*found or [f"all {len(NAMES)} files of vectors are those of the specification {SPECIFICATION}"], sep="\n")
+        return bool(found)
+    if arguments:
+        print(f"usage: python -m refca_spec.vectors [--check], got {' '.join(arguments)}", file=sys.stderr)
+        return 2
+    write()
+    return 0
 
 
 if __name__ == "__main__":
-    write()
+    sys.exit(main(sys.argv[1:]))
