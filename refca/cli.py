@@ -92,7 +92,20 @@ def note(words: str) -> None:
 def exit_code(program: Callable[[], int]) -> int:
     """Run a program and return its exit code; print invalid input and file errors as one sentence."""
     make_streams_usable()
-    interrupt.raise_again()
+    ours = interrupt.raise_again()
+    try:
+        return code_of(program)
+    except KeyboardInterrupt:
+        if ours:
+            interrupt.stop_again()
+        return end_with("stopped", STOPPED)
+    finally:
+        if ours:
+            interrupt.stop_again()
+
+
+def code_of(program: Callable[[], int]) -> int:
+    """Run a program and return its exit code, as `exit_code` does but for Ctrl-C."""
     try:
         distributed.start()
         code = program()
@@ -114,8 +127,6 @@ def exit_code(program: Callable[[], int]) -> int:
         return end_with(f"{error.strerror or error}{where}")
     except MemoryError as error:
         return end_with(f"out of memory ({error}); use smaller settings, for example --batch, or fewer --samples")
-    except KeyboardInterrupt:
-        return end_with("stopped", STOPPED)
     except Exception as error:
         if current().size > 1:
             traceback.print_exc()

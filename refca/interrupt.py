@@ -1,4 +1,4 @@
-"""Ctrl-C while Python still imports: the process ends in a word instead of a traceback.
+"""Ctrl-C while Python still imports, or ends: the process ends in a word instead of a traceback.
 
 `import refca` calls this first, where a program of refca is what Python was started for.
 """
@@ -29,7 +29,14 @@ def stop(number: int, frame: object) -> None:
     os._exit(STOPPED)
 
 
-def raise_again() -> None:
-    """From now on Ctrl-C raises KeyboardInterrupt."""
-    if signal.getsignal(signal.SIGINT) is stop:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def raise_again() -> bool:
+    """From now on Ctrl-C raises KeyboardInterrupt, if it ended the process; return whether it did."""
+    if signal.getsignal(signal.SIGINT) is not stop:
+        return False
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return True
+
+
+def stop_again() -> None:
+    """From now on Ctrl-C ends the process with one line and exit code 130."""
+    signal.signal(signal.SIGINT, stop)

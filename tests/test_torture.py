@@ -79,6 +79,17 @@ def test_ctrl_c_reaches_a_program_though_this_process_ignores_it() -> None:
     assert (outcome.code, outcome.sentences) == (130, ["refca: stopped"])
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_while_a_program_starts_or_ends_is_no_traceback(late: bool) -> None:
+    def program() -> int:
+        if late:
+            exit_code(lambda: 0)
+        return sleep()
+
+    outcome = run(program, signals=[(0.2, signal.SIGINT)])
+    assert (outcome.code, outcome.output) == (130, "refca: stopped\n")
+
+
 def test_a_kill_within_a_write_leaves_half_of_it(tmp_path: Path) -> None:
     def write() -> int:
         Counter(tmp_path, kills.kill_at(3)).install()  # 1 opens, 2 begins to write, 3 goes on

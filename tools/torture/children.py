@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from refca import interrupt
+
 MEMORY = 3 * 2**30  # bytes of addresses that a child may have beyond its parent's
 HANG = 60.0  # seconds
 LONGEST = 1_000 + len("refca: ")  # characters of a sentence
@@ -113,13 +115,13 @@ def start(program: Callable[[], int], output: int, folder: Path | None, memory: 
     """In a child: run the program as `python -m` would, and end."""
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal; jobs of a shell may ignore it
+        signal.signal(signal.SIGINT, interrupt.stop)  # as while `python -m refca...` imports
         limit_memory(memory)
         if folder:
             os.chdir(folder)

@@ -161,7 +161,7 @@ def reports(whole: Whole, todo: list[int], seed: int, others: list[bytes], tally
         code = 1
         try:
             os.close(read)
-            os.setsid()
+            os.setpgid(0, 0)
             nowhere = os.open(os.devnull, os.O_RDWR)
             for descriptor in range(3):
                 os.dup2(nowhere, descriptor)
