@@ -33,7 +33,7 @@ REPEATED = 3  # seconds in which a launcher may pass on the same signal again
 COUNTS = ("steps", "chimeras", "every")  # flags of reports that take a number from 1 to MOST
 MOST = 1_000_000
 EXTRAS = {  # packages that reading and stepping an automaton does without, and the extra that installs them
-    **dict.fromkeys(("PIL", "matplotlib", "pooch", "safetensors", "sklearn", "tqdm"), "train"),
+    **dict.fromkeys(("PIL", "filelock", "matplotlib", "pooch", "safetensors", "sklearn", "tqdm"), "train"),
     **dict.fromkeys(("numba", "scipy", "threadpoolctl"), "cpu"),
     **dict.fromkeys(("av", "imageio"), "video"),
     "tensorboardX": "tensorboard",

@@ -85,7 +85,7 @@ class TensorFile:
         if dtype not in DTYPES:
             raise InvalidInput(
                 f"{self.path}: {name} is {dtype}, whose scale the file does not tell; convert it to float32 first, "
-                "in PyTorch with tensor.float()"
+                "in PyTorch with tensor.float(): see docs/weights.md"
             )
         with reading(self.path, KIND):
             array = self.bfloat16(name) if dtype == "BF16" else self.handle.get_tensor(name)

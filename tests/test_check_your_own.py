@@ -317,9 +317,24 @@ def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("error", ["ValueError", "TypeError", "RuntimeError"])
+@pytest.mark.parametrize("error", ["ValueError", "TypeError", "RuntimeError", "OSError", "SystemExit", "BaseException"])
 def test_a_module_that_raises_while_it_is_imported_is_reported_with_its_cause(importable: Path, error: str) -> None:
     name = f"raising_{error.lower()}"
     (importable / f"{name}.py").write_text(f"raise {error}('the moon is full')")
     with pytest.raises(InvalidInput, match=f'the backend "{name}" raises {error} while loading: the moon is full'):
         refca.get_backend(name)
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "ImportError"])
+def test_a_backend_of_refca_that_raises_anything_is_unavailable_and_the_next_is_taken(
+    importable: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    from refca.contract import registry
+
+    name = f"broken_{error.lower()}"
+    (importable / f"{name}.py").write_text(f"raise {error}('no CUDA here')")
+    monkeypatch.setitem(registry.OURS, "cpu", name)
+    monkeypatch.setattr(registry, "entry_points", lambda **_: ())
+    with pytest.raises(Unavailable, match="no CUDA here"):
+        refca.get_backend("cpu")
+    assert registry.fastest()[0] == "reference"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -197,6 +197,57 @@ def test_mnist_is_found_unzipped_and_through_the_environment(tmp_path: Path, mon
     files = {name.removesuffix(".gz"): gzip.decompress(zipped) for name, zipped in small_files().items()}
     monkeypatch.setenv("REFCA_DATA", str(write(tmp_path, files)))
     assert len(load("mnist").train) == 5
+
+
+def as_idx3(name: str) -> str:
+    return name.replace("-idx", ".idx").removesuffix(".gz")
+
+
+LAYOUTS: dict[str, Callable[[str, bytes], tuple[str, bytes]]] = {
+    "dots in the names": lambda name, zipped: (as_idx3(name), gzip.decompress(zipped)),
+    "dots, gzipped": lambda name, zipped: (f"{as_idx3(name)}.gz", zipped),
+    "torchvision's folders": lambda name, zipped: (f"MNIST/raw/{name.removesuffix('.gz')}", gzip.decompress(zipped)),
+    "a folder of the file's name": lambda name, zipped: (f"{as_idx3(name)}/{as_idx3(name)}", gzip.decompress(zipped)),
+    "zipped twice": lambda name, zipped: (name, gzip.compress(zipped)),
+    "zipped twice, and called so": lambda name, zipped: (f"{name}.gz", gzip.compress(zipped)),
+    "zipped without the suffix": lambda name, zipped: (name.removesuffix(".gz"), zipped),
+    "unzipped with the suffix": lambda name, zipped: (name, gzip.decompress(zipped)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_mnist_is_found_as_other_programs_and_people_have_it(layout: str, tmp_path: Path) -> None:
+    expected = mnist(write(tmp_path / "plain", small_files()))
+    files = dict(LAYOUTS[layout](name, zipped) for name, zipped in small_files().items())
+    for name, content in files.items():
+        (tmp_path / "theirs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "theirs" / name).write_bytes(content)
+    found = mnist(tmp_path / "theirs")
+    assert found.train.fingerprint() == expected.train.fingerprint()
+    assert found.test.fingerprint() == expected.test.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "it is a web page that was saved under this name"),
+        (b"\xef\xbb\xbf\r\n <html>", "it is a web page"),
+        (b"PK\x03\x04" + bytes(40), "it is a zip archive; unpack it"),
+        (gzip.compress(gzip.compress(gzip.compress(b"\0\0\x08\x03"))), "it is gzipped more than twice; unpack it"),
+        (b"", r"it begins with the bytes \(none\)"),
+    ],
+    ids=["web page", "web page with a mark", "zip", "gzipped three times", "empty"],
+)
+def test_a_file_that_is_no_mnist_is_named_for_what_it_is(content: bytes, words: str, tmp_path: Path) -> None:
+    write(tmp_path, small_files() | {NAMES[0]: content})
+    with pytest.raises(InvalidInput, match=f"{NAMES[0]} is not an IDX file: {words}"):
+        mnist(tmp_path)
+
+
+def test_a_zip_archive_in_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "archive.zip").write_bytes(b"PK")
+    with pytest.raises(InvalidInput, match=r"unpack archive\.zip there"):
+        mnist(tmp_path)
 
 
 def test_an_absent_file_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,3 +41,40 @@ def test_the_page_on_cells_has_every_field_and_its_flag() -> None:
     for name in task_names():
         if name in ("digits", "segmentation"):
             assert {s for s, _ in CELL_SETTINGS.values()} <= set(get_task(name).settings.__dataclass_fields__)
+
+
+class Tensor:
+    """A tensor of PyTorch, as far as the page on weights uses it."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+    def detach(self) -> Tensor:
+        return self
+
+    float = cpu = detach
+
+    def numpy(self) -> np.ndarray:
+        return self.x
+
+
+def test_weights_in_pytorchs_order_are_saved_as_the_page_on_weights_says(tmp_path: Path) -> None:
+    (code,) = blocks("weights.md")
+    found: dict[str, Any] = {}
+    exec(compile(code, "weights.md", "exec"), found)
+    cell = refca.digits_cell()
+    rng = np.random.default_rng(0)
+    params = {name: rng.normal(size=x.shape).astype(np.float32) for name, x in refca.init_params(cell, 0).items()}
+    theirs = {f"net.{name}": Tensor(in_torch_order(name, x)) for name, x in params.items()}
+    found["save"](tmp_path / "w.safetensors", cell, theirs, {name: f"net.{name}" for name in params})
+    read = refca.load_weights(tmp_path / "w.safetensors").params
+    assert all(read[name].tobytes() == x.tobytes() for name, x in params.items())
+
+
+def in_torch_order(name: str, x: np.ndarray) -> np.ndarray:
+    """A parameter as PyTorch has it: hidden.0.weight as a 1x1 convolution, update.weight as a linear layer."""
+    if x.ndim == 4:
+        return x.transpose(3, 2, 0, 1)
+    if name == "hidden.0.weight":
+        return x.T[:, :, None, None]
+    return x.T if x.ndim == 2 else x

@@ -301,6 +301,28 @@ def test_pictures_that_are_inverted_for_the_cells_are_inverted_once(sea: str, fo
     np.testing.assert_array_equal(np.load(tmp_path / "out/a-labels.npy"), expected.labels)
 
 
+@pytest.mark.parametrize("what", ["open", "add_stream"])
+def test_a_film_that_cannot_be_written_is_said_in_a_sentence(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    av = pytest.importorskip("av")
+    from refca.drawing.film import film_writer
+
+    def failing(*given: object, **options: object) -> None:
+        raise ValueError("unknown encoder\n'libx264'")
+
+    if what == "open":
+        monkeypatch.setattr(av, "open", failing)
+    else:
+        monkeypatch.setattr("refca.drawing.film.Mp4.encode", failing)
+    with (
+        pytest.raises(InvalidInput, match=r"film\.mp4 cannot be written as a film: unknown encoder 'libx264'"),
+        film_writer(tmp_path / "film.mp4", 10) as writer,
+    ):
+        writer.add(np.zeros((16, 16, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_broken_video_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("av")
     (tmp_path / "film.mp4").write_bytes(b"nothing")

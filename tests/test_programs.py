@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -18,7 +19,7 @@ from refusals import Capture, sentence
 from test_automaton import drawn_seven
 
 import refca
-from refca import evaluate, predict, train
+from refca import evaluate, interrupt, predict, train
 from refca.__main__ import PROGRAMS, main, overview
 from refca.cli import Parser, add_backend_flags, run_program
 from refca.threads import VARIABLES
@@ -133,3 +134,33 @@ def test_quiet_programs_print_results_and_nothing_else(tmp_path: Path, capsys: C
     assert "unknown backend" in sentence(capsys, lambda: evaluate.main([out, "--quiet", "--backend", "warp"]))
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["samples"] == 3
     assert np.isfinite(json.loads((tmp_path / "run" / "evaluation.json").read_text())["accuracy_at_2"])
+
+
+# Ctrl-C while Python imports
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        (["python", "-m", "refca"], True),
+        (["python", "-m", "refca.predict", "digits"], True),
+        (["python", "-X", "dev", "-m", "refca.train"], True),
+        (["/usr/bin/python3", "/home/me/bin/refca-train", "--list"], True),
+        (["python", "mine.py"], False),
+        (["python", "-m", "pytest"], False),
+        (["python", "-c", "import refca"], False),
+        (["python"], False),
+    ],
+)
+def test_ctrl_c_is_taken_over_while_a_program_of_refca_imports_and_nowhere_else(
+    given: list[str], ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(sys, "orig_argv", given)
+    try:
+        interrupt.stop_quietly_while_importing()
+        assert (signal.getsignal(signal.SIGINT) is interrupt.stop) == ours
+        interrupt.raise_again()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -188,6 +188,27 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("wait", [0, 0.2])
+def test_a_system_that_locks_no_folders_locks_a_file_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: float
+) -> None:
+    monkeypatch.setattr("refca.training.run_directory.AVAILABLE", False)
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom refca.training import run_directory\n"
+        "run_directory.AVAILABLE = False\n"
+        "with run_directory.locked(Path(sys.argv[1])):\n    print(1, flush=True)\n    time.sleep(99)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"1\n"
+    with pytest.raises(InvalidInput, match="is in use by another run"), locked(tmp_path, wait):
+        pass
+    process.kill()
+    process.communicate()
+    with locked(tmp_path, wait):
+        pass
+
+
 # evaluations
 
 

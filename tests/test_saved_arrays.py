@@ -197,6 +197,19 @@ def test_a_square_matrix_beside_pytorchs_order_is_refused_with_the_remedy(tmp_pa
         refca.load_weights(tmp_path / "a.safetensors")
 
 
+def test_two_arrays_of_one_parameter_are_refused(tmp_path: Path, params: Params) -> None:
+    (tmp_path / "a.safetensors").write_bytes(save({**params, "_orig_mod.update.bias": params["update.bias"] + 1}))
+    with pytest.raises(InvalidInput, match=r"both name the parameter update\.bias"):
+        refca.load_weights(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".pkl", ".bin"])
+def test_a_pickle_is_refused_with_the_remedy_and_never_opened(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"model{suffix}").write_bytes(b"cposix\nsystem\n(S'touch here'\ntR.")
+    with pytest.raises(InvalidInput, match=rf"model\{suffix} is a pickle, .* safetensors\.torch\.save_file"):
+        refca.load_weights(tmp_path / f"model{suffix}")
+
+
 def with_dtype(params: Params, dtype: str, convert: Callable[[np.ndarray], np.ndarray]) -> bytes:
     """A safetensors file whose arrays are of a dtype that NumPy does not have."""
     header, content = {}, b""

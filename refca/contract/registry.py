@@ -103,8 +103,11 @@ def load(name: str) -> Any:
         if known or not absent(name, error):
             raise Unavailable(f'the backend "{name}" cannot be loaded: {error}') from error
         raise unknown(name) from None
-    except Exception as error:
-        raise InvalidInput(f'the backend "{name}" raises {type(error).__name__} while loading: {error}') from error
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # a module may raise anything, SystemExit and panics too
+        cause = f'the backend "{name}" raises {type(error).__name__} while loading: {error}'
+        raise (Unavailable if known else InvalidInput)(cause) from error
 
 
 def unknown(name: str) -> InvalidInput:

@@ -62,7 +62,7 @@ def unzipped(path: Path) -> Iterator[BinaryIO]:
                 layer.seek(0)
                 if magic != GZIP:
                     break
-                layer = cast(BinaryIO, gzip.GzipFile(fileobj=layer))
+                layer = cast(BinaryIO, gzip.GzipFile(fileobj=layer, mode="rb"))
             yield layer
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"it cannot be unzipped ({error})") from error

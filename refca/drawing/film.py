@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from refca.atomic import atomic_write
+from refca.errors import InvalidInput
+from refca.reading import brief
 
 
 class FilmWriter(Protocol):
@@ -24,26 +26,44 @@ class FilmWriter(Protocol):
 def film_writer(path: Path, rate: float) -> Iterator[FilmWriter]:
     """A writer of a film at `path`, .mp4 or .gif, of `rate` frames a second; it is written whole or not at all."""
     with atomic_write(path) as temporary:
-        writer: Any = Gif(rate) if path.suffix == ".gif" else Mp4(temporary, rate)
+        with writing(path):
+            writer: Any = Gif(rate) if path.suffix == ".gif" else Mp4(temporary, path, rate)
         try:
             yield writer
         except BaseException:
             writer.abandon()
             raise
-        writer.finish(temporary)
+        with writing(path):
+            writer.finish(temporary)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within this block turn every failure of an encoder into InvalidInput that names the film."""
+    try:
+        yield
+    except (InvalidInput, MemoryError):
+        raise
+    except Exception as error:  # PyAV raises errors of many kinds, as FFmpeg has them
+        raise InvalidInput(f"{path} cannot be written as a film: {brief(error)}") from error
 
 
 class Mp4:
     """An MP4 of H.264, which every browser plays."""
 
-    def __init__(self, path: Path, rate: float) -> None:
+    def __init__(self, temporary: Path, path: Path, rate: float) -> None:
         import av
 
-        self.container = av.open(str(path), "w", format="mp4")
+        self.path = path
+        self.container = av.open(str(temporary), "w", format="mp4")
         self.rate = Fraction(rate).limit_denominator(10**5)
         self.stream: Any = None
 
     def add(self, frame: np.ndarray) -> None:
+        with writing(self.path):
+            self.encode(frame)
+
+    def encode(self, frame: np.ndarray) -> None:
         import av
 
         frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 has even sides
@@ -60,7 +80,8 @@ class Mp4:
         self.container.close()
 
     def abandon(self) -> None:
-        self.container.close()
+        with suppress(Exception):  # what was written is removed anyway
+            self.container.close()
 
 
 class Gif:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from refca.atomic import sync_folder
 from refca.errors import InvalidInput
-from refca.locks import AVAILABLE, try_lock
+from refca.locks import AVAILABLE, lock_file, try_lock
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE
 
 
@@ -58,27 +58,33 @@ def folder_of(model: Path) -> Path:
 def locked(folder: Path, wait: float = 0) -> Iterator[None]:
     """Keep a folder, which is created if missing, for this process within this block.
 
-    Raises InvalidInput if another process has it after `wait` seconds. The lock ends with the process. On a
-    system or a file system without locks nothing is kept.
+    Raises InvalidInput if another process has it after `wait` seconds. The lock ends with the process. On
+    Windows a file in the folder is locked; on a file system without locks nothing is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not AVAILABLE:
-        yield
+        with lock_file(folder / LOCK_FILE, wait) as mine:
+            if not mine:
+                raise in_use(folder)
+            yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         deadline = time.monotonic() + wait
         while try_lock(descriptor) is False:
             if time.monotonic() >= deadline:
-                raise InvalidInput(
-                    f"{folder} is in use by another run; wait until that has ended, or choose another --out"
-                )
+                raise in_use(folder)
             time.sleep(0.05)
         yield
     finally:
         os.close(descriptor)
 
 
+def in_use(folder: Path) -> InvalidInput:
+    return InvalidInput(f"{folder} is in use by another run; wait until that has ended, or choose another --out")
+
+
+LOCK_FILE = ".lock"  # where folders cannot be locked
 STAGED = ".evaluation-"  # how the folders begin in which results wait
 
 

@@ -30,11 +30,14 @@ class Layout(NamedTuple):
 def layouts_of(cell: Cell, declared: Mapping[str, np.ndarray]) -> dict[str, Layout]:
     """The layout of each array, by its name in the file. Raises InvalidInput where it cannot be told."""
     shapes = param_shapes(cell)
-    found = {}
+    found: dict[str, Layout] = {}
     for stored, array in declared.items():
         name = stored
         while name.startswith(PREFIXES):
             name = name.removeprefix(next(prefix for prefix in PREFIXES if name.startswith(prefix)))
+        twice = next((other for other, each in found.items() if each.name == name), None)
+        if twice is not None:
+            raise InvalidInput(f"{twice} and {stored} both name the parameter {name}; leave one of them out")
         found[stored] = layout(name, array.shape, shapes.get(name))
     foreign = [each.name for each in found.values() if each.foreign]
     for stored, each in found.items():

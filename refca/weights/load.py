@@ -36,6 +36,7 @@ FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-5": "digits-longer-training",
     "digits-recipe-7": "digits-large-batch",
 }
+PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 PARAMS = "params/"  # the group of the parameters in a checkpoint
 UNNAMED = "; weights without settings must fit the article's cell"
 SUMS = "SHA256SUMS"  # the hashes of the shipped files, in their folder
@@ -60,6 +61,11 @@ def load_weights(name: Path | str) -> Weights:
         experiment, done = None, None
         with open_npz(path) as npz:
             params = read_params(path, npz, task_of(None).experiment().cell, UNNAMED)
+    elif path.suffix.lower() in PICKLES:
+        raise InvalidInput(
+            f"{path} is a pickle, and loading a pickle runs the code in it; write the weights from PyTorch with "
+            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'): see docs/weights.md"
+        )
     else:
         with open_tensors(path) as file:
             experiment, done = experiment_in(path, file.settings)
