@@ -73,12 +73,12 @@ def test_a_run_of_theirs_resumes_bit_for_bit(folder: Path) -> None:
 
 def test_their_settings_are_flags_and_are_named_in_errors(folder: Path) -> None:
     shown = run(folder, "refca.train", "--help")
-    assert "--patience" in shown.stdout
-    wrong = run(folder, "refca.train", "--experiment", experiment(folder), "--patience", "0")
+    assert "--endurance" in shown.stdout
+    wrong = run(folder, "refca.train", "--experiment", experiment(folder), "--endurance", "0")
     assert wrong.returncode == 2
-    assert wrong.stderr.strip() == "refca: patience must be at least 1, got 0"
-    ours = run(folder, "refca.train", "--experiment", "demo", "--patience", "3")
-    assert "patience is a setting of stripes experiments" in ours.stderr
+    assert wrong.stderr.strip() == "refca: endurance must be at least 1, got 0"
+    ours = run(folder, "refca.train", "--experiment", "demo", "--endurance", "3")
+    assert "endurance is a setting of stripes experiments" in ours.stderr
 
 
 def test_weights_of_a_task_that_is_not_installed_are_refused_by_name(folder: Path) -> None:

@@ -28,11 +28,11 @@ class StripesExperiment(Experiment):
     state: int = cell_setting("state_channels", 6)
     hidden: int = cell_setting("hidden_width", 12)
     labels: int = cell_setting("labels", 2)
-    patience: int = setting(3, "a setting that no other task has")
+    endurance: int = setting(3, "a setting that no other task has")
 
     def check(self) -> None:
-        if self.patience < 1:
-            raise InvalidInput(f"patience must be at least 1, got {self.patience}")
+        if self.endurance < 1:
+            raise InvalidInput(f"endurance must be at least 1, got {self.endurance}")
 
 
 TASK = Task(
