@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec:benchmarks$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground lessons train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-browser:  ## compare the playground's engine with TensorFlow.js, in Chromi
 
 playground: $(INSTALLED)  ## draw on the cells in your browser
 	$(RUN) -m refca.playground
+
+lessons: $(INSTALLED)  ## run the lessons and write them as notebooks with their pictures: build/lessons
+	$(RUN) tools/build_lessons.py build/lessons
 
 train: $(INSTALLED)  ## train the article's L2 + noise model on MNIST, 100,000 steps; resumes a stopped run
 	@$(call run,digits-l2-noise,digits-l2-noise)

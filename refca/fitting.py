@@ -21,6 +21,7 @@ import numpy as np
 from refca.atomic import write_text
 from refca.automaton import Automaton, load
 from refca.cli import (
+    QUIET,
     STOPPED,
     choose_backend,
     command,
@@ -71,12 +72,14 @@ def fit(
     data: Path | str | None = None,
     resume: bool = False,
     tensorboard: bool = False,
+    quiet: bool = False,
     **changes: Any,
 ) -> Automaton:
     """Train as the program does, and return the trained automaton.
 
     `experiment` is the name of an experiment or a .toml file, and `changes` change its settings: for example
-    fit("demo", out="runs/mine", steps=200), or fit(out="runs/nuclei", dataset="nuclei").
+    fit("demo", out="runs/mine", steps=200), or fit(out="runs/nuclei", dataset="nuclei"). With `quiet` only the result
+    is printed.
     Raises InvalidInput for settings that are unknown or invalid, for data that is missing, and if training was stopped.
     """
     flags = Namespace(experiment=None if experiment is None else str(experiment), out=str(out), backend=backend)
@@ -87,7 +90,12 @@ def fit(
         if name not in names_of_settings:
             raise InvalidInput(f'"{name}" is not a setting of an experiment')
         setattr(flags, name, str(value) if isinstance(value, Path) else value)
-    if train(flags):
+    before = QUIET.set(quiet or QUIET.get())
+    try:
+        stopped = train(flags)
+    finally:
+        QUIET.reset(before)
+    if stopped:
         raise InvalidInput(f"training was stopped; resume it with fit(out={str(out)!r}, resume=True)")
     return load(out, backend)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from refca.contract.checks import check_integer
 from refca.data.dataset import Split
 from refca.errors import InvalidInput
 
@@ -37,7 +38,7 @@ def sample_photographs(size: int = 48) -> np.ndarray:
     """
     from refca.data.decode import open_picture, pixels_of, resized
 
-    if not 1 <= size <= PHOTOGRAPH:
+    if not 1 <= check_integer("size", size) <= PHOTOGRAPH:
         raise InvalidInput(f"size must be from 1 to {PHOTOGRAPH}, got {size}")
     names = json.loads((FOLDER / "photographs.json").read_text("utf-8"))["files"]
     pixels = [resized(pixels_of(open_picture(FOLDER / name), 3), size, size) for name in names]

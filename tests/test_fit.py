@@ -25,6 +25,16 @@ def test_fit_trains_with_settings_and_returns_the_automaton(tmp_path: Path) -> N
         np.testing.assert_array_equal(x, same.params[name])
 
 
+def test_a_quiet_fit_prints_its_result_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refca.fit("demo", out=tmp_path / "quiet", steps=1, quiet=True, **SMALL)  # type: ignore[arg-type]
+    printed = capsys.readouterr()
+    assert printed.out.startswith("done: ")
+    assert len(printed.out.splitlines()) == 1
+    assert not printed.err
+    refca.fit("demo", out=tmp_path / "loud", steps=1, **SMALL)  # type: ignore[arg-type]
+    assert len(capsys.readouterr().out.splitlines()) > 1
+
+
 def test_fit_refuses_what_the_program_refuses(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match='"hiden" is not a setting'):
         refca.fit("demo", out=tmp_path, hiden=3)

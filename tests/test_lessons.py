@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from build_lessons import LESSONS, executed, plain, printed
 from refca_spec.broken import broken, sentence_of
 
 import refca
@@ -18,6 +20,27 @@ from refca.lessons.checks import CHECKS
 from refca.lessons.solutions import SOLUTIONS
 
 ARTICLE = (refca.digits_cell(),)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_and_its_exercises_wait_for_answers(path: Path, tmp_path: Path) -> None:
+    for package in ("jupytext", "nbclient", "ipykernel", "matplotlib"):
+        pytest.importorskip(package)
+    notebook = executed(path, tmp_path)
+    text, lesson = printed(notebook), path.stem[0]
+    assert re.findall(r"(\d\.\d): not yet: ", text) == [f"{lesson}.{i}" for i in (1, 2, 3)]
+    assert ": right!" not in text
+    assert "Warning" not in text
+    pictures = [output for cell in notebook.cells for output in cell.get("outputs", ()) if "image/png" in str(output)]
+    assert len(pictures) >= 4
+
+
+def test_a_notebook_keeps_no_solution_in_sight() -> None:
+    pytest.importorskip("jupytext")
+    for path in LESSONS:
+        source = "\n".join(cell.source for cell in plain(path).cells)
+        assert len(re.findall(r"^check\(", source, re.MULTILINE)) == 3, path
+        assert not re.search(r"^solution\(|lessons.solutions|SUSPECTS", source, re.MULTILINE), path
 
 
 def right(exercise: str) -> None:

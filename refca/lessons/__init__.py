@@ -11,9 +11,10 @@ from pprint import pformat
 from typing import Any
 
 from refca.errors import InvalidInput
+from refca.lessons.pictures import show
 from refca.lessons.suspects import suspect
 
-__all__ = ["check", "problem", "solution", "suspect"]
+__all__ = ["check", "problem", "show", "solution", "suspect"]
 
 
 def check(exercise: str, answer: Any) -> None:
