@@ -182,28 +182,27 @@ check("4.3", colony)
 
 # %%
 def film(automaton, steps=40, rounds=3):
-    """Return the IoU with a fresh start after each photograph, the mean gate in each step, and the last pictures."""
-    state, t, overlaps, gate, pictures = None, 0, [], [], []
+    """Return the IoU with a fresh start after each photograph, the mean gate in the first 200 steps, and pictures."""
+    state, overlaps, gate, pictures = None, [], [], []
     for i in range(rounds * len(photographs)):
-        image = photographs[[i % len(photographs)]]
-        for _ in range(steps):
-            state = automaton.evolve(image, 1, state, first_step=t)
-            gate.append(gates(automaton, image, state).mean())
-            t += 1
-        fresh = trained_labels[[i % len(photographs)]]
-        overlaps.append(refca.iou(automaton.labels(state), fresh, 3)[1])
-        pictures.append(automaton.paint(image, state)[0])
+        which = [i % len(photographs)]
+        for t in range(i * steps, (i + 1) * steps, 4):
+            state = automaton.evolve(photographs[which], 4, state, first_step=t)
+            if t < 200:
+                gate.append((t + 4, gates(automaton, photographs[which], state).mean()))
+        overlaps.append(refca.iou(automaton.labels(state), fresh_labels[which], 3)[1])
+        pictures.append(automaton.paint(photographs[which], state)[0])
     return np.array(overlaps), np.array(gate), pictures[-len(photographs) :]
 
 
-trained_labels = automaton.labels(automaton.evolve(photographs, 40))  # a fresh start under each photograph
+fresh_labels = automaton.labels(automaton.evolve(photographs, 40))  # a fresh start under each photograph
 shut = replace(automaton, params={**automaton.params, "gate.weight": np.full_like(automaton.params["gate.weight"], -9)})
 runs = {"trained": film(automaton), "gate shut": film(shut)}
 
 figure, axes = plt.subplots(1, 2, figsize=(12, 3))
 for name, (overlaps, gate, _) in runs.items():
     axes[0].plot(overlaps, marker="o", label=name)
-    axes[1].plot(gate[: 5 * 40], label=name)
+    axes[1].plot(*gate.T, label=name)
 axes[0].set(
     xlabel="photograph", ylabel="IoU of the animal", ylim=(0, 1), title="the same labels as from a fresh start?"
 )
@@ -214,7 +213,7 @@ axes[0].legend()
 plt.show()
 
 # %%
-show([*trained_labels], ["a fresh start"], cmap="cividis")
+show([*fresh_labels], ["a fresh start"], cmap="cividis")
 show(runs["trained"][2], ["colony, third round"])
 show(runs["gate shut"][2], ["gate shut, third round"])
 
