@@ -1,4 +1,4 @@
-"""Run the lessons and write them as notebooks with their outputs: `python tools/build_lessons.py FOLDER`.
+"""Run the lessons and write them as notebooks with their outputs: `python tools/build_lessons.py FOLDER`, or with `1 5` some.
 
 The lessons are Python files, `lessons/*.py`, in Jupytext's percent format, so that they are reviewed as code.
 """
@@ -44,9 +44,13 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Run the lessons and write them as notebooks with their outputs.")
     parser.add_argument("folder", type=Path, help="folder to write the notebooks into")
-    folder = parser.parse_args().folder
+    parser.add_argument("numbers", nargs="*", help="numbers of the lessons to run, such as 1 5; default: all")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     for path in LESSONS:
+        if arguments.numbers and path.stem[0] not in arguments.numbers:
+            continue
         began = time.perf_counter()
         with TemporaryDirectory() as scratch:
             notebook = executed(path, Path(scratch))
