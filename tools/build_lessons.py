@@ -1,4 +1,4 @@
-"""Run the lessons and write them as notebooks with their outputs: `python tools/build_lessons.py FOLDER`, or with `1 5` some.
+"""Run the lessons and write them as notebooks: `python tools/build_lessons.py FOLDER`, with `1 5` only these two.
 
 The lessons are Python files, `lessons/*.py`, in Jupytext's percent format, so that they are reviewed as code.
 """
