@@ -140,10 +140,11 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
     changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
     name, backend = choose_backend(flags.backend, flags.device)
     first = current().rank == 0  # the rank that writes
+    check_in_place: Callable[[], None] | None = None
     if flags.resume:
         out = run_to_resume(flags)
         if first:
-            stack.enter_context(locked(out))
+            check_in_place = stack.enter_context(locked(out))
         experiment, train_state = resume(flags, out, changes, backend)
         training = task_of(experiment).training
         samples = training.load_samples(experiment, flags.data)
@@ -161,7 +162,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         with enough_memory(training, experiment, samples):
             train_state = training.begin(experiment, backend, samples)
         if first:
-            stack.enter_context(locked(out))
+            check_in_place = stack.enter_context(locked(out))
             new_run(flags, experiment)  # another run may have begun there meanwhile
     events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard and first else no_events
     validator = validator_of(experiment, backend, samples, train_state, out, flags, events)
@@ -195,6 +196,8 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         raise InvalidInput(
             f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --learning-rate in another --out"
         ) from error
+    if check_in_place:
+        check_in_place()
     if not finished:
         steps = "step" if train_state.done == 1 else "steps"
         print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)

@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from refusals import Capture, sentence
 
-from refca import evaluate, robustness, train
+from refca import evaluate, fitting, robustness, train
 from refca.atomic import atomic_write, write_text
 from refca.cli import Parser, exit_code, stoppable
 from refca.definition.errors import LONGEST
@@ -144,6 +145,25 @@ def test_a_folder_that_is_moved_or_deleted_meanwhile_is_noticed(tmp_path: Path, 
     if what == "moved":
         assert train.main(resumed(tmp_path / "elsewhere")) == 0
         assert [row["step"] for row in read_metrics(tmp_path / "elsewhere" / "metrics.csv")] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_folder_that_is_moved_before_its_log_is_opened_is_noticed(
+    tmp_path: Path, resumable: bool, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere, fit = tmp_path / "run", tmp_path / "elsewhere", loop.fit
+
+    def moved(*given: Any) -> bool:
+        out.rename(elsewhere)
+        return fit(*given) if resumable else False
+
+    monkeypatch.setattr(fitting, "fit_until_stopped", moved)
+    said = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    assert f"{out} was moved, deleted or replaced while the run went on, and its files are not in one place" in said
+    monkeypatch.undo()
+    if resumable:
+        assert train.main(resumed(out)) == 0
+        assert (out / "settings.toml").read_bytes() == (elsewhere / "settings.toml").read_bytes()
 
 
 # the lock

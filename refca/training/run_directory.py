@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,9 +55,10 @@ def folder_of(model: Path) -> Path:
 
 
 @contextmanager
-def locked(folder: Path, wait: float = 0) -> Iterator[None]:
+def locked(folder: Path, wait: float = 0) -> Iterator[Callable[[], None]]:
     """Keep a folder, which is created if missing, for this process within this block.
 
+    Yields a function that raises InvalidInput if the folder no longer has its name: another one has, or none.
     Raises InvalidInput if another process has it after `wait` seconds. The lock ends with the process. On
     Windows a file in the folder is locked; on a file system without locks nothing is kept.
     """
@@ -66,7 +67,7 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
         with lock_file(folder / LOCK_FILE, wait) as mine:
             if not mine:
                 raise in_use(folder)
-            yield
+            yield lambda: None
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -75,13 +76,24 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise in_use(folder)
             time.sleep(0.05)
-        yield
+        yield lambda: check_in_place(folder, descriptor)
     finally:
         os.close(descriptor)
 
 
 def in_use(folder: Path) -> InvalidInput:
     return InvalidInput(f"{folder} is in use by another run; wait until that has ended, or choose another --out")
+
+
+def check_in_place(folder: Path, descriptor: int) -> None:
+    """Raise InvalidInput if a folder is not the one that was opened."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(folder), os.fstat(descriptor)):
+            return
+    raise InvalidInput(
+        f"{folder} was moved, deleted or replaced while the run went on, and its files are not in one place; "
+        "resume the run where its checkpoint is, or start it again"
+    )
 
 
 LOCK_FILE = ".lock"  # where folders cannot be locked

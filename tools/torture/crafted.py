@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from torture.mutations import damaged
@@ -78,11 +79,11 @@ def changed(tree: Any, rng: random.Random) -> Any:
         elif what < 0.2 and isinstance(tree, dict):
             tree[rng.choice(["", "x", f"{key}x", *tree])] = tree.pop(key)
         elif what < 0.25 and isinstance(tree, list):
-            tree.insert(key, rng.choice(tree))
+            tree.insert(key, deepcopy(rng.choice(tree)))
         else:
             tree[key] = changed(tree[key], rng)
         return tree
-    return rng.choice(ODD_JSON)
+    return deepcopy(rng.choice(ODD_JSON))  # it may be changed in its turn
 
 
 def odd_safetensors(content: bytes, rng: random.Random) -> bytes:

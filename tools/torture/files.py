@@ -196,7 +196,12 @@ def worker(whole: Whole, todo: list[int], seed: int, others: list[bytes], pipe: 
         return
     whole.restore()
     for number in todo:
-        case = whole.damage(case_rng(seed, whole, number, FILES), others)
+        try:
+            case = whole.damage(case_rng(seed, whole, number, FILES), others)
+        except Exception as error:
+            broken = f"case {number} of {whole.kind.name} cannot be made: {error!r}"
+            os.write(pipe, json.dumps({"broken": broken}).encode() + b"\n")
+            return
         before = peak()
         report = judged(whole, case, expected)
         growth = peak() - before
