@@ -268,7 +268,7 @@ plt.show()
 # steps, to all that they hold, far beyond the numbers that they met in training. There nothing was ever learned, and
 # small differences between cells become large ones: they flicker.
 #
-# So a loss for something that lives on should have a place to rest. That is the article's second experiment: at step 200
-# all cells agree in 85 per cent of its digits with L2, and in 66 per cent with cross-entropy.
+# So a loss for something that lives on should have a place to rest. That is the article's second experiment: at step
+# 200 all cells agree in 85 per cent of its digits with L2, and in 66 per cent with cross-entropy.
 #
 # **To try:** give `refca.fit` a `noise=0.02`, the article's last ingredient. What does it do to agreement?

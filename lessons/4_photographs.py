@@ -220,9 +220,9 @@ show(runs["trained"][2], ["colony, third round"])
 show(runs["gate shut"][2], ["gate shut, third round"])
 
 # %% [markdown]
-# The trained colony (blue) finds nearly what a fresh start finds, in every round. (Where it dips, under the white dog, look
-# at the pictures: it is the fresh start that has not settled after 40 steps.) The cells that cannot forget (orange) still
-# show an animal that left long ago.
+# The trained colony (blue) finds nearly what a fresh start finds, in every round. (Where it dips, under the white dog,
+# look at the pictures: it is the fresh start that has not settled after 40 steps.) The cells that cannot forget
+# (orange) still show an animal that left long ago.
 #
 # ## The regime of the gate
 #
@@ -230,9 +230,9 @@ show(runs["gate shut"][2], ["gate shut, third round"])
 # jumps, and from then on the colony is stable for as long as anyone watches. Before the jump a colony that lives on
 # gets worse and worse; afterwards it does not.
 #
-# You just did the experiment backwards: you took the gate away from a colony that had learned to use it. It is not that
-# gates of 0.2 forget much in one step. But what a cell remembers through 40 steps is what it refreshes: after ten updates
-# with a gate of 0.2 only a tenth of a number is left, if nothing restores it ($0.8^{10} = 0.11$).
+# You just did the experiment backwards: you took the gate away from a colony that had learned to use it. It is not
+# that gates of 0.2 forget much in one step. But what a cell remembers through 40 steps is what it refreshes: after ten
+# updates with a gate of 0.2 only a tenth of a number is left, if nothing restores it ($0.8^{10} = 0.11$).
 #
 # **To try:** shut the gate only a little, by adding -0.1, -0.2, ... to `gate.weight`. Where does the colony break? And
 # `refca.fit("pets-48-small", out="runs/pets", resettable=False)` trains one that never had a gate; that takes a quarter
