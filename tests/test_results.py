@@ -8,8 +8,10 @@ from typing import Any
 
 import keep
 import numpy as np
+import pictures
 import pytest
 import rebuild
+import robust
 from kept import FOLDER, read, read_all, read_columns
 from PIL import Image
 from refusals import Capture, sentence
@@ -333,9 +335,9 @@ def test_a_model_has_one_colour_of_its_own_in_all_figures_of_the_page(
 ) -> None:
     given: list[Any] = []
     for name in ("overlaid", "after_mutation", "beyond"):
-        monkeypatch.setattr(rebuild.pictures, name, lambda runs, path, strokes: given.append((runs, strokes)))
-    monkeypatch.setattr(rebuild.pictures, "draw_run", lambda run: None)
-    monkeypatch.setattr(rebuild.robust, "draw", lambda runs, path, strokes: given.append(({}, strokes)))
+        monkeypatch.setattr(pictures, name, lambda runs, path, strokes: given.append((runs, strokes)))
+    monkeypatch.setattr(pictures, "draw_run", lambda run: None)
+    monkeypatch.setattr(robust, "draw", lambda runs, path, strokes: given.append(({}, strokes)))
     rebuild.draw(tmp_path, read_all(FOLDER))
     assert len(given) == 5
     for runs, strokes in given:
