@@ -20,8 +20,13 @@ import refca
 from refca import distributed
 from refca.contract.parts import ChosenStreams, contiguous_parts, streams_of, tree_sum
 from refca.contract.reference import reference
+from refca.data import Photographs
+from refca.digits import validation as digits_validation
+from refca.digits.evaluation import evaluate
+from refca.digits.robustness import erase_and_redraw, make_runner, row
 from refca.distributed import current, simulate, sum_over_tree
 from refca.errors import InvalidInput
+from refca.segmentation.evaluation import confusion_at, curves
 from refca.tasks import change, load_experiment, lookup, task_of
 from refca.training import parts
 from refca.training.checkpoint import load_checkpoint
@@ -272,6 +277,56 @@ def test_a_simulated_rank_that_fails_ends_the_others() -> None:
 
     with pytest.raises(ZeroDivisionError):
         simulate(3, program)
+
+
+def test_measurements_of_digits_are_those_of_one_process() -> None:
+    experiment = change(load_experiment("demo"), {**DIGITS, "noise": 0.02})
+    cell, backend = experiment.cell, refca.get_backend("cpu")
+    digits, params = experiment.load_data(None).test, refca.init_params(cell, 0)
+    params["update.weight"] = np.random.default_rng(0).normal(0, 0.1, (8, 12)).astype(np.float32)
+
+    def measured(ranks: Any = None) -> list[Any]:
+        votes: list[Any] = []
+        curves = evaluate(
+            cell, params, backend, digits, samples=290, steps=2, mutation="both", on_votes=lambda *x: votes.append(x)
+        )
+        runner = make_runner(cell, params, backend, 0, lambda count: None)
+        images, labels = digits.images(slice(260)), digits.labels[:260]
+        rows = row(runner, "size", "1", images, labels, 2), erase_and_redraw(runner, images, labels, 2)
+        held_out = digits_validation.measure(experiment, backend, digits.part(0, 290), params, digits)
+        return [curves, votes, rows, list(held_out.values())]
+
+    compare_nested(simulate(3, measured)[0], measured())
+
+
+def test_measurements_of_photographs_are_those_of_one_process() -> None:
+    rng = np.random.default_rng(0)
+    trimaps = rng.integers(0, 3, (70, 6, 6)).astype(np.uint8)
+    colours = (80 * trimaps[..., None] + rng.integers(0, 80, (70, 6, 6, 3))).astype(np.uint8)
+    photographs = Photographs(colours, trimaps, tuple(map(str, range(70))))
+    cell, backend = refca.segmentation_cell(5, 6), refca.get_backend("cpu")
+    params = {name: rng.normal(0, 0.3, x.shape).astype(np.float32) for name, x in refca.init_params(cell, 0).items()}
+    given = cell, params, backend, photographs
+
+    def measured(ranks: Any = None) -> list[Any]:
+        return [confusion_at(*given, samples=70, at=[0, 3]), curves(*given, samples=66, steps=3, every=2, shift=1)]
+
+    compare_nested(simulate(3, measured)[0], measured())
+
+
+def compare_nested(got: Any, expected: Any) -> None:
+    """Compare lists, tuples and dicts of arrays and numbers, bit for bit."""
+    assert type(got) is type(expected)
+    if isinstance(got, dict):
+        assert got.keys() == expected.keys()
+        got, expected = list(got.values()), list(expected.values())
+    if isinstance(got, list | tuple):
+        for x, y in zip(got, expected, strict=True):
+            compare_nested(x, y)
+    elif isinstance(got, str):
+        assert got == expected
+    else:
+        assert_same(np.asarray(got), np.asarray(expected), "a measurement", "three ranks")
 
 
 def test_any_rank_can_ask_for_a_stop_and_differences_are_noticed() -> None:

@@ -25,7 +25,7 @@ from mpi import ONE_THREAD, command, environment, launchers, pid_of
 from refca.tasks import lookup
 from refca.training.checkpoint import load_checkpoint
 
-FLAGS = ["--experiment", "demo", "--backend", "reference", "--logical-workers", "4", "--steps", "700", "--unroll", "2"]
+FLAGS = ["--experiment", "demo", "--backend", "reference", "--logical-workers", "4", "--steps", "400", "--unroll", "2"]
 FLAGS += ["--state", "11", "--hidden", "6", "--pool", "12", "--batch", "6"]
 FILES = ("weights.safetensors", "checkpoint.safetensors", "metrics.csv")
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT]
@@ -57,11 +57,12 @@ def kill_once(out: Path, choice: random.Random) -> str:
         while process.poll() is None and not early and not (log.exists() and log.stat().st_mtime_ns > before):
             time.sleep(0.01)
         time.sleep(2 * pause)
-        found = pid_of(rank, out)
+        while not (found := pid_of(rank, out)) and process.poll() is None:
+            time.sleep(0.05)
         if found:
             os.kill(found, number)
         killed = time.monotonic()
-        errors = process.communicate(timeout=120)[1]
+        errors = process.communicate(timeout=300)[1]
     where = "early" if early else "training"
     seconds = time.monotonic() - killed
     signalled = number.name if found else "nothing"
