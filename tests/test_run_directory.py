@@ -212,6 +212,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
 def test_a_system_that_locks_no_folders_locks_a_file_in_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: float
 ) -> None:
+    pytest.importorskip("filelock")
     monkeypatch.setattr("refca.training.run_directory.AVAILABLE", False)
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom refca.training import run_directory\n"
