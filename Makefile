@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec:benchmarks$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground lessons train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results lock clean
+.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground lessons train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results scoreboard lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,12 +108,27 @@ results: $(INSTALLED)  ## rebuild tables and figures of results/ from its CSV an
 	$(RUN) tools/results/rebuild.py
 	$(RUN) tools/results/segmentation.py rebuild
 
+# an environment of its own: published libraries and the frameworks that they need
+SCOREBOARD_VENV ?= .venv-scoreboard
+SCOREBOARD_RUN := $(SCOREBOARD_VENV)/bin/python
+scoreboard: $(INSTALLED) $(SCOREBOARD_VENV)/installed  ## try published libraries on the laws: docs/scoreboard.md
+	$(SCOREBOARD_RUN) tools/scoreboard/run.py
+	$(RUN) tools/scoreboard/page.py
+
+$(SCOREBOARD_VENV)/installed: $(wildcard tools/scoreboard/requirements*.txt)
+	$(PYTHON) -m venv $(SCOREBOARD_VENV)
+	$(SCOREBOARD_RUN) -m pip install --quiet --disable-pip-version-check --editable '.[spec]' threadpoolctl \
+	  -r tools/scoreboard/requirements.txt
+	$(SCOREBOARD_RUN) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+	  -r tools/scoreboard/requirements-unchecked.txt
+	@touch $@
+
 lock:  ## choose new versions of all dependencies (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate --no-header \
 	  --extra dev pyproject.toml --output-file requirements.lock
 
 clean:  ## remove the environment and caches, but no runs
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(SCOREBOARD_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml
