@@ -117,7 +117,8 @@ def shortened(value: Any) -> str:
 
 def plain(message: str) -> str:
     """Return the message of a law with numbers as people write them."""
-    return re.sub(r"np\.(?:float32|float64|bool_?|int64)\((.*?)\)", r"\1", message).rstrip()
+    message = re.sub(r"np\.(?:float32|float64|int64)\((.*?)\)", r"\1", message)
+    return re.sub(r"np\.(True|False)_", r"\1", message).rstrip()
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -153,9 +154,9 @@ def difference(each: Tried, words: dict[str, Any]) -> str:
     lines = [f"- **{words['sentence']}**"]
     for name in words["shown_by"]:
         failure = each.rows[key_of(name)]["failures"][0]
-        lines.append(f"  {name}: {plain(failure['message'])}")
+        lines.append(f"  - {name}: {plain(failure['message'])}")
         if "case" in failure:
-            lines.append(f"  Case: `{short(failure['case'])}`.")
+            lines.append(f"  - `{short(failure['case'])}`")
     return "\n".join(lines)
 
 
@@ -167,7 +168,7 @@ def published(each: Tried) -> str:
     if row["status"] == "failed":
         message = plain(row["failures"][0]["message"]).partition(" assert ")[0]
         return f"With the article's published weights, it does not follow the article's published steps: {message}."
-    return "The article's published steps were not tried: they have noise, and masks that this configuration lacks."
+    return "The article's published steps were not tried: they have noise, which this configuration lacks."
 
 
 def section(library: dict[str, Any], found: list[Tried]) -> str:
@@ -177,9 +178,8 @@ def section(library: dict[str, Any], found: list[Tried]) -> str:
         run = each.run
         on = ", ".join(f"{name} {run[name]}" for name in each.library["runs_on"])
         parts.append(f"### {each.title}")
-        parts.append(
-            f"{each.words['about'].strip()} {run['package']} {run['version']} with {on}, Python {run['python']}."
-        )
+        used = f"{run['package']} {run['version']} with {on}, Python {run['python']}"
+        parts.append(f"{each.words['about'].strip()} Tried on {run['date']}: {used}.")
         parts.append("\n".join(f"- {choice}" for choice in each.words["choices"]))
         differences = each.words.get("differences", ())
         if differences:
