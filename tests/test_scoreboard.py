@@ -52,7 +52,7 @@ def test_another_report_makes_another_page(page: Any) -> None:
 
 
 def check_differences(page: Any) -> None:
-    """Raise AssertionError unless each configuration's differences name the constraints that its report calls broken."""
+    """Raise AssertionError unless the differences name the constraints that the reports call broken."""
     for each in page.tried():
         told: set[tuple[str, str]] = set()
         for words in each.words.get("differences", ()):
