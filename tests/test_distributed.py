@@ -280,7 +280,7 @@ def test_a_simulated_rank_that_fails_ends_the_others() -> None:
 
 
 def test_measurements_of_digits_are_those_of_one_process() -> None:
-    experiment = change(load_experiment("demo"), {**DIGITS, "noise": 0.02})
+    experiment: Any = change(load_experiment("demo"), {**DIGITS, "noise": 0.02})
     cell, backend = experiment.cell, refca.get_backend("cpu")
     digits, params = experiment.load_data(None).test, refca.init_params(cell, 0)
     params["update.weight"] = np.random.default_rng(0).normal(0, 0.1, (8, 12)).astype(np.float32)
