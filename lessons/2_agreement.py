@@ -66,8 +66,8 @@ times = [0, 1, 2, 4, 8, 12, 20, 30]
 show([np.log10(size[t] + 1e-9) for t in times], [f"{t} steps later" for t in times], cmap="magma", vmin=-9, vmax=0)
 
 # %% [markdown]
-# The news spreads like a drop of ink, one cell per step at most, and only along the strokes. It gets fainter and
-# fainter (the scale is logarithmic: each shade is a factor of ten or so). A settled digit forgets a small poke.
+# The news spreads like a drop of ink, one cell per step at most, and only along the strokes. It gets fainter on its
+# way. (The scale is logarithmic: from the darkest shade to the brightest it is a factor of a billion.)
 #
 # ### Exercise 2.1: when does the news arrive?
 #
@@ -176,10 +176,10 @@ plt.figure(figsize=(7, 3))
 plt.plot(both[:, 0], label="accuracy: cells that are right")
 plt.plot(both[:, 1], label="agreement: digits of one colour")
 plt.axvline(150, color="gray", linestyle=":")
-plt.text(152, 0.05, "mutation")
+plt.text(110, 0.5, "mutation")
 plt.xlabel("step")
 plt.ylim(0, 1.02)
-plt.legend(loc="center right")
+plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
