@@ -64,7 +64,7 @@ def try_laws(adapter: str, level: str, package: str) -> str:
         command += ["--refca-examples", str(EXAMPLES), "--refca-report", folder]
         done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
         report = Path(folder) / "report.json"
-        if not report.exists():
+        if done.returncode > 1 or not report.exists():  # 1: some laws failed
             sys.exit(f"{adapter}: the laws made no report:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         out = KEPT / adapter
         out.mkdir(parents=True, exist_ok=True)
