@@ -36,6 +36,8 @@ class Torch(BaseBackend):
     ) -> None:
         self.device, self.layout = torch.device(device), layout
         self.step_of = torch.compile(step, fullgraph=True, dynamic=False) if compiled else step
+        if compiled:
+            torch._dynamo.config.recompile_limit = 256  # each cell, and each shape of a batch, is compiled
 
     @property
     def devices(self) -> tuple[str, ...]:  # type: ignore[override]
