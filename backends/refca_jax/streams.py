@@ -113,7 +113,7 @@ def words(source: Seeded, purpose: int, blocks: int, t: Any, grid: tuple[int, ..
 def philox(counter: tuple[jax.Array, ...], key: tuple[Any, Any]) -> tuple[jax.Array, ...]:
     """Return four uint32 arrays from four counter words and two key words, by Philox4x32-10."""
     c0, c1, c2, c3 = jnp.broadcast_arrays(*counter)
-    k0, k1 = key
+    k0, k1 = (jnp.asarray(word, np.uint32) for word in key)
     for _ in range(ROUNDS):
         (high0, low0), (high1, low1) = product(c0, MULTIPLIER[0]), product(c2, MULTIPLIER[1])
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
