@@ -36,7 +36,7 @@ AT_ONCE = 64  # samples measured at a time
 BORDER = -1  # the label of pixels that count for nothing
 
 
-class Dilated(nn.Module):
+class Dilated(nn.Module):  # type: ignore[misc]
     """Four 3×3 convolutions with dilations 1, 2, 4 and 8, and one 1×1 convolution."""
 
     def __init__(self, channels: int, width: int, labels: int) -> None:
@@ -53,7 +53,7 @@ class Dilated(nn.Module):
         return self.last(x)
 
 
-class UNet(nn.Module):
+class UNet(nn.Module):  # type: ignore[misc]
     """Two convolutions at full size, two at half and two at a quarter, and the way back with what was there before."""
 
     def __init__(self, channels: int, width: int, labels: int) -> None:
@@ -124,7 +124,7 @@ def train(net: nn.Module, samples: Any, experiment: Any, seen: int, rate: float,
         flipped = (rng.random(experiment.batch) < 0.5) & experiment.flips
         optimiser.zero_grad()
         images, labels = batch_of(samples, numbers, flipped)
-        loss_of(net(images), labels).backward()  # type: ignore[no-untyped-call]
+        loss_of(net(images), labels).backward()
         optimiser.step()
         schedule.step()
 

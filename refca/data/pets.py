@@ -65,7 +65,8 @@ def pets(
     )
     unread = "these photographs were not asked for when the pets were loaded"
     absent = {split: why if split in splits else unread for split in SPLITS}
-    return Dataset("pets", *(found.get(split, absent[split]) for split in SPLITS))
+    train, test = (found.get(split, absent[split]) for split in SPLITS)
+    return Dataset("pets", train, test)
 
 
 @dataclass(frozen=True)
