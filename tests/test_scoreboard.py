@@ -56,7 +56,7 @@ def check_differences(page: Any) -> None:
     for each in page.tried():
         told: set[tuple[str, str]] = set()
         for words in each.words.get("differences", ()):
-            told |= {page.key_of(name) for name in words["shown_by"]}
+            told |= {page.key_of(name) for name in (*words["shown_by"], *words.get("breaks", ()))}
         told |= {page.key_of(name) for name in each.words.get("consequences", ())}
         assert told == each.broken(), f"{each.words['adapter']}: told {told}, broken {each.broken()}"
 

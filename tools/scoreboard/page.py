@@ -47,6 +47,14 @@ class Tried:
         """Return the constraints that the report calls broken."""
         return {key for key, row in self.rows.items() if row["status"] == "failed"}
 
+    def mark(self, key: Key) -> str:
+        """Return what the tables say about a constraint."""
+        if key not in self.rows:
+            return MARKS["not offered"]
+        if key_name(key) in self.words.get("consequences", ()):
+            return "in consequence"
+        return MARKS[self.rows[key]["status"]]
+
     def count(self, level: str) -> str:
         """Return "15 of 17" for the constraints of a level that the configuration was tried on."""
         statuses = [row["status"] for key, row in self.rows.items() if row["level"] == level and about_cells(key)]
@@ -68,6 +76,11 @@ def key_of(name: str) -> Key:
 def texts() -> dict[str, Any]:
     """Return the content of libraries.toml."""
     return tomllib.loads((HERE / "libraries.toml").read_text("utf-8"))
+
+
+def key_name(key: Key) -> str:
+    """Return "step C5" for ("step", "C5")."""
+    return " ".join(key)
 
 
 def libraries() -> list[dict[str, Any]]:
@@ -130,8 +143,9 @@ def overview(found: list[Tried]) -> str:
     rows = []
     for each in found:
         run, counts = each.run, [each.count(level) for level in LEVELS]
-        rows.append([each.title, f"{run['package']} {run['version']}", run["date"], *counts])
-    return table(["configuration", "package", "tried on", *(f"{level}: hold" for level in LEVELS)], rows)
+        differences = str(len(each.words.get("differences", ())))
+        rows.append([each.title, f"{run['package']} {run['version']}", run["date"], differences, *counts])
+    return table(["configuration", "package", "tried on", "differences", *(f"{level}: hold" for level in LEVELS)], rows)
 
 
 def constraints(found: list[Tried], level: str) -> str:
@@ -143,9 +157,9 @@ def constraints(found: list[Tried], level: str) -> str:
                 keys[key] = row["text"]
     rows = []
     for key, text in keys.items():
-        marks = [MARKS[each.rows[key]["status"]] if key in each.rows else "–" for each in found]
+        marks = [each.mark(key) for each in found]
         if set(marks) != {"–"}:
-            rows.append([f"{key[0]} {key[1]}", text.replace("|", "\\|"), *marks])
+            rows.append([key_name(key), text.replace("|", "\\|"), *marks])
     return table(["", "constraint", *(each.title for each in found)], rows)
 
 
