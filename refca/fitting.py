@@ -206,6 +206,8 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         return 0
     rows = read_metrics(out / LOG_FILE)
     see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
+    if check_in_place:
+        check_in_place()
     print(f"done: {reached(rows, experiment, training, train_state.done)}")
     if best := train_state.best:
         note(f"the best weights on held-out {experiment.samples} are those of step {best.step:,}: {out / BEST_FILE}")

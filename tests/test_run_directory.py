@@ -166,6 +166,22 @@ def test_a_folder_that_is_moved_before_its_log_is_opened_is_noticed(
         assert (out / "settings.toml").read_bytes() == (elsewhere / "settings.toml").read_bytes()
 
 
+def test_a_folder_that_is_moved_while_its_loss_is_drawn_is_noticed(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+
+    def drawn(*given: Any) -> bool:
+        out.rename(elsewhere)
+        write_text(out / "loss.png", "")
+        return True
+
+    monkeypatch.setattr(fitting, "draw_loss", drawn)
+    assert "was moved, deleted or replaced" in sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    monkeypatch.undo()
+    assert train.main(resumed(elsewhere)) == 0
+
+
 # the lock
 
 
