@@ -77,6 +77,7 @@ def test_a_run_is_trained_resumed_and_measured(
         asked = iter([False] * 5 + [True])
         yield lambda: next(asked)
 
+    monkeypatch.setattr("refca.digits.report.animate", lambda *_: None)  # hundreds of steps, for pictures alone
     runs = {"whole": name, "stopped": name, "expected": "reference"}
     for out, backend in runs.items():
         with monkeypatch.context() as patched:
