@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,12 +25,12 @@ from typing import Any, NoReturn, Protocol, TypeVar, cast
 import numpy as np
 
 from refca.errors import InvalidInput
+from refca.interrupt import STOPPED, die_of, launched_size
 
 Item = TypeVar("Item")
 Node = TypeVar("Node")
 Result = TypeVar("Result")
 
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")  # what launchers set
 PATIENCE = 1.5  # seconds that a failing rank gives rank 0 to report the same
 LOOK_EVERY = 0.5  # seconds between looks at ranks that one waits for
 
@@ -161,12 +162,6 @@ def using(ranks: Ranks) -> Iterator[None]:
         CURRENT.reset(token)
 
 
-def launched_size() -> int:
-    """Return the number of processes that an MPI launcher started together with this one; 1 without a launcher."""
-    sizes = [int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdecimal()]
-    return max(sizes, default=1)
-
-
 def start(asked: bool = False) -> None:
     """Make the ranks of MPI.COMM_WORLD the current ones, if a launcher started several or `asked`.
 
@@ -210,6 +205,8 @@ def fail(sentence: str, code: int) -> None:
     """After a failure of this rank, end all. The sentence is printed unless rank 0 fails too and prints its own."""
     ranks = current()
     if ranks.size == 1:
+        if code == STOPPED and launched_size() > 1:
+            die_of(signal.SIGINT)
         return
     if ranks.rank:
         time.sleep(PATIENCE)

@@ -11,6 +11,7 @@ import sys
 import threading
 
 STOPPED = 130  # the exit code
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")  # what MPI launchers set
 
 
 def stop_quietly_while_importing() -> None:
@@ -26,7 +27,21 @@ def stop_quietly_while_importing() -> None:
 
 def stop(number: int, frame: object) -> None:
     os.write(2, b"refca: stopped\n")
+    if launched_size() > 1:
+        die_of(signal.SIGINT)
     os._exit(STOPPED)
+
+
+def launched_size() -> int:
+    """Return the number of processes that an MPI launcher started together with this one; 1 without a launcher."""
+    sizes = [int(os.environ[name]) for name in SIZES if os.environ.get(name, "").isdecimal()]
+    return max(sizes, default=1)
+
+
+def die_of(number: int) -> None:
+    """End by a signal: a launcher ends the other processes too, which would wait for this one to start MPI."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def raise_again() -> bool:

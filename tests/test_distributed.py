@@ -17,7 +17,7 @@ from cluster_model import Network
 from refca_spec.compare import assert_same
 
 import refca
-from refca import distributed
+from refca import distributed, interrupt
 from refca.contract.parts import ChosenStreams, contiguous_parts, streams_of, tree_sum
 from refca.contract.reference import reference
 from refca.data import Photographs
@@ -342,7 +342,7 @@ def test_any_rank_can_ask_for_a_stop_and_differences_are_noticed() -> None:
 
 
 def test_without_a_launcher_there_is_one_process_and_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in distributed.SIZES:
+    for name in interrupt.SIZES:
         monkeypatch.delenv(name, raising=False)
     distributed.start()
     assert current().size == 1
