@@ -1,4 +1,4 @@
-"""Makes torchvision importable beside a PyTorch without CUDA.
+"""Make torchvision importable beside a PyTorch without CUDA.
 
 ncalib imports torchvision, whose wheel is compiled against PyTorch's CUDA build. Beside the CPU build its operators
 cannot be loaded, and its import fails where it describes them to PyTorch. The description is left out; no step of an
