@@ -231,7 +231,7 @@ plt.show()
 # the cells of cross-entropy change their mind several times as often. And the second: far fewer of its digits agree.
 #
 # Be careful with such a comparison. L2 also learned faster here, and after so short a training neither lasts: both get
-# worse in the end. The growth of the outputs is what remains in long runs, on large digits, with any seed.
+# worse in the end. The growth of the outputs is what the article found in its long runs, too.
 #
 # To see why, ask what each loss wants of a cell. The *push* on an output is minus the derivative of the loss: positive
 # means "be larger".
