@@ -77,7 +77,7 @@ plt.text(152, 0.02, "all digits change")
 plt.ylim(0, 1)
 plt.xlabel("step")
 plt.ylabel("accuracy on test digits")
-plt.legend(loc="lower left")
+plt.legend(loc="center right")
 plt.show()
 
 # %% [markdown]
@@ -237,7 +237,7 @@ axes[0].set(xlabel="training step", title="loss of the batch")
 for name, curve in {**curves, "trained longer": accuracies(trained)}.items():
     axes[1].plot(curve, label=name)
 axes[1].set(xlabel="step of the automaton", title="accuracy on test digits", ylim=(0, 1))
-axes[1].legend(fontsize=8)
+axes[1].legend(loc="center right", fontsize=8)
 plt.show()
 
 # %%
@@ -283,7 +283,7 @@ if change:
     plt.ylim(0, 1)
     plt.xlabel("step")
     plt.ylabel("accuracy on test digits")
-    plt.legend(loc="lower left")
+    plt.legend(loc="center right")
     plt.show()
 
 # %% [markdown]

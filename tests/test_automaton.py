@@ -14,6 +14,7 @@ from PIL import Image
 
 import refca
 from refca.data.decode import pixels_of, resized
+from refca.drawing.palette import DEFAULT
 from refca.errors import InvalidInput
 from refca.segmentation.prediction import labels_at, own_part, starts
 
@@ -388,7 +389,7 @@ def test_cells_of_a_digit_are_painted_in_the_colours_of_their_labels(digits: ref
     painted = digits.paint(image, state)
     assert painted.shape == (1, 28, 28, 3)
     assert painted.dtype == np.uint8
-    assert (painted[live] == (210, 245, 60)).all()
+    assert (painted[live] == DEFAULT.labels[3]).all()
     assert (painted[~live] == 255).all()
     black = digits.paint(image, 0 * state)  # no label yet: ink in its own tone
     assert (black[live] < 240).all()
