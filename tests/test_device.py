@@ -56,7 +56,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr("refca.contract.registry.load", lambda name: backend if name == "device" else reference)
     dataset = Dataset("pets", photographs(), photographs(3))
     monkeypatch.setattr(
-        data_sets, "load", lambda name, folder, **more: dataset if name == "pets" else load(name, folder, **more)
+        data_sets, "load", lambda name, folder=None, **more: dataset if name == "pets" else load(name, folder, **more)
     )
     return backend
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ def evaluate(
             _, part_counts, part_votes = run(shown, start, steps)
             slice_counts.append(part_counts)
             slice_votes.append(part_votes)
-        return backend.asnumpy(backend.xp.stack(slice_counts)), backend.asnumpy(backend.xp.stack(slice_votes))
+        return to_numpy(backend, backend.xp.stack(slice_counts), 1.0 * backend.xp.stack(slice_votes))
 
     all_slices = list(slices(samples, backend.sample_slice))
     for chosen, (slice_counts, slice_votes) in zip(all_slices, shared_map(measured, all_slices), strict=False):
@@ -80,6 +81,13 @@ def evaluate(
         for part, votes in zip(parts, slice_votes, strict=True):
             on_votes(part, chosen if part == "before" else others(chosen, len(digits)), votes)
     return {part: ratios(cell, part_counts) for part, part_counts in zip(parts, counts, strict=True)}
+
+
+def to_numpy(backend: Any, *arrays: Array) -> tuple[np.ndarray, ...]:
+    """Return real arrays of a backend as NumPy arrays, for which a device waits once."""
+    flat = backend.asnumpy(backend.xp.concatenate([x.reshape(-1) for x in arrays]))
+    ends = np.cumsum([prod(x.shape) for x in arrays])[:-1]
+    return tuple(part.reshape(x.shape) for part, x in zip(np.split(flat, ends), arrays, strict=True))
 
 
 def slices(samples: int, size: int) -> Iterator[np.ndarray]:
