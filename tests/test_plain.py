@@ -142,9 +142,9 @@ def test_segmentation_is_evaluated_like_the_program() -> None:
 def test_a_page_runs_and_prints_what_it_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], page: ModuleType
 ) -> None:
-    parts = [cropped(load("optdigits").train, count, slice(2, 4), slice(2, 5)) for count in (40, 3)]
+    digits, held_out = (cropped(load("optdigits").train, count, slice(2, 4), slice(2, 5)) for count in (40, 3))
     datasets = {
-        "optdigits": Dataset("optdigits", *parts),
+        "optdigits": Dataset("optdigits", digits, held_out),
         "pets": Dataset("pets", photographs(7), photographs(64, side=3, seed=1)),
     }
     monkeypatch.setattr(page, "load", datasets.get)

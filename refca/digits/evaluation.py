@@ -73,7 +73,8 @@ def evaluate(
             _, part_counts, part_votes = run(shown, start, steps)
             slice_counts.append(part_counts)
             slice_votes.append(part_votes)
-        return to_numpy(backend, backend.xp.stack(slice_counts), 1.0 * backend.xp.stack(slice_votes))
+        found = to_numpy(backend, backend.xp.stack(slice_counts), 1.0 * backend.xp.stack(slice_votes))
+        return found[0], found[1]
 
     all_slices = list(slices(samples, backend.sample_slice))
     for chosen, (slice_counts, slice_votes) in zip(all_slices, shared_map(measured, all_slices), strict=False):
