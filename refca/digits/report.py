@@ -36,7 +36,7 @@ from refca.errors import InvalidInput
 from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
-from refca.weights.load import load_weights
+from refca.weights.load import BEST, load_weights, shipped_names
 
 ANIMATED = 24  # digits of the animation
 DRAWN = ("curves.png", "confusion.png", "digits.png", "digits-28.png", "animation.gif")
@@ -179,7 +179,7 @@ def animate(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any
     frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
     palette = for_names(get_palette(flags.palette), experiment.names)
     write_pictures(frames, out, palette)
-    if experiment.dataset == SMALL:
+    if experiment.dataset == SMALL and BEST["digits"] in shipped_names():
         shipped, large = load_weights("digits"), load(ENLARGED).test
         rows = of_all_labels(large.labels[:ANIMATED], ROWS)
         cell = shipped.experiment.cell if shipped.experiment else experiment.cell
