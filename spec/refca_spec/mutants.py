@@ -1318,7 +1318,7 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "a ratio that is not of sums": Mutant(
         "test_evaluation_c4_iou_is_a_ratio_of_sums_over_all_photographs",
-        {"refca.segmentation.evaluation:ratio": smoothed_ratio},
+        {"refca.confusion:ratio": smoothed_ratio},
     ),
     "a replacement that is the next photograph": Mutant(
         "test_evaluation_c5_a_replaced_photograph_is_1009_further_on",

@@ -38,4 +38,4 @@ def test_distill_c1_four_published_steps_are_followed(backend: Any, dtype: str) 
         got = evolve(backend, dtype, case, source, steps=t, params=params, image=image, state=steps["state_0"])
         error = float(np.abs(got - steps[f"state_{t}"].astype(np.float64)).max())
         # the published states are float32 themselves: float64 is no nearer to them than float32
-        assert error <= 2e-6, f"after step {t} the state is {error:.1e} from the published one, over 2e-6"
+        assert error <= 5e-6, f"after step {t} the state is {error:.1e} from the published one, over 5e-6"
