@@ -6,6 +6,7 @@ lock is copied as held; `warm` sees to it.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import select
@@ -23,7 +24,8 @@ from typing import NoReturn
 from refca import interrupt
 
 MEMORY = 3 * 2**30  # bytes of addresses that a child may have beyond its parent's
-HANG = 60.0  # seconds
+HANG = 300.0  # seconds; a machine under load may stand still for a minute
+STUCK = 60.0  # seconds after which a child prints where it is
 LONGEST = 1_000 + len("refca: ")  # characters of a sentence
 
 
@@ -123,6 +125,7 @@ def start(program: Callable[[], int], output: int, folder: Path | None, memory: 
         sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
         signal.signal(signal.SIGINT, interrupt.stop)  # as while `python -m refca...` imports
         limit_memory(memory)
+        faulthandler.dump_traceback_later(STUCK, file=sys.stderr)
         if folder:
             os.chdir(folder)
         code = program()

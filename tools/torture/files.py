@@ -27,11 +27,11 @@ from torture.children import LONGEST, fit, limit_memory, run
 from torture.kills import kill_at
 from torture.kinds import Kind, digest, foreign, kinds
 from torture.mutations import damaged
-from torture.runs import Run, contents
+from torture.runs import Run, contents, died
 from torture.tally import Deadline, Tally, shortened
 
 FILES, PROGRAMS = "files", "programs on files"
-HANG = 30.0  # seconds
+HANG = 300.0  # seconds
 MEMORY = 2 * 2**30  # bytes that reading one file may address
 GROWTH = 1_200 * 10**6  # bytes by which one file may raise the most memory that was used
 CRAFTED = 0.35  # of the cases
@@ -72,7 +72,9 @@ def torture(runs: list[Run], folder: Path, count: int, seed: int, tally: Tally, 
 def stopped(run_: Run, out: Path) -> dict[str, bytes]:
     """The files of a run that was killed in its middle."""
     written = [i for i, event in enumerate(run_.events) if event.startswith("replace .checkpoint")]
-    run(lambda: run_.start(out, kill_at(written[2] + 3)))
+    outcome = run(lambda: run_.start(out, kill_at(written[2] + 3)))
+    if not died(outcome, signal.SIGKILL):
+        raise SystemExit(f"{run_.name} was not killed at its event but ended with {outcome.code}: {outcome.output}")
     return {name: content for name, content in contents(out).items() if not name.startswith(".")}
 
 
