@@ -39,6 +39,12 @@ class JaxDraws(NamedTuple):
 
     key: Any
 
+    def at(self, cell: refca.Cell, t: int, B: int, H: int, W: int) -> Draw:
+        """Return the random arrays of step t."""
+        import jax
+
+        return self.draw(cell, t, jax.ShapeDtypeStruct((B, H, W, cell.state_channels), np.float32))
+
     def draw(self, cell: refca.Cell, i: Any, like: Any) -> Draw:
         """Return the random arrays of step i for a state (B, H, W, D)."""
         import jax
