@@ -8,5 +8,6 @@ laws `test_step_c3_…`. A law of backends takes the fixtures `backend` and `dty
 
 from pathlib import Path
 
+SPECIFICATION = "0.1.0"  # the version of the specification: `spec/governance.md`
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE / "chapters" if (PACKAGE / "chapters").exists() else PACKAGE.parent / "chapters"

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from refca_spec import FOLDER
+from refca_spec import FOLDER, SPECIFICATION
 
 LEVELS = ("step", "evolve", "gradients", "training")
 OF_CHAPTER = {
@@ -200,8 +200,8 @@ def write_reports(folder: Path, reports: list[Report]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that matter."""
-    found = {"python": platform.python_version()}
+    """Return the versions of the specification, of Python, and of the libraries that matter."""
+    found = {"specification": SPECIFICATION, "python": platform.python_version()}
     for name in ("refca", "numpy", "hypothesis", "torch", "jax"):
         try:
             found[name] = version(name)

@@ -10,13 +10,14 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from refca_spec import SPECIFICATION as SPECIFICATION
+
 UNROLLS = ("unroll", "unroll_instance", "unroll_batch", "unroll_channel", "unroll_strided")
 OPERATIONS = (
     *("cell", "step", "encode", "decode", "readout", "l2", "cross_entropy", "init_state", "mutate", "adam"),
     *("cell_accuracy", "total_agreement", "iou", "pool", "unroll_length", "persistence"),
 )
 NAMES = ("philox", "streams", *UNROLLS, *OPERATIONS)
-SPECIFICATION = "0.1.0"  # the version of the specification that the vectors freeze
 
 
 def read(name: str) -> Any:
