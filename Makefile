@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 GPU_PYTHON ?= python3
 GPU_RUN := PYTHONPATH=.:backends:spec:benchmarks$(if $(PYTHONPATH),:$(PYTHONPATH)) $(GPU_PYTHON)
 
-.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground lessons train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results scoreboard lock clean
+.PHONY: help demo test laws laws-long vectors vectors-check lint types format bench bench-pets bench-browser playground lessons site train train-pets torture gpu-test gpu-bench gpu-run gpu-train gpu-train-pets results scoreboard lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,14 @@ playground: $(INSTALLED)  ## draw on the cells in your browser
 
 lessons: $(INSTALLED)  ## run the lessons and write them as notebooks with their pictures: build/lessons
 	$(RUN) tools/build_lessons.py build/lessons
+
+# The site shows the lessons that run in seconds with their outputs, and the others too where `make lessons` has run.
+SHOWN := build/lessons/1_one_cell.ipynb build/lessons/5_is_it_right.ipynb
+site: $(INSTALLED) $(SHOWN)  ## build the site into build/site, which needs no server: open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet -f tools/site/mkdocs.yml
+
+build/lessons/%.ipynb: lessons/%.py | $(INSTALLED)
+	$(RUN) tools/build_lessons.py build/lessons $(firstword $(subst _, ,$*))
 
 train: $(INSTALLED)  ## train the article's L2 + noise model on MNIST, 100,000 steps; resumes a stopped run
 	@$(call run,digits-l2-noise,digits-l2-noise)
