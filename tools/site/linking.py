@@ -29,7 +29,7 @@ TOKEN = re.compile(
 
 
 class Linker:
-    """What links need to know of a repository: its files, its laws and its decisions."""
+    """Rewrites the links of pages, given the files, laws and decisions of a repository."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
