@@ -7,8 +7,8 @@
 The networks are a small U-Net and five convolutions with dilations 1, 2, 4, 8 and 1, both with PyTorch's own
 initial weights, Adam, and half a cosine wave of the learning rate to 0. They see the training samples of the run,
 without those held out for validation, mirrored left to right half of the time if the run mirrors, and are measured on
-the test samples: IoU over all pixels, or the share of pictures with the right label. Each tries some learning rates
-and keeps the one that is best on held-out samples.
+the test samples: IoU over all pixels and its mean over pictures, or the share of pictures with the right label. Each
+tries some learning rates and keeps the one that is best on held-out samples.
 
 Letters: B samples, K image channels, H×W pixels, w width of a network, L labels.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -129,20 +129,52 @@ def train(net: nn.Module, samples: Any, experiment: Any, seen: int, rate: float,
         schedule.step()
 
 
-def measure(net: nn.Module, samples: Any, labels: int) -> np.ndarray:
-    """Return the IoU of each class (L,), or the share of pictures with the right label (1,)."""
-    counts, right = np.zeros((2, labels), np.int64), 0
+def overlaps(net: nn.Module, samples: Photographs, labels: int) -> dict[str, np.ndarray]:
+    """Return intersections and unions of each class (2, L), by the name of the picture; tiles of one are added up."""
+    counts: dict[str, np.ndarray] = {}
+    for numbers, logits, target in passed(net, samples):
+        for i, predicted, true in zip(numbers, logits.argmax(1).numpy(), target.numpy(), strict=True):
+            found = np.array(count_overlaps(predicted[true >= 0], true[true >= 0], labels))
+            name = samples.names[i].partition("#")[0]
+            counts[name] = counts.get(name, 0) + found
+    return counts
+
+
+def passed(net: nn.Module, samples: Any) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    """Yield numbers of samples, some at a time, with their logits (B, L, H, W) and their labels."""
     for first in range(0, len(samples), AT_ONCE):
         numbers = np.arange(first, min(first + AT_ONCE, len(samples)))
         images, target = batch_of(samples, numbers, np.zeros(len(numbers), bool))
         with torch.no_grad():
-            logits = net(images)
-        if isinstance(samples, Split):
-            right += int((logits.mean((2, 3)).argmax(1) == target).sum())
-            continue
-        predicted, known = logits.argmax(1).numpy(), target.numpy() >= 0
-        counts += count_overlaps(predicted[known], target.numpy()[known], labels)
-    return np.array([right / len(samples)]) if isinstance(samples, Split) else ratio(*counts)
+            yield numbers, net(images), target
+
+
+def measure(net: nn.Module, samples: Any, labels: int) -> tuple[np.ndarray, str]:
+    """Return the IoU of each class (L,), or the share of pictures with the right label (1,), and both in words."""
+    if isinstance(samples, Split):
+        right = sum(int((logits.mean((2, 3)).argmax(1) == target).sum()) for _, logits, target in passed(net, samples))
+        return np.array([right / len(samples)]), f"{right / len(samples):.3f}"
+    counts = np.array(list(overlaps(net, samples, labels).values()))  # (pictures, 2, L)
+    pooled = ratio(*counts.sum(0))
+    mean = np.nanmean([ratio(*of_picture) for of_picture in counts], axis=0)
+    return pooled, f"{words(pooled)}; mean over pictures {words(mean)}"
+
+
+def words(values: np.ndarray) -> str:
+    """Return numbers with three digits."""
+    return ", ".join(f"{value:.3f}" for value in values)
+
+
+def floors(train: Photographs, test: Photographs, labels: int) -> None:
+    """Print the IoU of two label maps for all pictures: the commonest label everywhere, and that of each pixel."""
+    pixels = np.stack([(train.trimaps == label).sum(0) for label in range(labels)])  # (L, H, W)
+    everywhere = np.full(pixels.shape[1:], pixels.sum((1, 2)).argmax())
+    for name, predicted in (("the commonest label everywhere", everywhere), ("of each pixel", pixels.argmax(0))):
+        counts = np.zeros((2, labels), np.int64)
+        for i in range(len(test)):
+            true = test.labels([i])[0]
+            counts += count_overlaps(predicted[true >= 0], true[true >= 0], labels)
+        print(f"{name}: test {words(ratio(*counts))}", flush=True)
 
 
 def main() -> None:
@@ -171,6 +203,8 @@ def main() -> None:
     print(
         f"{experiment.dataset}: {len(samples):,} training samples, {seen:,} seen; the automaton has {most:,} parameters"
     )
+    if isinstance(samples, Photographs) and samples.trimaps.shape[1:] == test.trimaps.shape[1:]:
+        floors(samples, test, experiment.labels)
     for name in flags.nets.split(","):
         found = []
         for rate in map(float, flags.rates.split(",")):
@@ -178,14 +212,12 @@ def main() -> None:
             net = as_large_as(NETS[name], experiment.channels, experiment.labels, most)
             begun = time.perf_counter()
             train(net, samples, experiment, seen, rate, flags.seed)
-            found.append(
-                (float(measure(net, held_out, experiment.labels).mean()), rate, net, time.perf_counter() - begun)
-            )
+            seconds = time.perf_counter() - begun
+            found.append((float(measure(net, held_out, experiment.labels)[0].mean()), rate, net, seconds))
         score, rate, net, seconds = max(found, key=lambda item: item[0])
-        words = ", ".join(f"{value:.3f}" for value in measure(net, test, experiment.labels))
         print(
-            f"{name}: {count(net):,} parameters, learning rate {rate:g}: test {words} (held out {score:.3f}; "
-            f"{seconds:.0f} s of training)",
+            f"{name}: {count(net):,} parameters, learning rate {rate:g}: test "
+            f"{measure(net, test, experiment.labels)[1]} (held out {score:.3f}; {seconds:.0f} s of training)",
             flush=True,
         )
 

@@ -150,7 +150,7 @@ class Automaton:
             shape = f"{image.shape[1]}x{image.shape[2]}"
             raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
         image = image.astype(np.float32)
-        if said := doubt(cell, image):
+        if low == 0 and (said := doubt(cell, image)):
             warnings.warn(f"{said}; refca.digit(picture) prepares any picture", stacklevel=3)
         return image
 

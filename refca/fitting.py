@@ -31,7 +31,7 @@ from refca.cli import (
     note,
 )
 from refca.data import full_path, is_path
-from refca.data.own import found_at
+from refca.data.own import OwnSettings, found_at
 from refca.distributed import check_same, current
 from refca.errors import Diverged, InvalidInput
 from refca.tasks import (
@@ -245,6 +245,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     if "dataset" not in changes or not is_path(changes["dataset"]):
         return change(load_experiment(named or get_task(DEFAULT).default_experiment), changes)
     path = changes["dataset"]
+    changes = (stated_for_data(load_experiment(named)) if named else {}) | changes
     with counting_bar("pictures") as show:
         found = found_at(path, changes, show)
     base = load_experiment(named or OWN_EXPERIMENTS[found.kind])
@@ -255,6 +256,14 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     return change(base, found.settings | changes)
+
+
+def stated_for_data(experiment: Experiment) -> dict[str, Any]:
+    """Return the settings for data of one's own that an experiment changes: they are not found out anew."""
+    names = [name for name in (*OwnSettings.__dataclass_fields__, "alive_above") if hasattr(experiment, name)]
+    kind: Any = type(experiment)
+    usual = kind()  # the defaults
+    return {name: value for name in names if (value := getattr(experiment, name)) != getattr(usual, name)}
 
 
 def reached(rows: list[dict[str, float]], experiment: Experiment, training: Training, done: int) -> str:

@@ -102,6 +102,9 @@ def assert_labels(path: Path | str, labels: int = 2, **given: Any) -> None:
         ("images/{}.png", "labels/{}_L.png"),
         ("images/img_{}.png", "masks/seg_{}.png"),
         ("{}/image.png", "{}/mask.png"),
+        ("scan_{}.ppm", "scan_{}_lab.pgm"),
+        ("{}.png", "{}_drawn by Ann.png"),
+        ("all/{}/raw.tif", "all/{}/annotation.png"),
     ],
 )
 def test_pictures_find_their_masks(tmp_path: Path, names: tuple[str, str]) -> None:
@@ -113,6 +116,129 @@ def test_nested_folders_with_the_same_names_in_each(tmp_path: Path) -> None:
         save(tmp_path / f"images/patient{i}/slice.png", photograph(disc(i), i))
         save(tmp_path / f"masks/patient{i}/slice.png", disc(i) * 255)
     assert_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("{part}_images/{i}.png", "{part}_labels/{i}.png"),
+        ("{part}/{i}.png", "{part}annot/{i}.png"),
+        ("images-{part}/{i}.png", "Masks-{part}/{i}.png"),
+    ],
+)
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val"), ("train", "val", "test")])
+def test_two_folders_for_each_part(tmp_path: Path, names: tuple[str, str], parts: tuple[str, ...]) -> None:
+    for i in range(10):
+        part = parts[i % len(parts)]
+        save(tmp_path / names[0].format(part=part, i=i), photograph(disc(i), i))
+        save(tmp_path / names[1].format(part=part, i=i), disc(i) * 255)
+    assert_labels(tmp_path)
+    data = loaded(tmp_path)
+    assert len(data.test) == len(range(len(parts) - 1, 10, len(parts)))
+    assert data.validation == (3 if len(parts) == 3 else 0)
+
+
+def test_pictures_to_predict_on_beside_those_with_masks_are_left_out(tmp_path: Path) -> None:
+    for part in ("train_images", "train_masks", "val_images", "val_masks", "test_images"):
+        for i in range(10):
+            save(tmp_path / part / f"{i}.png", disc(i) * 255 if "mask" in part else photograph(disc(i), i))
+    data = loaded(tmp_path)
+    assert (len(data.train), len(data.test)) == (10, 10)
+
+
+def test_a_folder_for_each_set_of_pictures(tmp_path: Path) -> None:
+    for i in range(10):
+        save(tmp_path / f"day{i % 2}/images/{i // 2}.png", photograph(disc(i), i))
+        save(tmp_path / f"day{i % 2}/masks/{i // 2}.png", disc(i) * 255)
+    data = loaded(tmp_path, size=40)
+    for part in (data.train, data.test):
+        for name, mask in zip(part.names, part.trimaps, strict=True):
+            day, number = (int("".join(filter(str.isdigit, word))) for word in name.split("/"))
+            np.testing.assert_array_equal(mask, disc(2 * number + day))
+    assert len(data.train) + len(data.test) == 10
+
+
+@pytest.mark.parametrize("names", ["{word}.{i}.jpg", "{word}_{i:03}.png", "{word} ({i}).png"])
+def test_classes_in_the_names_of_files(tmp_path: Path, names: str) -> None:
+    for i in range(12):
+        save(tmp_path / names.format(word=("cat", "great_dane")[i % 2], i=i), photograph(disc(i), i))
+    assert found(tmp_path).settings["classes"] == ("cat", "great_dane")
+    labels = loaded(tmp_path, size=40).train.labels
+    assert sorted(labels.tolist()) == [0] * 5 + [1] * 5
+
+
+def test_names_that_cameras_write_are_no_classes(tmp_path: Path) -> None:
+    for i in range(6):
+        save(tmp_path / f"{('IMG', 'DSC')[i % 2]}_{i:04}.jpg", photograph(disc(i), i))
+    with pytest.raises(InvalidInput, match="laid out in no way that is known"):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [("masks.npy", "numpy.savez"), ("coco.json", "into a mask for each picture"), ("y.mat", "savez")],
+)
+def test_labels_in_files_that_are_not_read_are_told_of(tmp_path: Path, file: str, remedy: str) -> None:
+    for i in range(4):
+        save(tmp_path / f"images/{i}.png", photograph(disc(i), i))
+    (tmp_path / file).write_bytes(b"")
+    with pytest.raises(InvalidInput, match=rf"{file} is not read: .*{remedy}"):
+        found(tmp_path)
+
+
+def test_integers_that_are_no_bytes_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = np.stack([disc(i) for i in range(10)])
+    np.savez(tmp_path / "levels.npz", images=masks.astype(np.int64) * 15, masks=masks)
+    (warning,) = found(tmp_path / "levels.npz").warnings
+    assert "nearly black: their largest value is 0.059 of 1; integers are taken as bytes" in warning
+    assert found(tmp_path / "levels.npz", stretch=True).warnings == ()
+    np.savez(tmp_path / "bits.npz", images=masks, labels=np.arange(10) % 2)
+    np.savez(tmp_path / "bytes.npz", images=masks * 255, labels=np.arange(10) % 2)
+    common = ["--steps", "1", "--hidden", "4", "--backend", "reference"]
+    for data, warned in (("bits", True), ("bytes", False)):
+        out = str(tmp_path / data)
+        assert run(["--dataset", f"{out}.npz", "--out", out, *common, "--batch", "4", "--pool", "8"]) == 0
+        assert ("nearly black" in capsys.readouterr().err) == warned
+        assert evaluate([out, "--steps", "1", "--mutation", "none", "--backend", "reference"]) == 0
+        assert ("nearly black" in capsys.readouterr().err) == warned
+    out = str(tmp_path / "levels")
+    assert run(["--dataset", f"{out}.npz", "--out", out, *common, "--batch", "2"]) == 0
+    capsys.readouterr()
+    assert evaluate([out, "--steps", "1", "--at", "1", "--curve-samples", "1", "--backend", "reference"]) == 0
+    assert "nearly black" in capsys.readouterr().err
+
+
+def test_few_bright_things_on_a_dark_picture_keep_their_outlines_when_stretched(tmp_path: Path) -> None:
+    y, x = np.mgrid[:128, :128]
+    spot = 100 * np.clip((7 - np.hypot(y - 60, x - 60)) / 4, 0, 1)  # 0.5 % of the pixels are above half of it
+    spot[5, 5] = 255  # one bright pixel
+    for i in range(5):
+        save(tmp_path / f"images/{i}.png", spot.astype(np.uint8))
+        save(tmp_path / f"masks/{i}.png", (spot > 50).astype(np.uint8) * 255)
+    data = loaded(tmp_path, size=128, stretch=True)
+    found = data.train.pixels[0, ..., 0] > 127
+    assert abs(found.sum() / data.train.trimaps[0].sum() - 1) < 0.2
+
+
+def test_an_experiment_may_say_how_to_use_own_data(tmp_path: Path) -> None:
+    pairs(tmp_path / "data")
+    (tmp_path / "tiles.toml").write_text(
+        'task = "segmentation"\ntiles = true\nsize = 20\nstretch = true\nsteps = 1\nhidden = 4\nbatch = 2\n'
+    )
+    out = tmp_path / "run"
+    flags = [
+        "--experiment",
+        str(tmp_path / "tiles.toml"),
+        "--dataset",
+        str(tmp_path / "data"),
+        "--backend",
+        "reference",
+    ]
+    assert run([*flags, "--validation", "12", "--out", str(out)]) == 0  # of 8 pictures, which have 32 tiles
+    text = (out / "settings.toml").read_text()
+    assert all(line in text for line in ("size = 20\n", "tiles = true\n", "stretch = true\n"))
+    assert run([*flags, "--size", "10", "--no-tiles", "--out", str(out) + "2"]) == 0
+    assert "size = 10\n" in (tmp_path / "run2/settings.toml").read_text()
 
 
 def test_one_picture_with_its_mask_is_enough_to_train_on(tmp_path: Path) -> None:
@@ -607,9 +733,9 @@ def test_mistakes_are_told_before_training_starts(tmp_path: Path, capsys: pytest
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["own-segmentation", "own-classification"])
+@pytest.mark.parametrize("name", ["own-segmentation", "own-tiles", "own-classification"])
 def test_the_experiments_for_own_data_are_of_their_task(name: str) -> None:
-    assert load_experiment(name).task == {"own-segmentation": "segmentation", "own-classification": "digits"}[name]
+    assert load_experiment(name).task == ("digits" if name == "own-classification" else "segmentation")
 
 
 # data that was not made for this

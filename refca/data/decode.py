@@ -163,10 +163,11 @@ def with_channels(array: np.ndarray, channels: int, what: str = "picture") -> np
 def adjusted(array: np.ndarray, invert: bool, stretch: bool) -> np.ndarray:
     """Return pixels with dark and light exchanged, and with their range stretched to that from black to white.
 
-    Of the range half a per cent at each end is left out, so that single bright pixels change nothing.
+    Of the range 0.2 % of the pixels at each end are left out, so that single bright pixels change nothing. More would
+    widen the few things of a nearly empty picture: 0.5 % can be half of their pixels.
     """
     if stretch:
-        low, high = (np.float32(x) for x in np.percentile(array, (0.5, 99.5)))
+        low, high = (np.float32(x) for x in np.percentile(array, (0.2, 99.8)))
         array = np.clip((array - low) / max(high - low, np.float32(1 / 255)), 0, 1)
     return np.float32(1) - array if invert else array
 

@@ -24,10 +24,12 @@ from refca.cli import (
     memory_for,
     note,
     progress_bar,
+    warn,
 )
 from refca.confusion import accuracy_of, iou_of, mean_iou, to_json
 from refca.data import Photographs, full_path
 from refca.distributed import current, first_of_machine
+from refca.doubts import LOOKED_AT, faint
 from refca.drawing.confusion import confusion_matrices
 from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
@@ -130,6 +132,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     note(f"{experiment.dataset} at {size}x{size}, {samples:,} {kind} photographs; writing to {out}")
+    if said := faint((float(photographs.images(slice(min(samples, LOOKED_AT))).max()) + 1) / 2):
+        warn(f"{experiment.dataset}: {said}")
 
     def measure() -> tuple[np.ndarray, dict[str, Curves]]:
         """Return confusion matrices and curves, on rank 0; the other ranks do their share."""

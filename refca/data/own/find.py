@@ -17,11 +17,12 @@ import numpy as np
 
 from refca.data.dataset import Dataset, Split
 from refca.data.own import arrays, pictures
-from refca.data.own.layout import class_folders, label_list, masked, tables_said
+from refca.data.own.layout import Labelled, class_folders, label_list, masked, numbered_names, tables_said
 from refca.data.own.orientation import orientation
 from refca.data.own.pairing import some
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED, Photographs
+from refca.doubts import faint
 from refca.errors import InvalidInput
 
 OnProgress = Callable[[int, int], object]
@@ -53,14 +54,21 @@ def kind_at(path: str) -> str:
         return "classification"
     if masked(path):
         return "segmentation"
-    if "::" not in path and (label_list(file) or (file.is_dir() and class_folders(file))):
+    if "::" not in path and labelled_files(file):
         return "classification"
     raise InvalidInput(
-        f"{path} is laid out in no way that is known: a folder for each class; IDX files; images and masks in two "
-        "folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or file and label; "
-        "an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
+        f"{path} is laid out in no way that is known: a folder for each class; names as cat.1.jpg; IDX files; images "
+        "and masks in two folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or "
+        "file and label; an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
         f"{'' if '::' in path else tables_said(file)}"
     )
+
+
+def labelled_files(path: Path) -> list[Labelled] | None:
+    """Return the pictures with a label each that a table lists, or that folders or names say."""
+    if found := label_list(path):
+        return found
+    return (class_folders(path) or numbered_names(path)) if path.is_dir() else None
 
 
 def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lambda done, total: None) -> Found:
@@ -155,9 +163,9 @@ def gray_in_colour(pixels: np.ndarray) -> bool:
     return pixels.shape[-1] == 3 and bool(np.abs(pixels - pixels[..., :1]).max() < 0.02)
 
 
-def listed_classes(path: str) -> list[Any]:
+def listed_classes(path: str) -> list[Labelled]:
     """Return the labelled pictures at a path. Raises InvalidInput for one class alone, and a class with one picture."""
-    listed = label_list(Path(path)) or (class_folders(Path(path)) if Path(path).is_dir() else None) or []
+    listed = labelled_files(Path(path)) or []
     counts = Counter(item.label for item in listed)
     if len(counts) < 2:
         raise InvalidInput(
@@ -305,7 +313,8 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
     sizes = {"to train on": len(train) - dataset.validation, "for validation": dataset.validation}
     sizes["held out"] = 0 if isinstance(test, str) else len(test)
     counted = [", ".join(f"{size:,} {what}" for what, size in sizes.items() if size or what != "for validation")]
-    warnings: list[str] = []
+    said = None if kind == CLASSIFICATION else faint(train.pixels.max() / 255)  # `digits.training` looks at its own
+    warnings = [said] if said else []
     hashes = {hashlib.md5(x.tobytes()).digest() for x in train.pixels}
     held_out = [] if isinstance(test, str) else list(test.pixels)
     same = [i for i, x in enumerate(held_out) if hashlib.md5(x.tobytes()).digest() in hashes and x.any()]

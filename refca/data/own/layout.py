@@ -8,9 +8,9 @@ from __future__ import annotations
 import csv
 import glob
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refca.data.inputs import PICTURES
@@ -25,10 +25,24 @@ MASK_FOLDERS = (
 )
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= {"val": "val", "valid": "val", "validation": "val", "dev": "val"}
+PART_WORDS = "|".join(sorted(PARTS, key=len, reverse=True))
+PART_NAME = re.compile(rf"^(?:(?P<part>{PART_WORDS})(?P<after>.*)|(?P<before>.+?)(?P<part2>{PART_WORDS}))$")
 IMAGE_TOKENS = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "original", "input", "raw"}
 IMAGE_TOKENS |= {"inputs", "scan", "scans", "leftimg8bit", "slices"}
 MASK_TOKENS = {"mask", "masks", "label", "labels", "annotation", "annotations", "seg", "segmentation", "segmentations"}
 MASK_TOKENS |= {"gt", "groundtruth", "trimap", "trimaps", "target", "targets", "gtfine", "labelled", "annotated"}
+MASK_TOKENS |= {"annot", "annots"}
+NUMBERED = re.compile(r"^(?P<word>.*?[^\W\d_]) *[._-]*\(?\d+\)?$")  # cat.12, great_dane_3, dog (4)
+CAMERA_WORDS = {"img", "image", "dsc", "dscn", "dscf", "pxl", "picture", "photo", "p", "frame", "scan", "slice"}
+UNREAD = {  # what to do with files that may hold the labels
+    ".npy": "numpy.savez('data.npz', images=..., masks=...) puts arrays into one file that is",
+    ".json": "draw its outlines into a mask for each picture",
+    ".xml": "draw its outlines into a mask for each picture",
+    ".mat": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
+    ".h5": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
+    ".hdf5": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
+    ".parquet": "write a .csv with the columns file and label",
+}
 LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
 COLUMNS = {  # the heading of a column of a CSV file, in other words
     "image": {"image", "img", "picture", "photo", "input", "imagefile", "imagepath", "imagename", "imgpath", "scan"},
@@ -92,6 +106,24 @@ def class_folders(folder: Path) -> list[Labelled] | None:
             for file in pictures_in(class_folder):
                 found.append(Labelled(file, class_folder.name, part, str(file.relative_to(folder))))
     return found or None
+
+
+def numbered_names(folder: Path) -> list[Labelled] | None:
+    """The pictures of one folder, or of train and test, whose names are classes with numbers: cat.12.jpg, dog_3.jpg.
+
+    There must be two classes at least, and two pictures of each; words that cameras write are no classes.
+    """
+    found = []
+    for part, below in parts_of(folder).items():
+        for file in sorted(filter(is_picture, below.iterdir())):
+            match = NUMBERED.match(file.stem)
+            if match is None or match["word"].lower() in CAMERA_WORDS:
+                if part == "test":
+                    break  # without labels: pictures to predict on
+                return None
+            found.append(Labelled(file, match["word"], part, str(file.relative_to(folder))))
+    counts = Counter(item.label for item in found)
+    return found if len(counts) > 1 and min(counts.values()) > 1 else None
 
 
 def label_list(folder: Path) -> list[Labelled] | None:
@@ -162,7 +194,7 @@ def masked(path: str) -> list[Masked] | None:
     if not folder.is_dir():
         return None
     ways: tuple[Callable[[Path], list[Masked] | None], ...]
-    ways = (pair_list, pair_folders, instance_folders, two_folders, side_by_side, same_names)
+    ways = (pair_list, pair_folders, part_folders, instance_folders, two_folders, side_by_side, same_names, one_ending)
     return next((found for way in ways if (found := way(folder))), None)
 
 
@@ -223,6 +255,33 @@ def in_parts(parts: dict[str, Path], masks: Path, folder: Path) -> list[Masked]:
     return found
 
 
+def part_folders(folder: Path) -> list[Masked] | None:
+    """Two folders for each part, with both in their names: train_images, train_masks, test_images; train, trainannot.
+
+    A part without masks is left out: its pictures are there to predict on.
+    """
+    kinds: dict[str, dict[bool, Path]] = defaultdict(dict)
+    for path in filter(has_pictures, folders_in(folder)):
+        match = PART_NAME.match(re.sub("[^a-z]", "", path.name.lower()))
+        rest = match and (match["before"] or match["after"] or "")
+        if match is None or (rest and rest not in IMAGE_TOKENS | MASK_TOKENS):
+            continue
+        kind = kinds[PARTS[match["part"] or match["part2"]]]
+        if (rest in MASK_TOKENS) in kind:
+            return None  # two folders of pictures, or of masks
+        kind[rest in MASK_TOKENS] = path
+    kinds = {part: kind for part, kind in kinds.items() if set(kind) == {False, True}}
+    if "train" not in kinds or len(kinds) < 2:
+        return None
+    if "test" not in kinds:
+        kinds["test"] = kinds.pop("val")
+    found: list[Masked] = []
+    for part, kind in kinds.items():
+        pairs = paired(pictures_in(kind[False]), pictures_in(kind[True]), part, str(folder))
+        found += [replace(pair, name=f"{kind[False].name}/{pair.name}") for pair in pairs]
+    return found
+
+
 def instance_folders(folder: Path) -> list[Masked] | None:
     """A folder for each picture, beside which, or in masks, there is one mask file, or one for each thing."""
     found: list[Masked] = []
@@ -235,6 +294,10 @@ def instance_folders(folder: Path) -> list[Masked] | None:
             files = pictures_in(images) if images else sorted(filter(is_picture, holder.iterdir()))
             drawn = pictures_in(masks) if masks else [file for file in files if is_mask_name(file)]
             files = [file for file in files if file not in drawn]
+            if images and masks and len(files) > 1:  # a folder for each set of pictures
+                pairs = paired(files, drawn, part, str(holder))
+                found += [replace(pair, name=f"{holder.relative_to(folder)}/{pair.name}") for pair in pairs]
+                continue
             if not drawn or len(files) != 1:
                 raise InvalidInput(
                     f"{holder} must have one picture in {images or holder} and its masks beside it, got {len(files)} "
@@ -320,6 +383,27 @@ def same_names(folder: Path) -> list[Masked] | None:
     return found or None
 
 
+def one_ending(folder: Path) -> list[Masked] | None:
+    """Pictures and masks in one folder, where the name of each mask is that of its picture and one ending: a, a_lab.
+
+    The endings of files may differ. Nothing below the folder counts.
+    """
+    found: list[Masked] = []
+    for part, below in parts_of(folder).items():
+        files = {file.stem.lower(): file for file in sorted(filter(is_picture, below.iterdir()))}
+        shortest = min(files, key=len, default="")
+        endings = {stem.removeprefix(shortest) for stem in files if stem.startswith(shortest) and stem != shortest}
+        for ending in sorted(ending for ending in endings if not re.search(r"\d", ending)):
+            masks = {stem.removesuffix(ending): file for stem, file in files.items() if stem.endswith(ending)}
+            images = {stem: file for stem, file in files.items() if not stem.endswith(ending)}
+            if masks.keys() == images.keys():
+                found += [Masked(file, (masks[stem],), part, file.name) for stem, file in images.items()]
+                break
+        else:
+            return None
+    return found or None
+
+
 def tables_said(folder: Path) -> str:
     """Return what a CSV at a path has that is of no use, and what a folder has that looks like masks; "" for none."""
     table = table_at(folder, "labels.csv")
@@ -331,6 +415,9 @@ def tables_said(folder: Path) -> str:
         others = [file for file in path.iterdir() if file.is_file() and not is_picture(file)]
         if path.name.lower() in MASK_FOLDERS and others:
             return f"; {path} has no pictures but files as {others[0].name}; masks are pictures such as PNG, or an .npz"
+    for other in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if other.suffix.lower() in UNREAD and other.is_file():
+            return f"; {other.name} is not read: {UNREAD[other.suffix.lower()]}"
     return ""
 
 
