@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import BROWSER_TESTS, browser, node_test
 from exec_client import node
 from PIL import Image, ImageDraw
 from refca_spec.compare import assert_close, longest_sum
@@ -29,8 +28,6 @@ from refca.playground_page.server import serve
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights
 from refca.weights.load import shipped_names
-
-BROWSER_TESTS = Path(__file__).parent / "browser"
 
 
 @pytest.fixture(scope="module")
@@ -130,29 +127,6 @@ def test_every_model_is_in_the_exported_file_and_nothing_is_asked_for(catalogue:
         assert name.encode() in catalogue["catalogue.json"]
     for file in ("weights/0.safetensors", "samples/digits.json", "catalogue.json"):
         assert f'"{file}"' in html
-
-
-def node_test(name: str, **environment: str) -> None:
-    """Run a file of browser tests; fail with its output. Skips where the browser or its driver is missing."""
-    browser()
-    run = subprocess.run(
-        [node(), "--test", str(BROWSER_TESTS / name)],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=1500,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def browser() -> None:
-    """Skip the test unless Chromium and playwright-core are installed."""
-    node()
-    chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-    if shutil.which(chromium) is None:
-        pytest.skip(f"{chromium} is not installed: the page is not tested")
-    if not (BROWSER_TESTS / "node_modules" / "playwright-core").is_dir():
-        pytest.skip("playwright-core is not installed (npm ci in tests/browser): the page is not tested")
 
 
 def photographed_digit(path: Path) -> None:

@@ -14,6 +14,7 @@ from posixpath import dirname, join, normpath
 from urllib.parse import unquote
 
 import pytest
+from chromium import browser, node_test
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = ROOT / "tools" / "site" / "mkdocs.yml"
@@ -111,3 +112,8 @@ def test_constraints_lead_to_their_laws_and_back(site: Path) -> None:
             for line in links:
                 assert re.search(rf'id="{line}".*?test_{chapter.stem}_c{number}_', laws), f"{chapter.stem} C{number}"
             assert f'chapters/{chapter.stem}.html#c{number}"' in laws, f"no law leads to {chapter.stem} C{number}"
+
+
+def test_ten_pages_and_the_search_in_a_browser(site: Path) -> None:
+    browser()
+    node_test("site.test.mjs", REFCA_SITE=site.as_uri() + "/")

@@ -94,6 +94,13 @@ def law_link(match: re.Match[str]) -> str:
     return f'{opening}<a href="../../chapters/{chapter}.html#c{number}">{name}</a>{closing}'
 
 
+def on_post_page(html: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Name the search dialog, which Material leaves without a name."""
+    return html.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def playground() -> str:
     """Return the playground as one HTML file."""
     from refca.playground_page.catalogue import make_catalogue
