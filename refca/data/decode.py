@@ -98,7 +98,8 @@ def from_array(picture: Any, what: str) -> np.ndarray:
         low, high = int(array.min()), int(array.max())
         if low >= 0 and high <= 255:
             return as_unit(array.astype(np.uint8))
-        raise InvalidInput(f"{what} of integers must have values from 0 to 255, got {low} to {high}")
+        wide = "; 16-bit pictures must be uint16" if low >= 0 and high < 65536 else ""
+        raise InvalidInput(f"{what} of integers must have values from 0 to 255, got {low} to {high}{wide}")
     raise InvalidInput(f"{what} must hold numbers, got an array of {array.dtype}")
 
 

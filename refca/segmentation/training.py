@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from refca.cli import counting_bar
-from refca.data import Photographs
+from refca.data import Photographs, is_path
 from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Streams
@@ -55,6 +55,8 @@ def shown(experiment: SegmentationExperiment) -> str:
 
 def useful(experiment: SegmentationExperiment) -> tuple[float, str]:
     """Return the IoU from which trained cells are of use, and what reaching it takes."""
+    if is_path(experiment.dataset):
+        return 0.3, "more --steps help first; --tiles where things are small, --class-weights balanced where rare"
     return (
         0.3,
         "a useful run takes some 10,000 steps, as --experiment pets-48-small does, and the paper's takes a million",
