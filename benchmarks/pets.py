@@ -1,4 +1,4 @@
-"""Benchmark of training the segmentation automaton on a CPU: the cpu backend beside refca's backend in PyTorch.
+"""Benchmark of training the segmentation automaton on a CPU: the cpu backend beside those in PyTorch and JAX.
 
     python benchmarks/pets.py [--quick] [--batch 16] [SETTING ...]
 
@@ -15,7 +15,7 @@ cell, as its neighbours look at it. A norm over cells needs the hidden layers of
 the gate and the readout of those that fire. The way back has two products for each one forward.
 
 Images are random numbers, on which no product depends, and labels the thirds of their red. refca and PyTorch
-use REFCA_THREADS threads, by default all processors: nothing else should run beside it.
+use REFCA_THREADS threads, by default all processors, JAX all processors: nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,8 +94,10 @@ class Problem:
 class Contestant:
     """A backend and its name in the table."""
 
-    def __init__(self, name: str, backend: Any, reset: Callable[[], None] = lambda: None) -> None:
-        self.name, self.backend, self.reset = name, backend, reset
+    def __init__(
+        self, name: str, backend: Any, reset: Callable[[], None] = lambda: None, ready: Any = lambda x: x
+    ) -> None:
+        self.name, self.backend, self.reset, self.ready = name, backend, reset, ready
 
     def unroll(self, problem: Problem) -> Callable[[], Any]:
         """Return a run of the mini-unroll, whose arrays are the backend's from the start."""
@@ -106,7 +108,8 @@ class Contestant:
             {name: put(x) for name, x in params.items()},
             refca.Recorded(put(draws.fire), None, put(draws.reset)),
         )
-        return partial(self.backend.loss_and_grads, cell, loss, params, put(image), put(state), label, weights, source)
+        given = cell, loss, params, put(image), put(state), label, weights, source
+        return lambda: self.ready(self.backend.loss_and_grads(*given))
 
     def checked(self, problem: Problem) -> Result:
         loss, grads, last = self.unroll(problem)()
@@ -115,8 +118,10 @@ class Contestant:
 
 
 def contestants_of() -> list[Contestant]:
-    """Return refca's cpu backend, and PyTorch eager and compiled; the layout of memory is the faster one of each."""
+    """Return refca's cpu backend, PyTorch eager and compiled, each in its faster layout of memory, and JAX."""
+    import jax
     import torch
+    from refca_jax import Jax
     from refca_torch import Torch
 
     torch.set_num_threads(threads())
@@ -124,8 +129,9 @@ def contestants_of() -> list[Contestant]:
     return [
         Contestant("refca, cpu backend", refca.get_backend("cpu")),
         Contestant("PyTorch, eager", Torch()),
-        # it gives up compiling a function after a number of different uses
+        # a function is compiled for a limited number of different uses; one more is an error
         Contestant("PyTorch, compiled", compiled, torch.compiler.reset),
+        Contestant("JAX, jit", Jax(), ready=jax.block_until_ready),
     ]
 
 

@@ -46,7 +46,6 @@ FINE = {  # arguments for which some of these values are right
     ("digit", "picture"): ("a picture", "a Pillow image"),
     ("load", "backend"): ("nothing",),
     ("get_backend", "name"): ("nothing",),
-    ("compare", "evolve"): ("a type",),
     ("init_state", "streams"): ("nothing",),
     ("initial_state", "image"): ("complex numbers",),  # its shape is all that is used
 }
@@ -96,14 +95,21 @@ def calls(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "get_backend": (refca.get_backend, {"name": "reference"}),
         "save_weights": (refca.save_weights, {"path": folder / "w.safetensors", "cell": CELL, "params": PARAMS}),
         "compare": (
-            lambda evolve, cell, steps: refca.compare(evolve, cell, steps=steps),
-            {"evolve": reference.evolve, "cell": CELL, "steps": 1},
+            lambda implementation, cell, steps: refca.compare(implementation, cell, steps=steps),
+            {"implementation": reference.evolve, "cell": CELL, "steps": 1},
         ),
     }
 
 
 NAMES = list(calls(Path()))
-NAMED_BY_VALUE = ("name", "name_or_path", "backend", "picture", "path")  # x cannot be read; unknown backend "x"
+NAMED_BY_VALUE = (
+    "name",
+    "name_or_path",
+    "backend",
+    "implementation",
+    "picture",
+    "path",
+)  # x cannot be read; unknown backend "x"
 
 
 def refusal(call: Callable[[], Any]) -> str | None:

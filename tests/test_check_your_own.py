@@ -219,6 +219,51 @@ def test_compare_says_that_a_function_is_right_or_where_it_is_wrong() -> None:
         refca.compare(lambda *args: args[2], CELL)
 
 
+def test_compare_takes_a_backend_a_module_and_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mycells.py").write_text(MODULE.format(wrong="pass"), "utf-8")
+    (tmp_path / "wrongcells.py").write_text(MODULE.format(wrong="image = 2 * image"), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for right in (refca.get_backend("cpu"), "reference", "mycells", importlib.import_module("mycells")):
+        assert refca.compare(right, CELL).same
+    assert not refca.compare("wrongcells", CELL).same
+    assert refca.compare(started(tmp_path, program()), CELL).same
+    for wrong, words in (
+        (ExecBackend, "got the class ExecBackend"),
+        (1, "got int"),
+        ("nowhere", 'unknown backend "nowhere"'),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            refca.compare(wrong, CELL)
+    with pytest.raises(InvalidInput, match="must support the cell, and does not: the cell is not like one"):
+        refca.compare("mycells", refca.digits_cell())
+
+
+def test_compare_says_what_a_function_should_have_returned() -> None:
+    torch = pytest.importorskip("torch")
+    for wrong, words in (
+        (torch.zeros(2, 4, 7, 8), "got \\(2, 4, 7, 8\\); channels come last"),
+        (torch.zeros(2, 7, 8, 4, requires_grad=True), "got a Tensor: Can't call numpy"),
+        (torch.zeros(2, 7, 8, 4, dtype=torch.int32), "must return real numbers .* got int32"),
+        (None, "got a NoneType"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            refca.compare(lambda *args, wrong=wrong: wrong, CELL)
+    assert not refca.compare(lambda *args: torch.zeros(2, 7, 8, 4), CELL).same
+
+
+def test_tensors_are_named_where_numpy_is_needed() -> None:
+    torch = pytest.importorskip("torch")
+    params = refca.init_params(CELL, 0)
+    tensors = {name: torch.from_numpy(x) for name, x in params.items()}
+    image, state, source = torch.ones(1, 3, 3, 1), torch.zeros(1, 3, 3, 4), refca.Streams(0)
+    words = "must be a NumPy array, got a Tensor of torch.float32"
+    for backend in map(refca.get_backend, ("cpu", "reference")):
+        with pytest.raises(InvalidInput, match=f"image {words}"):
+            backend.evolve(CELL, params, image, state, source, 1)
+    with pytest.raises(InvalidInput, match=f"perceive.weight {words}"):
+        refca.step(CELL, tensors, image, state, *source.at(CELL, 0, 1, 3, 3))
+
+
 MODULE = """
 import refca
 from refca.contract.reference import reference

@@ -13,7 +13,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -145,6 +147,48 @@ def test_a_device_is_chosen_by_its_name(name: str, tmp_path: Path, capsys: Captu
     assert f"{backend.devices[0]}, got nowhere" in message.replace(", ".join(backend.devices), backend.devices[0])
     backend.use_device(backend.devices[0])
     assert "cpu" in backend.description()
+
+
+def test_jax_computes_the_same_convolution_on_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU's is written as products, and has XLA's values and gradients, depthwise or not."""
+    jax = pytest.importorskip("jax")
+    cell: Any = importlib.import_module("refca_jax.cell")
+    rng = np.random.default_rng(0)
+    x, gradient = rng.normal(size=(2, 4, 5, 3)), rng.normal(size=(2, 4, 5, 6))
+    for given, shape in ((x, (3, 3, 3, 6)), (np.concatenate([x, -2 * x], -1), (3, 3, 1, 6))):
+        weight, found = rng.normal(size=shape), []
+        for platform in ("cpu", "gpu"):
+            monkeypatch.setattr(cell, "default_device", lambda platform=platform: SimpleNamespace(platform=platform))
+            traced = partial(cell.convolution)  # a new function, which JAX has not traced before
+            assert ("conv_general" in str(jax.make_jaxpr(traced)(given, weight))) == (platform == "gpu")
+            value, pullback = jax.vjp(traced, given, weight)
+            found.append((value, *pullback(gradient)))
+        for got, expected in zip(*found, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_compiled_torch_is_compiled_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is compiled once for each shape of a batch, for any number of steps, and is never eager in silence."""
+    torch = pytest.importorskip("torch")
+    from torch._dynamo.testing import CompileCounter
+
+    counter: Any = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    cell = refca.Cell(1, 4, 5, 3, alive_above=0.1)
+    params = {name: torch.from_numpy(x) for name, x in refca.init_params(cell, 0).items()}
+    backend = importlib.import_module("refca_torch").Torch(compiled=True)
+
+    def run(B: int, steps: int) -> None:
+        image = torch.ones(B, 3, 3, 1)
+        backend.evolve(cell, params, image, torch.zeros(B, 3, 3, 4), refca.Streams(0), steps)
+
+    for B, steps in ((2, 1), (2, 3), (3, 2), (2, 4), (3, 1)):
+        run(B, steps)
+    assert counter.frame_count == 2
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        run(4, 1)
+    torch.compiler.reset()
 
 
 def test_memory_that_a_device_lacks_is_a_memory_error(name: str) -> None:

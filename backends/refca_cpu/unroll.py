@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.contract.checks import check_unroll
+from refca.contract.checks import check_numpy, check_unroll
 from refca.contract.protocol import ObjectiveFunction, UnrollGrads
 from refca.contract.strided_vjp import encoded
 from refca.definition.cell import Array, Cell, Params
@@ -40,6 +40,7 @@ def evolve(
 ) -> Array:
     """The state (B, H, W, D) after `steps` steps, numbered from `first_step`. A new array."""
     check_unroll(cell, params, image, state, steps, first_step, randomness)
+    check_numpy({**params, "image": image, "state": state})
     environment = encoded(cell, params, image, np)[-1]
     batch = Batch.of(cell, environment, state, randomness, first_step, steps, taped=False)
     packed, split, last = Packed.of(cell, params), batch.split(SHARD), np.array(state)

@@ -24,7 +24,7 @@ from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import INITIAL, Randomness, Streams
 from refca.definition.state import grid
 from refca.errors import InvalidInput
-from refca_jax.cell import step
+from refca_jax.cell import default_device, step
 from refca_jax.streams import Source, normals, source_of
 
 
@@ -53,7 +53,7 @@ class Jax(BaseBackend):
 
     def description(self) -> str:
         """Return the device and the version of JAX."""
-        device = jax.config.jax_default_device or jax.devices()[0]
+        device = default_device()
         return f"{device.device_kind} ({device.platform}:{device.id}), JAX {jax.__version__}"
 
     def asarray(self, x: Any) -> Array:

@@ -37,7 +37,7 @@ class Torch(BaseBackend):
         self.device, self.layout = torch.device(device), layout
         self.step_of = torch.compile(step, fullgraph=True, dynamic=False) if compiled else step
         if compiled:
-            torch._dynamo.config.recompile_limit = 256  # each cell, and each shape of a batch, is compiled
+            torch._dynamo.config.recompile_limit = 256  # for each cell and shape of a batch; one more is an error
 
     @property
     def devices(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import conv2d, relu
+from torch.nn.functional import conv2d, layer_norm, relu
 
 from refca.definition.cell import Cell, Params
 from refca.definition.step import EPSILON
-
-AXES = {"instance": (2, 3), "batch": (0, 2, 3), "channel": (1,)}  # that each norm averages over
 
 
 def step(
@@ -55,11 +53,14 @@ def step(
 
 
 def normalise(norm: str, x: torch.Tensor) -> torch.Tensor:
-    """Return sums (B, P, H, W) with mean 0 and variance 1 over the axes of a norm."""
-    if norm == "none":
-        return x
-    variance, mean = torch.var_mean(x, AXES[norm], correction=0, keepdim=True)
-    return (x - mean) * torch.rsqrt(variance + EPSILON)
+    """Return sums (B, P, H, W) with mean 0 and variance 1 in the group of numbers that a norm names."""
+    if norm == "instance":
+        return torch.group_norm(x, x.shape[1], eps=EPSILON)  # a group is a channel of a sample
+    if norm == "batch":
+        return torch.batch_norm(x, None, None, None, None, True, 0, EPSILON, torch.backends.cudnn.enabled)
+    if norm == "channel":
+        return layer_norm(x.movedim(1, -1), x.shape[1:2], eps=EPSILON).movedim(-1, 1)
+    return x
 
 
 def kernels(params: Params) -> Params:

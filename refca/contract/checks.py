@@ -83,6 +83,14 @@ def others(given: Mapping[str, tuple[Array, Any]], name: str) -> str:
     return "".join(f"; {each} has {tuple(given[each][0].shape)}" for each in before)
 
 
+def check_numpy(arrays: Mapping[str, Array]) -> None:
+    """Raise InvalidInput, naming the argument, if one is an array of a library whose dtypes are not NumPy's."""
+    for name, x in arrays.items():
+        if hasattr(x, "dtype") and not isinstance(x.dtype, np.dtype):
+            kind = f"{type(x).__name__} of {x.dtype}"
+            raise InvalidInput(f"{name} must be a NumPy array, got a {kind}; x.detach().cpu().numpy() makes one of it")
+
+
 def check_params(cell: Cell, params: Mapping[str, Array]) -> None:
     """Raise InvalidInput unless params has exactly the cell's names and shapes, in one float dtype."""
     if not isinstance(params, Mapping):

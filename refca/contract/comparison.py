@@ -1,4 +1,4 @@
-"""One function against the reference: `refca.compare(my_evolve, cell)`, the first thing to try.
+"""One implementation against the reference: `refca.compare(my_evolve, cell)`, the first thing to try.
 
 Source: `spec/check_your_own.md`.
 """
@@ -14,7 +14,9 @@ import numpy as np
 
 from refca.contract.checks import check_cell, check_integer
 from refca.contract.module_backend import accepts
+from refca.contract.protocol import BaseBackend
 from refca.contract.reference import reference
+from refca.contract.registry import as_backend, get_backend
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Recorded
@@ -52,16 +54,16 @@ class Comparison:
         return "; ".join([sentence, *self.hints])
 
 
-def compare(evolve: Callable[..., Any], cell: Cell, *, steps: int = 3, size: int = 7, seed: int = 0) -> Comparison:
-    """Compare a function with the reference, on random parameters, images, states and draws.
+def compare(implementation: Any, cell: Cell, *, steps: int = 3, size: int = 7, seed: int = 0) -> Comparison:
+    """Compare an implementation with the reference, on random parameters, images, states and draws.
 
-    evolve(cell, params, image, state, randomness, steps) gets NumPy arrays in float32 and
-    `Recorded(fire=..., noise=..., reset=...)`, whose arrays begin with the step; it returns the state after the
-    steps, (B, H, W, D). Print the result: it is a sentence. Raise InvalidInput for a state of another shape.
+    `implementation` is a function evolve(cell, params, image, state, randomness, steps) that returns the state after
+    the steps, (B, H, W, D). It gets NumPy arrays in float32 and `Recorded(fire=..., noise=..., reset=...)`, whose
+    arrays begin with the step. Or it is a backend, a module with such a function, or a name such as "torch",
+    "mycells" or "exec:./program". Print the result: it is a sentence. Raise InvalidInput for a state of another shape.
     """
-    if not callable(evolve):
-        raise InvalidInput(f"evolve must be a function, got {type(evolve).__name__}")
     check_cell(cell)
+    evolve = implementation if isfunction(implementation) else through(backend_of(implementation, cell))
     for name, number in (("steps", steps), ("size", size), ("seed", seed)):
         if check_integer(name, number) < (name != "seed"):
             raise InvalidInput(f"{name} must be at least 1, got {number}")
@@ -72,9 +74,8 @@ def compare(evolve: Callable[..., Any], cell: Cell, *, steps: int = 3, size: int
     for t in range(1, steps + 1):
         expected = reference.evolve(cell, *doubled(params, image, state, source), t)
         given = cell, {name: x.copy() for name, x in params.items()}, image.copy(), state.copy(), source, t
-        got = np.asarray(evolve(*given, first_step=0) if accepts(evolve, "first_step") else evolve(*given))
-        if got.shape != expected.shape:
-            raise InvalidInput(f"evolve must return a state {expected.shape}, got {got.shape}")
+        after = evolve(*given, first_step=0) if accepts(evolve, "first_step") else evolve(*given)
+        got = numbers(after, expected.shape)
         difference: Any = np.nan_to_num(np.abs(got - expected), nan=np.inf)
         differences.append(float(difference.max()))
         if differences[-1] > WITHIN and (len(differences) == 1 or max(differences[:-1]) <= WITHIN):
@@ -83,6 +84,59 @@ def compare(evolve: Callable[..., Any], cell: Cell, *, steps: int = 3, size: int
             where, got_there, expected_there = (b, y, x, d), float(got[at]), float(expected[at])
             hints = tuple(hints_of(cell, difference > WITHIN, image, source, t))
     return Comparison(tuple(differences), where, got_there, expected_there, hints)
+
+
+def isfunction(x: Any) -> bool:
+    """Return whether to call this object itself."""
+    return callable(x) and not isinstance(x, type) and not hasattr(x, "evolve")
+
+
+def backend_of(found: Any, cell: Cell) -> BaseBackend:
+    """Return a backend by its name, or that of a module or another object. Raise InvalidInput if it lacks the cell."""
+    wanted = "a function evolve(cell, params, image, state, randomness, steps), a backend, a module or a name"
+    if isinstance(found, type) or not (isinstance(found, str) or hasattr(found, "evolve") or hasattr(found, "step")):
+        named = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
+        raise InvalidInput(f"implementation must be {wanted}, got {named}")
+    backend = get_backend(found) if isinstance(found, str) else as_backend(found)
+    if not backend.offers("evolve"):
+        raise InvalidInput(f"the backend must offer evolve, which {type(backend).__name__} does not")
+    if (reason := backend.supports(cell)) is not True:
+        raise InvalidInput(f"the backend must support the cell, and does not: {reason}")
+    return backend
+
+
+def through(backend: BaseBackend) -> Callable[..., Array]:
+    """Return a backend's evolve as a function of NumPy arrays."""
+
+    def evolve(cell: Cell, params: Params, image: Array, state: Array, randomness: Recorded, steps: int) -> Array:
+        dtype = "float32" if "float32" in backend.dtypes else backend.dtypes[0]
+
+        def put(x: Array) -> Array:
+            return backend.asarray(x if x.dtype == bool else x.astype(dtype))
+
+        recorded = Recorded(*(None if x is None else put(x) for x in vars(randomness).values()))
+        params = {name: put(x) for name, x in params.items()}
+        return backend.asnumpy(backend.evolve(cell, params, put(image), put(state), recorded, steps))
+
+    return evolve
+
+
+def numbers(after: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a state as a NumPy array. Raise InvalidInput for anything else, and for another shape."""
+    wanted = f"evolve must return a NumPy array {shape}, got a {type(after).__name__}"
+    if not hasattr(after, "shape"):
+        raise InvalidInput(wanted)
+    try:
+        got: np.ndarray = np.asarray(after)
+    except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or one that requires a gradient
+        raise InvalidInput(f"{wanted}: {error}") from error
+    if got.shape != shape:
+        B, *grid, D = shape
+        first = "; channels come last" if got.shape == (B, D, *grid) else ""
+        raise InvalidInput(f"evolve must return a state {shape}, got {got.shape}{first}")
+    if got.dtype.kind != "f":
+        raise InvalidInput(f"evolve must return real numbers {shape}, got {got.dtype}")
+    return got
 
 
 def problem(cell: Cell, steps: int, size: int, seed: int) -> tuple[Params, Array, Array, Recorded]:

@@ -12,7 +12,15 @@ from functools import wraps
 from inspect import signature
 from typing import Any, TypeVar, cast
 
-from refca.contract.checks import check_arrays, check_cell, check_integer, check_params, dtype_kind, dtype_name
+from refca.contract.checks import (
+    check_arrays,
+    check_cell,
+    check_integer,
+    check_numpy,
+    check_params,
+    dtype_kind,
+    dtype_name,
+)
 from refca.definition import losses, metrics, params, state
 from refca.definition import step as definition
 from refca.definition.cell import Array, Cell
@@ -61,6 +69,7 @@ def check_step(
     normal = {"noise": noise if cell.noise else None, "reset_noise": reset_noise if cell.resettable else None}
     given |= {name: (x, (*GRID, cell.state_channels)) for name, x in normal.items() if x is not None}
     check_arrays(given)
+    check_numpy({**params, **{name: x for name, (x, _) in given.items()}})
     check_kind("fire_mask", fire_mask, "b", "boolean")
     for name, x in (("environment", environment), ("state", state)):
         check_kind(name, x, "f", "float32 or float64")

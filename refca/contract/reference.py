@@ -12,7 +12,7 @@ import autograd.numpy as xp
 import numpy as np
 from autograd import make_vjp, value_and_grad
 
-from refca.contract.checks import check_targets, check_unroll, count_steps
+from refca.contract.checks import check_numpy, check_targets, check_unroll, count_steps
 from refca.contract.protocol import BaseBackend, ObjectiveFunction, UnrollGrads
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.losses import LOSSES
@@ -41,6 +41,7 @@ class Reference(BaseBackend):
     ) -> Array:
         """Return the state (B, H, W, D) after `steps` steps, numbered from `first_step`; a new array."""
         check_unroll(cell, params, image, state, steps, first_step, randomness)
+        check_numpy({**params, "image": image, "state": state})
         environment, state = encode(cell, params, image), np.array(state)
         for t in range(first_step, first_step + steps):
             state = step(cell, params, environment, state, *randomness.at(cell, t, *grid(cell, image)))
@@ -99,6 +100,7 @@ class Reference(BaseBackend):
             return super().loss_and_grads(*given, first_step=first_step, image_grad=image_grad)
         steps = count_steps(weights)
         check_unroll(cell, params, image, state, steps, first_step, randomness)
+        check_numpy({**params, "image": image, "state": state})
         check_targets(cell, loss, image, target, weights)
         live = alive(cell, image)
 
