@@ -3,8 +3,8 @@
     python benchmarks/cluster_model.py
 
 prints the tables of docs/cluster.md. Sizes and numbers of messages are those that the simulated ranks count;
-the test of this file compares them. Times of computation are of the README's machine, those of a network and a GPU
-are assumptions, stated below.
+the test of this file compares them. Times of computation were measured on the README's machine; times of networks and
+GPUs are assumptions, stated below.
 """
 
 from __future__ import annotations

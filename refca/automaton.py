@@ -150,8 +150,8 @@ class Automaton:
             shape = f"{image.shape[1]}x{image.shape[2]}"
             raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
         image = image.astype(np.float32)
-        if low == 0 and (said := doubt(cell, image)):
-            warnings.warn(f"{said}; refca.digit(picture) prepares any picture", stacklevel=3)
+        if low == 0 and (warning := doubt(cell, image)):
+            warnings.warn(f"{warning}; refca.digit(picture) prepares any picture", stacklevel=3)
         return image
 
     def start(self, image: np.ndarray, seed: int, first_sample: int = 0) -> tuple[Array, Array, Params, Streams]:

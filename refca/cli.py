@@ -105,7 +105,7 @@ def exit_code(program: Callable[[], int]) -> int:
 
 
 def code_of(program: Callable[[], int]) -> int:
-    """Run a program and return its exit code, as `exit_code` does but for Ctrl-C."""
+    """Run a program and return its exit code as `exit_code` does, without handling Ctrl-C."""
     try:
         distributed.start()
         code = program()

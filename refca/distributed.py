@@ -36,7 +36,7 @@ LOOK_EVERY = 0.5  # seconds between looks at ranks that one waits for
 
 
 class Ranks(Protocol):
-    """The processes of a run. This one is `rank` of `size`, and `local_rank` among those of its machine."""
+    """The processes of a run. This one is `rank` of `size`, and `local_rank` among the processes of its machine."""
 
     rank: int
     size: int
@@ -175,8 +175,8 @@ def start(asked: bool = False) -> None:
         from refca.mpi_ranks import MpiRanks
     except ModuleNotFoundError:
         raise InvalidInput(
-            f"{started}, which needs mpi4py; install it with: pip install 'refca[mpi]', and an MPI library such as "
-            "that of pip install mpich"
+            f"{started}, which needs mpi4py; install it with: pip install 'refca[mpi]'; it also needs an MPI "
+            "library, for instance: pip install mpich"
         ) from None
     except (ImportError, RuntimeError) as error:
         raise InvalidInput(f"{started}, but mpi4py has no MPI library ({error})") from None

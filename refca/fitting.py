@@ -210,7 +210,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         check_in_place()
     print(f"done: {reached(rows, experiment, training, train_state.done)}")
     if best := train_state.best:
-        note(f"the best weights on held-out {experiment.samples} are those of step {best.step:,}: {out / BEST_FILE}")
+        note(f"the best weights on held-out {experiment.samples} come from step {best.step:,}: {out / BEST_FILE}")
     note(f"{see}measure it: {command('evaluate')} {shlex.quote(str(out))}{same(flags)}")
     return 0
 

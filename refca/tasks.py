@@ -36,7 +36,7 @@ FORMER_EXPERIMENTS = {
 
 
 def task_names() -> list[str]:
-    """Return the names of refca's own tasks, then those of tasks that other packages registered."""
+    """Return the names of refca's own tasks, then the names of tasks that other packages registered."""
     return list(dict.fromkeys([*OURS, *sorted(point.name for point in entry_points(group=GROUP))]))
 
 

@@ -132,7 +132,7 @@ def test_a_run_stops_early_and_keeps_its_best_weights(tmp_path: Path, capsys: Ca
     out = trained(tmp_path / "run", *DIGITS, "--steps", "30", "--validate-every", "4", "--patience", "3")
     said = capsys.readouterr().out
     assert "20 training steps (of 30: 3 measurements without a better one)" in said
-    assert f"the best weights on held-out digits are those of step 8: {out / 'best.safetensors'}" in said
+    assert f"the best weights on held-out digits come from step 8: {out / 'best.safetensors'}" in said
     assert [row["step"] for row in read_metrics(out / "validation.csv")] == [4, 8, 12, 16, 20]
     best, last = load_weights(out / "best.safetensors"), load_weights(out / "weights.safetensors")
     assert (best.done, last.done) == (8, 20)

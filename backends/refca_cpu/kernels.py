@@ -134,7 +134,7 @@ def hidden_values(shard: Shard, params: Packed, i: int, j: int, a: int, b: int, 
 def hidden_layer(shard: Shard, params: Packed, i: int, j: int, moments: Reals, count: int) -> None:
     """The hidden values of layer j, and the sums of the 1×1 layer after it.
 
-    moments are the statistics of layer j over `count` rows; those of the next layer go to `shard.moments`.
+    moments are the statistics of layer j over `count` rows; the statistics of the next layer go to `shard.moments`.
     """
     corner, base = rows_of_step(shard, i)
     before = moments.copy()
@@ -288,7 +288,7 @@ def update_states_grad(shard: Shard, params: Packed, grads: Packed, i: int) -> N
 
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
 def update_grad(shard: Shard, a: int, b: int) -> None:
-    """Fire, reset, gate and propose in reverse: from the gradients of states to those of proposals.
+    """Fire, reset, gate and propose in reverse: from the gradients of states to the gradients of proposals.
 
     The proposals of the updates a to b get their gradients in `shard.proposal`; the pixels get the earlier
     states back. One function, because the order in which the sum is vectorised depends on where it stands.
@@ -332,7 +332,7 @@ def scatter_grad(shard: Shard, j: int, preact: Reals, rows: Ints, hidden_grad: R
 
 @njit(nogil=True, cache=True)
 def normalise_rows_grad(shard: Shard, i: int, j: int, a: int, b: int, grad_sums: Reals, count: int) -> Reals:
-    """The gradient of the sums of layer j in rows a to b, in place of that of their normalised values."""
+    """The gradient of the sums of layer j in rows a to b, replacing the gradient of their normalised values."""
     _, base = rows_of_step(shard, i)
     grad, preact = shard.preact_grad[j, a:b], shard.tape.preact[j, base + a : base + b]
     if shard.form.norm == CHANNEL:
@@ -346,9 +346,9 @@ def normalise_rows_grad(shard: Shard, i: int, j: int, a: int, b: int, grad_sums:
 def hidden_layer_grad(
     shard: Shard, params: Packed, grads: Packed, i: int, j: int, grad_sums: Reals, count: int
 ) -> None:
-    """From the gradient of the hidden values of layer j, j > 0, to that of layer j-1.
+    """From the gradient of the hidden values of layer j, j > 0, to the gradient of layer j-1.
 
-    grad_sums are those of layer j over `count` rows; those of layer j-1 go to `shard.grad_sums`.
+    grad_sums are the sums of layer j over `count` rows; the sums of layer j-1 go to `shard.grad_sums`.
     """
     corner, base = rows_of_step(shard, i)
     after = grad_sums.copy()
@@ -381,7 +381,7 @@ def perceive_grad(
     count: int,
     to_environment: bool,
 ) -> None:
-    """From the gradient of the hidden values of the first layer to that of the pixels."""
+    """From the gradient of the hidden values of the first layer to the gradient of the pixels."""
     corner, _ = rows_of_step(shard, i)
     if not len(corner):
         return

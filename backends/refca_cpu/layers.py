@@ -183,7 +183,7 @@ def normalise(x: Reals, mean: Reals, scale: Reals) -> None:
 
 @njit(nogil=True, cache=True)
 def normalise_grad(grad: Reals, x: Reals, scale: Reals, grad_sums: Reals, count: int) -> None:
-    """The gradient of the sums, in place of that of the normalised rows x; grad_sums from `add_grad_sums`."""
+    """The gradient of the sums, replacing the gradient of the normalised rows x; grad_sums from `add_grad_sums`."""
     means = grad_sums / grad_sums.dtype.type(count)
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):
@@ -218,7 +218,7 @@ def normalise_channels(x: Reals, scale: Reals) -> None:
 
 @njit(nogil=True, cache=True, fastmath={"reassoc"})
 def normalise_channels_grad(grad: Reals, x: Reals, scale: Reals) -> None:
-    """The gradient of the sums, in place of that of the normalised rows x (r, P)."""
+    """The gradient of the sums, replacing the gradient of the normalised rows x (r, P)."""
     real, P = x.dtype.type, x.shape[1]
     for k in range(x.shape[0]):
         total, along = real(0), real(0)

@@ -34,24 +34,24 @@ def loss_of_states(
     grads: Params = {}
     if cell.stride > 1:
         activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]), np)
-        said_grad = np.empty_like(activations[-1])
-        value = count(flat(activations[-1]), labels, weight, squared, flat(said_grad))
-        grads, states_grad = decoded_grad(cell, params, activations, said_grad, np)
+        logits_grad = np.empty_like(activations[-1])
+        value = count(flat(activations[-1]), labels, weight, squared, flat(logits_grad))
+        grads, states_grad = decoded_grad(cell, params, activations, logits_grad, np)
         return value, states_grad.reshape(states.shape), grads
     if cell.linear_readout:
         readout, each = params["readout.weight"], flat(states)
-        said, said_grad = np.empty((2, len(each), cell.labels), states.dtype)
-        multiply(each, readout, said, 0)
-        value = count(said, labels, weight, squared, said_grad)
+        logits, logits_grad = np.empty((2, len(each), cell.labels), states.dtype)
+        multiply(each, readout, logits, 0)
+        value = count(logits, labels, weight, squared, logits_grad)
         grads = {"readout.weight": np.zeros_like(readout)}
-        add_product(each, said_grad, grads["readout.weight"])
+        add_product(each, logits_grad, grads["readout.weight"])
         states_grad = np.empty_like(states)
-        multiply_back(said_grad, readout, flat(states_grad), 0)
+        multiply_back(logits_grad, readout, flat(states_grad), 0)
         return value, states_grad, grads
-    said_grad = np.empty((len(flat(states)), cell.labels), states.dtype)
-    value = count(np.ascontiguousarray(flat(states)[:, -cell.labels :]), labels, weight, squared, said_grad)
+    logits_grad = np.empty((len(flat(states)), cell.labels), states.dtype)
+    value = count(np.ascontiguousarray(flat(states)[:, -cell.labels :]), labels, weight, squared, logits_grad)
     states_grad = np.zeros_like(states)
-    flat(states_grad)[:, -cell.labels :] = said_grad
+    flat(states_grad)[:, -cell.labels :] = logits_grad
     return value, states_grad, grads
 
 
@@ -61,11 +61,11 @@ def flat(x: Array) -> Array:
 
 
 @njit(nogil=True, cache=True)
-def count(said: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -> float:
-    """The loss of said (S·m, L) at labels (m,) with weights (S, m), half the squared error or cross-entropy;
+def count(logits: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -> float:
+    """The loss of logits (S·m, L) at labels (m,) with weights (S, m), half the squared error or cross-entropy;
     its gradient goes to grad (S·m, L)."""
-    L = said.shape[1]
-    loss, real = 0.0, said.dtype.type
+    L = logits.shape[1]
+    loss, real = 0.0, logits.dtype.type
     for i in range(len(weight)):
         for j in range(len(label)):
             k, w = i * len(label) + j, weight[i, j]
@@ -74,18 +74,18 @@ def count(said: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -
                     grad[k, l] = 0
             elif squared:
                 for l in range(L):
-                    error = said[k, l] - real(l == label[j])
+                    error = logits[k, l] - real(l == label[j])
                     loss += w * error * error / 2
                     grad[k, l] = w * error
             else:
-                top = said[k, 0]
+                top = logits[k, 0]
                 for l in range(1, L):
-                    top = max(top, said[k, l])
+                    top = max(top, logits[k, l])
                 total = real(0)
                 for l in range(L):
-                    grad[k, l] = np.exp(said[k, l] - top)
+                    grad[k, l] = np.exp(logits[k, l] - top)
                     total += grad[k, l]
-                loss += w * (np.log(total) - (said[k, label[j]] - top))
+                loss += w * (np.log(total) - (logits[k, label[j]] - top))
                 for l in range(L):
                     grad[k, l] = w * (grad[k, l] / total - real(l == label[j]))
     return loss

@@ -24,7 +24,7 @@ NOT_GIVEN: Any = object()
 
 
 def dtype_name(x: Array) -> str:
-    """Return the name of an array's dtype without that of its library: "float32" of torch.float32."""
+    """Return the name of an array's dtype without its library: "float32" for torch.float32."""
     return str(x.dtype).rpartition(".")[2]
 
 

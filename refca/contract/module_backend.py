@@ -80,7 +80,7 @@ class ModuleBackend(BaseBackend):
 
 
 def alike(cell: Cell, other: Cell) -> bool:
-    """Return whether two cells evolve alike but for fire rate, and noise and threshold where both have one."""
+    """Return whether two cells differ at most in their fire rate, and in noise and threshold where both have them."""
     both = bool(cell.noise) == bool(other.noise) and (cell.alive_above is None) == (other.alive_above is None)
     names = ("noise", "fire_rate", "alive_above", "normal_start", "frozen_filters")
     values: dict[str, Any] = {name: getattr(other, name) for name in names}

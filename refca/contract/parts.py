@@ -38,7 +38,7 @@ class ChosenStreams(Streams):
 
 
 def streams_of(streams: Streams, samples: np.ndarray) -> Streams:
-    """Return the streams of some samples of a batch; those of samples in a row are `Streams` themselves."""
+    """Return the streams of some samples of a batch: plain `Streams` if the samples are consecutive."""
     first = int(samples[0])
     if np.array_equal(samples, np.arange(first, first + len(samples))):
         return replace(streams, first_sample=(streams.first_sample + first) % 2**32)

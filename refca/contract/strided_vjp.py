@@ -24,7 +24,7 @@ def encoded(cell: Cell, params: Params, image: Array, xp: Any) -> list[Array]:
 def encoded_grad(
     cell: Cell, params: Params, activations: list[Array], grad: Array, image_grad: bool, xp: Any
 ) -> tuple[Params, Array | None]:
-    """Return the gradients of the encoder, and of the image if asked for, from that of the environment."""
+    """Return the gradients of the encoder, and on request of the image, from the gradient of the environment."""
     grads = {}
     for name, x in reversed(list(zip(encoders(cell), activations, strict=False))):
         grads[name] = weight_grad(x, grad, xp)
@@ -39,7 +39,7 @@ def decoded(cell: Cell, params: Params, state: Array, xp: Any) -> list[Array]:
 
 
 def decoded_grad(cell: Cell, params: Params, activations: list[Array], grad: Array, xp: Any) -> tuple[Params, Array]:
-    """Return the gradients of the decoder and of the state, from that of the readout."""
+    """Return the gradients of the decoder and of the state, from the gradient of the readout."""
     grads = {}
     for name, x in reversed(list(zip(decoders(cell), activations, strict=False))):
         grads[name] = weight_grad(grad, x, xp)

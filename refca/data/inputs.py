@@ -141,7 +141,7 @@ def open_film(path: Path) -> Film:
 
 
 def animation(path: Path) -> Film:
-    """Return the frames of a GIF, WebP or PNG; the rate is that of its first frame."""
+    """Return the frames of a GIF, WebP or PNG, at the rate of its first frame."""
     image: Any = open_picture(path)
     with decoding(path, "an animation"):
         duration = float(image.info.get("duration", 0) or 100)  # milliseconds

@@ -68,7 +68,7 @@ def read_arrays(path: Path, split: str, size: int) -> dict[str, np.ndarray]:
 
 
 def check_declared(path: Path, declared: Mapping[str, np.ndarray], split: str, size: int) -> None:
-    """Raise InvalidInput unless the names, shapes and dtypes of the arrays are those of a pack."""
+    """Raise InvalidInput unless the arrays have the names, shapes and dtypes of a pack."""
     names = declared.get(f"{split}_names", np.empty(0))
     if names.ndim != 1 or names.dtype.kind != "S" or not len(names) or names.dtype.itemsize > LONGEST_NAME:
         raise InvalidInput(f"{path} is not a pack with {split} photographs: it has no names of them, {split}_names")

@@ -74,7 +74,7 @@ class Photographs:
 
 
 def mirrored(pixels: Any, flipped: np.ndarray | None) -> Any:
-    """Return pixels (B, S, S, ...) with those of the flipped samples (B,) mirrored left to right."""
+    """Return pixels (B, S, S, ...), mirrored left to right in the samples that are flipped (B,)."""
     if flipped is None or not flipped.any():
         return pixels
     B, S = pixels.shape[:2]

@@ -58,8 +58,10 @@ class Votes:
         """Return the accuracy of the majority of each digit from zero, and the most frequent mistake."""
         counts = self.digits["before"]
         right = float(accuracy_of(counts))
-        said = "no digit has a live cell" if right != right else f"most cells of a digit are right in {right:.1%}"
+        sentence = "no digit has a live cell" if right != right else f"most cells of a digit are right in {right:.1%}"
         if mistake := worst(counts):
             truth, predicted, count = mistake
-            said += f"; the most frequent mistake is {self.names[predicted]} for {self.names[truth]}, {count:,} times"
-        return said
+            sentence += (
+                f"; the most frequent mistake is {self.names[predicted]} for {self.names[truth]}, {count:,} times"
+            )
+        return sentence

@@ -116,7 +116,7 @@ class Pool:
         )
 
     def gather_digits(self, plan: BatchPlan, image: Array, label: np.ndarray, xp: Any) -> tuple[Array, np.ndarray]:
-        """Return the digits and labels of the batch of a plan; the arguments are those of `gather`."""
+        """Return the digits and labels of the batch of a plan; it takes the arguments of `gather`."""
         continued = slice(plan.fresh, len(plan.slots) - plan.mutated)
         slots, mutated = plan.slots[continued], slice(continued.stop, None)
         return (

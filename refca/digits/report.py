@@ -91,8 +91,8 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
     note(f"{dataset}, {count:,} test digits; writing to {out}")
-    if said := doubt(experiment.cell, digits.images(slice(min(count, LOOKED_AT)))):
-        warn(f"{dataset}: {said}")
+    if warning := doubt(experiment.cell, digits.images(slice(min(count, LOOKED_AT)))):
+        warn(f"{dataset}: {warning}")
     setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}
     setting |= {"steps": flags.steps, "noise": experiment.noise, "seed": flags.seed, "backend": name}
     setting |= {"training_steps": weights.done}

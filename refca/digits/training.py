@@ -59,8 +59,8 @@ def useful(experiment: DigitsExperiment) -> tuple[float, str]:
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
     """Return the training digits without those held out. Raises InvalidInput if they are missing or damaged."""
     train: Split = experiment.load_data(folder).train
-    if said := doubt(experiment.cell, train.images(slice(LOOKED_AT))):
-        warn(f"{experiment.dataset}: {said}")
+    if warning := doubt(experiment.cell, train.images(slice(LOOKED_AT))):
+        warn(f"{experiment.dataset}: {warning}")
     return train.part(0, len(train) - experiment.held_out(len(train)))
 
 

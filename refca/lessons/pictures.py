@@ -13,7 +13,7 @@ def show(
 ) -> None:
     """Draw pictures (H, W), (H, W, 1) or (H, W, 3) in rows, each with its title.
 
-    `options` are those of matplotlib's imshow, such as cmap, vmin and vmax.
+    `options` go to matplotlib's imshow, such as cmap, vmin and vmax.
     """
     import matplotlib.pyplot as plt
 

@@ -54,12 +54,12 @@ def arrival(one, other):
 
 def measure(predicted, label, live):
     """Return the share of live cells that are right, and whether live cells predict one label, right or wrong."""
-    said = predicted[live]
-    return np.mean(said == label), len(np.unique(said)) == 1
+    predicted_labels = predicted[live]
+    return np.mean(predicted_labels == label), len(np.unique(predicted_labels)) == 1
 
 
 def push(outputs, label, loss):
-    """Return minus the gradient. That of L2 is zero at the target; that of cross-entropy is never zero."""
+    """Return minus the gradient. For L2 it is zero at the target; for cross-entropy it is never zero."""
     one_hot = np.eye(10)[label]
     if loss == "l2":
         return one_hot - outputs
@@ -79,7 +79,7 @@ def compose(image, label, state, new_image, new_label):
 
 
 def slope(f, x, i, h):
-    """Return the central difference. Its error falls with h * h, that of a one-sided difference only with h."""
+    """Return the central difference. Its error falls with h * h, a one-sided difference's only with h."""
     up, down = x.copy(), x.copy()
     up[i] += h
     down[i] -= h

@@ -87,7 +87,7 @@ def mark_changes(axes: Axes, curves: Sequence[Mapping[str, np.ndarray]]) -> None
 
 
 def palette_of(photographs: Photographs) -> Palette:
-    """Return the colours of the classes: their own, those of the paper's classes, or of our choice."""
+    """Return the colours of the classes: the data set's, the paper's, or default colours."""
     return class_palette(photographs.classes, photographs.colours)
 
 

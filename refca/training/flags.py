@@ -12,7 +12,7 @@ from refca.training.task import Task
 
 def add_setting_flags(parser: ArgumentParser, tasks: Sequence[Task]) -> None:
     """Add a flag for each setting: one group for the settings that tasks share, then one for each task."""
-    shared = parser.add_argument_group("settings of every run (they change those of the experiment)")
+    shared = parser.add_argument_group("settings of every run (they replace the settings of the experiment)")
     own = {task.name: parser.add_argument_group(f"settings of {task.name} runs") for task in tasks}
     headed: dict[str, Any] = {}
     for name, fields_of in settings(tasks).items():

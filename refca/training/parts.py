@@ -57,7 +57,7 @@ def undivided(batch: int) -> Division:
 
 
 def divide(backend: Any, cell: Cell, image: Array, workers: int) -> Division:
-    """Return the parts of a batch (B, sH, sW, K): `workers` of them, or for 0 those of the backend.
+    """Return the parts of a batch (B, sH, sW, K): `workers` of them, or for 0 the parts that the backend chooses.
 
     Raises InvalidInput where several ranks would have to share a batch that is computed as a whole.
     """
@@ -92,8 +92,8 @@ def loss_and_grads(
 ) -> tuple[Any, Params, Array]:
     """Return the loss of a batch and its gradients, summed over the parts, and the last states of this rank, (b, ...).
 
-    `state` (b, H, W, D) holds the samples of this rank, all other arrays the whole batch. The result is
-    that of `backend.loss_and_grads`, but for rounding.
+    `state` (b, H, W, D) holds the samples of this rank, all other arrays the whole batch. The result
+    equals the result of `backend.loss_and_grads` up to rounding.
     """
     if len(division.parts) == 1 and current().size == 1:
         found: tuple[Any, Params, Array] = backend.loss_and_grads(
@@ -157,7 +157,7 @@ class States:
         self.found: list[tuple[np.ndarray, Array]] = []
 
     def rows(self, part: np.ndarray) -> np.ndarray:
-        """Return the places of a part's samples among those of this rank."""
+        """Return the positions of a part's samples among the samples of this rank."""
         return np.searchsorted(self.own, part)
 
     def put(self, rows: np.ndarray, states: Array) -> None:

@@ -104,8 +104,8 @@ STAGED = ".evaluation-"  # how the folders begin in which results wait
 def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
     """Yield a folder for the files of an evaluation, which replace those in `out` together if the block succeeds.
 
-    `owned` names all files that such an evaluation can have: those of an older one that are not written again
-    are removed. Its JSON file, which names what was measured, goes first and comes last, so that an evaluation
+    `owned` names all files that such an evaluation can have: files of an older evaluation that are not written
+    again are removed. Its JSON file, which names what was measured, goes first and comes last, so that an evaluation
     that was killed between leaves no numbers beside another one's pictures. Raises OSError from the file system.
     """
     out.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ class SharedStates:
         return self.backend.xp.stack([self.rows[int(i)] for i in rows])
 
     def store(self, rows: np.ndarray, ranks: np.ndarray, states: Array) -> None:
-        """Replace rows (n,), which are on the ranks (n,) from now on; `states` has those of this rank, in order."""
+        """Replace rows (n,), which are on the ranks (n,) from now on; `states` has the rows of this rank, in order."""
         me = current().rank
         for i in rows[ranks != me]:
             self.rows.pop(int(i), None)

@@ -106,7 +106,7 @@ def below(images: list[Path], masks: list[Path], of_image: Key, of_mask: Key | N
 
 
 def without_affixes(paths: list[Path]) -> Key:
-    """Return a key: the name without what all these names begin with and end with, but for digits."""
+    """Return a key: the name without the prefix and the suffix that all these names share; digits are kept."""
     stems = [path.stem.lower() for path in paths]
     prefix, suffix = common_start(stems), common_start([stem[::-1] for stem in stems])[::-1]
     return lambda path: path.stem.lower().removeprefix(prefix).removesuffix(suffix)

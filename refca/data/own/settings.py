@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OwnSettings:
-    """The settings that a run keeps for data of the user's own; those of an experiment have the same names."""
+    """The settings that a run keeps for data of the user's own, named as the settings of an experiment are."""
 
     classes: tuple[str, ...] = ()
     channels: int = 3
