@@ -33,7 +33,12 @@ SECTIONS: dict[str, list[Any]] = {
     ],
     "Check": ["spec/check_your_own.md", "docs/scoreboard.md", "spec/vectors.md", "spec/exec.md", "spec/torture.md"],
     "Teach": [{"Lessons": "lessons/README.md"}, "lessons/*.md"],
-    "Results": [{"Digits": "results/README.md"}, {"Photographs": "results/segmentation/README.md"}],
+    "Results": [
+        {"Digits": "results/README.md"},
+        {"Photographs": "results/segmentation/README.md"},
+        "results/*/README.md",
+        "results/*.md",
+    ],
     "Reference": ["reference/refca.md", "reference/contract.md", "reference/refca_spec.md"],
     "Project": ["CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "docs/*.md", "spec/*.md"],
 }

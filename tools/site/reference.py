@@ -45,8 +45,15 @@ def reference_page(page: str) -> str:
         names = {f"refca.{name}": defined(getattr(refca, name)) for name in refca.__all__}
     else:
         names = {name: name for name in NAMES[page]}
-    blocks = [f"::: {place}\n    options:\n      heading: {name}\n" for name, place in names.items()]
+    blocks = [block(name, place) for name, place in names.items()]
     return "\n".join([f"# {page}\n\n{INTRODUCTION[page]}\n", *blocks])
+
+
+def block(name: str, place: str) -> str:
+    """Return one entry: an anchor of the public name, the documentation, and the file in which it is defined."""
+    anchor = f'<a id="{name}"></a>\n\n' if name != place else ""
+    file = place.rpartition(".")[0].replace(".", "/") + ".py"
+    return f"{anchor}::: {place}\n    options:\n      heading: {name}\n\nDefined in `{file}`.\n"
 
 
 def defined(thing: Any) -> str:

@@ -12,7 +12,22 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[2]
-SHOWN = (".py", ".js", ".mjs", ".toml", ".h", ".cu", ".cpp", ".css", ".html", ".sh", ".txt", "Makefile", "LICENSE")
+SHOWN = (
+    ".py",
+    ".js",
+    ".mjs",
+    ".toml",
+    ".h",
+    ".cu",
+    ".cpp",
+    ".css",
+    ".html",
+    ".sh",
+    ".txt",
+    ".cff",
+    "Makefile",
+    "LICENSE",
+)
 COPIED = ("docs/", "results/", "spec/")  # folders of which figures, tables and vectors are copied
 HIDDEN = ("tools/site/", ".")  # this program's pages stand elsewhere, and of names with a dot none is a page
 LESSON = re.compile(r"lessons/(\d_\w+)\.py")
@@ -74,6 +89,8 @@ def place_of(path: str) -> str | None:
         return "overview.md"  # the front page is another one
     if lesson := LESSON.fullmatch(path):
         return f"lessons/{lesson[1]}.md"
+    if path.endswith("/notes.md"):
+        return None  # a part of the README.md beside it
     if path.endswith(".md"):
         return path
     if path.endswith(SHOWN):

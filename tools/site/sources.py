@@ -20,6 +20,7 @@ LANGUAGES = {
     ".html": "html",
     ".sh": "bash",
     "": "text",
+    ".cff": "yaml",
     ".txt": "text",
 }
 HEADER = "---\ntitle: {title}\ntemplate: source.html\nsearch:\n  exclude: true\n---\n\n# {title}\n\n{where}\n\n"
@@ -52,7 +53,7 @@ def first_sentence(repository: Repository, path: str) -> str:
         path = f"{path}/__init__.py"
     if path not in repository.places:
         return ""
-    opening = {".py": r'^"""(.+?)(?:\n\n|""")', ".md": r"^# .+\n\n(\w.+?)\n\n"}.get(PurePosixPath(path).suffix)
+    opening = {".py": r'^"""(.+?)(?:\n\n|""")', ".md": r"^# [^\n]+\n\n(\w.+?)\n\n"}.get(PurePosixPath(path).suffix)
     found = re.match(opening, repository.text(path), re.DOTALL) if opening else None
     sentence = re.match(r"(.+?[.:])(?= [A-Z]|$)", " ".join(found[1].split())) if found else None
     return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", sentence[1]).rstrip(".:") if sentence else ""
