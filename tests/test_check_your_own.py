@@ -238,6 +238,60 @@ def test_compare_takes_a_backend_a_module_and_a_name(tmp_path: Path, monkeypatch
         refca.compare("mycells", refca.digits_cell())
 
 
+TENSORS = """
+import torch
+from torch.nn.functional import conv2d, pad, relu
+import refca
+
+cells = (refca.digits_cell(),)
+dtypes = ("float32",)
+
+def my_step(cell, weights, image, state, fire, noise):
+    x = pad(torch.cat([image, state], 1), (1, 1, 1, 1), mode="{mode}")
+    x = relu(conv2d(x, weights["perceive.weight"], weights["perceive.bias"]))
+    x = relu(conv2d(x, weights["hidden.0.weight"], weights["hidden.0.bias"]))
+    x = conv2d(x, weights["update.weight"], weights["update.bias"]) + {noise} * noise
+    return torch.where(fire[:, None] & (image > cell.alive_above), state + x, state)
+
+def first(x):
+    return torch.from_numpy(x).permute(0, 3, 1, 2)
+
+def kernel(x):
+    x = torch.from_numpy(x)
+    return x if x.ndim == 1 else x.T[:, :, None, None] if x.ndim == 2 else x.permute(3, 2, 0, 1)
+
+def evolve(cell, params, image, state, randomness, steps):
+    weights, grid = {{name: kernel(x) for name, x in params.items()}}, state.shape[:3]
+    image, state = first(image), first(state)
+    for t in range(steps):
+        fire, noise, reset = randomness.at(cell, t, *grid)
+        state = my_step(cell, weights, image, state, torch.from_numpy(fire), first(noise))
+    return state.permute(0, 2, 3, 1)
+"""
+
+
+def test_a_module_in_the_style_of_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right one passes laws whose arrays are reversed, float64 or returned as they are; wrong ones are explained."""
+    pytest.importorskip("torch").set_num_threads(1)
+    texts = {"mine": ("constant", "cell.noise"), "wraps": ("circular", "cell.noise"), "fixed": ("constant", "0.02")}
+    for name, (mode, noise) in texts.items():
+        (tmp_path / f"torch_{name}.py").write_text(TENSORS.format(mode=mode, noise=noise), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    cell, right = refca.digits_cell(), refca.get_backend("torch_mine")
+    for name in (
+        "test_step_c2_outside_the_grid_everything_is_zero",
+        "test_step_c9_another_order_of_the_samples_is_another_order_of_the_results",
+        "test_streams_c7_a_backend_adds_exactly_this_noise",
+        "test_backends_c6_arrays_that_come_in_are_not_written",
+    ):
+        law(name, right)()
+    assert str(refca.compare("torch_mine", cell)).endswith("e-07")
+    assert "all of them at the border" in str(refca.compare("torch_wraps", cell))
+    with pytest.raises(AssertionError):
+        law("test_step_c2_outside_the_grid_everything_is_zero", refca.get_backend("torch_wraps"))()
+    assert "; but not with noise 0.25 and alive_above 0.3: read" in str(refca.compare("torch_fixed", cell))
+
+
 def test_compare_says_what_a_function_should_have_returned() -> None:
     torch = pytest.importorskip("torch")
     for wrong, words in (

@@ -6,7 +6,7 @@ Source: `spec/check_your_own.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -35,6 +35,7 @@ class Comparison:
     got: float
     expected: float
     hints: tuple[str, ...]
+    other: str = ""  # the numbers of another cell of this kind, for which an implementation right for this one is wrong
 
     @property
     def same(self) -> bool:
@@ -44,9 +45,9 @@ class Comparison:
     def __str__(self) -> str:
         """The comparison in a sentence."""
         if self.same:
-            return (
-                f"the same as the reference: the largest difference in {len(self.steps)} steps is {max(self.steps):.1e}"
-            )
+            sentence = f"the same as the reference: the largest difference in {len(self.steps)} steps is"
+            more = f"; but not with {self.other}: read these numbers from cell, as the laws change them"
+            return f"{sentence} {max(self.steps):.1e}{more if self.other else ''}"
         first = next(t for t, difference in enumerate(self.steps, 1) if not difference <= WITHIN)
         b, y, x, d = self.where
         place = f"sample {b}, row {y}, column {x}, channel {d}"
@@ -67,6 +68,12 @@ def compare(implementation: Any, cell: Cell, *, steps: int = 3, size: int = 7, s
     for name, number in (("steps", steps), ("size", size), ("seed", seed)):
         if check_integer(name, number) < (name != "seed"):
             raise InvalidInput(f"{name} must be at least 1, got {number}")
+    found = compared(evolve, cell, steps, size, seed)
+    return replace(found, other=other_numbers(evolve, cell, size, seed)) if found.same else found
+
+
+def compared(evolve: Callable[..., Any], cell: Cell, steps: int, size: int, seed: int) -> Comparison:
+    """Compare a function with the reference after each step."""
     params, image, state, source = problem(cell, steps, size, seed)
     differences: list[float] = []
     where, got_there, expected_there = (0, 0, 0, 0), 0.0, 0.0
@@ -84,6 +91,16 @@ def compare(implementation: Any, cell: Cell, *, steps: int = 3, size: int = 7, s
             where, got_there, expected_there = (b, y, x, d), float(got[at]), float(expected[at])
             hints = tuple(hints_of(cell, difference > WITHIN, image, source, t))
     return Comparison(tuple(differences), where, got_there, expected_there, hints)
+
+
+def other_numbers(evolve: Callable[..., Any], cell: Cell, size: int, seed: int) -> str:
+    """Return in words other noise and another threshold with which a function is wrong, "" if it is right."""
+    numbers: dict[str, Any] = {name: x for name, x in (("noise", 0.25), ("alive_above", 0.3)) if getattr(cell, name)}
+    try:
+        right = not numbers or compared(evolve, replace(cell, **numbers), 1, size, seed).same
+    except Exception:  # a function may refuse every cell but its own
+        return ""
+    return "" if right else " and ".join(f"{name} {x}" for name, x in numbers.items())
 
 
 def isfunction(x: Any) -> bool:

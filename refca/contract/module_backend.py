@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from typing import Any, Literal
 
-from refca.contract.checks import check_unroll
+import numpy as np
+
+from refca.contract.checks import check_unroll, dtype_name
 from refca.contract.protocol import BaseBackend
 from refca.definition.cell import Array, Cell, Params
-from refca.definition.randomness import Draw, Randomness
+from refca.definition.randomness import Draw, Randomness, Recorded
 from refca.errors import InvalidInput
 
 FUNCTIONS = (
@@ -62,15 +64,24 @@ class ModuleBackend(BaseBackend):
         *,
         first_step: int = 0,
     ) -> Array:
-        """Check the arguments, then call the module's `evolve`, or its `step` for every step."""
+        """Check the arguments, then call the module's `evolve`, or its `step` for every step.
+
+        NumPy arrays are contiguous, as PyTorch needs them. An `evolve` without `first_step` gets a copy of the
+        state, and normal numbers in its dtype.
+        """
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
+        if isinstance(randomness, Recorded):
+            randomness = Recorded(*map(contiguous, vars(randomness).values()))
+        params, image = {name: contiguous(x) for name, x in params.items()}, contiguous(image)
         given = cell, params, image, state, randomness
         if not self.overrides("evolve"):
             return super().evolve(*given, steps, first_step=first_step)
-        check_unroll(cell, params, image, state, steps, first_step, randomness)
         if accepts(self.evolve_, "first_step"):
             return self.evolve_(*given, steps, first_step=first_step)
-        later = Later(randomness, first_step) if first_step else randomness
-        return self.evolve_(*given[:4], later, steps)
+        if first_step or not isinstance(randomness, Recorded):
+            randomness = Drawn(randomness, first_step, dtype_name(state))
+        state = state.copy() if isinstance(state, np.ndarray) else state  # so that it may be returned, and written to
+        return self.evolve_(*given[:3], state, randomness, steps)
 
     def loss_and_grads(self, cell: Cell, loss: Any, *args: Any, **named: Any) -> Any:
         """Call the module's `loss_and_grads` for a loss that has a name; a function needs its `unroll_grads`."""
@@ -88,14 +99,21 @@ def alike(cell: Cell, other: Cell) -> bool:
 
 
 @dataclass(frozen=True)
-class Later:
-    """Randomness whose step 0 is step `first_step` of another source."""
+class Drawn:
+    """Randomness whose step 0 is step `first_step` of another source, and whose normal numbers have a state's dtype."""
 
     randomness: Randomness
     first_step: int
+    dtype: str
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        return self.randomness.at(cell, self.first_step + t, B, H, W)
+        fire, *normal = self.randomness.at(cell, self.first_step + t, B, H, W)
+        return Draw(fire, *(x.astype(self.dtype) if isinstance(x, np.ndarray) else x for x in normal))
+
+
+def contiguous(x: Any) -> Any:
+    """Return a NumPy array in the order of its rows; anything else as it is."""
+    return np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x
 
 
 def accepts(function: Any, keyword: str) -> bool:
