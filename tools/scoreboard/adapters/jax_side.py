@@ -25,20 +25,9 @@ class Steps:
         after = self.differentiable(cell, {name: jnp.asarray(x) for name, x in params.items()}, *given, noise)
         return np.array(after)
 
-    def unroll_grads(
-        self,
-        cell: Any,
-        params: Any,
-        environment: Any,
-        state: Any,
-        randomness: Any,
-        in_loss: Any,
-        objective: Any,
-        *,
-        first_step: int = 0,
-        inputs_grad: bool = True,
-    ) -> Any:
+    def unroll_grads(self, *given: Any, first_step: int = 0, inputs_grad: bool = True) -> Any:
         """Unroll the library's steps and differentiate an objective of its states by JAX's vjp."""
+        cell, params, environment, state, randomness, in_loss, objective = given
         draws = [randomness.at(cell, t, *state.shape[:3]) for t in range(first_step, first_step + len(in_loss))]
 
         def states_of(params: Any, environment: Any, now: Any) -> tuple[Any, Any]:

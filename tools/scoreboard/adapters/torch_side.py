@@ -47,20 +47,9 @@ class Steps:
             given = tensor(environment), tensor(state), tensor(fire), None if noise is None else tensor(noise)
             return self.differentiable(cell, tensors, *given).numpy()
 
-    def unroll_grads(
-        self,
-        cell: Any,
-        params: Any,
-        environment: Any,
-        state: Any,
-        randomness: Any,
-        in_loss: Any,
-        objective: Any,
-        *,
-        first_step: int = 0,
-        inputs_grad: bool = True,
-    ) -> Any:
+    def unroll_grads(self, *given: Any, first_step: int = 0, inputs_grad: bool = True) -> Any:
         """Unroll the library's steps and differentiate an objective of its states by PyTorch's autograd."""
+        cell, params, environment, state, randomness, in_loss, objective = given
         leaves = {name: tensor(x).requires_grad_() for name, x in params.items()}
         around, now = tensor(environment).requires_grad_(), tensor(state).requires_grad_()
         start, states = now, []
