@@ -33,7 +33,8 @@ from refca.lessons import check, show, solution
 # ## What it looks like
 #
 # Run the next cell of this notebook. Each row shows one digit, and each picture is a few steps later than the one
-# before it. Black: the cell has no opinion yet. A colour: the label that the cell believes in. There are ten colours:
+# before it. Black or grey: the cell has no opinion yet. A colour: the label that the cell believes in. There are ten
+# colours. (The first time, refca compiles its program. This can take a minute or two; later runs take seconds.)
 
 # %%
 digits = refca.sample_digits()  # 100 digits that come with refca: images and labels
@@ -43,7 +44,7 @@ image = digits.images([13, 5, 8])  # three of them: (3, 28, 28, 1), numbers from
 
 one_each = np.zeros((1, 1, 10, 19), np.float32)
 one_each[0, 0, :, 9:] = np.eye(10)  # ten cells; the first believes in 0, the second in 1, ...
-colours = automaton.paint(np.full((1, 1, 10, 1), 0.4, np.float32), one_each)[0]  # (1, 10, 3)
+colours = automaton.paint(np.ones((1, 1, 10, 1), np.float32), one_each)[0]  # (1, 10, 3)
 show([colours[:, [label]] for label in range(10)], list("0123456789"), columns=10, size=0.6)
 
 # %%
@@ -57,8 +58,8 @@ for earlier, now in zip([0, *times], times, strict=False):
 show([picture for row in pictures for picture in row], titles)
 
 # %% [markdown]
-# At first different parts of a digit believe different things. Then one belief spreads. After some tens of steps the
-# whole digit has one colour.
+# At first different parts of a digit believe different things. Then one belief spreads. After a few dozen steps
+# the whole digit has one colour.
 #
 # How can it work? Information travels one cell per step. The end of a stroke learns about the other end only because
 # all cells between them pass something on. What they pass on was not designed by anyone; it was learned.
@@ -93,15 +94,16 @@ plt.show()
 # Each cell has 19 numbers of its own, its *state*. They start at zero. Nine of them have no fixed meaning: cells use
 # them to talk to each other. The last ten are its opinion, one number for each label. The largest one wins.
 #
-# Here are the 19 numbers of one live cell in the middle of the 3, during the first 60 steps.
+# Here are the 19 numbers of one live cell in the middle of the 3, during the first 60 steps. (`evolve` draws coins and
+# noise for itself, always the same ones for a step of the same number; `first_step` says which number comes first.)
 
 # %%
 cell_at = 13, 15
-history, state = [], None
+history, state = [np.zeros(19)], None
 for t in range(60):
     state = automaton.evolve(image, 1, state, first_step=t)
     history.append(state[0, *cell_at])
-history = np.array(history)  # (60, 19)
+history = np.array(history)  # (61, 19)
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharex=True)
 axes[0].plot(history[:, :9], color="gray", linewidth=1)
@@ -115,14 +117,14 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# Do you see the flat parts? In each step a cell flips a coin. Heads: it *fires* and may change. Tails: it waits. So
-# cells do not march in lockstep, as cells of a body don't.
+# Do you see the flat parts? In each step a cell flips a coin. Heads: it *fires* and may change. Tails: it waits. So the
+# cells do not march in lockstep; neither do the cells of a body.
 #
 # ## What a cell sees
 #
 # A cell reads its own numbers and those of its eight neighbours: the ink and the 19 numbers of the state, so
 # $9 \times 20 = 180$ numbers. Outside the picture everything is zero. What it does with them is a small neural network
-# of three layers:
+# of three layers. *relu* replaces negative numbers by zero; a *bias* is a number that is added:
 
 # %%
 figure, axis = plt.subplots(figsize=(9, 2.2))
@@ -142,7 +144,8 @@ plt.show()
 # $$h_1 = \mathrm{relu}(s W_1 + b_1) \qquad h_2 = \mathrm{relu}(h_1 W_2 + b_2) \qquad u = h_2 W_3 + b_3$$
 #
 # The matrices $W$ and the vectors $b$ (the *biases*: one number for each output of a layer) are the parameters. They
-# are the same for all cells. They have names in refca:
+# are the same for all cells. They have names in refca
+# (`hidden.0` is the first, and here the only, layer between the first and the last):
 
 # %%
 for name, values in automaton.params.items():
@@ -205,7 +208,7 @@ check("1.2", neighbours)
 # Three things are missing from a whole step:
 #
 # - **noise**: to each change a little random number is added, 0.02 times a normal random number. Why? Because it makes
-#   cells robust: in training they learn not to depend on the last digit of a number.
+#   cells robust: in training they learn not to depend on the last decimal place.
 # - **fire**: only cells whose coin shows heads change.
 # - **alive**: only cells whose ink is above 0.1 change.
 #
@@ -243,7 +246,9 @@ check("1.3", step)
 
 # %% [markdown]
 # refca's own step does this for a batch of digits at once. Here it is on the 5x5 piece; the pictures show the opinion
-# for label 3 before and after, and the difference: only the cells that "will change" above did.
+# for label 3 before and after, and the difference: red is more, blue is less. Only the cells that "will change" above
+# did, some of them by very little. Outside of the piece everything is zero now, so the cells at its edge see
+# something else than before.
 
 # %%
 cell = automaton.cell
@@ -268,7 +273,8 @@ show(
 #
 # Two questions to take along:
 #
-# 1. In an untrained cell the last layer is zero. What does an untrained cell do? (Look at the formulas: $u = 0$.)
+# 1. In an untrained cell the last layer is zero. What does an untrained cell do? (In the formulas $u = 0$. Does it
+#    stand still? Remember the noise.)
 # 2. How far can a cell look in 20 steps? In a digit of 28x28, is that enough?
 #
 # Lesson 2 watches information travel.

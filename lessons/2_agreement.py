@@ -188,7 +188,8 @@ plt.show()
 #
 # ## Why some cells flicker
 #
-# Cells learn from a *loss*: a number that says how wrong their outputs are. The article tried two.
+# Cells learn from a *loss*: a number that says how wrong their outputs are. The article ("Self-classifying
+# MNIST Digits", Randazzo et al. 2020) tried two.
 #
 # - **Cross-entropy** is what most classifiers use. It turns the ten outputs $x$ into probabilities (the softmax) and
 #   asks the right one to be large: $-\log \mathrm{softmax}(x)_{label}$.
@@ -205,7 +206,7 @@ trained = {
 }
 
 # %% [markdown]
-# Let both run on test digits for 100 steps, five times as long as the 20 steps of an unroll in training.
+# Let both run on test digits for 100 steps, five times as long as the 20 steps that they were trained for.
 
 # %%
 test = refca.data.load("optdigits").test  # 297 digits of 8x8, which training has not seen
@@ -226,8 +227,8 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Look at the third picture first. The outputs of the cross-entropy cells grow and grow, and after 200 steps they are in
-# the hundreds. Those of the L2 cells stay near the numbers that they were asked for. The last picture: around step 50
+# Look at the third picture first. The outputs of the cross-entropy cells grow for as long as the cells run. The
+# outputs of the L2 cells stay near the numbers that they were asked for. The last picture: around step 50
 # the cells of cross-entropy change their mind several times as often. And the second: far fewer of its digits agree.
 #
 # Be careful with such a comparison. L2 also learned faster here, and after so short a training neither lasts: both get

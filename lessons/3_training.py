@@ -39,7 +39,7 @@ show(image, [str(label) for label in labels], columns=16, size=0.7)
 # ## The plan, and what is wrong with it
 #
 # The obvious plan: start from zero, run 20 steps, ask how wrong the cells are, change the parameters a little, repeat.
-# Cells that are trained so are good at step 20. No one ever asked them what they do at step 200.
+# Cells trained in this way are good at step 20. No one ever asked them what they do at step 200.
 #
 # Here are two automata, trained alike for a short time. One always started from zero. The other did not. Watch them go
 # on after step 20; at step 150 every digit changes to another one. (The training takes about a minute.)
@@ -125,9 +125,11 @@ check("3.1", compose)
 # ## The gradient through twenty steps
 #
 # How wrong are the cells after 20 steps, and in which direction should each parameter move? The answer is the
-# *gradient*: for each of the 22,499 parameters the slope of the loss. The loss depends on the last state, which depends
-# on the state before, and so on, 20 times through the same parameters. The chain rule goes back through all of that,
-# and a backend of refca does it in one call:
+# *gradient*: for each of the 22,499 parameters the slope of the loss. The loss depends on the last state, which
+# depends on the state before, and so on, 20 times through the same parameters. To run the steps and keep what is
+# needed to go back through them is called to *unroll* them. The chain rule goes back through all of that, and a
+# *backend* of refca, an implementation of the step, does it in one call. `Streams(seed)` is where coins and noise
+# come from:
 
 # %%
 cell = refca.digits_cell()
@@ -186,7 +188,7 @@ for i in (0, 20, 40, 60):
 # They agree to many digits. (Try h = 1e-4: now they agree to two or three digits only. A relu has a kink, and there are
 # thousands of them in 20 steps. A difference that carries one of them across its kink is spoilt.)
 #
-# Differences need two runs for each parameter, so 44,998 runs for all; the chain rule needs about the time of three.
+# Differences need two runs for each parameter, so 44,998 runs for all; the chain rule takes about as long as three.
 # That is why networks of this kind can be trained at all.
 #
 # The same chain rule shows how far a cell sees. Ask one cell alone for its loss, and ask for the slope of each *pixel
@@ -201,7 +203,7 @@ row, column = live_cells[len(live_cells) // 2]  # a live cell, about half way do
 
 
 def loss_of_one_cell(readout, target, live, xp):
-    """Return the squared outputs of this cell, summed: a loss of our own."""
+    """Return the squared outputs of this cell, summed: a loss of our own. xp is NumPy, or a module like it."""
     return xp.sum(readout[:, row, column] ** 2, axis=-1)
 
 

@@ -49,8 +49,8 @@ rows = [picture for photograph in zip(*pictures, strict=True) for picture in pho
 show(rows, [f"step {t}" for t in times], columns=len(times))
 
 # %% [markdown]
-# After 10 steps the shape is there, and after 40 it is about as good as it gets. (There are mistakes. Where?) The state
-# has 32 numbers for each pixel. Three of them, as red, green and blue:
+# After 10 steps the shape is there, and after 40 it is about as good as it gets. (There are mistakes: compare with
+# the photographs.) The state has 32 numbers for each pixel. Three of them, as red, green and blue:
 
 # %%
 state = automaton.evolve(photographs, 40)
@@ -67,10 +67,10 @@ show(list(np.clip((colours - low) / (high - low), 0, 1)))
 # $$state' = r \cdot z + (1 - r) \cdot (state + update)$$
 #
 # where $z$ is random (normal). At $r = 0$ the cell remembers everything; at $r = 1$ it forgets everything and starts
-# again from random numbers.
+# again from random numbers. An open gate forgets, a shut gate remembers.
 #
-# How far open is it? refca's step doesn't return the gate. But you can *measure* it from outside, because $z$ is an
-# argument of the step. What happens to the new state if you change z from 0 to 1, and nothing else?
+# How much does each cell forget? refca's step doesn't return the gate. But you can *measure* it from outside, because
+# $z$ is an argument of the step. What happens to the new state if you change z from 0 to 1, and nothing else?
 #
 # ### Exercise 4.1: measure the gate
 #
@@ -130,8 +130,8 @@ check("4.2", keep)
 
 # %% [markdown]
 # A simulation of 16 samples through 20 mini-unrolls, with 0.841 for both. Each row is a sample. The colour is the age
-# of its state under its photograph, in steps; a cross marks a new photograph, a circle a new state. Training asks a
-# sample for its labels only once it is older than a third of T; before that, no one can expect an answer.
+# of its state under its photograph, in steps; a cross marks a new photograph, a circle a new state. The loss
+# counts a sample only once its state is older than a third of T; before that, no one can expect an answer.
 
 # %%
 rng = np.random.default_rng(0)
@@ -230,10 +230,10 @@ show(runs["gate shut"][2], ["gate shut, third round"])
 # jumps, and from then on the colony is stable for as long as anyone watches. Before the jump a colony that lives on
 # gets worse and worse; afterwards it does not.
 #
-# You just did the experiment backwards: you took the gate away from a colony that had learned to use it. It is not
-# that gates of 0.2 forget much in one step. But what a cell remembers through 40 steps is what it refreshes: after ten
-# updates with a gate of 0.2 only a tenth of a number is left, if nothing restores it ($0.8^{10} = 0.11$).
+# You just did the experiment backwards: you took the gate away from a colony that had learned to use it. A gate
+# of 0.2 forgets little in one step, but after ten updates only a tenth is left ($0.8^{10} = 0.11$) of anything that the
+# cell does not refresh.
 #
 # **To try:** shut the gate only a little, by adding -0.1, -0.2, ... to `gate.weight`. Where does the colony break? And
 # `refca.fit("pets-48-small", out="runs/pets", resettable=False)` trains one that never had a gate; that takes a quarter
-# of an hour, and refca downloads the photographs first.
+# of an hour, and refca downloads the photographs first (800 MB).

@@ -47,8 +47,9 @@ for name, backend in ("right", trained.backend), ("suspect H", suspect("H")):
     print(f"{name:10} accuracy {accuracy:.4f}")
 
 # %% [markdown]
-# Not a bit of difference, although suspect H *is* wrong. Digits of MNIST have an empty margin, and its mistake shows
-# only at the border. A test by accuracy never sees it, until one day someone draws on the border.
+# Not a bit of difference, although suspect H *is* wrong (one of the ten, for free). Digits of MNIST have an empty
+# margin, and its mistake shows only at the border. A test by accuracy never sees it, until one day someone draws on
+# the border.
 #
 # ## Ten suspects
 #

@@ -36,6 +36,8 @@ def problem(exercise: str, answer: Any) -> str | None:
     except Wrong as error:
         return str(error)
     except Exception as error:  # the student's code, whatever it does
+        if "object is not callable" in str(error) and not callable(answer):
+            return "give check the function itself, not its result"
         return f"your answer raised {type(error).__name__}: {error}"
     return None
 

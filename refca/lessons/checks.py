@@ -51,6 +51,10 @@ def check_1_1(count: Callable[[int, int], Any]) -> None:
             raise Wrong(
                 f"{got} for {D} channels and {P} hidden values: you forgot that each of three layers adds a bias"
             )
+        if got == expected - 9 * P:
+            raise Wrong(f"{got} for {D} channels and {P} hidden values: you forgot the ink, which is seen too")
+        if got == expected - 8 * (D + 1) * P:
+            raise Wrong(f"{got} for {D} channels and {P} hidden values: a cell sees nine cells, not one")
         require(got == expected, f"for {D} state channels and {P} hidden values there are {expected}, got {got}")
 
 
@@ -74,8 +78,11 @@ def check_1_3(step: Callable[..., Any]) -> None:
     params["update.weight"] = rng.normal(0, 0.1, params["update.weight"].shape).astype(np.float32)
     image = rng.random((5, 6, 1)) * (rng.random((5, 6, 1)) < 0.7)
     state, noise, fire = rng.normal(0, 1, (5, 6, 19)), rng.normal(0, 1, (5, 6, 19)), rng.random((5, 6)) < 0.5
-    one = (x[None] for x in (image, state, fire, noise))
-    expected = refca.step(cell, params, next(one), next(one), next(one), next(one), None)[0]
+
+    def right_step(state: np.ndarray, fire: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return refca.step(cell, params, image[None], state[None], fire[None], noise[None], None)[0]
+
+    expected = right_step(state, fire, noise)
     copy = state.copy()
     got = require_array(step(params, image.copy(), copy, fire.copy(), noise.copy()), state.shape, "the new state")
     require(np.array_equal(copy, state), "your step writes into the old state; all cells must see the old one")
@@ -83,6 +90,15 @@ def check_1_3(step: Callable[..., Any]) -> None:
     resting = ~fire | (image[..., 0] <= 0.1)
     require(not (wrong & ~fire).any(), "a cell that does not fire must keep its state")
     require(not (wrong & resting).any(), "a cell that is not alive must keep its state")
+    require(not near(got, right_step(state, fire, 0 * noise)), "the noise is missing: add 0.02 * noise to the update")
+    replaced = np.where(resting[..., None], state, expected - state)
+    require(not near(got, replaced), "you return the update of cells that change; return state + update")
+    one_by_one = state
+    for row, column in np.argwhere(~resting):
+        only = np.zeros_like(fire)
+        only[row, column] = True
+        one_by_one = right_step(one_by_one, only, noise)
+    require(not near(got, one_by_one), "a cell read a neighbour that had already moved; read all from the old state")
     require(
         not wrong.any(), "the cells at rest are right; the state of the others is not state + update + 0.02 * noise"
     )
