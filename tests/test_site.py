@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from chromium import browser, node_test
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 CONFIGURATION = ROOT / "tools" / "site" / "mkdocs.yml"
@@ -31,10 +32,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip(package)
     if not (ROOT / ".git").exists():
         pytest.skip("the site is built from a checkout of git")
-    folder = tmp_path_factory.mktemp("site") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-f", str(CONFIGURATION), "-d", str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
-    assert run.returncode == 0, run.stdout + run.stderr
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base  # one site for all processes
+    folder = base / "site"
+    with FileLock(base / "site.lock"):
+        if not folder.exists():
+            command = [
+                sys.executable,
+                "-m",
+                "mkdocs",
+                "build",
+                "--quiet",
+                "-f",
+                str(CONFIGURATION),
+                "-d",
+                str(base / "half"),
+            ]
+            run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+            assert run.returncode == 0, run.stdout + run.stderr
+            (base / "half").rename(folder)
     return folder
 
 
