@@ -42,9 +42,9 @@ automaton = refca.load("digits")  # a trained automaton that comes with refca
 
 image = digits.images([13, 5, 8])  # three of them: (3, 28, 28, 1), numbers from 0 (paper) to 1 (ink)
 
-one_each = np.zeros((1, 1, 10, 19), np.float32)
-one_each[0, 0, :, 9:] = np.eye(10)  # ten cells; the first believes in 0, the second in 1, ...
-colours = automaton.paint(np.ones((1, 1, 10, 1), np.float32), one_each)[0]  # (1, 10, 3)
+row, believes = np.zeros((1, 3, 10, 1), np.float32), np.zeros((1, 3, 10, 19), np.float32)
+row[:, 1], believes[:, 1, :, 9:] = 1, np.eye(10)  # ten cells of ink; the first believes in 0, the second in 1, ...
+colours = automaton.paint(row, believes)[0, 1:2]  # (1, 10, 3)
 show([colours[:, [label]] for label in range(10)], list("0123456789"), columns=10, size=0.6)
 
 # %%

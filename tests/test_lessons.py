@@ -67,8 +67,31 @@ def test_an_empty_answer_is_not_right(exercise: str) -> None:
     assert problem(exercise, empty) is not None
 
 
+def one_after_the_other(params: Any, image: Any, state: Any, fire: Any, noise: Any) -> Any:
+    """Return the state after cells that see what others have already done."""
+    for row, column in np.argwhere(fire):
+        only = np.zeros_like(fire)
+        only[row, column] = True
+        state = SOLUTIONS["1.3"](params, image, state, only, noise)
+    return state
+
+
 WRONG: dict[str, tuple[str, Any, str]] = {
     "biases forgotten": ("1.1", lambda D, P: 9 * (1 + D) * P + P * P + P * D, "each of three layers adds a bias"),
+    "ink forgotten": ("1.1", lambda D, P: 9 * D * P + P + P * P + P + P * D + D, "you forgot the ink"),
+    "one cell seen": ("1.1", lambda D, P: (1 + D) * P + P + P * P + P + P * D + D, "nine cells, not one"),
+    "a number": ("1.1", 22_499, "the function itself"),
+    "no noise": ("1.3", lambda *a: SOLUTIONS["1.3"](*a[:4], 0 * a[4]), "the noise is missing"),
+    "the update alone": (
+        "1.3",
+        lambda params, image, state, fire, noise: np.where(
+            (fire & (image[..., 0] > 0.1))[..., None],
+            SOLUTIONS["1.3"](params, image, state, fire, noise) - state,
+            state,
+        ),
+        r"return state \+ update",
+    ),
+    "one cell after the other": ("1.3", one_after_the_other, "already moved"),
     "a grid that wraps": (
         "1.2",
         lambda x, i, j: np.roll(x, (1 - i, 1 - j), (0, 1))[:3, :3].ravel(),
