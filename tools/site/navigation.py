@@ -29,7 +29,7 @@ SECTIONS: dict[str, list[Any]] = {
         "docs/weights.md",
         {"Shipped weights": "refca/weights/README.md"},
         "docs/extending.md",
-        "spec/playground.md",
+        {"How the playground works": "spec/playground.md"},
     ],
     "Check": ["spec/check_your_own.md", "docs/scoreboard.md", "spec/vectors.md", "spec/exec.md", "spec/torture.md"],
     "Teach": [{"Lessons": "lessons/README.md"}, "lessons/*.md"],
