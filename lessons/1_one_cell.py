@@ -123,7 +123,7 @@ plt.show()
 # ## What a cell sees
 #
 # A cell reads its own numbers and those of its eight neighbours: the ink and the 19 numbers of the state, so
-# $9 \times 20 = 180$ numbers. Outside the picture everything is zero. What it does with them is a small neural network
+# 9 · 20 = 180 numbers. Outside the picture everything is zero. What it does with them is a small neural network
 # of three layers. *relu* replaces negative numbers by zero; a *bias* is a number that is added:
 
 # %%
@@ -139,11 +139,13 @@ axis.axis("off")
 plt.show()
 
 # %% [markdown]
-# In formulas, with $s$ for the 180 numbers seen and $\mathrm{relu}(x) = \max(x, 0)$:
+# In formulas, with *s* for the 180 numbers seen and relu(x) = max(x, 0):
 #
-# $$h_1 = \mathrm{relu}(s W_1 + b_1) \qquad h_2 = \mathrm{relu}(h_1 W_2 + b_2) \qquad u = h_2 W_3 + b_3$$
+# ```text
+# h₁ = relu(s W₁ + b₁)     h₂ = relu(h₁ W₂ + b₂)     u = h₂ W₃ + b₃
+# ```
 #
-# The matrices $W$ and the vectors $b$ (the *biases*: one number for each output of a layer) are the parameters. They
+# The matrices *W* and the vectors *b* (the *biases*: one number for each output of a layer) are the parameters. They
 # are the same for all cells. They have names in refca
 # (`hidden.0` is the first, and here the only, layer between the first and the last):
 
@@ -273,7 +275,7 @@ show(
 #
 # Two questions to take along:
 #
-# 1. In an untrained cell the last layer is zero. What does an untrained cell do? (In the formulas $u = 0$. Does it
+# 1. In an untrained cell the last layer is zero. What does an untrained cell do? (In the formulas u = 0. Does it
 #    stand still? Remember the noise.)
 # 2. How far can a cell look in 20 steps? In a digit of 28x28, is that enough?
 #

@@ -191,10 +191,10 @@ plt.show()
 # Cells learn from a *loss*: a number that says how wrong their outputs are. The article ("Self-classifying
 # MNIST Digits", Randazzo et al. 2020) tried two.
 #
-# - **Cross-entropy** is what most classifiers use. It turns the ten outputs $x$ into probabilities (the softmax) and
-#   asks the right one to be large: $-\log \mathrm{softmax}(x)_{label}$.
+# - **Cross-entropy** is what most classifiers use. It turns the ten outputs *x* into probabilities (the softmax) and
+#   asks the right one to be large: -log softmax(x)[label].
 # - **L2** asks the outputs to be *equal* to a target: 1 for the right label, 0 for the others:
-#   $\frac12 \sum_k (x_k - target_k)^2$.
+#   ½ Σₖ (xₖ - targetₖ)².
 #
 # Train a small automaton with each, on digits of 8x8 pixels. It takes a minute. (Both without noise, so that only the
 # loss differs.)

@@ -159,7 +159,7 @@ for name, grad in grads.items():
 #
 # ### Exercise 3.2: a slope without calculus
 #
-# Return the slope of f at x along entry i: the *central difference* $(f(x + h) - f(x - h)) / 2h$, where only entry i
+# Return the slope of f at x along entry i: the *central difference* (f(x + h) - f(x - h)) / 2h, where only entry i
 # moves. `x` is a vector; leave it unchanged.
 
 

@@ -62,15 +62,17 @@ show(list(np.clip((colours - low) / (high - low), 0, 1)))
 # ## A gate to forget by
 #
 # Cells that only ever *add* to their state have a problem: when the picture changes, the state is full of the old one.
-# So each cell has a gate $r$, a number from 0 to 1, which it computes anew in each step from what it sees:
+# So each cell has a gate *r*, a number from 0 to 1, which it computes anew in each step from what it sees:
 #
-# $$state' = r \cdot z + (1 - r) \cdot (state + update)$$
+# ```text
+# state' = r · z + (1 - r) · (state + update)
+# ```
 #
-# where $z$ is random (normal). At $r = 0$ the cell remembers everything; at $r = 1$ it forgets everything and starts
+# where *z* is random (normal). At r = 0 the cell remembers everything; at r = 1 it forgets everything and starts
 # again from random numbers. An open gate forgets, a shut gate remembers.
 #
 # How much does each cell forget? refca's step doesn't return the gate. But you can *measure* it from outside, because
-# $z$ is an argument of the step. What happens to the new state if you change z from 0 to 1, and nothing else?
+# *z* is an argument of the step. What happens to the new state if you change z from 0 to 1, and nothing else?
 #
 # ### Exercise 4.1: measure the gate
 #
@@ -109,12 +111,12 @@ for label, name in enumerate(automaton.names):
 # ## Mini-unrolls
 #
 # The cells should be right after 40 steps, and stay right for hundreds. To unroll 40 steps in training (lesson 3) costs
-# memory for all 40. The paper's trick: unroll only $K = 10$ steps, and *keep* most photographs and states from one
+# memory for all 40. The paper's trick: unroll only K = 10 steps, and *keep* most photographs and states from one
 # training step to the next. So states grow old, although each gradient goes back only ten steps. Now and then a sample
 # gets a new photograph, and keeps its state; or a new state, and keeps its photograph.
 #
-# How often? Choose the probability $p$ of keeping over the $T = 40$ steps of a whole run, say 0.5. Such a run is
-# $T/K = 4$ mini-unrolls.
+# How often? Choose the probability *p* of keeping over the T = 40 steps of a whole run, say 0.5. Such a run is
+# T/K = 4 mini-unrolls.
 #
 # ### Exercise 4.2: the chance to keep
 #
@@ -231,7 +233,7 @@ show(runs["gate shut"][2], ["gate shut, third round"])
 # gets worse and worse; afterwards it does not.
 #
 # You just did the experiment backwards: you took the gate away from a colony that had learned to use it. A gate
-# of 0.2 forgets little in one step, but after ten updates only a tenth is left ($0.8^{10} = 0.11$) of anything that the
+# of 0.2 forgets little in one step, but after ten updates only a tenth is left (0.8¹⁰ = 0.11) of anything that the
 # cell does not refresh.
 #
 # **To try:** shut the gate only a little, by adding -0.1, -0.2, ... to `gate.weight`. Where does the colony break? And

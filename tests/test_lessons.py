@@ -35,6 +35,12 @@ def test_a_lesson_runs_and_its_exercises_wait_for_answers(path: Path, tmp_path: 
     assert len(pictures) >= 4
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_formulas_need_no_typesetting(path: Path) -> None:
+    lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith("# ")]
+    assert not [line for line in lines if re.search(r"\$|\\[a-z]{3,}", line)]
+
+
 def test_a_notebook_keeps_no_solution_in_sight() -> None:
     pytest.importorskip("jupytext")
     for path in LESSONS:
