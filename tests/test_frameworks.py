@@ -167,6 +167,18 @@ def test_jax_computes_the_same_convolution_on_each_device(monkeypatch: pytest.Mo
             np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_the_default_device_of_jax_may_be_a_name() -> None:
+    jax = pytest.importorskip("jax")
+    cell: Any = importlib.import_module("refca_jax.cell")
+    before = jax.config.jax_default_device
+    try:
+        for chosen in (None, "cpu", jax.devices("cpu")[0]):
+            jax.config.update("jax_default_device", chosen)
+            assert cell.default_device() in jax.devices()
+    finally:
+        jax.config.update("jax_default_device", before)
+
+
 def test_a_compiled_torch_is_compiled_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step is compiled once for each shape of a batch, for any number of steps, and is never eager in silence."""
     torch = pytest.importorskip("torch")

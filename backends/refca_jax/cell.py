@@ -67,7 +67,8 @@ def convolution(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 def default_device() -> jax.Device:
     """Return the device on which JAX computes."""
-    return jax.config.jax_default_device or jax.devices()[0]
+    chosen = jax.config.jax_default_device  # a device, the name of a platform, or None
+    return jax.devices(chosen)[0] if isinstance(chosen, str) else chosen or jax.devices()[0]
 
 
 def as_products(x: jax.Array, weight: jax.Array) -> jax.Array:
