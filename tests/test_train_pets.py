@@ -241,7 +241,8 @@ def test_every_kind_of_training_learns(tmp_path: Path, setting: list[str]) -> No
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_has_a_line_on_what_it_is_and_a_cell(name: str) -> None:
     experiment = load_experiment(name)
-    assert type(experiment) is (SegmentationExperiment if name.startswith(("pets-", "own-segm")) else DigitsExperiment)
+    photographs = name.startswith(("pets-", "own-segmentation", "own-tiles"))
+    assert type(experiment) is (SegmentationExperiment if photographs else DigitsExperiment)
     assert len(describe_experiment(name)) > 20
     assert init_params(experiment.cell, experiment.seed)
 

@@ -69,9 +69,11 @@ class Child:
     def __init__(self, program: Callable[[], int], *, folder: Path | None = None, memory: int = MEMORY) -> None:
         self.output = tempfile.TemporaryFile()  # noqa: SIM115
         self.begun = time.monotonic()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the child has its handler
         self.pid = os.fork()
         if self.pid == 0:
             start(program, self.output.fileno(), folder, memory)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def wait(self, signals: Sequence[tuple[float, int]] = (), hang: float = HANG) -> Outcome:
         """Send signals after so many seconds each, wait for the end, and end it after `hang` seconds more."""
@@ -124,6 +126,7 @@ def start(program: Callable[[], int], output: int, folder: Path | None, memory: 
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
         signal.signal(signal.SIGINT, interrupt.stop)  # as while `python -m refca...` imports
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         limit_memory(memory)
         faulthandler.dump_traceback_later(STUCK, file=sys.stderr)
         if folder:
