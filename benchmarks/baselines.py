@@ -166,10 +166,13 @@ def words(values: np.ndarray) -> str:
 
 
 def floors(train: Photographs, test: Photographs, labels: int) -> None:
-    """Print the IoU of two label maps for all pictures: the commonest label everywhere, and that of each pixel."""
+    """Print the IoU of two fixed label maps: the commonest label everywhere, and the commonest label at each pixel."""
     pixels = np.stack([(train.trimaps == label).sum(0) for label in range(labels)])  # (L, H, W)
     everywhere = np.full(pixels.shape[1:], pixels.sum((1, 2)).argmax())
-    for name, predicted in (("the commonest label everywhere", everywhere), ("of each pixel", pixels.argmax(0))):
+    for name, predicted in (
+        ("the commonest label everywhere", everywhere),
+        ("the commonest label at each pixel", pixels.argmax(0)),
+    ):
         counts = np.zeros((2, labels), np.int64)
         for i in range(len(test)):
             true = test.labels([i])[0]

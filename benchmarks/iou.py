@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refca.definition.metrics import count_overlaps
+
 Sums = list[tuple[int, int]]  # the intersection and the union of each picture
 
 
@@ -50,7 +52,8 @@ def gray(path: Path) -> np.ndarray:
 
 def overlap(predicted: np.ndarray, true: np.ndarray) -> tuple[int, int]:
     """Return the numbers of pixels in both maps and in either."""
-    return int((predicted & true).sum()), int((predicted | true).sum())
+    part, whole = count_overlaps(predicted, true, 2)
+    return int(part[1]), int(whole[1])
 
 
 def iou(pair: tuple[int, int]) -> float:

@@ -26,7 +26,7 @@ def source(name: str, seed: int) -> Any:
 
 
 def test_a_training_step(name: str) -> None:
-    """The loss and all gradients of a few digits are those of new random numbers each time, as they are timed."""
+    """A timed run draws new random numbers, so the loss and the gradients of the same digits differ each time."""
     for module in PEERS:
         pytest.importorskip(module)
     [peer] = [each for each in contestants_of(Problem()) if each.name == PEERS[name]]

@@ -35,7 +35,7 @@ class Comparison:
     got: float
     expected: float
     hints: tuple[str, ...]
-    other: str = ""  # the numbers of another cell of this kind, for which an implementation right for this one is wrong
+    other: str = ""  # noise and threshold of a similar cell for which the implementation is wrong
 
     @property
     def same(self) -> bool:
@@ -94,7 +94,7 @@ def compared(evolve: Callable[..., Any], cell: Cell, steps: int, size: int, seed
 
 
 def other_numbers(evolve: Callable[..., Any], cell: Cell, size: int, seed: int) -> str:
-    """Return in words other noise and another threshold with which a function is wrong, "" if it is right."""
+    """Return another noise and threshold for which a function is wrong, in words; "" if it is right for them too."""
     numbers: dict[str, Any] = {name: x for name, x in (("noise", 0.25), ("alive_above", 0.3)) if getattr(cell, name)}
     try:
         right = not numbers or compared(evolve, replace(cell, **numbers), 1, size, seed).same
@@ -104,12 +104,12 @@ def other_numbers(evolve: Callable[..., Any], cell: Cell, size: int, seed: int) 
 
 
 def isfunction(x: Any) -> bool:
-    """Return whether to call this object itself."""
+    """Return whether an object is itself the function evolve, and not a class, a module or a backend."""
     return callable(x) and not isinstance(x, type) and not hasattr(x, "evolve")
 
 
 def backend_of(found: Any, cell: Cell) -> BaseBackend:
-    """Return a backend by its name, or that of a module or another object. Raise InvalidInput if it lacks the cell."""
+    """Return the backend for a name, a module or a backend object. Raise InvalidInput if it does not offer the cell."""
     wanted = "a function evolve(cell, params, image, state, randomness, steps), a backend, a module or a name"
     if isinstance(found, type) or not (isinstance(found, str) or hasattr(found, "evolve") or hasattr(found, "step")):
         named = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__

@@ -79,7 +79,7 @@ def compose(image, label, state, new_image, new_label):
 
 
 def slope(f, x, i, h):
-    """Return the central difference. Its error falls with h * h, a one-sided difference's only with h."""
+    """Return the central difference. Its error falls with h * h; a one-sided difference's error only falls with h."""
     up, down = x.copy(), x.copy()
     up[i] += h
     down[i] -= h

@@ -110,7 +110,7 @@ def playground() -> str:
 
 
 def label_colours() -> str:
-    """Return a style sheet with the colour of each label, those of every figure and of the playground."""
+    """Return a style sheet with the label colours of the figures and the playground."""
     from refca.drawing.palette import DEFAULT
 
     colours = enumerate(DEFAULT.labels)

@@ -18,7 +18,7 @@ NOT_RUN = """
 
 
 def read_lesson(path: Path, built: Path) -> tuple[Any, bool]:
-    """Return the notebook of a lesson, and whether it has outputs: those of `built` if its code is still the same."""
+    """Return the notebook of a lesson, and whether it has outputs. They come from `built` if its code is unchanged."""
     import jupytext
 
     notebook = jupytext.read(path)

@@ -28,8 +28,8 @@ SHOWN = (
     "Makefile",
     "LICENSE",
 )
-COPIED = ("docs/", "results/", "spec/")  # folders of which figures, tables and vectors are copied
-HIDDEN = ("tools/site/", ".")  # this program's pages stand elsewhere, and of names with a dot none is a page
+COPIED = ("docs/", "results/", "spec/")  # figures, tables and vectors in these folders are copied
+HIDDEN = ("tools/site/", ".")  # the site's own pages, which are found elsewhere, and names that begin with a dot
 LESSON = re.compile(r"lessons/(\d_\w+)\.py")
 
 

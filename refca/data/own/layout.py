@@ -384,7 +384,7 @@ def same_names(folder: Path) -> list[Masked] | None:
 
 
 def one_ending(folder: Path) -> list[Masked] | None:
-    """Pictures and masks in one folder, where the name of each mask is that of its picture and one ending: a, a_lab.
+    """Pictures and masks in one folder, where each mask is named after its picture, with one common ending: a, a_lab.
 
     The endings of files may differ. Nothing below the folder counts.
     """
