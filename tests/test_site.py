@@ -1,4 +1,4 @@
-"""The site: it builds, its links and anchors lead somewhere, it requests nothing from other hosts, and axe finds nothing serious."""
+"""The site: it builds, its links and anchors resolve, it asks no other host, and axe finds nothing serious."""
 
 from __future__ import annotations
 
