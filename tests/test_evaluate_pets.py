@@ -321,16 +321,37 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
     cell, params = copying_cell()
     photographs = random_photographs(2, 9)
     found = adversarial.attack(cell, params, reference, photographs, 1)
-    before, after = found.image
-    assert found.region.sum() == 9
-    np.testing.assert_array_equal(after[:, ~found.region], before[:, ~found.region])
-    assert (found.predicted[1][:, :3, :3] == 1).all()
+    before, after = found.image["before"], found.image["after"]
+    assert found.region.sum() == 2 * 9
+    np.testing.assert_array_equal(after[~found.region], before[~found.region])
+    assert (found.predicted["after"][:, :3, :3] == 1).all()
     assert np.abs(after).max() <= 1
     again = adversarial.attack(cell, params, reference, photographs, 1)
-    np.testing.assert_array_equal(again.image[1], after)
+    np.testing.assert_array_equal(again.image["after"], after)
     values = adversarial.adversarial_summary(found)
     assert values["adversarial_label"] == "object"
     assert values["adversarial_iou_background_before"] == values["adversarial_iou_background_after"] == 1
+    assert values["adversarial_inside_after"] == 1
+    assert values["adversarial_outside_after"] == (photographs.trimaps[~found.region] == 1).mean()
+
+
+def test_the_papers_adversarial_image_brings_back_a_label_whose_pixels_were_made_gray(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adversarial, "STEPS", 2)
+    monkeypatch.setattr(adversarial, "GRAY", 0.1)  # this cell has no gradient at 0
+    cell, params = copying_cell()
+    photographs = random_photographs(2, 9)
+    found = adversarial.attack(cell, params, reference, photographs, 2, kind="label")
+    np.testing.assert_array_equal(found.region, photographs.trimaps == 2)
+    assert list(found.image) == ["before", "gray", "after"]
+    assert (found.image["gray"][found.region] == np.float32(0.1)).all()
+    for image in found.image.values():
+        np.testing.assert_array_equal(image[~found.region], found.image["before"][~found.region])
+    values = adversarial.adversarial_summary(found)
+    assert values["adversarial_inside_before"] == values["adversarial_inside_after"] == 1
+    assert values["adversarial_inside_gray"] == 0  # a gray pixel has equal outputs, and ties go to background
+    assert values["adversarial_outside_after"] == 0
 
 
 # the program
@@ -419,7 +440,13 @@ def test_an_adversarial_image_is_made_if_asked_for(
     assert 0 <= values["adversarial_iou_object_after"] <= 1
     with Image.open(weights.parent / "adversarial.png") as picture:
         picture.verify()
-    assert "IoU outside the corner, after the attack" in capsys.readouterr().out
+    assert "IoU outside the region, after the attack" in capsys.readouterr().out
+    region = ["--adversarial-region", "label"]
+    assert evaluate.main([str(weights), *FEW, "--samples", "2", "--adversarial", "object", *region]) == 0
+    assert json.loads((weights.parent / "evaluation.json").read_text())["adversarial_region"] == "label"
+    assert "IoU outside the region, with a gray region" in capsys.readouterr().out
+    message = sentence(capsys, lambda: evaluate.main([str(weights), *FEW, *region]))
+    assert "--adversarial-region needs --adversarial, which says towards which label" in message
 
 
 def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photographs, capsys: Capture) -> None:

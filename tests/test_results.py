@@ -12,6 +12,8 @@ import pictures
 import pytest
 import rebuild
 import robust
+import worst
+import worst_section
 from kept import FOLDER, read, read_all, read_columns
 from PIL import Image
 from refusals import Capture, sentence
@@ -255,6 +257,12 @@ def test_the_pages_here_are_those_that_rebuild_writes() -> None:
     runs = read_all()
     assert (FOLDER / "README.md").read_text() == rebuild.page(FOLDER, runs)
     assert rebuild.summary(runs) in (FOLDER.parent / "README.md").read_text()
+    for run in runs:  # both programs measured the same digits with the same random numbers
+        if (values := worst_section.found(run)) is not None:
+            agreeing, _ = worst_section.sum_of(values, "agree")
+            assert agreeing / values["samples"] == pytest.approx(
+                run.evaluation.at("before", "agreement", 200), abs=2e-3
+            )
 
 
 def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path) -> None:
@@ -278,6 +286,42 @@ def test_robustness_is_kept_shown_and_drawn_again(measured: Path, tmp_path: Path
     assert (tmp_path / "robust" / "robustness" / "perturbations.png").exists()
     kept = json.loads((tmp_path / "robust" / "robustness" / "robustness.json").read_text())
     assert kept["model"] == "robust"
+
+
+def test_the_worst_digits_are_measured_followed_and_shown(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"COUNT": 7, "STEPS": 3, "FOLLOWED": (1, 3)}.items():
+        monkeypatch.setattr(worst, name, value)
+    assert keep.main([str(measured), "--into", str(tmp_path)]) == 0
+    assert worst.main(["short", "--samples", "40", "--into", str(tmp_path)]) == 0
+    rows, values = (
+        read_columns(tmp_path / "short" / "worst" / "worst.csv"),
+        json.loads((tmp_path / "short" / "worst" / "worst.json").read_text()),
+    )
+    assert rows["correct"].tolist() == sorted(rows["correct"])
+    assert len(set(rows["digit"])) == 7
+    np.testing.assert_allclose(rows["late_correct"], rows["correct"])  # the same random numbers, alone and in a slice
+    assert ((rows["share"] < 1) | (rows["predicted"] == rows["leading"])).all()
+    assert sum(each["digits"] for each in values["groups"].values()) == 40
+    assert drawn_in(tmp_path) >= {"short/worst/worst.png"}
+    page = (tmp_path / "README.md").read_text()
+    assert "The 7 test digits of short with the smallest fraction of correct cells after 3 steps" in page
+    assert f"| agree, wrong | {values['groups']['agree, wrong']['digits']} | " in page
+    assert "python tools/results/worst.py short --data DIR\n" in page
+
+
+def test_pieces_of_a_digit_touch_at_corners_too() -> None:
+    cells = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 1]]) == 1
+    assert worst.count_pieces(cells) == (2, 3)
+    assert worst.count_pieces(cells & False) == (0, 0)
+
+
+def test_digits_without_a_correct_cell_come_first_the_surest_of_them_before_others() -> None:
+    votes = np.array([[3, 1], [0, 4], [0, 4], [0, 0], [2, 2]])
+    labels = np.zeros(5, int)
+    assert worst.worst(votes, np.array([0.1, 0.2, 0.3, 9.0, 0.4]), labels).tolist() == [2, 1, 4, 0]
+    assert worst.group(votes, labels).tolist() == [2, 1, 1, -1, 2]
 
 
 def test_the_step_of_the_best_value_is_the_one_before_curves_were_rounded(tmp_path: Path) -> None:

@@ -203,17 +203,19 @@ def oscillation(shares: np.ndarray) -> dict[str, float]:
 
 
 def count_label_switches(shares: np.ndarray) -> np.ndarray:
-    """Return how often the leading label changes in the second half of the steps, (N,), from shares (T, N, L).
+    """Return how often the leading label changes in the second half of the steps, (N,), from shares (T, N, L)."""
+    switches: np.ndarray = (np.diff(leading_labels(shares[len(shares) // 2 :]), axis=0) != 0).sum(axis=0)
+    return switches
+
+
+def leading_labels(shares: np.ndarray) -> np.ndarray:
+    """Return the leading label of each digit at each step, (T, N), from shares (T, N, L).
 
     A label leads until another is ahead by SWITCH_MARGIN: otherwise a few cells at the border between two parts
     of about the same size would change it.
     """
-    half = shares[len(shares) // 2 :]
-    leading = half[0].argmax(axis=-1)
-    changes = np.zeros(len(leading), int)
-    for now in half[1:]:
-        ahead = now.max(axis=-1) - np.take_along_axis(now, leading[:, None], axis=-1)[:, 0]
-        changed = ahead >= SWITCH_MARGIN
-        changes += changed
-        leading = np.where(changed, now.argmax(axis=-1), leading)
-    return changes
+    leading = [shares[0].argmax(axis=-1)]
+    for now in shares[1:]:
+        ahead = now.max(axis=-1) - np.take_along_axis(now, leading[-1][:, None], axis=-1)[:, 0]
+        leading.append(np.where(ahead >= SWITCH_MARGIN, now.argmax(axis=-1), leading[-1]))
+    return np.stack(leading)

@@ -1,8 +1,11 @@
-"""Adversarial images: a corner of each photograph is changed until cells elsewhere predict a chosen label.
+"""Adversarial images: a region of each photograph is changed until cells predict a chosen label.
 
-The paper shows an example with few details (A.2, Figure 20). Here the pixels of the corner follow the sign of
-the gradient of the cross-entropy to the chosen label, over all pixels and the steps that count in training. The
-other pixels do not change.
+The paper shows an example with few details (A.2, Figure 20): the pet is cut out and replaced with gray, and these
+pixels are changed until cells predict a pet there. Here the pixels of the region follow the sign of the gradient of
+the cross-entropy, over all pixels and the steps that count in training; the other pixels do not change. The region is
+
+    corner    the upper left corner, a third of each side; the target is the chosen label at every pixel
+    label     the pixels that have the chosen label, painted gray first, as in the paper; the target is the trimap
 
 Source: the paper, A.2 and Figure 20; `spec/programs.md`.
 
@@ -32,18 +35,21 @@ ATTACKED = 6  # number of photographs, from the first
 STEPS = 40  # of the automaton
 ITERATIONS = 40
 RATE = 0.05  # change of a pixel in an iteration; pixels go from -1 to 1
+GRAY = 0.0  # all channels of a pixel that is made gray
+REGIONS = ("corner", "label")
 
 
 class Attack(NamedTuple):
-    """Photographs and predicted labels before and after an attack."""
+    """Photographs and predicted labels before an attack, with a gray region if it has one, and after it."""
 
     label: int  # the label that the attack aims at
+    kind: str  # one of REGIONS
     classes: tuple[str, ...]
     palette: Palette
-    region: np.ndarray  # (S, S) boolean, the pixels that may change
+    region: np.ndarray  # (B, S, S) boolean, the pixels that may change
     target: np.ndarray  # (B, S, S), the trimaps
-    image: tuple[np.ndarray, np.ndarray]  # (B, S, S, 3) before and after
-    predicted: tuple[np.ndarray, np.ndarray]  # (B, S, S) before and after, from the same initial states; -1: NaN
+    image: dict[str, np.ndarray]  # "before", "gray", "after": (B, S, S, 3)
+    predicted: dict[str, np.ndarray]  # the same: (B, S, S), from the same initial states; -1: NaN
 
 
 def attack(
@@ -53,23 +59,26 @@ def attack(
     photographs: Photographs,
     label: int,
     *,
+    kind: str = "corner",
     seed: int = 0,
     on_progress: Callable[[int], object] = lambda done: None,
 ) -> Attack:
-    """Attack the first photographs in their upper left corner, a third of each side.
+    """Attack the first photographs in a region of a kind.
 
-    Iteration i unrolls with `Streams(seed).fold(i)`; labels before and after are predicted with `Streams(seed)`.
-    `on_progress` is called with 1 after each iteration.
+    Iteration i unrolls with `Streams(seed).fold(i)`; labels are predicted with `Streams(seed)`. `on_progress` is
+    called with 1 after each iteration.
     """
     chosen = np.arange(min(ATTACKED, len(photographs)))
     before, target = photographs.images(chosen), photographs.labels(chosen)
-    side = target.shape[-1]
-    region: np.ndarray = np.zeros((side, side), bool)
-    region[: side // 3, : side // 3] = True
+    region, goal, images = target == label, target, {"before": before}
+    if kind == "label":
+        images["gray"] = np.where(region[..., None], np.float32(GRAY), before)
+    else:
+        region, goal = np.zeros(target.shape, bool), np.full(target.shape, label)
+        region[:, : target.shape[1] // 3, : target.shape[2] // 3] = True
     on_device = {name: backend.asarray(x) for name, x in params.items()}
-    goal = np.full(target.shape, label)
     weights = loss_weights(np.zeros(len(chosen), int), STEPS, STEPS)
-    after = before.copy()
+    after = images.get("gray", before)
     for i in range(ITERATIONS):
         streams = Streams(seed).fold(i)
         state = backend.initial_state(cell, after, streams)
@@ -86,38 +95,42 @@ def attack(
         state = backend.evolve(cell, on_device, backend.asarray(image), state, Streams(seed), STEPS)
         return predict_if_finite(readout(cell, params, backend.asnumpy(state)))
 
-    return Attack(
-        label,
-        photographs.classes,
-        palette_of(photographs),
-        region,
-        target,
-        (before, after),
-        (labels(before), labels(after)),
-    )
+    images["after"] = after
+    predicted = {when: labels(image) for when, image in images.items()}
+    palette = palette_of(photographs)
+    return Attack(label, kind, photographs.classes, palette, region, target, images, predicted)
 
 
 def adversarial_summary(found: Attack) -> dict[str, Any]:
-    """Return the label and the IoU of each class before and after, over all pixels outside the region.
+    """Return the numbers of evaluation.json: label, region, and for each image IoU and success.
 
-    An IoU is None if it is undefined or logits are NaN or infinite.
+    IoU of each class is taken over all pixels outside the region; "inside" and "outside" are the fractions of
+    pixels in the region and out of it that predict the label. Undefined values are None, as is an IoU if logits are
+    NaN or infinite.
     """
-    outside = np.broadcast_to(~found.region, found.target.shape)
-    values: dict[str, Any] = {"adversarial_label": found.classes[found.label]}
-    for when, labels in zip(("before", "after"), found.predicted, strict=True):
-        counted = outside & (found.target >= 0)
-        ious = iou(np.maximum(labels, 0)[counted], found.target[counted], len(found.classes))
+    outside = ~found.region & (found.target >= 0)
+    values: dict[str, Any] = {"adversarial_label": found.classes[found.label], "adversarial_region": found.kind}
+    values |= {
+        "adversarial_samples": len(found.target),
+        "adversarial_steps": STEPS,
+        "adversarial_iterations": ITERATIONS,
+    }
+    for when, labels in found.predicted.items():
+        ious = iou(np.maximum(labels, 0)[outside], found.target[outside], len(found.classes))
         for name, value in zip(found.classes, ious, strict=True):
             none = value != value or labels.min() < 0
             values[f"adversarial_iou_{name}_{when}"] = None if none else float(value)
+        for where, pixels in (("inside", found.region), ("outside", ~found.region)):
+            said = labels[pixels] == found.label
+            values[f"adversarial_{where}_{when}"] = float(said.mean()) if said.size else None
     return values
 
 
 def adversarial_grid(found: Attack, path: Path) -> None:
-    """Write a PNG with a row for each photograph: before, after, trimap, labels before, labels after."""
-    before, after = found.image
-    columns = [in_colour(before), in_colour(after), lay_over(found.palette, found.target, before)]
-    columns += [lay_over(found.palette, found.predicted[0], before), lay_over(found.palette, found.predicted[1], after)]
-    heads = ["before", "after", "truth", "labels before", "labels after"]
-    key = f"a corner changed towards {found.classes[found.label]}"
-    tile_grid(path, sized(np.stack(columns)), heads, found.palette, key)
+    """Write a PNG with a row for each photograph: it at each time, its trimap, and the predicted labels each time."""
+    painted = {when: lay_over(found.palette, labels, found.image[when]) for when, labels in found.predicted.items()}
+    columns = [*map(in_colour, found.image.values()), lay_over(found.palette, found.target, found.image["before"])]
+    heads = [*found.image, "truth", *(f"labels {when}" for when in painted)]
+    name = found.classes[found.label]
+    key = f"a corner changed towards {name}" if found.kind == "corner" else f"{name} made gray and then changed"
+    tile_grid(path, sized(np.stack([*columns, *painted.values()])), heads, found.palette, key)

@@ -68,6 +68,7 @@ DEFAULTS: Mapping[str, Any] = {
     "every": 40,
     "shift": 4,
     "adversarial": None,
+    "adversarial_region": None,
     "validation": False,
     "steps": 400,
 }
@@ -103,8 +104,13 @@ def add_flags(group: _ArgumentGroup) -> None:
         nargs="?",
         const="",
         metavar="LABEL",
-        help="also change a corner of a few photographs until cells elsewhere predict this label (without a label: "
-        "background)",
+        help="also change a region of a few photographs until cells predict this label (without a label: background)",
+    )
+    group.add_argument(
+        "--adversarial-region",
+        choices=("corner", "label"),
+        help="region that --adversarial changes: the upper left corner, until cells elsewhere predict the label; or "
+        "all pixels with the label, made gray first, until they are predicted as it again; default: corner",
     )
 
 
@@ -124,6 +130,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     if flags.adversarial and flags.adversarial not in photographs.classes:
         known = ", ".join(photographs.classes)
         raise InvalidInput(f"--adversarial must be one of {known}, got {flags.adversarial}")
+    if flags.adversarial is None and flags.adversarial_region is not None:
+        raise InvalidInput("--adversarial-region needs --adversarial, which says towards which label")
     if flags.every < 1:
         raise InvalidInput(f"--every must be at least 1, got {flags.every}")
     if not 0 <= flags.shift < size:
@@ -234,14 +242,24 @@ def adversarial(
     label = names.index(flags.adversarial or names[0])
     with progress_bar(attacks.ITERATIONS, unit="iterations") as bar:
         found = attacks.attack(
-            experiment.cell, params, backend, photographs, label, seed=flags.seed, on_progress=bar.update
+            experiment.cell,
+            params,
+            backend,
+            photographs,
+            label,
+            kind=flags.adversarial_region or "corner",
+            seed=flags.seed,
+            on_progress=bar.update,
         )
     attacks.adversarial_grid(found, out / "adversarial.png")
     values = attacks.adversarial_summary(found)
-    for when in ("before", "after"):
+    whens = {"before": "before the attack", "gray": "with a gray region", "after": "after the attack"}
+    for when in found.image:
         ious = (values[f"adversarial_iou_{name}_{when}"] for name in names)
         shown = (f"{name} {formatted(value)}" for name, value in zip(names, ious, strict=True))
-        print(f"IoU outside the corner, {when} the attack: {', '.join(shown)}")
+        inside, outside = (formatted(values[f"adversarial_{where}_{when}"]) for where in ("inside", "outside"))
+        print(f"IoU outside the region, {whens[when]}: {', '.join(shown)}")
+        print(f"pixels that predict {names[label]}: {inside} inside the region, {outside} outside")
     return values
 
 

@@ -84,7 +84,7 @@ def keep(flags: Namespace) -> int:
         write_text(into / "settings.toml", experiment.toml())
         thin(run / "metrics.csv", into / "metrics.csv")
     keep_evaluation(run, into, name)
-    for part in ("long", "robustness"):  # of other weights, if the run has none
+    for part in ("long", "robustness", "worst"):  # of other weights, if the run has none
         shutil.rmtree(into / part, ignore_errors=True)
     if long:
         keep_evaluation(run / "long", into / "long", name)

@@ -6,6 +6,7 @@
     evaluation.json, evaluation.csv    the files of refca.evaluate
     long/              optional: the same two files of more steps
     weights.safetensors, digits.png, robustness/       optional
+    worst/             optional: the files of worst.py
 
 Source: `spec/programs.md`.
 """

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pictures
 import robust
+import worst_section
 from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
 from words import PUBLISHED, aligned, duration, percent, titled
 
@@ -77,7 +78,7 @@ def rebuild(folder: Path) -> int:
 def page(folder: Path, runs: Sequence[Kept]) -> str:
     """Return README.md: tables, figures, commands, and the notes of notes.md."""
     notes = folder / "notes.md"
-    beyond, robustness = recipes(runs), robust.section(runs)
+    beyond, robustness, worst = recipes(runs), robust.section(runs), worst_section.section(runs)
     of_article = [tables(runs), *FIGURES] if any(map(faithful, runs)) else []
     sections = [
         "# Results\n\n"
@@ -89,6 +90,7 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
         f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",
         HELD if any(run.long for run in compared(runs)) else "",
         f"## Robustness\n\n{robustness}" if robustness else "",
+        f"## Where cells still err\n\n{worst}" if worst else "",
         f"## Commands\n\n{AGAIN}\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]
@@ -208,6 +210,8 @@ def made(runs: Sequence[Kept]) -> str:
             asked = values | {"chimeras": values["chimeras"]["digits"]["count"]}
             flags = f" --out runs/{run.name}/robustness{flags_of(asked, ROBUSTNESS)}"
             again.append(f"python -m refca.robustness {model} --data DIR{flags}")
+        if worst_section.found(run) is not None:
+            again.append(f"python tools/results/worst.py {run.name} --data DIR")
         machine = run.about["machine"] or "–"
         counted = " and ".join(dict.fromkeys(f"{each.samples:,}" for each in (run.evaluation, run.long) if each))
         taken = duration(run.about["seconds"]) if steps else "–"

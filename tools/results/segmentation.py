@@ -9,6 +9,7 @@ no photograph, and `rebuild` writes results/segmentation/README.md from the file
         evaluation.json, evaluation.csv
         long.json                       more steps, measured on fewer photographs
         init.safetensors                weights that the run began with, if they do not come with refca
+        adversarial.json, adversarial.png    an adversarial image, measured into RUN/adversarial
 
 Source: the paper, Table 1; `spec/programs.md`.
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paper_figures
 from keep import copy, machine, rename_model, source_of, thin
 from kept import FOLDER, flags_of, read_json
 from words import aligned, duration
@@ -78,6 +80,13 @@ after 40 and 400 steps of the automaton. *The paper* is
 training steps of 32 photographs, 32 million in all; a dash: not reported or not measured. The two floors look at
 no photograph: one calls every pixel background, the other gives each pixel the class that is most frequent there
 in the training photographs. A number in brackets: measured on the first photographs of the test set alone."""
+
+PAPERS_FIGURES = """\
+## Figures of the paper
+
+Magnitudes are mean absolute values over the first 64 test photographs, which stay the same; *change* is the change in
+one step. The adversarial image is made from six photographs: the animal is made gray, and these pixels alone are
+changed until the cells predict an animal there again."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,7 @@ def keep(flags: Namespace) -> int:
     if long.exists():
         copy(long, into / "long.json")
         rename_model(into / "long.json", name)
+    keep_adversarial(run / "adversarial", into)
     write_curves(into / "evaluation.csv", rounded(read_curves(run / "evaluation.csv", run)))
     for file in (WEIGHTS_FILE, "loss.png", *(picture for picture in PICTURES if picture.endswith(".png"))):
         copy(run / file, into / file)
@@ -175,6 +185,7 @@ def keep(flags: Namespace) -> int:
                 if long.exists()
                 else []
             ),
+            *([adversarial_command(into)] if (into / "adversarial.json").exists() else []),
         ],
         "training_steps": trained,
         "seconds": None if flags.seconds is None else round(flags.seconds),
@@ -184,6 +195,24 @@ def keep(flags: Namespace) -> int:
     write_text(into / "run.json", json.dumps(about, indent=2) + "\n")
     print(f"kept in {into}; write the page again with make results")
     return 0
+
+
+def keep_adversarial(measured: Path, into: Path) -> None:
+    """Copy the adversarial image of an evaluation in a folder, if there is one, and its numbers."""
+    if (measured / "adversarial.png").exists():
+        copy(measured / "adversarial.png", into / "adversarial.png")
+        values = read_json(measured / "evaluation.json")
+        about = ("dataset", "size", "seed", "backend", "training_steps")
+        found = {key: value for key, value in values.items() if key.startswith("adversarial_") or key in about}
+        write_text(into / "adversarial.json", json.dumps({"model": into.name} | found, indent=2) + "\n")
+
+
+def adversarial_command(folder: Path) -> str:
+    """Return the command that measures the adversarial image in a folder of results."""
+    values, name = read_json(folder / "adversarial.json"), folder.name
+    flags = f"--adversarial {values['adversarial_label']} --adversarial-region {values['adversarial_region']}"
+    few = f"--samples {values['adversarial_samples']} --curve-samples 1 --steps 40"
+    return f"python -m refca.evaluate runs/{name} --data DIR {few} {flags} --out runs/{name}/adversarial"
 
 
 def measuring(values: dict[str, Any]) -> str:
@@ -233,6 +262,8 @@ def page(folder: Path) -> str:
         aligned([("norm, state, hidden", *2 * ("parameters", "boundary", "object")), *papers()]),
         "Its first three columns of numbers are of depthwise cells, the others of cells with a full 3x3 layer.",
         *(f"![Photographs, and what the cells of {run.name} say]({run.name}/segmentation.png)" for run in runs),
+        PAPERS_FIGURES,
+        *(paper_figures.section(run.folder, run.experiment.horizon) for run in runs),
         f"## Every row again\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]
