@@ -28,6 +28,7 @@ from torch import nn
 
 from refca.data import Photographs, Split
 from refca.definition.metrics import count_overlaps, ratio
+from refca.segmentation.floors import floors
 from refca.tasks import task_of
 from refca.weights.load import load_weights
 
@@ -165,19 +166,10 @@ def words(values: np.ndarray) -> str:
     return ", ".join(f"{value:.3f}" for value in values)
 
 
-def floors(train: Photographs, test: Photographs, labels: int) -> None:
-    """Print the IoU of two fixed label maps: the commonest label everywhere, and the commonest label at each pixel."""
-    pixels = np.stack([(train.trimaps == label).sum(0) for label in range(labels)])  # (L, H, W)
-    everywhere = np.full(pixels.shape[1:], pixels.sum((1, 2)).argmax())
-    for name, predicted in (
-        ("the commonest label everywhere", everywhere),
-        ("the commonest label at each pixel", pixels.argmax(0)),
-    ):
-        counts = np.zeros((2, labels), np.int64)
-        for i in range(len(test)):
-            true = test.labels([i])[0]
-            counts += count_overlaps(predicted[true >= 0], true[true >= 0], labels)
-        print(f"{name}: test {words(ratio(*counts))}", flush=True)
+def print_floors(train: Photographs, test: Photographs, labels: int) -> None:
+    """Print the IoU of the commonest label everywhere, and of the commonest label at each pixel."""
+    for name, ious in floors(train, test, labels).items():
+        print(f"the commonest label, {name}: test {words(ious)}", flush=True)
 
 
 def main() -> None:
@@ -207,7 +199,7 @@ def main() -> None:
         f"{experiment.dataset}: {len(samples):,} training samples, {seen:,} seen; the automaton has {most:,} parameters"
     )
     if isinstance(samples, Photographs) and samples.trimaps.shape[1:] == test.trimaps.shape[1:]:
-        floors(samples, test, experiment.labels)
+        print_floors(samples, test, experiment.labels)
     for name in flags.nets.split(","):
         found = []
         for rate in map(float, flags.rates.split(",")):

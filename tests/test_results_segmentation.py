@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import paper_figures
 import pytest
 import segmentation
 from kept import FOLDER
@@ -68,6 +69,36 @@ def test_a_run_is_kept_and_shown_beside_floors_and_table_1(tmp_path: Path, monke
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes(), f"{path} names this machine"
     kept = read_curves(into / "pets-seed0" / "evaluation.csv", out)["kept"]["iou_object"]
     np.testing.assert_array_equal(kept, [1.0, 0.1235, np.nan])
+
+
+def test_an_adversarial_image_is_kept_and_shown(tmp_path: Path) -> None:
+    into, out = tmp_path / "results", measured(tmp_path / "runs" / "fooled")
+    (out / "adversarial").mkdir()
+    values = json.loads((out / "evaluation.json").read_text())
+    values |= {"adversarial_label": "object", "adversarial_region": "label", "adversarial_samples": 6}
+    values |= {"adversarial_steps": 40, "adversarial_inside_before": 0.5, "adversarial_outside_before": None}
+    values |= {"adversarial_inside_after": 0.875, "adversarial_outside_after": 0.25}
+    (out / "adversarial" / "evaluation.json").write_text(json.dumps(values))
+    (out / "adversarial" / "adversarial.png").write_bytes(b"a picture")
+    assert run(into, "keep", str(out)) == 0
+    assert run(into, "rebuild") == 0
+    page = (into / "README.md").read_text()
+    assert "](fooled/adversarial.png)" in page
+    assert "| the photograph | 50.0 | – |\n| and then changed | 87.5 | 25.0 |" in page
+    assert "--adversarial object --adversarial-region label --out runs/fooled/adversarial\n" in page
+
+
+def test_the_page_says_how_magnitudes_grow_over_ten_times_the_target(tmp_path: Path) -> None:
+    steps = np.arange(1.0, 401)
+    curve = dict.fromkeys(COLUMNS, steps) | {"state_change": 1 / steps, "gate": np.full(400, np.nan)}
+    write_curves(tmp_path / "evaluation.csv", dict.fromkeys(CONDITIONS, curve))
+    table, sentence = paper_figures.magnitudes(tmp_path, 40)
+    assert "| state | 1.000 | 10.000 | 40.000 | 100.000 | 200.000 | 400.000 |" in table
+    assert "gate" not in table
+    assert "grows by a factor of\n10.00" in sentence
+    assert "2.000" in sentence
+    assert "0.10 and 10.00 of their size" in sentence
+    assert len(list(paper_figures.magnitudes(tmp_path, 80))) == 1  # 800 steps were not measured
 
 
 def test_weights_that_a_run_began_with_are_kept_with_it(tmp_path: Path) -> None:

@@ -33,10 +33,10 @@ from words import aligned, duration
 from refca.atomic import write_text
 from refca.cli import exit_code
 from refca.data import CLASSES, load
-from refca.definition.metrics import iou
 from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import Curves
+from refca.segmentation.floors import floors
 from refca.segmentation.report import PICTURES
 from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import load_experiment
@@ -131,9 +131,9 @@ def parser() -> ArgumentParser:
     kept.add_argument("--seconds", metavar="N", type=float, help="wall time of the training; default: not measured")
     kept.add_argument("--machine", metavar="WORDS", help="that it was trained on; default: this one")
     kept.set_defaults(run_command=keep)
-    floors = commands.add_parser("floors", help="measure the two predictions that look at no photograph")
-    floors.add_argument("--data", metavar="DIR", help="where data files are; else REFCA_DATA")
-    floors.set_defaults(run_command=measure_floors)
+    fixed = commands.add_parser("floors", help="measure the two predictions that look at no photograph")
+    fixed.add_argument("--data", metavar="DIR", help="where data files are; else REFCA_DATA")
+    fixed.set_defaults(run_command=measure_floors)
     commands.add_parser("rebuild", help="write the page").set_defaults(run_command=rebuild)
     return p
 
@@ -230,14 +230,10 @@ def rounded(curves: dict[str, Curves]) -> dict[str, Curves]:
 def measure_floors(flags: Namespace) -> int:
     """Write the IoU of predictions that look at no photograph."""
     pets = load("pets", flags.data, size=48)
-    train, test = pets.train.trimaps, pets.test.trimaps
-    frequent = np.stack([(train == label).mean(axis=0) for label in range(len(CLASSES))]).argmax(axis=0)
-    found = {}
-    for name, prediction in {"background": np.zeros_like(frequent), "most frequent class": frequent}.items():
-        ious = iou(np.broadcast_to(prediction, test.shape), test, len(CLASSES))
-        found[name] = dict(zip(CLASSES, map(float, ious), strict=True))
+    measured = floors(pets.train, pets.test, len(CLASSES))
+    found = {name: dict(zip(CLASSES, map(float, ious), strict=True)) for name, ious in measured.items()}
     flags.into.mkdir(parents=True, exist_ok=True)
-    write_text(flags.into / "floors.json", json.dumps({"samples": len(test), "iou": found}, indent=2) + "\n")
+    write_text(flags.into / "floors.json", json.dumps({"samples": len(pets.test), "iou": found}, indent=2) + "\n")
     print(f"wrote {flags.into / 'floors.json'}")
     return 0
 
@@ -257,7 +253,7 @@ def page(folder: Path) -> str:
     notes = folder / "notes.md"
     sections = [
         INTRODUCTION,
-        aligned([("model", "parameters", *COLUMNS), *floors(folder), *map(row, runs)]),
+        aligned([("model", "parameters", *COLUMNS), *floor_rows(folder), *map(row, runs)]),
         "The paper's Table 1, IoU at step 40 (unstable: a run that the paper marks so):",
         aligned([("norm, state, hidden", *2 * ("parameters", "boundary", "object")), *papers()]),
         "Its first three columns of numbers are of depthwise cells, the others of cells with a full 3x3 layer.",
@@ -279,11 +275,11 @@ def read(folder: Path) -> Kept:
     return Kept(folder, read_json(folder / "run.json"), read_json(folder / "evaluation.json"), long, experiment)
 
 
-def floors(folder: Path) -> Iterator[tuple[str, ...]]:
+def floor_rows(folder: Path) -> Iterator[tuple[str, ...]]:
     """The rows of the predictions that look at no photograph, which are the same after any number of steps."""
     if not (folder / "floors.json").exists():
         return
-    names = {"background": "background everywhere", "most frequent class": "the most frequent class of each pixel"}
+    names = {"everywhere": "background everywhere", "each pixel": "the most frequent class of each pixel"}
     for name, ious in read_json(folder / "floors.json")["iou"].items():
         yield names[name], "–", *2 * tuple(f"{100 * ious[label]:.1f}" for label in SHOWN)
 
