@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from refca_cpu import BACKEND as cpu
-from refca_cpu import blas, layout, unroll
+from refca_cpu import blas, gemm, layout, unroll
 from refca_spec.compare import assert_same
 
 import refca
@@ -105,6 +105,19 @@ def test_the_number_of_threads_changes_no_bit_on_photographs(
         results.append((np.float64(loss), last, *grads.values()))
     for got, expected in zip(*results, strict=True):
         assert_same(got, expected, f"a result with norm {norm}", "other threads")
+
+
+@pytest.mark.parametrize(("k", "m", "n"), [(300, 48, 48), (130, 35, 33), (5, 3, 7), (0, 4, 4), (70, 100, 97)])
+def test_gradients_of_weights_of_any_shape_are_added(k: int, m: int, n: int) -> None:
+    """Add to a part of a wider matrix, from rows that are parts of wider rows, and touch nothing else."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(k, m + 3)).astype(np.float32), rng.normal(size=(k, n + 1)).astype(np.float32)
+    out = rng.normal(size=(m, n + 2)).astype(np.float32)
+    want = out.copy()
+    want[:, :n] += a[:, :m].T @ b[:, 1:]
+    gemm.add_product(a[:, :m], b[:, 1:], out[:, :n])
+    np.testing.assert_allclose(out, want, atol=1e-4)
+    np.testing.assert_array_equal(out[:, n:], want[:, n:])
 
 
 def test_it_can_be_called_from_several_threads_at_once() -> None:

@@ -1,6 +1,8 @@
-"""Matrix products that add to what is there, for compiled code: the routine behind numba's own `np.dot`.
+"""Matrix products for compiled code, which replace or add to a result.
 
-`np.dot` can only replace. Each row must be contiguous, but rows may be part of a wider matrix.
+Products with weights call the routine of OpenBLAS behind numba's own `np.dot`, which can only replace. OpenBLAS
+is slow where a small result sums over many rows, so the gradients of weights are computed in tiles of our own.
+Each row must be contiguous, but rows may be part of a wider matrix.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from numba import types
 
 from refca_cpu.arrays import Reals
 from refca_cpu.compiled import njit
+from refca_cpu.tiles import ROWS, VECTOR_BYTES, VECTORS, tile
 
 ADDRESS, SIZE, LETTER = types.uintp, types.intp, types.char
 XXGEMM: Any = types.ExternalFunction(
@@ -23,7 +26,10 @@ XXGEMM: Any = types.ExternalFunction(
     ),
 )
 AS_IS, TRANSPOSED = ord("n"), ord("t")
+TILED = 96  # rows or columns of a result up to which tiles are faster than OpenBLAS
 SMALL = 1_000_000  # products up to this many multiplications take OpenBLAS's path without copies
+CHUNK_BYTES = 16 * 1024  # half of a small first cache
+ADD_TILE, ADD_EDGE, ADD_NARROW = tile(VECTORS, edge=False), tile(VECTORS, edge=True), tile(1, edge=True)
 
 
 @njit(nogil=True, cache=True)
@@ -40,12 +46,58 @@ def multiply_back(a: Reals, b: Reals, out: Reals, beta: float) -> None:
 
 @njit(nogil=True, cache=True)
 def add_product(a: Reals, b: Reals, out: Reals) -> None:
-    """Add a (k, m).T @ b (k, n) to out (m, n), in runs of k that are small products."""
-    run = max(64, SMALL // (a.shape[1] * b.shape[1]))
+    """Add a (k, m).T @ b (k, n) to out (m, n), of which k counts rows: the gradient of weights."""
+    m, n = a.shape[1], b.shape[1]
+    if min(m, n) <= TILED:
+        add_tiles(a, b, out)
+        return
+    run = max(64, SMALL // (m * n))
     for first in range(0, len(a), run):
         last = min(len(a), first + run)
-        rows, columns = a.shape[1], b.shape[1]
-        gemm(TRANSPOSED, AS_IS, rows, columns, last - first, a[first:last], b[first:last], 1, out)
+        gemm(TRANSPOSED, AS_IS, m, n, last - first, a[first:last], b[first:last], 1, out)
+
+
+@njit(nogil=True, cache=True)
+def add_tiles(a: Reals, b: Reals, out: Reals) -> None:
+    """Add a (k, m).T @ b (k, n) to out (m, n), tile by tile.
+
+    A chunk of the rows of b stays in the first cache while all tiles of `out` pass over it.
+    """
+    (k, m), n, size = a.shape, b.shape[1], out.itemsize
+    lanes = VECTOR_BYTES // size
+    chunk, whole = max(64, CHUNK_BYTES // (max(1, n) * size)), n // lanes * lanes
+    last_columns = np.zeros((min(k, chunk) if whole < n else 0, lanes), out.dtype)
+    for first in range(0, k, chunk):
+        length = min(chunk, k - first)
+        if whole < n:
+            fill_columns(last_columns, b[first : first + length, whole:])
+        for row in range(0, m, ROWS):
+            rows = min(ROWS, m - row)
+            from_a = np.intp(a.ctypes.data) + first * a.strides[0] + row * size, size, a.strides[0]
+            column = 0
+            while column < n:
+                from_b = np.intp(b.ctypes.data) + first * b.strides[0] + column * size, b.strides[0]
+                to = np.intp(out.ctypes.data) + row * out.strides[0] + column * size, out.strides[0]
+                if whole - column < VECTORS * lanes:
+                    columns = min(lanes, n - column)
+                    if columns < lanes:
+                        from_b = np.intp(last_columns.ctypes.data), last_columns.strides[0]
+                    ADD_NARROW(out, (*from_a, *from_b, *to, length, rows, columns))
+                    column += lanes
+                    continue
+                if rows == ROWS:
+                    ADD_TILE(out, (*from_a, *from_b, *to, length, rows, VECTORS * lanes))
+                else:
+                    ADD_EDGE(out, (*from_a, *from_b, *to, length, rows, VECTORS * lanes))
+                column += VECTORS * lanes
+
+
+@njit(nogil=True, cache=True)
+def fill_columns(wide: Reals, narrow: Reals) -> None:
+    """Copy a few columns into the first of an array of whole vectors."""
+    for i in range(len(narrow)):
+        for j in range(narrow.shape[1]):
+            wide[i, j] = narrow[i, j]
 
 
 @njit(nogil=True, cache=True)
