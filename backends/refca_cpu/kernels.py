@@ -18,6 +18,7 @@ import numpy as np
 
 from refca_cpu.arrays import Ints, Reals
 from refca_cpu.compiled import njit
+from refca_cpu.depthwise import depthwise, depthwise_grad
 from refca_cpu.gemm import add_product, multiply, multiply_back
 from refca_cpu.layers import (
     add_bias,
@@ -25,8 +26,6 @@ from refca_cpu.layers import (
     add_moments,
     add_rows,
     biased_relu,
-    depthwise,
-    depthwise_grad,
     flat,
     inverse_deviations,
     neighbourhood,

@@ -1,4 +1,4 @@
-"""The layers of a cell on the rows of a shard, and their gradients: neighbourhood, depthwise, norms, relu.
+"""The layers of a cell on the rows of a shard, and their gradients: neighbourhood, norms, relu.
 
 Pixels are flat, (n, C), with a border of zeros, so that a row of a neighbourhood is one run of 3·C numbers.
 `corner` is the pixel where a cell's neighbourhood starts, `row_stride` the pixels from one row to the next.
@@ -47,56 +47,6 @@ def neighbourhood_grad(pixels_grad: Reals, row_stride: int, corner: Ints, seen_g
             for c in range(run):
                 target[start + np.uintp(c)] += source[end + np.uintp(c)]
             end += run
-
-
-@njit(nogil=True, cache=True)
-def depthwise(mixed: Reals, row_stride: int, corner: Ints, filters: Reals, out: Reals) -> None:
-    """Fill out (R, P): in each channel the 3×3 filter (9, P) over mixed pixels (n, P)."""
-    one = np.uintp(mixed.shape[1])
-    two, four = one + one, one + one + one + one
-    source, weight, target = flat(mixed), flat(filters), flat(out)
-    for k in range(len(corner)):
-        a = np.uintp(corner[k]) * one
-        b, c = np.uintp(corner[k] + row_stride) * one, np.uintp(corner[k] + 2 * row_stride) * one
-        end = np.uintp(k) * one
-        for i in range(one):
-            p = np.uintp(i)
-            total = source[a + p] * weight[p]
-            total += source[a + one + p] * weight[one + p]
-            total += source[a + two + p] * weight[two + p]
-            total += source[b + p] * weight[one + two + p]
-            total += source[b + one + p] * weight[four + p]
-            total += source[b + two + p] * weight[four + one + p]
-            total += source[c + p] * weight[four + two + p]
-            total += source[c + one + p] * weight[four + two + one + p]
-            total += source[c + two + p] * weight[four + four + p]
-            target[end + p] = total
-
-
-@njit(nogil=True, cache=True)
-def depthwise_grad(
-    mixed: Reals,
-    mixed_grad: Reals,
-    row_stride: int,
-    corner: Ints,
-    filters: Reals,
-    filters_grad: Reals,
-    grad: Reals,
-) -> None:
-    """Add the gradients of the mixed pixels and of the filters, from `grad` (R, P) of the sums."""
-    P = np.uintp(mixed.shape[1])
-    source, weight, above = mixed.reshape(-1), filters.reshape(-1), grad.reshape(-1)
-    source_grad, weight_grad = mixed_grad.reshape(-1), filters_grad.reshape(-1)
-    for k in range(len(corner)):
-        end = np.uintp(k) * P
-        for dy in range(3):
-            for dx in range(3):
-                a = np.uintp(corner[k] + dy * row_stride + dx) * P
-                u = np.uintp(3 * dy + dx) * P
-                for i in range(P):
-                    p = np.uintp(i)
-                    source_grad[a + p] += above[end + p] * weight[u + p]
-                    weight_grad[u + p] += above[end + p] * source[a + p]
 
 
 @njit(nogil=True, cache=True)
