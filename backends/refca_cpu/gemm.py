@@ -48,6 +48,11 @@ def multiply_back(a: Reals, b: Reals, out: Reals, beta: float) -> None:
 def add_product(a: Reals, b: Reals, out: Reals) -> None:
     """Add a (k, m).T @ b (k, n) to out (m, n), of which k counts rows: the gradient of weights."""
     m, n = a.shape[1], b.shape[1]
+    if n <= ROWS < m:
+        transposed = np.zeros((n, m), out.dtype)
+        add_tiles(b, a, transposed)
+        out += transposed.T
+        return
     if min(m, n) <= TILED:
         add_tiles(a, b, out)
         return

@@ -35,7 +35,7 @@ def loss_of_states(
     if cell.stride > 1:
         activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]), np)
         logits_grad = np.empty_like(activations[-1])
-        value = count(flat(activations[-1]), labels, weight, squared, flat(logits_grad))
+        value = count(flat(activations[-1]).copy(), labels, weight, squared, flat(logits_grad))
         grads, states_grad = decoded_grad(cell, params, activations, logits_grad, np)
         return value, states_grad.reshape(states.shape), grads
     if cell.linear_readout:
@@ -60,32 +60,66 @@ def flat(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 
 
-@njit(nogil=True, cache=True)
 def count(logits: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -> float:
     """The loss of logits (S·m, L) at labels (m,) with weights (S, m), half the squared error or cross-entropy;
-    its gradient goes to grad (S·m, L)."""
-    L = logits.shape[1]
+    its gradient goes to grad (S·m, L). The logits of a cross-entropy are overwritten."""
+    if squared:
+        return squared_error(logits, label, weight, grad)
+    subtract_top(logits)
+    with np.errstate(all="ignore"):  # NumPy makes vector instructions of exp and log, the compiler does not
+        np.exp(logits, out=grad)
+        total = row_sums(grad)
+        return cross_entropy(logits, label, weight, np.log(total), total, grad)
+
+
+@njit(nogil=True, cache=True)
+def squared_error(logits: Reals, label: Ints, weight: Reals, grad: Reals) -> float:
+    """Half the weighted squared error; its gradient goes to grad."""
     loss, real = 0.0, logits.dtype.type
     for i in range(len(weight)):
         for j in range(len(label)):
             k, w = i * len(label) + j, weight[i, j]
+            for l in range(logits.shape[1]):
+                error = logits[k, l] - real(l == label[j])
+                grad[k, l] = w * error if w else real(0)
+                loss += w * error * error / 2 if w else 0.0
+    return loss
+
+
+@njit(nogil=True, cache=True)
+def subtract_top(logits: Reals) -> None:
+    """Subtract each row's largest number from the row, so that no exponential is too large."""
+    for k in range(len(logits)):
+        top = logits[k, 0]
+        for l in range(1, logits.shape[1]):
+            top = max(top, logits[k, l])
+        for l in range(logits.shape[1]):
+            logits[k, l] -= top
+
+
+@njit(nogil=True, cache=True)
+def row_sums(x: Reals) -> Reals:
+    """The sum of each row of x."""
+    sums = np.zeros(len(x), x.dtype)
+    for k in range(len(x)):
+        for l in range(x.shape[1]):
+            sums[k] += x[k, l]
+    return sums
+
+
+@njit(nogil=True, cache=True)
+def cross_entropy(logits: Reals, label: Ints, weight: Reals, log_total: Reals, total: Reals, grad: Reals) -> float:
+    """The weighted cross-entropy; its gradient replaces the exponentials, whose sums are `total`, in grad."""
+    loss = 0.0
+    for i in range(len(weight)):
+        for j in range(len(label)):
+            k, w = i * len(label) + j, weight[i, j]
             if w == 0:
-                for l in range(L):
-                    grad[k, l] = 0
-            elif squared:
-                for l in range(L):
-                    error = logits[k, l] - real(l == label[j])
-                    loss += w * error * error / 2
-                    grad[k, l] = w * error
-            else:
-                top = logits[k, 0]
-                for l in range(1, L):
-                    top = max(top, logits[k, l])
-                total = real(0)
-                for l in range(L):
-                    grad[k, l] = np.exp(logits[k, l] - top)
-                    total += grad[k, l]
-                loss += w * (np.log(total) - (logits[k, label[j]] - top))
-                for l in range(L):
-                    grad[k, l] = w * (grad[k, l] / total - real(l == label[j]))
+                grad[k] = 0
+                continue
+            loss += w * (log_total[k] - logits[k, label[j]])
+            share = w / total[k]
+            for l in range(logits.shape[1]):
+                grad[k, l] *= share
+            grad[k, label[j]] -= w
     return loss
