@@ -51,6 +51,7 @@ STREAMS = "test_backends_c3_evolve_draws_from_streams"
 GRADIENTS = "test_backends_c9_loss_gradients_and_state_are_the_reference_s"
 DRAWN = "test_backends_c9_loss_and_grads_draws_from_streams"
 IMAGE = "test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for"
+SINGLE = "gradients in float32"
 READOUT = "the gradient of a linear readout, of many blocks"
 LAWS: tuple[tuple[str, dict[str, Any]], ...] = (
     (STEP, {}),
@@ -69,6 +70,12 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "blocks of one thread": {"threads": 1},
     "blocks of 7 threads": {"threads": 7},
 }
+ON_TENSOR_CORES: dict[str, dict[str, Any]] = {
+    "one warp": {},
+    "two warps": {"threads": 64},
+    "a launch for each phase": {"clusters": False},
+    "layers computed again": {"keeps_layers": False},
+}
 
 
 @pytest.mark.parametrize("how", SCHEDULES)
@@ -77,10 +84,17 @@ def test_every_schedule_obeys_the_laws(how: str, name: str, arguments: dict[str,
     law(name, Emulated(**SCHEDULES[how]), **arguments)()
 
 
+@pytest.mark.parametrize("how", ON_TENSOR_CORES)
+@pytest.mark.parametrize(("name", "arguments"), LAWS, ids=[f"{n[5:30]}-{len(a)}" for n, a in LAWS])
+def test_products_on_tensor_cores_obey_the_laws(how: str, name: str, arguments: dict[str, Any]) -> None:
+    law(name, Emulated(**ON_TENSOR_CORES[how]), **arguments, dtype="float32")()
+
+
 ON_GPU: dict[str, dict[str, Any]] = {
     "as it comes": {},
     "clusters": {"least_cells": 1},
     "a launch for each phase": {"least_cells": 1, "clusters": False},
+    "without tensor cores": {"tensor_cores": False},
 }
 
 
@@ -153,12 +167,17 @@ def test_cells_of_the_two_texts_give_the_reference(name: str, fixed: bool) -> No
     as_the_reference(CELLS[name], Emulated(fixed=fixed, resident=3 - fixed, keeps_layers=fixed))
 
 
+@pytest.mark.parametrize("threads", [(32, 64, 96), (16, 3, 31)], ids=["tensor cores", "plain"])
 @pytest.mark.parametrize("norm", ["none", "channel"])
-def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(norm: str) -> None:
-    cell = refca.segmentation_cell(9, 10, norm=norm)
+def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(
+    norm: str, threads: tuple[int, ...]
+) -> None:
+    """The sizes need several terms of a sum, which warps share where rows are few."""
+    cell = refca.segmentation_cell(9, 30, norm=norm)
     arguments = problem(cell, 4, 10, 3)
-    ways: list[dict[str, Any]] = [{}, {"threads": 3}, {"resident": 1}, {"resident": 16}, {"room": 1}]
-    ways += [{"keeps_layers": False}]
+    ways: list[dict[str, Any]] = [{"threads": n} for n in threads]
+    ways += [{"threads": threads[0]} | how for how in ({"resident": 1}, {"resident": 16}, {"room": 1})]
+    ways += [{"threads": threads[0], "keeps_layers": False}]
     states = [Emulated(**how).loss_and_grads(*arguments)[2] for how in ways]
     for how, state in zip(ways, states, strict=True):
         assert_same(state, states[0], "the last state", how)
@@ -244,6 +263,7 @@ def test_schedules_of_a_large_gpu() -> None:
     assert Schedule.of(Ampere(), digits, 4096, 784) == (True, 1, 216, 784)
 
 
+THREADS = 64  # of a block: two warps
 BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, and what is wrong instead
     "a neighbourhood one column off": (STEP, "+ tap % 3; }", "+ (tap + 1) % 3; }"),
     "a border that is not zero": (STEP, "real value = 0;", "real value = inside ? 0 : 1;"),
@@ -252,6 +272,24 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
         TEXTS,
         "Four x = loaded<rectify>(from[i] + k);",
         "Four x = load(from[i] + k);",
+    ),
+    "no relu on tensor cores": (
+        SINGLE,
+        "Two x = load_two<rectify>(one), y = load_two<rectify>(other);",
+        "Two x = load_two<false>(one), y = load_two<false>(other);",
+    ),
+    "TF32 alone": (SINGLE, "return {high, x - high};", "return {high, 0};"),
+    "a product of three left out": (
+        SINGLE,
+        "for (int j = 0; j < 3; ++j) sums[i]",
+        "for (int j = 1; j < 3; ++j) sums[i]",
+    ),
+    "two columns that change places": (SINGLE, "{{even[0], odd[0]", "{{odd[0], even[0]"),
+    "four numbers of a sum left out": (SINGLE, "if (left) {  // four more", "if (false) {"),
+    "terms read too soon": (
+        SINGLE,
+        "if (!split_up) return;\n  SYNC();",
+        "if (!split_up) return;",
     ),
     "a round of Philox too few": (STREAMS, "round < 10", "round < 9"),
     "statistics of the block alone": (STEP, "if (NORM == BATCH) return {0, u.blocks};", ALONE),
@@ -271,13 +309,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
     "a readout's weight of one block alone": (READOUT, "weight_grad[k] = 0;", "weight_grad[k] = blockIdx.x;"),
     "a gate that no gradient passes": (TEXTS, "gate_grad *= open * (1 - open);", "gate_grad = 0;"),
     "a mean that is not differentiated": (GRADIENTS, "(grad[k].x[l] - flat.x[l] - x", "(grad[k].x[l] - x"),
-    "taps summed up too soon": (STEP, "if (!split) return;\n  SYNC();", "if (!split) return;"),
     "a layer read too soon": (
         TEXTS,
         "plus(sums, u.bias + c)); });\n  }\n  SYNC();",
         "plus(sums, u.bias + c)); }); }",
     ),
-    "places counted too soon": (TEXTS, "blockDim.x - 1];\n  SYNC();", "blockDim.x - 1];"),
+    "places that others still count": (TEXTS, "SYNC();  // all have read the counts", ""),
     "moments combined too soon": (TEXTS, "P4 + p] = squares;\n  }\n  SYNC();", "P4 + p] = squares;\n  }"),
     "a step too soon": (TEXTS, "      step(block, i);\n      TEAM_SYNC();", "step(block, i); SYNC();"),
     "a gather too soon": (TEXTS, "      step_grad(block, i);\n      TEAM_SYNC();", "step_grad(block, i); SYNC();"),
@@ -300,9 +337,18 @@ def edited(right: str, wrong: str) -> Callable[[str], str]:
 def test_a_law_catches_the_broken_kernel(name: str) -> None:
     which, right, wrong = BROKEN[name]
     edit, arguments = edited(right, wrong), {"loss": "ce", "kind": "map"}
+    if which == SINGLE:
+        which, arguments = GRADIENTS, arguments | {"dtype": "float32"}
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        law(which, Emulated(edit=edit), **arguments)()
-    law(which, Emulated(), **arguments)()
+        law(which, Emulated(edit=edit, threads=THREADS), **arguments)()
+    law(which, Emulated(threads=THREADS), **arguments)()
+
+
+@pytest.mark.parametrize(("threads", "dtype", "on"), [(64, "float32", 1), (64, "float64", 0), (48, "float32", 0)])
+def test_tensor_cores_are_for_whole_warps_in_float32(threads: int, dtype: str, on: int) -> None:
+    device = Emulator(threads=threads)
+    text = source("emulator", "unroll", dtype, tensor_cores=device.tensor_cores)
+    assert f"#define TENSOR_CORES {on}\n" in text
 
 
 ARCHITECTURES = (80, 86, 89, 90, 100, 120)  # Ampere, Ada, Hopper, Blackwell
@@ -312,12 +358,18 @@ BUILT: dict[str, tuple[Any, ...]] = {
     "any cell, float64": ("unroll", "float64"),
     "digits": ("unroll", "float32", refca.digits_cell()),
     "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8),
-    "photographs, clusters": ("unroll", "float32", refca.segmentation_cell(32, 48), 8),
+    "photographs": ("unroll", "float32", refca.segmentation_cell(32, 48)),
     "photographs, depthwise, phases": ("unroll", "float32", refca.segmentation_cell(32, 48, depthwise=True), 1, False),
     "the start of states": ("initial", "float32"),
     "Adam": ("adam", "float32"),
 }
-EVERYWHERE = ("digits", "digits, clusters", "the start of states", "Adam")  # others: the first and the last alone
+EVERYWHERE = (
+    "digits",
+    "digits, clusters",
+    "photographs",
+    "the start of states",
+    "Adam",
+)  # others: first and last alone
 
 
 def built_by_nvcc(text: str, architectures: list[int], folder: Path) -> list[int]:

@@ -14,20 +14,29 @@ from refca.definition.cell import Array, Cell
 from refca_cupy.sources import FOLDER, THREADS, source
 
 CLUSTERS = os.environ.get("REFCA_CUPY_CLUSTERS", "1") != "0"  # 0: do without clusters, should they fail
+TENSOR_CORES = os.environ.get("REFCA_CUPY_TENSOR_CORES", "1") != "0"  # 0: do without tensor cores
 LEAST_WIDTH = 16  # hidden units from which a cell gets a module of its own, which takes seconds to build
 
 
 class Gpu:
     """The GPU that is current at the first use.
 
-    A block gets at least `least_cells` cells of a sample. Without `clusters` blocks never wait for each other.
+    A block gets at least `least_cells` cells of a sample. Without `clusters` blocks never wait for each other, and
+    without `tensor_cores` products of float32 are computed as those of float64.
     """
 
     xp = cupy
     largest_cluster = 8  # blocks; every GPU with clusters supports so many
 
-    def __init__(self, least_cells: int = 16, clusters: bool = CLUSTERS, keeps_layers: bool = True) -> None:
+    def __init__(
+        self,
+        least_cells: int = 16,
+        clusters: bool = CLUSTERS,
+        keeps_layers: bool = True,
+        tensor_cores: bool = TENSOR_CORES,
+    ) -> None:
         self.least_cells, self.with_clusters, self.keeps_layers = least_cells, clusters, keeps_layers
+        self.with_tensor_cores = tensor_cores
         self.modules: dict[str, Module] = {}
 
     @cached_property
@@ -44,6 +53,11 @@ class Gpu:
     def clusters(self) -> bool:
         """Return whether the blocks of a launch can wait for each other."""
         return self.with_clusters and int(self.properties["major"]) >= 9
+
+    @property
+    def tensor_cores(self) -> bool:
+        """Return whether products in float32 are on tensor cores: these have TF32 from Ampere on."""
+        return self.with_tensor_cores and int(self.properties["major"]) >= 8
 
     @cached_property
     def memory(self) -> int:
@@ -71,7 +85,7 @@ class Gpu:
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:
         """A module for this cell; for a small cell, or none, the module for any cell."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
-        text = source("gpu", name, dtype, own, team, whole)
+        text = source("gpu", name, dtype, own, team, whole, self.tensor_cores)
         if text not in self.modules:
             self.modules[text] = Module(text)
         return self.modules[text]

@@ -28,6 +28,7 @@ from refca.definition.cell import Array, Cell
 from refca.errors import Unavailable
 from refca_cupy.sources import files, source
 
+WARP = 32  # of `cuda/warps.h`
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 
 
@@ -44,7 +45,7 @@ class Emulator:
 
     def __init__(
         self,
-        threads: int = 16,
+        threads: int = 32,
         resident: int = 6,
         clusters: bool = True,
         room: int = 1 << 30,
@@ -54,6 +55,11 @@ class Emulator:
     ) -> None:
         self.threads, self.resident, self.clusters = threads, resident, clusters
         self.memory, self.fixed, self.keeps_layers, self.edit = room, fixed, keeps_layers, edit
+
+    @property
+    def tensor_cores(self) -> bool:
+        """Return whether there are tensor cores: they need whole warps."""
+        return self.threads % WARP == 0
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 85, dtype)
@@ -74,7 +80,7 @@ class Emulator:
 
     def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Library:
         """A module for any cell, or if `fixed` for this one."""
-        text = source("emulator", name, dtype, cell if self.fixed else None, whole=whole)
+        text = source("emulator", name, dtype, cell if self.fixed else None, 1, whole, self.tensor_cores)
         edit = self.edit if name == "unroll" else None
         return Library(built(text, edit), self.threads, team)
 

@@ -49,6 +49,10 @@ class Device(Capacity, Protocol):
         """The array library: CuPy or NumPy."""
 
     @property
+    def tensor_cores(self) -> bool:
+        """Return whether products in float32 are on tensor cores."""
+
+    @property
     def keeps_layers(self) -> bool:
         """Return whether layers may be kept for the backward pass where they fit."""
 

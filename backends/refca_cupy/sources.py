@@ -21,12 +21,23 @@ REALS = {"float32": "float", "float64": "double"}
 
 
 @cache
-def source(machine: str, module: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> str:
+def source(
+    machine: str,
+    module: str,
+    dtype: str,
+    cell: Cell | None = None,
+    team: int = 1,
+    whole: bool = True,
+    tensor_cores: bool = True,
+) -> str:
     """The program of a module for machine "gpu" or "emulator", in one dtype; with a cell's settings built in.
 
     The blocks of a team of more than one are a cluster. A launch makes all steps, or at most one if not `whole`.
+    Products are on tensor cores if the machine has them, in float32: these have products of float64 too, but a
+    program in float64 is for checking, and follows the plain sum.
     """
     lines = [f"// Files: {digest()}", f"#define TEAM {team}", f"#define WHOLE {int(whole)}"]
+    lines += [f"#define TENSOR_CORES {int(tensor_cores and dtype == 'float32')}"]
     lines += [f"#define THREADS {THREADS}", f"typedef {REALS[dtype]} real;"]
     if cell is not None:
         built_in = settings(cell)

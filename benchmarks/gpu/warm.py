@@ -16,7 +16,7 @@ from refca_cupy.sources import FOLDER, source
 import refca
 from refca.definition.cell import NORMS
 
-KERNEL = {"unroll": "sum_weights", "initial": "initial", "adam": "adam_step"}  # one of each module
+KERNEL = {"unroll": "sum_gradients", "initial": "initial", "adam": "adam_step"}  # one of each module
 
 
 class Hopper:

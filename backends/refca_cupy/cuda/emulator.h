@@ -1,10 +1,12 @@
 // A processor in the place of CUDA: the threads of a team of blocks take turns, each as far as its next barrier.
 //
 // A block runs as far ahead of the others as it can, its threads first in one order, then in the other, and so do
-// blocks. Most numbers that are read without a barrier after they were written are therefore wrong, and tests see
+// blocks, and warps within a block. Most numbers that are read without a barrier after they were written are therefore wrong, and tests see
 // it. It is an error if some threads of a block never reach a barrier, or if threads wait for each other for ever.
 #pragma once
 
+#undef _FORTIFY_SOURCE  // it takes a jump to another stack for an error
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -12,6 +14,8 @@
 #include <cstring>
 #include <map>
 #include <vector>
+
+#include "warps.h"
 
 using std::cos;
 using std::exp;
@@ -38,20 +42,25 @@ static Dimension threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
-enum Waiting { NOT, BLOCK, EVERYONE };
+enum Waiting { NOT, LANES, BLOCK, EVERYONE };
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  // to begin with; from then on `where`, as jumps are faster
+  jmp_buf where;
+  bool begun;
   std::vector<char> stack;
   int block, thread;
   Waiting waiting;
   bool done;
+  char given[2][64];  // to the other lanes of the warp, in turn
+  int turn;
 };
 
 typedef void (*Kernel)(int, int, int);
 
 static std::vector<Fiber> fibers;
-static ucontext_t scheduler;
+static ucontext_t unused;
+static jmp_buf scheduler;
 static Fiber* now;
 static int sites;
 static std::map<std::pair<int, int>, std::vector<char>> memory;  // by block and declaration
@@ -60,8 +69,24 @@ static int arguments[3];
 
 static void wait(Waiting what) {
   now->waiting = what;
-  swapcontext(&now->context, &scheduler);
+  if (!_setjmp(now->where)) _longjmp(scheduler, 1);
 }
+
+// What each lane of a warp gives. Two places are used in turn: who gives for the second time has waited for all that
+// read what it gave before.
+template <class Given>
+struct Exchange {
+  Fiber* first;
+  int turn;
+
+  explicit Exchange(Given mine) : first(now - now->thread % WARP), turn(now->turn ^= 1) {
+    static_assert(sizeof(Given) <= sizeof now->given[0]);
+    std::memcpy(now->given[turn], &mine, sizeof mine);
+    wait(LANES);
+  }
+
+  const Given& operator[](int lane) const { return *(const Given*)first[lane].given[turn]; }
+};
 
 static void* shared(int site, size_t bytes) {
   std::vector<char>& bytes_ = memory[{now->block, site}];
@@ -72,14 +97,17 @@ static void* shared(int site, size_t bytes) {
 static void begin() {
   kernel(arguments[0], arguments[1], arguments[2]);
   now->done = true;
-  swapcontext(&now->context, &scheduler);
+  _longjmp(scheduler, 1);
 }
 
 static void resume(Fiber& fiber) {
   now = &fiber;
   threadIdx.x = fiber.thread;
   blockIdx.x = fiber.block;
-  swapcontext(&scheduler, &fiber.context);
+  if (_setjmp(scheduler)) return;
+  if (fiber.begun) _longjmp(fiber.where, 1);
+  fiber.begun = true;
+  swapcontext(&unused, &fiber.context);
 }
 
 // Release the threads of a range if all have reached a barrier of this kind. Returns whether they had.
@@ -90,8 +118,8 @@ static bool release(Waiting what, int first, int last) {
   return true;
 }
 
-// Run the threads of a block as far as they come without other blocks. Returns whether any moved.
-static bool run_block(int first, int threads) {
+// Run the threads of a warp as far as they come without other warps. Returns whether any moved.
+static bool run_warp(int first, int threads) {
   static bool up;  // the direction changes with every call
   bool moved = false;
   for (up = !up;; up = !up) {
@@ -100,6 +128,20 @@ static bool run_block(int first, int threads) {
       if (fiber.done || fiber.waiting != NOT) continue;
       resume(fiber);
       moved = true;
+    }
+    if (!release(LANES, first, first + threads)) return moved;
+  }
+}
+
+// Run the warps of a block as far as they come without other blocks. Returns whether any moved.
+static bool run_block(int first, int threads) {
+  static bool up;
+  bool moved = false;
+  int warps = (threads + WARP - 1) / WARP;
+  for (up = !up;; up = !up) {
+    for (int k = 0; k < warps; ++k) {
+      int from = (up ? k : warps - 1 - k) * WARP;
+      moved |= run_warp(first + from, std::min(WARP, threads - from));
     }
     if (!release(BLOCK, first, first + threads)) return moved;
   }
@@ -116,6 +158,8 @@ static int run_team(int first_block, int blocks, int threads) {
     fiber.thread = i % threads;
     fiber.waiting = NOT;
     fiber.done = false;
+    fiber.begun = false;
+    fiber.turn = 0;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.data();
     fiber.context.uc_stack.ss_size = stack;
@@ -131,7 +175,59 @@ static int run_team(int first_block, int blocks, int threads) {
   }
 }
 
+// A number of a float32's bits towards zero, as tensor cores round sums.
+static float towards_zero(double x) {
+  float nearest = (float)x;
+  return std::fabs((double)nearest) > std::fabs(x) ? std::nextafterf(nearest, 0) : nearest;
+}
+
 }  // namespace emulator
+
+DEVICE unsigned bits_of(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+DEVICE float of_bits(unsigned x) {
+  float number;
+  std::memcpy(&number, &x, sizeof number);
+  return number;
+}
+DEVICE int count_bits(unsigned x) { return __builtin_popcount(x); }
+
+// Bit l is what lane l gives; a block's last warp may have fewer lanes.
+DEVICE unsigned votes_of_warp(bool in) {
+  emulator::Exchange<bool> all(in);
+  unsigned votes = 0;
+  int lanes = std::min(WARP, blockDim.x - threadIdx.x / WARP * WARP);
+  for (int l = 0; l < lanes; ++l) votes |= (unsigned)all[l] << l;
+  return votes;
+}
+
+#if TENSOR_CORES
+// As mma.m16n8k8 does it three times, with the lanes' numbers where PTX's description has them: with g = lane / 4
+// and t = lane % 4, a_i is a[g + i % 2 · 8][t + i / 2 · 4], b_i is b[t + 4i][g], and sum i is of row g + i / 2 · 8 and
+// column 2t + i % 2. Bits beyond TF32 do not count, and sums are rounded towards zero, at worst.
+struct Factors {
+  Split a[4], b[2];
+};
+
+DEVICE void add_product(float* sums, const Split* a, const Split* b) {
+  emulator::Exchange<Factors> all({{a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
+  int lane = threadIdx.x % WARP;
+  for (int i = 0; i < 4; ++i) {
+    int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    double parts[3] = {};  // low times high, high times low, high times high
+    for (int k = 0; k < 8; ++k) {
+      Split x = all[row % 8 * 4 + k % 4].a[row / 8 + k / 4 * 2], y = all[column * 4 + k % 4].b[k / 4];
+      float left[3] = {x.low, x.high, x.high}, right[3] = {y.high, y.low, y.high};
+      for (int j = 0; j < 3; ++j)
+        parts[j] += (double)of_bits(bits_of(left[j]) & TF32) * of_bits(bits_of(right[j]) & TF32);
+    }
+    for (int j = 0; j < 3; ++j) sums[i] = emulator::towards_zero(sums[i] + parts[j]);
+  }
+}
+#endif
 
 // Run a kernel. Returns 1 if its threads cannot go on.
 extern "C" __attribute__((visibility("default"))) int launch(

@@ -18,20 +18,18 @@ DEVICE real* proposal_grad(Block block, int r) { return u.proposal_grad + slot(b
 
 // How many threads before this one are `in`, and in *total how many of the block are.
 DEVICE int count_before(bool in, int* total) {
-  SHARED(int, counts, 2 * THREADS);
-  int x = threadIdx.x, now = 0;
-  counts[x] = in;
+  SHARED(int, counts, THREADS / WARP);
+  unsigned votes = votes_of_warp(in);
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, before = 0, all = 0;
+  if (lane == 0) counts[warp] = count_bits(votes);
   SYNC();
-  for (int reach = 1; reach < blockDim.x; reach *= 2) {
-    int sum = counts[now * THREADS + x] + (x < reach ? 0 : counts[now * THREADS + x - reach]);
-    now ^= 1;
-    counts[now * THREADS + x] = sum;
-    SYNC();
+  for (int other = 0; other * WARP < blockDim.x; ++other) {
+    if (other == warp) before = all;
+    all += counts[other];
   }
-  int up_to = counts[now * THREADS + x];
-  *total = counts[now * THREADS + blockDim.x - 1];
-  SYNC();
-  return up_to - in;
+  *total = all;
+  SYNC();  // all have read the counts
+  return before + count_bits(votes & ((1u << lane) - 1));
 }
 
 // List the live cells of sample b, in order: the work of a block.

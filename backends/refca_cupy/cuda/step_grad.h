@@ -28,8 +28,6 @@ DEVICE WeightGrads weight_grads(Block block) {
   return w;
 }
 
-constexpr int DEEP = sizeof(real) == 4 ? 5 : 2;  // how many fours of a tap's channels a thread adds up weights for
-
 // Add the gradients of the weights over slots.
 PHASE void add_weight_grads(Block block, Range slots) {
   WeightGrads w = weight_grads(block);
@@ -38,12 +36,12 @@ PHASE void add_weight_grads(Block block, Range slots) {
   auto preact_at = [=](int j) { return [=](int r, int tap) { return preact(block, j, slots.from + r); }; };
   auto proposed = [=](int r) { return proposal_grad(block, slots.from + r); };
   if (!DEPTHWISE && !u.frozen)
-    add_outer_products<false, DEEP>(
+    add_outer_products<false>(
         rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return neighbourhood(block, slots.from + r, tap); },
         grad_at(0));
   for (int j = 1; j <= N; ++j)
-    add_outer_products<true, 2>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * P4, preact_at(j - 1), grad_at(j));
-  add_outer_products<true, 1>(rows, 1, P4, Q4, w.update, preact_at(N), proposed);
+    add_outer_products<true>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * P4, preact_at(j - 1), grad_at(j));
+  add_outer_products<true>(rows, 1, P4, Q4, w.update, preact_at(N), proposed);
   if (u.biased) {
     for (int j = 0; j <= N; ++j) add_rows(rows, P4, w.bias + j * P4, grad_at(j));
     add_rows(rows, Q4, w.update_bias, proposed);
@@ -229,7 +227,7 @@ PHASE void neighbourhood_grad(Block block, int i) {
   });
   SYNC();
   auto row = [=](int k, int tap) { return mixed_grad + (offset)k * P4; };
-  add_outer_products<false, 1>(
+  add_outer_products<false>(
       count, 1, C4, P4, weight_grads(block).perceive,
       [=](int k, int tap) { return u.pixels + corner(i, block.sample, site(k)) + tap_pixel(4) * C4; },
       [=](int k) { return row(k, 0); });
