@@ -31,6 +31,7 @@ S0, S1, S2, S3 = (np.float32(c) for c in (1, -0.16666651, 0.0083320355, -0.00019
 C0, C1, C2, C3, C4 = (np.float32(c) for c in (1, -0.5, 0.041666616, -0.0013886618, 2.437983e-05))
 LN2 = np.float32(np.log(2))
 SQRT2_BITS = np.int32(np.float32(np.sqrt(2)).view(np.int32))
+CHUNK = 256  # cells whose words and normals stay in the cache
 RADIANS = np.float32(2 * np.pi / 2**25)
 
 
@@ -39,6 +40,8 @@ def philox(
     c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, k0: np.uint64, k1: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Four words from a counter and a key, all uint64 below 2³²."""
+    c0, c1, c2, c3 = c0 & WORD, c1 & WORD, c2 & WORD, c3 & WORD  # so that the compiler sees products of 32 bits
+    k0, k1 = k0 & WORD, k1 & WORD
     for _ in range(ROUNDS):
         p0, p1 = M0 * c0, M1 * c2
         c0, c1, c2, c3 = (p1 >> HALF) ^ c1 ^ k0, p1 & WORD, (p0 >> HALF) ^ c3 ^ k1, p0 & WORD
@@ -47,12 +50,12 @@ def philox(
 
 
 @njit(forceinline=True)
-def radius(word: np.uint64) -> np.float32:
+def radius(word: np.uint32) -> np.float32:
     """√(−2 log u) in float32, where u = n / 2²⁵ and n is odd.
 
     log u = log(1 + f) + e log 2, and f = (n − 2ᵉ) / 2ᵉ is exact: u near 1 loses nothing.
     """
-    n = np.int32(2 * (word >> EIGHT) + 1)
+    n = np.int32(np.uint32(word >> np.uint32(8)) << np.uint32(1) | np.uint32(1))
     bits = np.float32(n).view(np.int32)
     e = np.int32((bits >> 23) - 127 + ((bits & 0x7FFFFF | 0x3F800000) > SQRT2_BITS))
     f = np.float32(n - (np.int32(1) << e)) * np.int32((127 - e) << 23).view(np.float32)
@@ -62,9 +65,9 @@ def radius(word: np.uint64) -> np.float32:
 
 
 @njit(forceinline=True)
-def direction(word: np.uint64) -> tuple[np.float32, np.float32]:
+def direction(word: np.uint32) -> tuple[np.float32, np.float32]:
     """cos and sin of 2πu in float32: the nearest quarter of a turn, and the exact remainder as an angle."""
-    n = np.int32(2 * (word >> EIGHT) + 1)
+    n = np.int32(np.uint32(word >> np.uint32(8)) << np.uint32(1) | np.uint32(1))
     quarter = (n + (1 << 22)) >> 23
     a = np.float32(n - (quarter << 23)) * RADIANS
     s = a * a
@@ -88,18 +91,37 @@ def draw_fires(out: Bools, site: Ints, sample: Ints, first: int, key: Key, thres
 @njit(nogil=True, cache=True)
 def draw_normals_float32(out: Reals, site: Ints, sample: Ints, t: Ints, key: Key, purpose: int) -> None:
     """Fill out (n, D) with the standard normals of one purpose for n cells, each at its own step."""
-    n, D = out.shape
-    lanes = np.empty((BLOCK, n), np.float32)
-    for block in range(-(-D // BLOCK)):
-        last = np.uint64((purpose << 16) + block)
-        for i in range(n):
-            words = philox(np.uint64(site[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
-            r0, (x0, y0) = radius(words[0]), direction(words[1])
-            r1, (x1, y1) = radius(words[2]), direction(words[3])
-            lanes[0, i], lanes[1, i], lanes[2, i], lanes[3, i] = r0 * x0, r0 * y0, r1 * x1, r1 * y1
-        for i in range(n):
-            for c in range(min(BLOCK, D - BLOCK * block)):
-                out[i, BLOCK * block + c] = lanes[c, i]
+    words, normals = np.empty((BLOCK, CHUNK), np.uint32), np.empty((BLOCK, CHUNK), np.float32)
+    D = out.shape[1]
+    for a in range(0, len(out), CHUNK):
+        b = min(a + CHUNK, len(out))
+        for block in range(-(-D // BLOCK)):
+            draw_words(words, site[a:b], sample[a:b], t[a:b], np.uint64((purpose << 16) + block), key)
+            for pair in range(0, BLOCK, 2):
+                normal_pairs(words[pair, : b - a], words[pair + 1, : b - a], normals[pair], normals[pair + 1])
+            for i in range(b - a):
+                for c in range(min(BLOCK, D - BLOCK * block)):
+                    out[a + i, BLOCK * block + c] = normals[c, i]
+
+
+@njit(nogil=True, cache=True)
+def draw_words(words: Ints, site: Ints, sample: Ints, t: Ints, last: np.uint64, key: Key) -> None:
+    """Fill words (4, at least n) for n cells."""
+    for i in range(len(site)):
+        drawn = philox(np.uint64(site[i]), np.uint64(sample[i]), np.uint64(t[i]), last, key[0], key[1])
+        words[0, i], words[1, i] = np.uint32(drawn[0]), np.uint32(drawn[1])
+        words[2, i], words[3, i] = np.uint32(drawn[2]), np.uint32(drawn[3])
+
+
+@njit(nogil=True, cache=True)
+def normal_pairs(first: Ints, second: Ints, x: Reals, y: Reals) -> None:
+    """Fill x and y with pairs of normals: radii from the first words, directions from the second.
+
+    A loop over 32-bit numbers alone has twice the vectors' lanes of one that also multiplies 64-bit words.
+    """
+    for i in range(len(first)):
+        r, (cos, sin) = radius(first[i]), direction(second[i])
+        x[i], y[i] = r * cos, r * sin
 
 
 @njit(nogil=True, cache=True)
