@@ -304,8 +304,15 @@ def test_the_worst_digits_are_measured_followed_and_shown(
     np.testing.assert_allclose(rows["late_correct"], rows["correct"])  # the same random numbers, alone and in a slice
     assert ((rows["share"] < 1) | (rows["predicted"] == rows["leading"])).all()
     assert sum(each["digits"] for each in values["groups"].values()) == 40
+    disagreeing = read_columns(tmp_path / "short" / "worst" / "disagree.csv")
+    assert len(disagreeing["digit"]) > 7
+    assert (disagreeing["share"] < 1).all()
+    assert (disagreeing["pieces"] == 1).all()
+    number, disconnected = worst_section.sum_of(values, "disagree")
+    assert len(disagreeing["digit"]) == number - disconnected
     assert drawn_in(tmp_path) >= {"short/worst/worst.png"}
     page = (tmp_path / "README.md").read_text()
+    assert f"And of the {number - disconnected} connected digits whose cells disagree:" in page
     assert "The 7 test digits of short with the smallest fraction of correct cells after 3 steps" in page
     assert f"| agree, wrong | {values['groups']['agree, wrong']['digits']} | " in page
     assert "python tools/results/worst.py short --data DIR\n" in page
@@ -320,7 +327,7 @@ def test_pieces_of_a_digit_touch_at_corners_too() -> None:
 def test_digits_without_a_correct_cell_come_first_the_surest_of_them_before_others() -> None:
     votes = np.array([[3, 1], [0, 4], [0, 4], [0, 0], [2, 2]])
     labels = np.zeros(5, int)
-    assert worst.worst(votes, np.array([0.1, 0.2, 0.3, 9.0, 0.4]), labels).tolist() == [2, 1, 4, 0]
+    assert worst.ranked(votes, np.array([0.1, 0.2, 0.3, 9.0, 0.4]), labels).tolist() == [2, 1, 4, 0]
     assert worst.group(votes, labels).tolist() == [2, 1, 1, -1, 2]
 
 

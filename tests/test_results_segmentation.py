@@ -9,6 +9,7 @@ import numpy as np
 import paper_figures
 import pytest
 import segmentation
+import short_runs
 from kept import FOLDER
 from refusals import Capture, sentence
 
@@ -140,3 +141,27 @@ def test_numbers_of_other_weights_or_photographs_are_refused(tmp_path: Path, cap
 def test_the_page_here_is_the_one_that_rebuild_writes(tmp_path: Path) -> None:
     page = (FOLDER / "segmentation" / "README.md").read_text("utf-8")
     assert segmentation.page(FOLDER / "segmentation") == page
+
+
+def test_short_runs_are_kept_without_weights_and_compared_with_the_base(tmp_path: Path, capsys: Capture) -> None:
+    into, test = tmp_path / "short", measured(tmp_path / "test")
+    for name, settings in {"base": {}, "no-gate": {"resettable": False, "validation": 5}}.items():
+        out = measured(tmp_path / name, **settings)
+        (out / "metrics.csv").write_text(f"step,loss,gate\n5,1.25,0.5\n7,0.75,{'' if settings else 0.25}\n")
+        values = json.loads((out / "evaluation.json").read_text()) | {"split": "validation", "samples": 368}
+        (out / "evaluation.json").write_text(json.dumps(values))
+        curve = {column: np.linspace(1, 2, 400) for column in COLUMNS} | {"iou_object": np.full(400, 0.123456)}
+        write_curves(out / "evaluation.csv", dict.fromkeys(CONDITIONS, curve))
+        assert short_runs.main([str(out), "--into", str(into)]) == 0
+    assert {path.name for path in (into / "base").iterdir()} == {
+        *("settings.toml", "metrics.csv", "evaluation.json", "evaluation.csv")
+    }
+    section = short_runs.section(into)
+    assert "has 7 training steps of 2 photographs at 48x48 from random weights: 14\nphotographs" in section
+    ratio = f"{2 / (1 + 39 / 399):.2f}"
+    assert f"| [base](short/base) | – | 65.4 | 32.1 | 12.3 | 12.3 | {ratio} | 0.500, 0.250 |" in section
+    changed = "resettable no, validation 5"
+    assert f"| [no-gate](short/no-gate) | {changed} | 65.4 | 32.1 | 12.3 | 12.3 | {ratio} | – |" in section
+    assert short_runs.section(tmp_path / "nothing") == ""
+    message = sentence(capsys, lambda: short_runs.main([str(test), "--into", str(into)]))
+    assert "was not measured on held-out photographs; run this first: python -m refca.evaluate" in message

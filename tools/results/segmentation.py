@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paper_figures
+import short_runs
 from keep import copy, machine, rename_model, source_of, thin
 from kept import FOLDER, flags_of, read_json
 from words import aligned, duration
@@ -35,7 +35,6 @@ from refca.cli import exit_code
 from refca.data import CLASSES, load
 from refca.errors import InvalidInput
 from refca.segmentation.curves_csv import read_curves, write_curves
-from refca.segmentation.evaluation import Curves
 from refca.segmentation.floors import floors
 from refca.segmentation.report import PICTURES
 from refca.segmentation.settings import SegmentationExperiment
@@ -173,7 +172,7 @@ def keep(flags: Namespace) -> int:
         copy(long, into / "long.json")
         rename_model(into / "long.json", name)
     keep_adversarial(run / "adversarial", into)
-    write_curves(into / "evaluation.csv", rounded(read_curves(run / "evaluation.csv", run)))
+    write_curves(into / "evaluation.csv", short_runs.rounded(read_curves(run / "evaluation.csv", run)))
     for file in (WEIGHTS_FILE, "loss.png", *(picture for picture in PICTURES if picture.endswith(".png"))):
         copy(run / file, into / file)
     about = {
@@ -221,12 +220,6 @@ def measuring(values: dict[str, Any]) -> str:
     return flags_of(values | {"at": at}, MEASURING).replace("_", "-")
 
 
-def rounded(curves: dict[str, Curves]) -> dict[str, Curves]:
-    """Return curves whose numbers have four digits."""
-    four = np.vectorize(lambda x: float(f"{x:.4g}"), otypes=[float])
-    return {condition: {name: four(x) for name, x in found.items()} for condition, found in curves.items()}
-
-
 def measure_floors(flags: Namespace) -> int:
     """Write the IoU of predictions that look at no photograph."""
     pets = load("pets", flags.data, size=48)
@@ -260,6 +253,7 @@ def page(folder: Path) -> str:
         *(f"![Photographs, and what the cells of {run.name} say]({run.name}/segmentation.png)" for run in runs),
         PAPERS_FIGURES,
         *(paper_figures.section(run.folder, run.experiment.horizon) for run in runs),
+        short_runs.section(folder / "short"),
         f"## Every row again\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]

@@ -1,10 +1,11 @@
 """python tools/results/worst.py NAME: measure and draw the test digits that a model of `results/` gets most wrong.
 
 The program evolves all test digits as refca.evaluate does, chooses those with the smallest fraction of live cells
-that predict the correct label, and follows each of them until step 1,000 with the same random numbers. It writes
-into results/NAME/worst/
+that predict the correct label, and follows each of them until step 1,000 with the same random numbers. It also follows
+the connected digits whose cells disagree. It writes into results/NAME/worst/
 
     worst.csv       a row for each chosen digit, the worst first
+    disagree.csv    a row for each connected digit whose cells disagree, the worst first
     worst.json      counts over all test digits, and the settings
     worst.png       the chosen digits, and the predicted labels of their cells
 
@@ -42,6 +43,7 @@ COUNT = 100  # digits that are chosen
 STEPS = 200  # after which they are chosen
 FOLLOWED = (100, 1000)  # first and last step of the time in which they are watched
 GROUPS = ("agree, right", "agree, wrong", "disagree, most right", "disagree, most wrong")  # by their live cells
+DISAGREE = 2  # first of GROUPS whose cells disagree
 COLUMNS = (
     *("digit", "label", "live_cells", "pieces", "outside", "correct", "predicted", "share"),
     *("switches", "changing", "changed", "late_correct", "leading"),
@@ -70,19 +72,22 @@ def run(flags: Namespace) -> int:
     out = folder / "worst"
     experiment, digits, samples, backend, setting = begin(Namespace(**(vars(flags) | asked)), weights, out)
     digits = digits.part(0, samples)
-    with progress_bar(samples * STEPS + min(COUNT, samples) * FOLLOWED[1], unit="digit-steps") as bar:
+    with progress_bar(samples * STEPS, unit="digit-steps") as bar:
         runner = make_runner(experiment.cell, weights.params, backend, setting["seed"], bar.update)
         votes, margins, predicted = measure(runner, digits)
-        chosen = worst(votes, margins, digits.labels)
-        rows = [describe(runner, digits, votes, int(n)) for n in chosen]
-    pieces = np.array([count_pieces(live(runner, digits, n))[0] for n in range(samples)])
-    groups = group(votes, digits.labels)
+        order, groups = ranked(votes, margins, digits.labels), group(votes, digits.labels)
+        pieces = np.array([count_pieces(live(runner, digits, n))[0] for n in range(samples)])
+        disagreeing = order[(groups[order] >= DISAGREE) & (pieces[order] == 1)]
+        chosen = order[:COUNT]
+        bar.total += FOLLOWED[1] * len(np.union1d(chosen, disagreeing))
+        rows = {int(n): describe(runner, digits, votes, int(n)) for n in np.union1d(chosen, disagreeing)}
     counts = {
         name: {"digits": int((groups == i).sum()), "disconnected": int(((groups == i) & (pieces > 1)).sum())}
         for i, name in enumerate(GROUPS)
     }
     out.mkdir(exist_ok=True)
-    write_csv(out / "worst.csv", COLUMNS, rows)
+    for name, numbers in {"worst": chosen, "disagree": disagreeing}.items():
+        write_csv(out / f"{name}.csv", COLUMNS, [rows[int(n)] for n in numbers])
     draw(out / "worst.png", runner, digits, chosen, predicted)
     about = setting | {"model": flags.name, "followed": list(FOLLOWED), "groups": counts}
     write_text(out / "worst.json", json.dumps(about, indent=2) + "\n")
@@ -106,15 +111,15 @@ def measure(runner: Runner, digits: Split) -> tuple[np.ndarray, np.ndarray, np.n
     return np.concatenate(votes), np.concatenate(margins), np.concatenate(predicted)
 
 
-def worst(votes: np.ndarray, margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the digits with the smallest fraction of correct cells; among equals the largest margin comes first.
+def ranked(votes: np.ndarray, margins: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the digits with a live cell, those with the smallest fraction of correct cells first.
 
-    Digits without a live cell are not chosen.
+    Among equals the digit with the largest margin comes first.
     """
     cells = votes.sum(axis=-1)
     correct = votes[np.arange(len(votes)), labels] / np.maximum(cells, 1)
     order = np.lexsort((-margins, correct))
-    return order[cells[order] > 0][:COUNT]
+    return order[cells[order] > 0]
 
 
 def group(votes: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ KINDS = (
     "changes once",
     "changes more often",
 )
+OSCILLATING = KINDS.index("changes more often")
 
 
 def found(run: Kept) -> dict[str, Any] | None:
@@ -42,11 +43,12 @@ def section(runs: Sequence[Kept]) -> str:
 
 def of_run(run: Kept, values: dict[str, Any]) -> str:
     """Return the tables, the picture and the sentences about one run."""
-    rows, groups = read_columns(run.folder / "worst" / "worst.csv"), values["groups"]
+    rows, others = (read_columns(run.folder / "worst" / f"{name}.csv") for name in ("worst", "disagree"))
+    groups = values["groups"]
     count, (first, last) = len(rows["digit"]), values["followed"]
     counts = [(f"live cells of a digit after {values['steps']} steps", "digits", "disconnected")]
     counts += [(name, f"{each['digits']:,}", f"{each['disconnected']:,}") for name, each in groups.items()]
-    head = (f"leading label, steps {first} to {last:,}", "digits", "disconnected", "cells changing", "cells changed")
+    head = (f"leading label, steps {first} to {last:,}", "digits", "cells changing", "cells changed")
     picture = f"{run.name}/worst/worst.png"
     return "\n\n".join(
         (
@@ -56,8 +58,10 @@ def of_run(run: Kept, values: dict[str, Any]) -> str:
             aligned(counts),
             f"Of these {count}:",
             aligned([head, *kinds(rows)]),
+            f"And of the {len(others['digit'])} connected digits whose cells disagree:",
+            aligned([head, *kinds(others)]),
             LEGEND,
-            sentences(rows, values),
+            sentences(rows, others, values),
         )
     )
 
@@ -67,7 +71,7 @@ def kinds(rows: Columns) -> Iterator[tuple[str, ...]]:
     for i, name in enumerate(KINDS):
         mine = kind_of(rows) == i
         changes = (f"{100 * rows[key][mine].mean():.2f} %" if mine.any() else "–" for key in ("changing", "changed"))
-        yield name, str(mine.sum()), str((mine & disconnected(rows)).sum()), *changes
+        yield name, str(mine.sum()), *changes
 
 
 def kind_of(rows: Columns) -> np.ndarray:
@@ -81,15 +85,17 @@ def disconnected(rows: Columns) -> np.ndarray:
     return rows["pieces"] > 1
 
 
-def sentences(rows: Columns, values: dict[str, Any]) -> str:
-    """Return the counts of disconnected digits and of constant wrong labels, in words."""
+def sentences(rows: Columns, others: Columns, values: dict[str, Any]) -> str:
+    """Return the counts of disconnected digits, of constant wrong labels and of oscillation, in words."""
     count, (first, last), kind = len(rows["digit"]), values["followed"], kind_of(rows)
     disagree, agree = (sum_of(values, word) for word in ("disagree", "agree"))
+    wrong, oscillating = np.isin(kind, (0, 1)).sum(), (kind == OSCILLATING).sum()
     return (
         f"Disconnected are {disagree[1]} of the {disagree[0]:,} digits whose cells disagree, {agree[1]} of the "
-        f"{agree[0]:,} whose cells agree, and\n{disconnected(rows).sum()} of these {count}. From step {first} to "
-        f"{last:,} the leading label of {np.isin(kind, (0, 1)).sum()} of these {count} is always the\nsame wrong one, "
-        f"and that of {(kind == 4).sum()} changes more than once."
+        f"{agree[0]:,} whose cells agree, and\n{disconnected(rows).sum()} of the worst {count}. From step {first} to "
+        f"{last:,} the leading label of {wrong} of the worst {count} is always the\nsame wrong one, "
+        f"and that of {oscillating} oscillates; of the {len(others['digit'])} connected digits whose "
+        f"cells disagree, {(kind_of(others) == OSCILLATING).sum()} oscillate."
     )
 
 
