@@ -14,8 +14,7 @@ from typing import Any
 
 from refca_cpu.arrays import Ints, Reals
 from refca_cpu.compiled import njit
-from refca_cpu.tiles import VECTOR_BYTES
-from refca_cpu.vectors import load, store
+from refca_cpu.vectors import extent, load, store
 
 
 @njit(nogil=True, cache=True)
@@ -95,13 +94,6 @@ def add_filters_grad(mixed: Reals, row_stride: int, corner: Ints, filters_grad: 
             for tap in range(9):
                 pixel = (corner[k] + tap // 3 * row_stride + tap % 3) * P
                 target[tap * P + p] += above[k * P + p] * source[pixel + p]
-
-
-@njit(forceinline=True)
-def extent(pixels: Reals) -> tuple[int, int, int]:
-    """The channels of pixels, how many of them are in whole vectors, and the lanes of a vector."""
-    P, lanes = pixels.shape[1], VECTOR_BYTES // pixels.itemsize
-    return P, P // lanes * lanes, lanes
 
 
 @njit(forceinline=True)

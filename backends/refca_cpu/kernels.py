@@ -39,6 +39,7 @@ from refca_cpu.layers import (
 )
 from refca_cpu.layout import BLOCK, CHANNEL, NO_NORM, TOGETHER, Form, Packed, Shard
 from refca_cpu.pixels import add_padded, unpad
+from refca_cpu.vectors import extent, load, passed, store
 
 
 @njit(nogil=True, cache=True)
@@ -172,11 +173,16 @@ def update_states(shard: Shard, params: Packed, i: int, moments: Reals, count: i
 @njit(nogil=True, cache=True)
 def hidden_of(preact: Reals, rows: Ints, hidden: Reals) -> None:
     """Rectify some rows of normalised sums into the first rows of `hidden`."""
-    zero = preact.dtype.type(0)
+    P, whole, lanes = extent(preact)
+    source, target, zero = flat(preact), flat(hidden), preact.dtype.type(0)
     for k in range(len(rows)):
-        for p in range(preact.shape[1]):
-            x = preact[rows[k], p]
-            hidden[k, p] = zero if x <= zero else x
+        first, end = rows[k] * P, k * P
+        for p in range(0, whole, lanes):
+            x = load(source, first + p)
+            store(target, end + p, passed(x, x))
+        for p in range(whole, P):
+            y = source[first + p]
+            target[end + p] = zero if y <= zero else y
 
 
 @njit(nogil=True, cache=True)

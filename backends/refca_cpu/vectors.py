@@ -17,6 +17,8 @@ from numba.core import cgutils as untyped
 from numba.extending import intrinsic as untyped_intrinsic
 from numba.extending import models, overload, register_model
 
+from refca_cpu.arrays import Reals
+from refca_cpu.compiled import njit
 from refca_cpu.tiles import FUSED, INDEX, VECTOR_BYTES
 
 cgutils: Any = untyped
@@ -114,3 +116,10 @@ def arithmetic(sign: Any, instruction: str) -> None:
 
 for sign, instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
     arithmetic(sign, instruction)
+
+
+@njit(forceinline=True)
+def extent(rows: Reals) -> tuple[int, int, int]:
+    """The channels of rows, how many of them are in whole vectors, and the lanes of a vector."""
+    P, lanes = rows.shape[1], VECTOR_BYTES // rows.itemsize
+    return P, P // lanes * lanes, lanes
