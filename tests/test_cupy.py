@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from refca_cupy.emulated import Emulated
 from refca_cupy.emulator import Emulator
+from refca_cupy.layout import layout
 from refca_cupy.schedule import Schedule
 from refca_cupy.sources import FOLDER, files, source
 from refca_spec.compare import assert_same
@@ -65,6 +66,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "a launch for each phase": {"clusters": False},
     "fewer blocks than samples": {"resident": 1},
     "larger clusters": {"resident": 12},
+    "weights in shared memory": {"resident": 32},
     "slices of one sample": {"room": 1},
     "layers computed again": {"keeps_layers": False},
     "blocks of one thread": {"threads": 1},
@@ -73,6 +75,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 ON_TENSOR_CORES: dict[str, dict[str, Any]] = {
     "one warp": {},
     "two warps": {"threads": 64},
+    "weights in shared memory": {"resident": 32},
     "a launch for each phase": {"clusters": False},
     "layers computed again": {"keeps_layers": False},
 }
@@ -94,8 +97,8 @@ ON_GPU: dict[str, dict[str, Any]] = {
     "as it comes": {},
     "clusters": {"least_cells": 1},
     "a launch for each phase": {"least_cells": 1, "clusters": False},
-    "without tensor cores": {"tensor_cores": False},
 }
+WITHOUT_TENSOR_CORES = {"without tensor cores": {"tensor_cores": False}}
 
 
 def on_gpu(**how: Any) -> Any:
@@ -107,10 +110,11 @@ def on_gpu(**how: Any) -> Any:
     return gpu.Cupy(**how)
 
 
-@pytest.mark.parametrize("how", ON_GPU)
+@pytest.mark.parametrize("how", ON_GPU | WITHOUT_TENSOR_CORES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "arguments"), LAWS, ids=[f"{n[5:30]}-{len(a)}" for n, a in LAWS])
-def test_every_schedule_on_a_gpu_obeys_the_laws(how: str, name: str, arguments: dict[str, Any]) -> None:
-    law(name, on_gpu(**ON_GPU[how]), **arguments)()
+def test_every_schedule_on_a_gpu_obeys_the_laws(how: str, dtype: str, name: str, arguments: dict[str, Any]) -> None:
+    law(name, on_gpu(**(ON_GPU | WITHOUT_TENSOR_CORES)[how]), **arguments, dtype=dtype)()
 
 
 @pytest.mark.parametrize("how", ON_GPU)
@@ -209,9 +213,9 @@ class Counted(Emulator):
         class Launching:
             write = module.write
 
-            def launch(self, name: str, *arguments: int) -> None:
+            def launch(self, name: str, *arguments: int, **how: int) -> None:
                 launches.append(name)
-                module.launch(name, *arguments)
+                module.launch(name, *arguments, **how)
 
         return Launching()
 
@@ -250,7 +254,7 @@ def test_results_stay_when_memory_is_used_again() -> None:
 
 def test_schedules_of_a_large_gpu() -> None:
     class Hopper:
-        resident, clusters, least_cells, largest_cluster = 264, True, 16, 8
+        resident, clusters, least_cells, largest_cluster, shared_memory = 264, True, 16, 8, 191 << 10
 
     class Ampere(Hopper):
         resident, clusters = 216, False
@@ -261,6 +265,11 @@ def test_schedules_of_a_large_gpu() -> None:
     assert Schedule.of(Hopper(), photographs, 32, 2304) == (False, 8, 32, 288)
     assert Schedule.of(Ampere(), digits, 16, 784) == (False, 13, 16, 61)
     assert Schedule.of(Ampere(), digits, 4096, 784) == (True, 1, 216, 784)
+    single = layout(digits).weights * 4
+    assert Schedule.of(Hopper(), digits, 16, 784).keeps_weights(Hopper(), single)
+    assert not Schedule.of(Hopper(), digits, 16, 784).keeps_weights(Hopper(), 2 * single)  # they do not fit
+    assert not Schedule.of(Hopper(), digits, 32, 784).keeps_weights(Hopper(), single)  # two blocks share the memory
+    assert not Schedule.of(Ampere(), digits, 16, 784).keeps_weights(Ampere(), single)
 
 
 THREADS = 64  # of a block: two warps
@@ -290,6 +299,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
         SINGLE,
         "if (!split_up) return;\n  SYNC();",
         "if (!split_up) return;",
+    ),
+    "weights that are not at hand": (TEXTS, "copy_weights(u.packed, u.weights, weights_at_hand());", ";"),
+    "transposes that are not at hand": (
+        TEXTS,
+        "copy_weights(u.packed_back, u.weights_back, weights_at_hand() + u.weights);",
+        ";",
     ),
     "a round of Philox too few": (STREAMS, "round < 10", "round < 9"),
     "statistics of the block alone": (STEP, "if (NORM == BATCH) return {0, u.blocks};", ALONE),
@@ -337,11 +352,12 @@ def edited(right: str, wrong: str) -> Callable[[str], str]:
 def test_a_law_catches_the_broken_kernel(name: str) -> None:
     which, right, wrong = BROKEN[name]
     edit, arguments = edited(right, wrong), {"loss": "ce", "kind": "map"}
+    how = {"threads": THREADS} | (SCHEDULES["weights in shared memory"] if "at hand" in name else {})
     if which == SINGLE:
         which, arguments = GRADIENTS, arguments | {"dtype": "float32"}
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        law(which, Emulated(edit=edit, threads=THREADS), **arguments)()
-    law(which, Emulated(threads=THREADS), **arguments)()
+        law(which, Emulated(edit=edit, **how), **arguments)()
+    law(which, Emulated(**how), **arguments)()
 
 
 @pytest.mark.parametrize(("threads", "dtype", "on"), [(64, "float32", 1), (64, "float64", 0), (48, "float32", 0)])
@@ -357,7 +373,7 @@ BUILT: dict[str, tuple[Any, ...]] = {
     "any cell, float32": ("unroll", "float32"),
     "any cell, float64": ("unroll", "float64"),
     "digits": ("unroll", "float32", refca.digits_cell()),
-    "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8),
+    "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8, True, True, True),
     "photographs": ("unroll", "float32", refca.segmentation_cell(32, 48)),
     "photographs, depthwise, phases": ("unroll", "float32", refca.segmentation_cell(32, 48, depthwise=True), 1, False),
     "the start of states": ("initial", "float32"),

@@ -15,6 +15,7 @@ from refca_cupy.sources import FOLDER, THREADS, source
 
 CLUSTERS = os.environ.get("REFCA_CUPY_CLUSTERS", "1") != "0"  # 0: do without clusters, should they fail
 TENSOR_CORES = os.environ.get("REFCA_CUPY_TENSOR_CORES", "1") != "0"  # 0: do without tensor cores
+OWN_SHARED_MEMORY = 36 << 10  # bytes, at least what the kernels have of themselves
 LEAST_WIDTH = 16  # hidden units from which a cell gets a module of its own, which takes seconds to build
 
 
@@ -59,6 +60,11 @@ class Gpu:
         """Return whether products in float32 are on tensor cores: these have TF32 from Ampere on."""
         return self.with_tensor_cores and int(self.properties["major"]) >= 8
 
+    @property
+    def shared_memory(self) -> int:
+        """The bytes of shared memory that a block can have besides those of the kernels."""
+        return int(self.properties["sharedMemPerBlockOptin"]) - OWN_SHARED_MEMORY
+
     @cached_property
     def memory(self) -> int:
         free, _ = cupy.cuda.Device().mem_info
@@ -82,10 +88,18 @@ class Gpu:
         """Return the number of blocks to launch for a number of independent items."""
         return min(4 * self.resident, -(-items // THREADS))
 
-    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:
+    def module(
+        self,
+        name: str,
+        dtype: str,
+        cell: Cell | None = None,
+        team: int = 1,
+        whole: bool = True,
+        keeps_weights: bool = False,
+    ) -> Module:
         """A module for this cell; for a small cell, or none, the module for any cell."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
-        text = source("gpu", name, dtype, own, team, whole, self.tensor_cores)
+        text = source("gpu", name, dtype, own, team, whole, self.tensor_cores, keeps_weights)
         if text not in self.modules:
             self.modules[text] = Module(text)
         return self.modules[text]
@@ -103,7 +117,9 @@ class Module:
         there, stream = self.structure(name), cupy.cuda.get_current_stream()
         there.copy_from_host_async(ctypes.addressof(structure), ctypes.sizeof(structure), stream)
 
-    def launch(self, name: str, blocks: int, *arguments: int) -> None:
-        """Enqueue a kernel."""
-        given = tuple(map(cupy.int32, (*arguments, 0, 0, 0)[:3]))
-        self.kernel(name)((blocks,), (THREADS,), given)
+    def launch(self, name: str, blocks: int, *arguments: int, shared: int = 0) -> None:
+        """Enqueue a kernel, with `shared` bytes of shared memory besides its own."""
+        given, kernel = tuple(map(cupy.int32, (*arguments, 0, 0, 0)[:3])), self.kernel(name)
+        if shared > kernel.max_dynamic_shared_size_bytes:
+            kernel.max_dynamic_shared_size_bytes = shared
+        kernel((blocks,), (THREADS,), given, shared_mem=shared)

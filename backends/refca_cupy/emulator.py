@@ -42,6 +42,7 @@ class Emulator:
     xp = np
     least_cells = 1
     largest_cluster = 4
+    shared_memory = 1 << 20
 
     def __init__(
         self,
@@ -78,9 +79,17 @@ class Emulator:
         """Return the number of blocks to launch for a number of independent items."""
         return min(3, -(-items // self.threads))
 
-    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Library:
+    def module(
+        self,
+        name: str,
+        dtype: str,
+        cell: Cell | None = None,
+        team: int = 1,
+        whole: bool = True,
+        keeps_weights: bool = False,
+    ) -> Library:
         """A module for any cell, or if `fixed` for this one."""
-        text = source("emulator", name, dtype, cell if self.fixed else None, 1, whole, self.tensor_cores)
+        text = source("emulator", name, dtype, cell if self.fixed else None, 1, whole, self.tensor_cores, keeps_weights)
         edit = self.edit if name == "unroll" else None
         return Library(built(text, edit), self.threads, team)
 
@@ -96,7 +105,7 @@ class Library:
         there = type(structure).in_dll(self.library, name)
         ctypes.memmove(ctypes.byref(there), ctypes.byref(structure), ctypes.sizeof(structure))
 
-    def launch(self, name: str, blocks: int, *arguments: int) -> None:
+    def launch(self, name: str, blocks: int, *arguments: int, shared: int = 0) -> None:
         """Run a kernel. Raises RuntimeError if its threads wait for each other for ever."""
         given, team = (*arguments, 0, 0, 0)[:3], self.team if name in ("forward", "backward") else 1
         if self.library.launch(getattr(self.library, name), blocks, self.threads, team, *given):

@@ -30,7 +30,8 @@ INTEGERS = (
     *("to_environment", "loss_steps"),  # whether the gradient of the environment is wanted; S
     *("labels", "readout_pixels", "label_map"),  # L; pixels of a sample; whether a target is a label map
     *("readout", "loss_blocks"),  # one of READOUTS; blocks of `loss_and_grad`
-    *("tensor_count", "parameters", "weights"),  # tensors and numbers of the parameters of a step; these, packed
+    *("tensor_count", "parameters"),  # tensors and numbers of the parameters of a step
+    *("weights", "weights_back"),  # numbers of these, packed; and of the transposes
 )
 WORDS = ("key0", "key1", "first_sample", "first_step")
 REALS = (
@@ -160,6 +161,11 @@ class Layout(NamedTuple):
     back_starts: dict[str, int]  # the same of the transposed matrices
     back_size: int
     places: tuple[Place, ...]
+
+    @property
+    def weights(self) -> int:
+        """The numbers of both packed arrays."""
+        return self.size + self.back_size
 
 
 @cache

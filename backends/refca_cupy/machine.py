@@ -17,8 +17,8 @@ class Module(Protocol):
     def write(self, name: str, structure: ctypes.Structure) -> None:
         """Give the kernels a structure, after all that was enqueued before."""
 
-    def launch(self, name: str, blocks: int, *arguments: int) -> None:
-        """Enqueue a kernel, with up to three integers."""
+    def launch(self, name: str, blocks: int, *arguments: int, shared: int = 0) -> None:
+        """Enqueue a kernel, with up to three integers, and `shared` bytes of shared memory besides its own."""
 
 
 class Capacity(Protocol):
@@ -31,6 +31,10 @@ class Capacity(Protocol):
     @property
     def clusters(self) -> bool:
         """Return whether the blocks of a launch can wait for each other."""
+
+    @property
+    def shared_memory(self) -> int:
+        """The bytes of shared memory that a block can have besides those of the kernels."""
 
     @property
     def least_cells(self) -> int:
@@ -71,5 +75,13 @@ class Device(Capacity, Protocol):
     def spread(self, items: int) -> int:
         """Return the number of blocks to launch for a number of independent items."""
 
-    def module(self, name: str, dtype: str, cell: Cell | None = None, team: int = 1, whole: bool = True) -> Module:
+    def module(
+        self,
+        name: str,
+        dtype: str,
+        cell: Cell | None = None,
+        team: int = 1,
+        whole: bool = True,
+        keeps_weights: bool = False,
+    ) -> Module:
         """A module of `sources.py`, for this cell or for any."""

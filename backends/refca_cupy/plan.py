@@ -31,8 +31,11 @@ class Plan:
         self.device, self.cell, self.dtype, self.taped = device, cell, np.dtype(str(state.dtype)), taped
         self.B, self.H, self.W, _ = state.shape
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
-        self.module = device.module("unroll", str(state.dtype), cell, self.schedule.cluster, self.schedule.whole)
         self.layout, self.arrays, self.memory = layout(cell), dict[str, Array](), dict[str, Array]()
+        weights = self.layout.weights * self.dtype.itemsize
+        keeps_weights = self.schedule.keeps_weights(device, weights)
+        how = self.schedule.cluster, self.schedule.whole, keeps_weights
+        self.module, self.shared = device.module("unroll", str(state.dtype), cell, *how), weights * keeps_weights
         self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps)
         u.team, u.blocks, u.cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
         u.kept, u.slots = kept, u.cap * (steps * -(-self.B // self.schedule.teams) if kept else 1)
@@ -89,7 +92,8 @@ class Plan:
             for field in PLACE:
                 setattr(tensor, field, getattr(place, field))
             first += place.size
-        u.tensor_count, u.parameters, u.weights = len(where.places), first, where.size
+        u.tensor_count, u.parameters = len(where.places), first
+        u.weights, u.weights_back = where.size, where.back_size
 
     def make_rows(self) -> None:
         """Allocate what a step needs: pixels, the rows of each block, and statistics."""
@@ -182,7 +186,7 @@ class Plan:
         self.module.write("u", u)
         launch("prepare", self.device.spread(self.memory["pixels"].size // 4))
         if self.schedule.whole:
-            launch("forward", u.blocks)
+            launch("forward", u.blocks, shared=self.shared)
         for i in range(0 if self.schedule.whole else u.steps):
             for phase, j in self.phases(*((LAYER, j) for j in range(layers)), (UPDATE, 0)):
                 launch("forward_phase", u.blocks, phase, i, j)
@@ -205,7 +209,7 @@ class Plan:
         """
         u, launch = self.u, self.module.launch
         if self.schedule.whole:
-            launch("backward", u.blocks)
+            launch("backward", u.blocks, shared=self.shared)
         for i in reversed(range(0 if self.schedule.whole else u.steps)):
             layers = reversed(range(self.cell.hidden_layers + 1))
             for phase, j in (*self.phases((UPDATE, 0), *((LAYER, j) for j in layers)), (NEIGHBOURHOOD, 0)):

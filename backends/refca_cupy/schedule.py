@@ -30,6 +30,14 @@ class Schedule(NamedTuple):
         """Blocks that wait for each other within a launch."""
         return self.team if self.whole else 1
 
+    def keeps_weights(self, device: Capacity, weights: int) -> bool:
+        """Return whether blocks copy `weights` bytes of parameters to shared memory.
+
+        It pays where the blocks of a cluster wait for each other, which empties their caches, and where each has a
+        multiprocessor, hence all of its shared memory, to itself.
+        """
+        return self.cluster > 1 and 2 * self.blocks <= device.resident and weights <= device.shared_memory
+
     @classmethod
     def of(cls, device: Capacity, cell: Cell, B: int, cells: int) -> Schedule:
         """The schedule of B samples of so many cells."""

@@ -29,15 +29,18 @@ def source(
     team: int = 1,
     whole: bool = True,
     tensor_cores: bool = True,
+    keeps_weights: bool = False,
 ) -> str:
     """The program of a module for machine "gpu" or "emulator", in one dtype; with a cell's settings built in.
 
     The blocks of a team of more than one are a cluster. A launch makes all steps, or at most one if not `whole`.
     Products are on tensor cores if the machine has them, in float32: these have products of float64 too, but a
-    program in float64 is for checking, and follows the plain sum.
+    program in float64 is for checking, and follows the plain sum. If the program `keeps_weights`, blocks copy the
+    matrices of the cell to shared memory.
     """
     lines = [f"// Files: {digest()}", f"#define TEAM {team}", f"#define WHOLE {int(whole)}"]
     lines += [f"#define TENSOR_CORES {int(tensor_cores and dtype == 'float32')}"]
+    lines += [f"#define WEIGHTS_AT_HAND {int(keeps_weights)}"]
     lines += [f"#define THREADS {THREADS}", f"typedef {REALS[dtype]} real;"]
     if cell is not None:
         built_in = settings(cell)

@@ -10,6 +10,8 @@ import sys
 import time
 from multiprocessing import get_context
 
+import numpy as np
+from refca_cupy.layout import layout
 from refca_cupy.schedule import Schedule
 from refca_cupy.sources import FOLDER, source
 
@@ -22,7 +24,7 @@ KERNEL = {"unroll": "sum_gradients", "initial": "initial", "adam": "adam_step"} 
 class Hopper:
     """The capacity of an H100 or H200."""
 
-    resident, clusters, least_cells, largest_cluster = 264, True, 16, 8
+    resident, clusters, least_cells, largest_cluster, shared_memory = 264, True, 16, 8, 191 << 10
 
 
 class Phases(Hopper):
@@ -47,7 +49,9 @@ def programs() -> list[tuple[str, str]]:
     for cell, B, cells, dtype in wanted:
         for capacity in (Hopper(), Phases()):
             schedule = Schedule.of(capacity, cell, B, cells)
-            text = source("gpu", "unroll", dtype, cell, schedule.cluster, schedule.whole)
+            keeps_weights = schedule.keeps_weights(capacity, layout(cell).weights * np.dtype(dtype).itemsize)
+            how = schedule.cluster, schedule.whole, True, keeps_weights
+            text = source("gpu", "unroll", dtype, cell, *how)
             found[text] = KERNEL["unroll"]
     return list(found.items())
 

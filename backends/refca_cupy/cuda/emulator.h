@@ -34,6 +34,7 @@ using std::sqrt;
 #define SHARED(type, name, count)                  \
   static const int name##_site = emulator::sites++; \
   type* name = (type*)emulator::shared(name##_site, sizeof(type) * (count))
+#define SHARED_AT_LAUNCH SHARED
 
 struct Dimension {
   int x;

@@ -9,6 +9,7 @@
 #define BOUNDS __launch_bounds__(THREADS, sizeof(real) == 4 ? 2 : 1)
 #define KERNEL extern "C" __global__ void BOUNDS
 #define SHARED(type, name, count) __shared__ type name[count]
+#define SHARED_AT_LAUNCH(type, name, count) extern __shared__ __align__(16) type name[]  // its size is the launch's
 #define SYNC() __syncthreads()
 
 DEVICE unsigned bits_of(float x) { return __float_as_uint(x); }

@@ -95,6 +95,7 @@ DEVICE void step_grad(Block block, int i) {
 #if WHOLE
 
 TEAM_KERNEL forward(int, int, int) {
+  fetch_weights(false);
   for (int b = team_number(); b < u.b; b += teams()) {
     Block block = block_of(b);
     for (int i = 0; i < u.steps; ++i) {
@@ -105,6 +106,7 @@ TEAM_KERNEL forward(int, int, int) {
 }
 
 TEAM_KERNEL backward(int, int, int) {
+  fetch_weights(true);
   for (int b = team_number(); b < u.b; b += teams()) {
     Block block = block_of(b);
     for (int i = u.steps - 1; i >= 0; --i) {

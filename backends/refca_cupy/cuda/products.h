@@ -3,11 +3,7 @@
 // results are sums in an order that depends on neither the number of threads nor that of rows.
 #pragma once
 
-#include "unroll.h"
-
-struct alignas(4 * sizeof(real)) Four {
-  real x[4];
-};
+#include "weights.h"
 
 DEVICE Four load(const real* from) { return *(const Four*)from; }
 DEVICE void save(real* to, Four x) { *(Four*)to = x; }

@@ -10,7 +10,7 @@
 PHASE void mix(Block block, int i) {
   Range mine = share(cells(), block);
   product<false>(
-      mine.to - mine.from, 1, C4, P4, u.perceive,
+      mine.to - mine.from, 1, C4, P4, at_hand(u.perceive),
       [=](int r, int tap) { return u.pixels + corner(i, block.sample, mine.from + r) + tap_pixel(4) * C4; },
       [=](int r, int c, Four sums) {
         save(u.mixed + ((offset)padded(block.sample, mine.from + r) + tap_pixel(4)) * P4 + c, sums);
@@ -44,7 +44,7 @@ PHASE void perceive(Block block) {
     });
   } else {
     product<false>(
-        rows, 9, C4, P4, u.perceive, [=](int r, int tap) { return neighbourhood(block, used + r, tap); },
+        rows, 9, C4, P4, at_hand(u.perceive), [=](int r, int tap) { return neighbourhood(block, used + r, tap); },
         [=](int r, int c, Four sums) { save(preact(block, 0, used + r) + c, plus(sums, u.bias + c)); });
   }
   SYNC();
@@ -54,7 +54,7 @@ PHASE void perceive(Block block) {
 PHASE void hidden_layer(Block block, int j) {
   int rows = u.rows[block.number], used = u.used[block.number];
   product<true>(
-      rows, 1, P4, P4, u.hidden + (offset)j * P4 * P4, [=](int r, int tap) { return preact(block, j, used + r); },
+      rows, 1, P4, P4, at_hand(u.hidden) + (offset)j * P4 * P4, [=](int r, int tap) { return preact(block, j, used + r); },
       [=](int r, int c, Four sums) {
         save(preact(block, j + 1, used + r) + c, plus(sums, u.bias + (j + 1) * P4 + c));
       });
@@ -65,7 +65,7 @@ PHASE void hidden_layer(Block block, int j) {
 PHASE void propose(Block block) {
   int rows = u.rows[block.number], used = u.used[block.number];
   product<true>(
-      rows, 1, P4, Q4, u.update, [=](int r, int tap) { return preact(block, N, used + r); },
+      rows, 1, P4, Q4, at_hand(u.update), [=](int r, int tap) { return preact(block, N, used + r); },
       [=](int r, int c, Four sums) { save(proposal(block, used + r) + c, plus(sums, u.update_bias + c)); });
   SYNC();
 }

@@ -150,11 +150,11 @@ DEVICE void product_grad(Block block, int length, const real* transposed, int j,
 }
 
 PHASE void propose_grad(Block block) {
-  product_grad(block, Q4, u.update_back, N, [=](int r) { return proposal_grad(block, r); });
+  product_grad(block, Q4, back_at_hand(u.update_back), N, [=](int r) { return proposal_grad(block, r); });
 }
 
 PHASE void hidden_layer_grad(Block block, int j) {
-  const real* transposed = u.hidden_back + (offset)(j - 1) * P4 * P4;
+  const real* transposed = back_at_hand(u.hidden_back) + (offset)(j - 1) * P4 * P4;
   product_grad(block, P4, transposed, j - 1, [=](int r) { return preact_grad(block, j, r); });
 }
 
@@ -164,7 +164,7 @@ PHASE void perceive_grad(Block block, int i) {
   if (!DEPTHWISE) {
     if (i == 0 && !u.to_environment) return;
     product<false>(
-        rows, 1, P4, 9 * C4, u.perceive_back, [=](int r, int tap) { return preact_grad(block, 0, used + r); },
+        rows, 1, P4, 9 * C4, back_at_hand(u.perceive_back), [=](int r, int tap) { return preact_grad(block, 0, used + r); },
         [=](int r, int c, Four sums) { save(u.seen_grad + source(block, used + r, r) * (offset)(9 * C4) + c, sums); });
     SYNC();
   } else if (!u.frozen) {
@@ -231,7 +231,7 @@ PHASE void neighbourhood_grad(Block block, int i) {
       count, 1, C4, P4, weight_grads(block).perceive,
       [=](int k, int tap) { return u.pixels + corner(i, block.sample, site(k)) + tap_pixel(4) * C4; },
       [=](int k) { return row(k, 0); });
-  if (to_pixels) product<false>(count, 1, P4, C4, u.perceive_back, row, add);
+  if (to_pixels) product<false>(count, 1, P4, C4, back_at_hand(u.perceive_back), row, add);
 }
 
 // The parts of the gradient of step i, between which a team waits; `neighbourhood_grad` is the last.
