@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from refca import data
 from refca.errors import InvalidInput
+from refca.plugins import registered
 from refca.reading import reading
 from refca.training.experiment import Experiment, current_names
 from refca.training.task import Task
@@ -37,18 +37,18 @@ FORMER_EXPERIMENTS = {
 
 def task_names() -> list[str]:
     """Return the names of refca's own tasks, then the names of tasks that other packages registered."""
-    return list(dict.fromkeys([*OURS, *sorted(point.name for point in entry_points(group=GROUP))]))
+    return list(dict.fromkeys([*OURS, *registered(GROUP)]))
 
 
 def get_task(name: str) -> Task:
     """Return the task of this name. Raises InvalidInput for an unknown one."""
-    for point in entry_points(group=GROUP, name=name):
-        task: Task = point.load()
-        return task
-    if name not in OURS:
+    if name in OURS:
+        module, _, attribute = OURS[name].partition(":")
+        found: Task = getattr(import_module(module), attribute)
+    elif name in registered(GROUP):
+        found = registered(GROUP)[name].load()
+    else:
         raise InvalidInput(f'task must be one of {", ".join(task_names())}, got "{name}"')
-    module, _, attribute = OURS[name].partition(":")
-    found: Task = getattr(import_module(module), attribute)
     return found
 
 

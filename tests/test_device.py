@@ -208,7 +208,6 @@ def test_a_backend_that_says_that_it_cannot_work_is_quoted_and_passed_over(
     (tmp_path / "refca_absent.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(OURS, "cupy", "refca_absent")
-    monkeypatch.setattr("refca.contract.registry.entry_points", lambda **_: ())
     flags = [*DIGITS, "--out", str(tmp_path / "run"), "--backend"]
     for name in ("cupy", "refca_absent"):
         message = sentence(capsys, partial(train.main, [*flags, name]))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from refca.contract.module_backend import ModuleBackend
 from refca.contract.protocol import BaseBackend
 from refca.errors import InvalidInput, ProgramFailed, Unavailable
+from refca.plugins import registered
 
 GROUP = "refca.backends"
 PROGRAM = "exec:"  # followed by the path of a program and its arguments
@@ -29,7 +29,7 @@ FASTEST_FIRST = ("cpu", "reference")  # cupy must be named until the laws have p
 
 def backend_names() -> list[str]:
     """Return the names of refca's backends and of those that other packages registered."""
-    return sorted({*OURS, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*OURS, *registered(GROUP)})
 
 
 def get_backend(name: str | None = None) -> BaseBackend:
@@ -94,8 +94,8 @@ def load(name: str) -> Any:
     if not known and not all(part.isidentifier() for part in name.split(".")):
         raise unknown(name)
     try:
-        for point in entry_points(group=GROUP, name=name):
-            return point.load()
+        if name not in places and name in registered(GROUP):
+            return registered(GROUP)[name].load()
         return importlib.import_module(places.get(name, name))
     except Unavailable:
         raise

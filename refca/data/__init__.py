@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from refca.data.dataset import Dataset, Split
 from refca.data.photographs import CLASSES, Photographs
 from refca.errors import InvalidInput
+from refca.plugins import registered
 
 __all__ = ["CLASSES", "Dataset", "Photographs", "Request", "Source", "Split"]
 __all__ += ["full_path", "is_path", "kind_of", "load", "names"]
@@ -86,15 +86,15 @@ OURS = {
 
 def source(name: str) -> Source | None:
     """Return the source of the dataset of this name; None for an unknown name."""
-    for point in entry_points(group=GROUP, name=name):
-        found: Source = point.load()
-        return found
-    return OURS.get(name)
+    if name in OURS or name not in registered(GROUP):
+        return OURS.get(name)
+    found: Source = registered(GROUP)[name].load()
+    return found
 
 
 def names(kind: str | None = None) -> list[str]:
     """The names of the datasets of a kind, ours first; of all kinds if None."""
-    known = dict.fromkeys([*OURS, *sorted(point.name for point in entry_points(group=GROUP))])
+    known = dict.fromkeys([*OURS, *registered(GROUP)])
     return [name for name in known if kind is None or kind_of(name) == kind]
 
 
