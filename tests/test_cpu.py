@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -148,3 +149,24 @@ def test_nothing_but_the_backend_brings_the_compiler_in() -> None:
     code = "import sys, refca.train, refca.evaluate; sys.exit(bool({'numba', 'cupy'} & sys.modules.keys()))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_large_picture_evolves_in_the_memory_of_one_layer(
+    monkeypatch: pytest.MonkeyPatch, norm: str, depthwise: bool
+) -> None:
+    monkeypatch.setattr(unroll, "DRAWN", 1)  # as for a large picture, one step at a time
+    rng, cell = np.random.default_rng(0), refca.segmentation_cell(32, 48, norm=norm, depthwise=depthwise)
+    image = rng.random((1, 96, 96, 3), dtype=np.float32)
+    state = rng.standard_normal((1, 96, 96, 32), dtype=np.float32)
+    params = refca.init_params(cell, 0)
+    cpu.evolve(cell, params, image, state, refca.Streams(0), 1)  # compiles
+    tracemalloc.start()
+    try:
+        cpu.evolve(cell, params, image, state, refca.Streams(0), 4)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    needed = 760 * 96 * 96  # bytes; a picture of 2,048 x 2,048 then takes 3.2 GB, and 0.6 before it evolves
+    assert most < needed, f"{most / 96**2:.0f} bytes a cell"

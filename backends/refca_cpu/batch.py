@@ -34,6 +34,7 @@ class Batch:
     state: Reals  # (B, H, W, D)
     source: Source
     own: threading.local = field(default_factory=threading.local)  # the workspace of each thread
+    lockstep: dict[int, Workspace] = field(default_factory=dict)  # of each shard, by its first sample
 
     @classmethod
     def of(
@@ -58,17 +59,17 @@ class Batch:
     def shard(self, samples: Ints, first: int, in_loss: Bools, before: Shard | None = None) -> Shard:
         """A shard at its steps from `first` on, of which `in_loss` (T,) count; it goes on from `before`."""
         cell, dtype, (_, H, W, _) = self.cell, self.state.dtype, self.environment.shape
-        live, workspace = Live.of(cell, self.environment[samples]), self.workspace()
+        live, workspace = Live.of(cell, self.environment[samples]), self.workspace(samples)
         updates = draw_updates(cell, self.source, live, samples, first, len(in_loss), H * W, dtype, workspace)
         states = LossStates.of(in_loss, (len(samples), *self.state.shape[1:]), dtype, workspace)
         pixels = before.pixels if before else None
         given = self.environment, self.state, samples, updates, states, workspace, pixels
         return Shard.of(cell, self.form, *given)
 
-    def workspace(self) -> Workspace:
-        """The workspace of this thread, which its last shard has left; a new one if all go in lockstep."""
+    def workspace(self, samples: Ints) -> Workspace:
+        """The workspace of this thread, which its last shard has left; one for each shard if all go in lockstep."""
         if self.cell.norm == "batch":
-            return Workspace()
+            return self.lockstep.setdefault(int(samples[0]), Workspace())
         if INSIDE.workspace is not None:
             return INSIDE.workspace
         if not hasattr(self.own, "workspace"):
@@ -76,26 +77,18 @@ class Batch:
         workspace: Workspace = self.own.workspace
         return workspace
 
-    def environments(self, shard: Shard, flat_pixels: Reals) -> Reals:
-        """The environment's channels of a shard's flat pixels, (b, H, W, E)."""
-        return self.channels(shard, flat_pixels, 0, self.environment.shape[-1])
+    def put_environments(self, shard: Shard, flat_pixels: Reals, samples: Ints, out: Reals) -> None:
+        """Put the environment's channels of a shard's flat pixels where its samples are in out (B, H, W, E)."""
+        self.put_channels(shard, flat_pixels, 0, samples, out)
 
-    def states(self, shard: Shard) -> Reals:
-        """The states of a shard, (b, H, W, D)."""
-        E, D = self.environment.shape[-1], self.state.shape[-1]
-        return self.channels(shard, shard.pixels, E, D)
+    def put_states(self, shard: Shard, flat_pixels: Reals, samples: Ints, out: Reals) -> None:
+        """Put the state's channels of a shard's flat pixels where its samples are in out (B, H, W, D)."""
+        self.put_channels(shard, flat_pixels, self.environment.shape[-1], samples, out)
 
-    def state_grads(self, shard: Shard) -> Reals:
-        """The gradient of a shard's first states, (b, H, W, D)."""
-        E, D = self.environment.shape[-1], self.state.shape[-1]
-        return self.channels(shard, shard.grad, E, D)
-
-    def channels(self, shard: Shard, flat_pixels: Reals, first: int, count: int) -> Reals:
-        """Some channels of a shard's flat pixels, (b, H, W, count)."""
-        _, H, W, _ = self.environment.shape
-        array = np.empty((shard.cells // (H * W), H, W, count), self.state.dtype)
-        unpad(array, first, flat_pixels, shard.row_stride)
-        return array
+    def put_channels(self, shard: Shard, flat_pixels: Reals, first: int, samples: Ints, out: Reals) -> None:
+        """Put the channels of a shard's flat pixels from `first` on where its samples are in out."""
+        for sample, pixels in zip(samples, np.split(flat_pixels, len(samples)), strict=True):
+            unpad(out[sample : sample + 1], first, pixels, shard.row_stride)
 
 
 def shard_size(cell: Cell, most: int, sites: int) -> int:

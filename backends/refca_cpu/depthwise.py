@@ -19,7 +19,11 @@ from refca_cpu.vectors import extent, load, store
 
 @njit(nogil=True, cache=True)
 def depthwise(mixed: Reals, row_stride: int, corner: Ints, filters: Reals, out: Reals) -> None:
-    """Fill out (R, P): in each channel the 3×3 filter (9, P) over mixed pixels (n, P)."""
+    """Fill out (R, P): in each channel the 3×3 filter (9, P) over mixed pixels (n, P).
+
+    Rows are in order, and the sums of a row are written after its pixels were read, so that out may be the first rows
+    of mixed: no row is behind its cell's corner.
+    """
     P, whole, lanes = extent(mixed)
     source, weight, target, line = mixed.reshape(-1), filters.reshape(-1), out.reshape(-1), row_stride * P
     for p in range(0, whole, lanes):
@@ -33,10 +37,11 @@ def depthwise(mixed: Reals, row_stride: int, corner: Ints, filters: Reals, out: 
             store(target, k * P + p, top + middle + bottom)
     for p in range(whole, P):
         for k in range(len(corner)):
-            target[k * P + p] = 0
+            total = target.dtype.type(0)
             for tap in range(9):
                 pixel = (corner[k] + tap // 3 * row_stride + tap % 3) * P
-                target[k * P + p] += source[pixel + p] * weight[tap * P + p]
+                total += source[pixel + p] * weight[tap * P + p]
+            target[k * P + p] = total
 
 
 @njit(nogil=True, cache=True)

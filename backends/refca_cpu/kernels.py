@@ -26,6 +26,7 @@ from refca_cpu.layers import (
     add_moments,
     add_rows,
     biased_relu,
+    biased_relu_in_place,
     flat,
     inverse_deviations,
     neighbourhood,
@@ -76,6 +77,12 @@ def rows_of_step(shard: Shard, i: int) -> tuple[Ints, int]:
     return shard.updates.corner[a:b], a if shard.form.taped else 0
 
 
+@njit(forceinline=True)
+def place(shard: Shard, j: int) -> int:
+    """The place of layer j on the tape; without a backward pass all layers have one."""
+    return j if shard.form.taped else 0
+
+
 @njit(nogil=True, cache=True)
 def perceive(shard: Shard, params: Packed, i: int) -> None:
     """Gather the neighbourhoods, and compute the sums of the first layer from them."""
@@ -104,15 +111,13 @@ def add_bias_and_moments(shard: Shard, params: Packed, j: int, sums: Reals, rows
 
 
 @njit(nogil=True, cache=True)
-def normalise_rows(shard: Shard, params: Packed, i: int, j: int, a: int, b: int, moments: Reals, count: int) -> Reals:
-    """Normalise the sums of layer j in rows a to b of step i, in place. Without a norm, rectify them."""
+def normalise_rows(shard: Shard, i: int, j: int, a: int, b: int, moments: Reals, count: int) -> Reals:
+    """Normalise the sums of layer j in rows a to b of step i, in place, and return them."""
     _, base = rows_of_step(shard, i)
-    preact = shard.tape.preact[j, base + a : base + b]
-    if shard.form.norm == NO_NORM:
-        biased_relu(preact, params.biases[j])
-    elif shard.form.norm == CHANNEL:
-        normalise_channels(preact, shard.tape.row_scale[j, base + a : base + b])
-    else:
+    preact: Reals = shard.tape.preact[place(shard, j), base + a : base + b]
+    if shard.form.norm == CHANNEL:
+        normalise_channels(preact, shard.tape.row_scale[place(shard, j), base + a : base + b])
+    elif shard.form.norm == TOGETHER:
         scale = shard.tape.scale[j, i if shard.form.taped else 0]
         inverse_deviations(moments, count, scale)
         normalise(preact, moments[0], scale)
@@ -121,12 +126,19 @@ def normalise_rows(shard: Shard, params: Packed, i: int, j: int, a: int, b: int,
 
 @njit(nogil=True, cache=True)
 def hidden_values(shard: Shard, params: Packed, i: int, j: int, a: int, b: int, moments: Reals, count: int) -> Reals:
-    """The hidden values of layer j in rows a to b of step i, from the sums, which are normalised in place."""
-    preact = normalise_rows(shard, params, i, j, a, b, moments, count)
-    if shard.form.norm == NO_NORM:
-        return preact
+    """The hidden values of layer j in rows a to b of step i, from the sums, which are normalised in place.
+
+    They stand in `shard.hidden`, or on the tape, if that keeps the values themselves: without a norm.
+    """
+    preact = normalise_rows(shard, i, j, a, b, moments, count)
     hidden: Reals = shard.hidden[: b - a]
-    relu(preact, hidden)
+    if shard.form.norm != NO_NORM:
+        relu(preact, hidden)
+    elif shard.form.taped:
+        biased_relu_in_place(preact, params.biases[j])
+        return preact
+    else:
+        biased_relu(preact, params.biases[j], hidden)
     return hidden
 
 
@@ -142,7 +154,7 @@ def hidden_layer(shard: Shard, params: Packed, i: int, j: int, moments: Reals, c
     for a in range(0, len(corner), BLOCK):
         b = min(a + BLOCK, len(corner))
         hidden = hidden_values(shard, params, i, j, a, b, before, count)
-        sums = shard.tape.preact[j + 1, base + a : base + b]
+        sums = shard.tape.preact[place(shard, j + 1), base + a : base + b]
         multiply(hidden, params.hidden[j], sums, 0)
         add_bias_and_moments(shard, params, j + 1, sums, a)
 
@@ -155,11 +167,11 @@ def update_states(shard: Shard, params: Packed, i: int, moments: Reals, count: i
     for a in range(0, len(corner), BLOCK):
         b = min(a + BLOCK, len(corner))
         if shard.form.norm == TOGETHER:
-            normalise_rows(shard, params, i, n, a, b, moments, count)
+            normalise_rows(shard, i, n, a, b, moments, count)
         else:
             update(shard, params, hidden_values(shard, params, i, n, a, b, moments, count), first + a, first + b)
     if shard.form.norm == TOGETHER:
-        preact = shard.tape.preact[n, base : base + len(corner)]
+        preact = shard.tape.preact[place(shard, n), base : base + len(corner)]
         for a in range(first, last, BLOCK):
             b = min(a + BLOCK, last)
             hidden_of(preact, shard.updates.row[a:b], shard.hidden)

@@ -73,8 +73,18 @@ def relu(x: Reals, out: Reals) -> None:
 
 
 @njit(nogil=True, cache=True)
-def biased_relu(x: Reals, bias: Reals) -> None:
-    """Replace x by relu(x + bias)."""
+def biased_relu(x: Reals, bias: Reals, out: Reals) -> None:
+    """Fill out, which is not x, with relu(x + bias)."""
+    zero = x.dtype.type(0)
+    for k in range(x.shape[0]):
+        for p in range(x.shape[1]):
+            total = x[k, p] + bias[p]
+            out[k, p] = zero if total <= zero else total
+
+
+@njit(nogil=True, cache=True)
+def biased_relu_in_place(x: Reals, bias: Reals) -> None:
+    """Replace x by relu(x + bias). Apart from `biased_relu`, since arrays that may overlap are not vectorised."""
     zero = x.dtype.type(0)
     for k in range(x.shape[0]):
         for p in range(x.shape[1]):

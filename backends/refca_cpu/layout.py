@@ -109,34 +109,41 @@ class Form(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """The data of each step for the backward pass; without a backward pass, space for the rows of one step."""
+    """The data of each step for the backward pass; without a backward pass, space for one layer of a step."""
 
     before: Reals  # (U, D), the state that was replaced
     candidate: Reals  # (U, D), what a gate weighs against noise
     gate: Reals  # (U,)
-    preact: Reals  # (n+1, rows, P), the hidden values; with a norm, the normalised sums
-    row_scale: Reals  # (n+1, rows), the factor of a norm over channels
+    preact: Reals  # (layers, rows, P), the hidden values; with a norm, the normalised sums
+    row_scale: Reals  # (layers, rows), the factor of a norm over channels
     scale: Reals  # (n+1, steps, P), the factor of a norm over cells
 
     @classmethod
-    def of(cls, cell: Cell, form: Form, updates: Updates, cells: int, dtype: np.dtype, workspace: Workspace) -> Tape:
-        """A tape for these updates of a shard of so many cells."""
+    def of(cls, cell: Cell, form: Form, updates: Updates, cells: int, mixed: Reals, workspace: Workspace) -> Tape:
+        """A tape for these updates of a shard of so many cells.
+
+        Without a backward pass the layers of a depthwise cell take the place of the mixed pixels (pixels, P): the first
+        layer's sums may, since the row of a cell is not behind the first pixel that it or a later cell looks at.
+        """
         n, D, P, T = cell.hidden_layers + 1, cell.state_channels, cell.hidden_width, len(updates.offsets) - 1
         together, replaced = form.norm == TOGETHER, len(updates.corner) if form.taped else 0
         if form.taped:
-            rows = T * cells if together else replaced
+            layers, rows = n, T * cells if together else replaced
         else:
+            layers = 1
             rows = cells if together else int(np.diff(updates.offsets).max(initial=0))
+        in_mixed = cell.depthwise and not form.taped
         shapes = (
             (replaced, D),
             (replaced if cell.resettable else 0, D),
             (replaced if cell.resettable else 0,),
-            (n, rows, P),
-            (n, rows if form.norm == CHANNEL else 0),
+            (layers, 0 if in_mixed else rows, P),
+            (layers, rows if form.norm == CHANNEL else 0),
             (n, (T if form.taped else 1) if together else 0, P),
         )
         named = zip(cls._fields, shapes, strict=True)
-        return cls(*(workspace.empty(f"tape.{name}", shape, dtype) for name, shape in named))
+        tape = cls(*(workspace.empty(f"tape.{name}", shape, mixed.dtype) for name, shape in named))
+        return tape._replace(preact=mixed[None, :rows]) if in_mixed else tape
 
 
 class LossStates(NamedTuple):
@@ -196,7 +203,7 @@ class Shard(NamedTuple):
         together, taped = form.norm == TOGETHER, form.taped
         cells = b * H * W
         widest = cells if together else int(np.diff(updates.offsets).max(initial=0))
-        mixed = (len(pixels) if cell.depthwise else 0, P)
+        mixed = workspace.empty("mixed", (len(pixels) if cell.depthwise else 0, P), dtype)
         grad = workspace.empty("grad", (len(pixels) if taped else 0, E + D), dtype)
         grad[...] = 0
         return cls(
@@ -207,15 +214,15 @@ class Shard(NamedTuple):
             grad,
             corners(b, H, W) if together else np.zeros(0, np.int64),
             updates,
-            Tape.of(cell, form, updates, cells, dtype, workspace),
+            Tape.of(cell, form, updates, cells, mixed, workspace),
             in_loss,
             np.zeros((2, P), dtype),
             np.zeros((2, P), dtype),
             workspace.empty("seen", (0 if cell.depthwise else BLOCK, 9 * (E + D)), dtype),
             workspace.empty("hidden", (BLOCK, P), dtype),
             workspace.empty("proposal", (BLOCK, D + cell.resettable), dtype),
-            workspace.empty("mixed", mixed, dtype),
-            workspace.empty("mixed_grad", mixed if taped else (0, P), dtype),
+            mixed,
+            workspace.empty("mixed_grad", mixed.shape if taped else (0, P), dtype),
             workspace.empty("preact_grad", (cell.hidden_layers + 1, widest if taped else 0, P), dtype),
         )
 

@@ -25,7 +25,8 @@ from refca_cpu.workers import workers
 
 SHARD = 32  # samples of 28×28 in a shard of an evolution; fewer of a larger grid
 TAPED_SHARD = 4  # with a backward pass: the tape should stay in the cache
-SPAN = 20  # steps of an evolution whose randomness is drawn at once
+SPAN = 20  # steps of an evolution whose randomness is drawn at once, at most
+DRAWN = 1 << 20  # cells times steps whose randomness is drawn at once; at least one step
 
 
 def evolve(
@@ -43,10 +44,13 @@ def evolve(
     check_numpy({**params, "image": image, "state": state})
     environment = encoded(cell, params, image, np)[-1]
     batch = Batch.of(cell, environment, state, randomness, first_step, steps, taped=False)
-    packed, split, last = Packed.of(cell, params), batch.split(SHARD), np.array(state)
+    packed, split = Packed.of(cell, params), batch.split(SHARD)
+    last = np.empty_like(state) if steps else np.array(state)
+    drawn_at_once = max(1, DRAWN // max(1, max(map(len, split), default=0) * state.shape[1] * state.shape[2]))
+    span = min(SPAN, drawn_at_once)
     spans = [
-        (first, np.zeros(min(SPAN, first_step + steps - first), bool))
-        for first in range(first_step, first_step + steps, SPAN)
+        (first, np.zeros(min(span, first_step + steps - first), bool))
+        for first in range(first_step, first_step + steps, span)
     ]
 
     def move(samples: Ints) -> None:
@@ -58,7 +62,7 @@ def evolve(
 
     def keep(samples: Ints, shard: Shard | None) -> None:
         if shard:
-            last[samples] = batch.states(shard)
+            batch.put_states(shard, shard.pixels, samples, last)
 
     with workers(len(split)) as parallel_map:
         if cell.norm == "batch" and split:
@@ -103,15 +107,15 @@ def unroll_grads(
 
     def evaluate(samples: Ints, shard: Shard) -> float:
         """The value of a shard's objective; the gradient of its states goes into the shard."""
-        last[samples] = batch.states(shard)
+        batch.put_states(shard, shard.pixels, samples, last)
         states = shard.in_loss.states
         value, states[...] = objective(states, samples)
         return float(value)
 
     def keep(samples: Ints, shard: Shard) -> None:
         if inputs_grad:
-            environment_grad[samples] = batch.environments(shard, shard.grad)
-            state_grad[samples] = batch.state_grads(shard)
+            batch.put_environments(shard, shard.grad, samples, environment_grad)
+            batch.put_states(shard, shard.grad, samples, state_grad)
 
     def gradients(samples: Ints) -> tuple[float, Packed]:
         shard, grads = batch.shard(samples, first_step, in_loss), Packed.zeros(cell, state.dtype)

@@ -20,5 +20,5 @@ class Workspace:
         """An uninitialised array."""
         key, size = (name, np.dtype(dtype)), prod(shape)
         if key not in self.memory or self.memory[key].size < size:
-            self.memory[key] = np.empty(size, dtype)
+            self.memory[key] = np.empty(size + size // 32, dtype)  # the number of updates differs from step to step
         return self.memory[key][:size].reshape(shape)
