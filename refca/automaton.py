@@ -60,20 +60,20 @@ class Automaton:
         5 steps with first_step=10 equals evolve(image, 15).
         Raises InvalidInput for another shape, for values outside the range, and for NaN.
         """
-        image = self.checked(image)
+        image = checked_image(self, image)
         streams = Streams(seed)
         if state is None:
             state = self.backend.initial_state(self.cell, image, streams)
         move = self.backend.asarray
         params = {name: move(x) for name, x in self.params.items()}
-        state = move(self.checked_state(state))
+        state = move(checked_state(self, state))
         state = self.backend.evolve(self.cell, params, move(image), state, streams, steps, first_step=first_step)
         found: np.ndarray = self.backend.asnumpy(state)
         return found
 
     def readout(self, state: Array) -> np.ndarray:
         """Return logits (B, sH, sW, L) from a state (B, H, W, D)."""
-        found: np.ndarray = readout(self.cell, self.params, self.checked_state(state))
+        found: np.ndarray = readout(self.cell, self.params, checked_state(self, state))
         return found
 
     def labels(self, state: Array) -> np.ndarray:
@@ -88,7 +88,7 @@ class Automaton:
         and are black before they have one; a photograph is gray under the colours of its pixels' labels.
         Raises InvalidInput for another shape and for values outside the range.
         """
-        image, logits = self.checked(image), self.readout(state)
+        image, logits = checked_image(self, image), self.readout(state)
         if logits.shape[:3] != image.shape[:3]:
             got = f"{tuple(np.shape(state))} for an image {image.shape}"
             raise InvalidInput(f"state must have the samples, rows and columns of the image, got {got}")
@@ -108,51 +108,7 @@ class Automaton:
         for name in ("steps", "size", "seed", "tile"):
             if name == "seed" or options.get(name) is not None:
                 check_integer(name, options.get(name, 0))
-        return self.with_warnings(self.task.prediction.predict_all(self, pictures, **options))
-
-    @staticmethod
-    def with_warnings(results: Iterable[Any]) -> Iterator[Any]:
-        """Yield results; warn of those that say that their picture is unlike the training data."""
-        for result in results:
-            if getattr(result, "doubt", None):
-                warnings.warn(result.doubt, stacklevel=2)
-            yield result
-
-    def checked_state(self, state: Array) -> np.ndarray:
-        """Return a state as float32. Raises InvalidInput for an invalid one."""
-        if not hasattr(state, "dtype"):
-            raise InvalidInput(
-                f"state must be an array of shape (B, H, W, {self.cell.state_channels}), got {type(state).__name__}"
-            )
-        state = self.backend.asnumpy(state)
-        check_arrays({"state": (state, ("B", "H", "W", self.cell.state_channels))})
-        if state.dtype.kind != "f":
-            raise InvalidInput(f"state must have floats, got {state.dtype}")
-        return np.asarray(state, np.float32)
-
-    def checked(self, image: Array) -> np.ndarray:
-        """Return an image as float32. Raises InvalidInput, naming shape or range, for an invalid one."""
-        cell, low = self.cell, self.task.prediction.LOWEST
-        image = np.asarray(image)
-        if image.ndim != 4 or image.shape[-1] != cell.image_channels:
-            raise InvalidInput(
-                f"image must have shape (B, H, W, {cell.image_channels}), got {tuple(image.shape)}; "
-                "predict() takes pictures of other shapes"
-            )
-        if image.dtype.kind != "f":
-            raise InvalidInput(f"image must have floats from {low} to 1, got {image.dtype}; predict() also takes bytes")
-        if not np.isfinite(image).all():
-            raise InvalidInput(f"image must have values from {low} to 1, got NaN or infinity")
-        if image.size and not low <= float(image.min()) <= float(image.max()) <= 1:
-            got = f"{float(image.min()):g} to {float(image.max()):g}"
-            raise InvalidInput(f"image must have values from {low} to 1, got {got}")
-        if not image.size or image.shape[1] % cell.stride or image.shape[2] % cell.stride:
-            shape = f"{image.shape[1]}x{image.shape[2]}"
-            raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
-        image = image.astype(np.float32)
-        if low == 0 and (warning := doubt(cell, image)):
-            warnings.warn(f"{warning}; refca.digit(picture) prepares any picture", stacklevel=3)
-        return image
+        return with_warnings(self.task.prediction.predict_all(self, pictures, **options))
 
     def start(self, image: np.ndarray, seed: int, first_sample: int = 0) -> tuple[Array, Array, Params, Streams]:
         """Return image, initial state and parameters on the backend, and the streams of these samples."""
@@ -182,3 +138,49 @@ def load(name_or_path: Path | str, backend: str | Any | None = None) -> Automato
     experiment = weights.experiment or task_of(None).experiment()
     chosen = get_backend(backend) if backend is None or isinstance(backend, str) else as_backend(backend)
     return Automaton(str(name_or_path), experiment.cell, weights.params, experiment, chosen)
+
+
+def with_warnings(results: Iterable[Any]) -> Iterator[Any]:
+    """Yield results; warn of those that say that their picture is unlike the training data."""
+    for result in results:
+        if getattr(result, "doubt", None):
+            warnings.warn(result.doubt, stacklevel=2)
+        yield result
+
+
+def checked_state(automaton: Automaton, state: Array) -> np.ndarray:
+    """Return a state as float32. Raises InvalidInput for an invalid one."""
+    if not hasattr(state, "dtype"):
+        raise InvalidInput(
+            f"state must be an array of shape (B, H, W, {automaton.cell.state_channels}), got {type(state).__name__}"
+        )
+    state = automaton.backend.asnumpy(state)
+    check_arrays({"state": (state, ("B", "H", "W", automaton.cell.state_channels))})
+    if state.dtype.kind != "f":
+        raise InvalidInput(f"state must have floats, got {state.dtype}")
+    return np.asarray(state, np.float32)
+
+
+def checked_image(automaton: Automaton, image: Array) -> np.ndarray:
+    """Return an image as float32. Raises InvalidInput, naming shape or range, for an invalid one."""
+    cell, low = automaton.cell, automaton.task.prediction.LOWEST
+    image = np.asarray(image)
+    if image.ndim != 4 or image.shape[-1] != cell.image_channels:
+        raise InvalidInput(
+            f"image must have shape (B, H, W, {cell.image_channels}), got {tuple(image.shape)}; "
+            "predict() takes pictures of other shapes"
+        )
+    if image.dtype.kind != "f":
+        raise InvalidInput(f"image must have floats from {low} to 1, got {image.dtype}; predict() also takes bytes")
+    if not np.isfinite(image).all():
+        raise InvalidInput(f"image must have values from {low} to 1, got NaN or infinity")
+    if image.size and not low <= float(image.min()) <= float(image.max()) <= 1:
+        got = f"{float(image.min()):g} to {float(image.max()):g}"
+        raise InvalidInput(f"image must have values from {low} to 1, got {got}")
+    if not image.size or image.shape[1] % cell.stride or image.shape[2] % cell.stride:
+        shape = f"{image.shape[1]}x{image.shape[2]}"
+        raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
+    image = image.astype(np.float32)
+    if low == 0 and (warning := doubt(cell, image)):
+        warnings.warn(f"{warning}; refca.digit(picture) prepares any picture", stacklevel=3)
+    return image
