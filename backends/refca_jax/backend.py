@@ -146,7 +146,7 @@ class Jax(BaseBackend):
         return params
 
     def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """Return function(x, jax.numpy), and a function from its gradient to that of x."""
+        """Return function(x, jax.numpy), and a function that turns the gradient of its value into the gradient of x."""
         value, pullback = jax.vjp(lambda x: function(x, jnp), x)
         return value, lambda gradient: pullback(gradient)[0]
 

@@ -91,8 +91,8 @@ def normals(source: Seeded, purpose: int, t: Any, like: jax.Array) -> jax.Array:
 def box_muller(w0: jax.Array, w1: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
     """Return two independent standard normal arrays: w0 gives the radius, w1 the angle.
 
-    The uniform numbers are n / 2²⁵ with n odd. Near 1 the logarithm is that of 1 - u, and the angle is the one beyond
-    half a turn, so that float32 numbers hold each argument exactly.
+    The uniform numbers are u = n / 2²⁵ with n odd. From 1/2 on the logarithm is log1p(u - 1), and the angle is
+    2πu - π, so that every argument is exact in float32.
     """
     n0, n1 = ((2 * (w >> 8) + 1).astype(np.int32) for w in (w0, w1))
     small, rest = (n.astype(dtype) * 2.0**-25 for n in (n0, 2**25 - n0))

@@ -147,7 +147,7 @@ class Torch(BaseBackend):
         return x.movedim(-1, 1).contiguous(memory_format=self.layout)
 
     def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """Return function(x, torch), and a function from its gradient to that of x."""
+        """Return function(x, torch), and a function that turns the gradient of its value into the gradient of x."""
         x = x.detach().requires_grad_()
         value = function(x, torch)
         return value.detach(), lambda gradient: torch.autograd.grad(value, x, gradient)[0]

@@ -53,8 +53,8 @@ def normals(source: Streams, purpose: int, t: int, like: torch.Tensor) -> torch.
 def box_muller(w0: torch.Tensor, w1: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Return two independent standard normal tensors: w0 gives the radius, w1 the angle.
 
-    The uniform numbers are n / 2²⁵ with n odd. Near 1 the logarithm is that of 1 - u, and the angle is the one beyond
-    half a turn, so that float32 numbers hold each argument exactly.
+    The uniform numbers are u = n / 2²⁵ with n odd. From 1/2 on the logarithm is log1p(u - 1), and the angle is
+    2πu - π, so that every argument is exact in float32.
     """
     n0, n1 = (2 * (w >> 8) + 1 for w in (w0, w1))
     small, rest = (n.to(dtype) * 2.0**-25 for n in (n0, 2**25 - n0))

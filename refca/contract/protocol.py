@@ -251,9 +251,9 @@ class BaseBackend:
         return loss_of_states(self, cell, loss, params, image, target, weights, states)
 
     def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """Return function(x, xp), and a function from its gradient to that of x, by automatic differentiation.
+        """Return function(x, xp), and a function that turns the gradient of its value into the gradient of x.
 
-        The default is autograd's, for functions of NumPy arrays.
+        The default differentiates functions of NumPy arrays by autograd.
         """
         pullback, value = make_vjp(lambda x: function(x, autograd.numpy))(x)
         return value, pullback
