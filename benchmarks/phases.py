@@ -27,6 +27,7 @@ from refca_cpu import kernels, readout
 from refca_cpu.batch import Batch
 from refca_cpu.blas import single_threaded
 from refca_cpu.layout import TOGETHER, Packed, Shard
+from refca_cpu.unroll import TAPED_SHARD
 from timing import processor
 
 import refca
@@ -62,21 +63,18 @@ class Profile:
         self.operations = dict.fromkeys(PHASES, 0.0)
         self.bytes = dict.fromkeys(PHASES, 0.0)
 
-    def round(self) -> None:
-        """Do one training step, shard by shard, as the backend does on one thread."""
+    def round(self) -> list[Packed]:
+        """Do one training step, shard by shard, as the backend does on one thread; return the shards' gradients."""
         for phase in PHASES:
             self.seconds[phase].append(0.0)
             self.operations[phase] = self.bytes[phase] = 0.0
-        batch = Batch.of(
-            self.cell, self.image, self.state, refca.Streams(0), 0, len(self.weights), taped=True
-        )  # fmt: skip
+        batch = Batch.of(self.cell, self.image, self.state, refca.Streams(0), 0, len(self.weights), taped=True)
         packed = Packed.of(self.cell, self.params)
         in_loss = self.weights.any(axis=1)
-        for samples in batch.split(4):
-            self.shard(batch, packed, samples, in_loss)
+        return [self.shard(batch, packed, samples, in_loss) for samples in batch.split(TAPED_SHARD)]
 
-    def shard(self, batch: Batch, packed: Packed, samples: Any, in_loss: Any) -> None:
-        """Time the phases of one shard."""
+    def shard(self, batch: Batch, packed: Packed, samples: Any, in_loss: Any) -> Packed:
+        """Time the phases of one shard, and return its gradients."""
         shard = self.timed("draws and layout", batch.shard, samples, 0, in_loss)
         self.count(shard)
         grads, layers = Packed.zeros(self.cell, self.state.dtype), range(len(packed.hidden))
@@ -93,6 +91,7 @@ class Profile:
                 given = shard, packed, grads, i, j + 1, sums, cells
                 self.timed("hidden layers, gradient", kernels.hidden_layer_grad, *given)
             self.timed("perceive, gradient", kernels.perceive_grad, shard, packed, grads, i, sums, cells, False)
+        return grads
 
     def timed(self, phase: str, work: Callable[..., Any], *given: Any) -> Any:
         """Return work(*given), whose time goes to a phase."""

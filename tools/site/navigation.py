@@ -24,6 +24,7 @@ SECTIONS: dict[str, list[Any]] = {
         "docs/own-data.md",
         "docs/own-cells.md",
         "docs/cluster.md",
+        "docs/cpu.md",
         "docs/gpu.md",
         "spec/data.md",
         "docs/weights.md",
