@@ -4,7 +4,7 @@ Each run must have been measured on held-out photographs: python -m refca.evalua
 copies what the page shows into results/segmentation/short/NAME: settings.toml, metrics.csv, evaluation.json and
 evaluation.csv, but no weights.
 
-Source: the paper, Figures 7, 11, 13 and 15; `spec/programs.md`.
+Source: the paper, Figures 11 and 15 to 17; `spec/programs.md`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ INTRODUCTION = """\
 
 Each run here has {steps:,} training steps of {batch} photographs at {size}x{size} from random weights: {seen:,}
 photographs, of which the paper's runs see {times:,} times more. There is one run of each, with seed {seed}, so that
-small differences are chance. With other unrolls the number of training steps differs, so that the automaton runs for
-the same number of steps. IoU in per cent on {samples} training photographs that were held out; at {last} and replaced:
-on {few} of them. *Replaced*: at step {last}, {every} steps after the last of several replacements. *States*: their mean
-magnitude at step {last} over that at step 40. *Gate*: its mean in the first and the last rows of the training log."""
+small differences are chance. IoU in per cent on {samples} training photographs that were held out; at {last} and
+replaced: on {few} of them. *Replaced*: at step {last}, {every} steps after the last of several replacements. *States*:
+their mean magnitude at step {last} over that at step 40. *Gate*: its mean in the first and the last rows of the
+training log."""
 
 
 @dataclass(frozen=True)
