@@ -170,7 +170,7 @@ class Layout(NamedTuple):
 
 @cache
 def layout(cell: Cell) -> Layout:
-    """Lay out the parameters of a cell.
+    """Lay out the parameters of a cell, each row of a matrix in `row_stride` numbers.
 
     perceive (9, C4, P4), of a depthwise cell (1, C4, P4), the mix; filters (9, P4) of a depthwise cell; hidden
     (N, P4, P4); bias (N+1, P4); update (P4, Q4), the gate's weight in column D; update_bias (Q4,).
@@ -182,10 +182,11 @@ def layout(cell: Cell) -> Layout:
         cell.hidden_layers,
     )
     C4, P4, Q4, taps = round_up4(C), round_up4(P), round_up4(D + cell.resettable), 1 if cell.depthwise else 9
-    sizes = {"perceive": taps * C4 * P4, "filters": 9 * P4 if cell.depthwise else 0, "hidden": N * P4 * P4}
-    sizes |= {"bias": (N + 1) * P4, "update": P4 * Q4, "update_bias": Q4}
+    p, q, c = row_stride(P4), row_stride(Q4), row_stride(taps * C4)
+    sizes = {"perceive": taps * C4 * p, "filters": 9 * P4 if cell.depthwise else 0, "hidden": N * P4 * p}
+    sizes |= {"bias": (N + 1) * P4, "update": P4 * q, "update_bias": Q4}
     starts = first_of(sizes)
-    back_sizes = {"perceive_back": sizes["perceive"], "hidden_back": sizes["hidden"], "update_back": sizes["update"]}
+    back_sizes = {"perceive_back": P4 * c, "hidden_back": N * P4 * p, "update_back": Q4 * p}
     back = first_of(back_sizes)
 
     def vector(name: str, size: int, at: int) -> Place:
@@ -193,23 +194,28 @@ def layout(cell: Cell) -> Layout:
 
     first = "perceive.mix" if cell.depthwise else "perceive.weight"
     found = [
-        Place(first, taps, C, P, C4, P4, 0, 0, taps * C4),
+        Place(first, taps, C, P, C4, p, 0, 0, c),
         Place("perceive.depthwise", 1, 9, P, 9, P4, starts["filters"]),
         vector("perceive.bias", P, starts["bias"]),
     ]
     for i in range(N):
-        at, transposed = starts["hidden"] + i * P4 * P4, back["hidden_back"] + i * P4 * P4
-        found.append(Place(f"hidden.{i}.weight", 1, P, P, P4, P4, at, transposed, P4))
+        at, transposed = starts["hidden"] + i * P4 * p, back["hidden_back"] + i * P4 * p
+        found.append(Place(f"hidden.{i}.weight", 1, P, P, P4, p, at, transposed, p))
         found.append(vector(f"hidden.{i}.bias", P, starts["bias"] + (i + 1) * P4))
     at, transposed = starts["update"], back["update_back"]
     found += [
-        Place("update.weight", 1, P, D, P4, Q4, at, transposed, P4),
+        Place("update.weight", 1, P, D, P4, q, at, transposed, p),
         vector("update.bias", D, starts["update_bias"]),
-        Place("gate.weight", 1, P, 1, P4, Q4, at + D, transposed + D * P4, P4),
+        Place("gate.weight", 1, P, 1, P4, q, at + D, transposed + D * p, p),
     ]
     shapes = param_shapes(cell)
     places = tuple(place for place in found if place.name in shapes)
     return Layout(starts, sum(sizes.values()), back, sum(back_sizes.values()), places)
+
+
+def row_stride(columns: int) -> int:
+    """The numbers from one row of a packed matrix to the next; as in `weights.h`, which says why."""
+    return columns + 4 if columns % 8 == 0 else columns
 
 
 def first_of(sizes: dict[str, int]) -> dict[str, int]:

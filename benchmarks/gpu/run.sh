@@ -45,6 +45,7 @@ first() {
   say "what there is"
   nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,memory.total --format=csv,noheader
   $PYTHON -m gpu.check || return 1
+  $PYTHON -c 'import sys; from gpu.check import no_gpu; sys.exit(no_gpu() or 0)' || return 1
   bench 180
   say "modules"; timeout -k 5 90 $PYTHON -m gpu.warm
   say "smoke"; timeout -k 5 100 $PYTHON -m gpu.smoke; local smoke=$?

@@ -16,7 +16,7 @@ DEVICE void add_tap(int length, int columns, const real* weight, const real* con
   Four of_tap[4] = {};
   for (int k = 0; k < length; k += 4) {
     Four factor[4];
-    for (int j = 0; j < 4; ++j) factor[j] = load(weight + (k + j) * columns);
+    for (int j = 0; j < 4; ++j) factor[j] = load(weight + (k + j) * row_stride(columns));
     for (int i = 0; i < 4; ++i) {
       Four x = loaded<rectify>(from[i] + k);
       for (int j = 0; j < 4; ++j)
@@ -37,7 +37,7 @@ DEVICE void product(int rows, int taps, int length, int columns, const real* wei
     for (int tap = 0; tap < taps; ++tap) {
       const real* from[4];
       for (int i = 0; i < 4; ++i) from[i] = row(r + i < rows ? r + i : rows - 1, tap);
-      add_tap<rectify>(length, columns, weight + (offset)tap * length * columns + c, from, sums);
+      add_tap<rectify>(length, columns, weight + (offset)tap * length * row_stride(columns) + c, from, sums);
     }
     for (int i = 0; i < 4; ++i)
       if (r + i < rows) store(r + i, c, sums[i]);
@@ -57,7 +57,7 @@ DEVICE void add_outer_products(int rows, int taps, int length, int columns, real
         for (int l = 0; l < 4; ++l) sums[j].x[l] += x.x[j] * g.x[l];
     }
     for (int j = 0; j < 4; ++j) {
-      real* to = total + ((offset)tap * length + k + j) * columns + c;
+      real* to = total + ((offset)tap * length + k + j) * row_stride(columns) + c;
       save(to, plus(sums[j], to));
     }
   }

@@ -54,7 +54,7 @@ PHASE void perceive(Block block) {
 PHASE void hidden_layer(Block block, int j) {
   int rows = u.rows[block.number], used = u.used[block.number];
   product<true>(
-      rows, 1, P4, P4, at_hand(u.hidden) + (offset)j * P4 * P4, [=](int r, int tap) { return preact(block, j, used + r); },
+      rows, 1, P4, P4, at_hand(u.hidden) + (offset)j * P4 * row_stride(P4), [=](int r, int tap) { return preact(block, j, used + r); },
       [=](int r, int c, Four sums) {
         save(preact(block, j + 1, used + r) + c, plus(sums, u.bias + (j + 1) * P4 + c));
       });

@@ -20,11 +20,11 @@ struct WeightGrads {
 DEVICE WeightGrads weight_grads(Block block) {
   WeightGrads w;
   w.perceive = u.weight_grad + (offset)block.number * u.weights;
-  w.filters = w.perceive + (DEPTHWISE ? 1 : 9) * C4 * P4;
+  w.filters = w.perceive + (DEPTHWISE ? 1 : 9) * C4 * row_stride(P4);
   w.hidden = w.filters + (DEPTHWISE ? 9 * P4 : 0);
-  w.bias = w.hidden + (offset)N * P4 * P4;
+  w.bias = w.hidden + (offset)N * P4 * row_stride(P4);
   w.update = w.bias + (N + 1) * P4;
-  w.update_bias = w.update + P4 * Q4;
+  w.update_bias = w.update + P4 * row_stride(Q4);
   return w;
 }
 
@@ -40,7 +40,7 @@ PHASE void add_weight_grads(Block block, Range slots) {
         rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return neighbourhood(block, slots.from + r, tap); },
         grad_at(0));
   for (int j = 1; j <= N; ++j)
-    add_outer_products<true>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * P4, preact_at(j - 1), grad_at(j));
+    add_outer_products<true>(rows, 1, P4, P4, w.hidden + (offset)(j - 1) * P4 * row_stride(P4), preact_at(j - 1), grad_at(j));
   add_outer_products<true>(rows, 1, P4, Q4, w.update, preact_at(N), proposed);
   if (u.biased) {
     for (int j = 0; j <= N; ++j) add_rows(rows, P4, w.bias + j * P4, grad_at(j));
@@ -154,7 +154,7 @@ PHASE void propose_grad(Block block) {
 }
 
 PHASE void hidden_layer_grad(Block block, int j) {
-  const real* transposed = back_at_hand(u.hidden_back) + (offset)(j - 1) * P4 * P4;
+  const real* transposed = back_at_hand(u.hidden_back) + (offset)(j - 1) * P4 * row_stride(P4);
   product_grad(block, P4, transposed, j - 1, [=](int r) { return preact_grad(block, j, r); });
 }
 

@@ -9,7 +9,7 @@
 // lanes read 32 bytes that follow each other, and a lane's results are four columns that do.
 //
 // No factor is staged in shared memory: a tile of 16×48 needs 8 loads of 256 bytes for 18 instructions, half of what
-// the first-level cache can deliver in the time these take (`docs/gpu.md`).
+// the first-level cache can deliver in the time these take, by a model; rows of weights begin in different banks.
 #pragma once
 
 struct alignas(2 * sizeof(real)) Two {
@@ -100,17 +100,18 @@ DEVICE Sums<wide> term(
   int first = taps > 1 ? number * TERM_TAPS : 0, last = least(taps, first + TERM_TAPS);
   for (int tap = first; tap < last; ++tap) {
     const real *one = row(upper, tap) + from + 2 * t, *other = row(lower, tap) + from + 2 * t;
-    const real* factors = weight + (tap * length + from + 2 * t) * columns + c;
+    int stride = row_stride(columns);
+    const real* factors = weight + (tap * length + from + 2 * t) * stride + c;
     int left = to - from;
-    for (; left >= 8; left -= 8, one += 8, other += 8, factors += 8 * columns) {
+    for (; left >= 8; left -= 8, one += 8, other += 8, factors += 8 * stride) {
       Two x = load_two<rectify>(one), y = load_two<rectify>(other);
-      add_step(&sums, left_factor(x.x[0], y.x[0], x.x[1], y.x[1]), factors, factors + columns, c, columns);
+      add_step(&sums, left_factor(x.x[0], y.x[0], x.x[1], y.x[1]), factors, factors + stride, c, columns);
     }
     if (left) {  // four more
       Two x = {}, y = {};
       if (t < 2) x = load_two<rectify>(one), y = load_two<rectify>(other);
-      if (t >= 2) factors -= 4 * columns;  // which is multiplied with zero
-      add_step(&sums, left_factor(x.x[0], y.x[0], x.x[1], y.x[1]), factors, factors + columns, c, columns);
+      if (t >= 2) factors -= 4 * stride;  // which is multiplied with zero
+      add_step(&sums, left_factor(x.x[0], y.x[0], x.x[1], y.x[1]), factors, factors + stride, c, columns);
     }
   }
   return sums;
@@ -191,7 +192,7 @@ DEVICE void add_outer_tiles(
     for (int n = 0; n < wide; ++n)
       for (int lower = 0; lower < 2; ++lower) {
         int column = c + 16 * n + lane() % 4 * 4;
-        real* to = total + (offset)(m + lower) * columns + column;
+        real* to = total + (offset)(m + lower) * row_stride(columns) + column;
         if (inside && column < columns) save(to, plus(quad(sums, n, lower), to));
       }
   }

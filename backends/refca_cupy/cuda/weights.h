@@ -9,6 +9,10 @@ struct alignas(4 * sizeof(real)) Four {
   real x[4];
 };
 
+// The numbers from one row of a packed matrix to the next. Lanes that read two rows below each other's, as those of
+// `tensor_products.h` do, find them in different banks of a multiprocessor's memory.
+DEVICE int row_stride(int columns) { return columns % 8 ? columns : columns + 4; }
+
 #if WEIGHTS_AT_HAND
 
 // The packed parameters, then for the backward pass their transposes.
