@@ -1,4 +1,4 @@
-"""What other packages register with refca through entry points: backends, data sets and tasks.
+"""Backends, data sets and tasks that other packages register with refca, through entry points.
 
 A name of refca's own is always refca's own; other packages add to them.
 """

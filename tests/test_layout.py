@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "refca"
 
-SHARED = {"definition", "errors"}  # what every folder may import
+SHARED = {"definition", "errors", "plugins"}  # what every folder above the definition may import
 MAINS = {"train", "evaluate", "robustness", "predict", "playground", "sweep"}
 TASKS = {"digits", "segmentation"}
 MAY_IMPORT = {
