@@ -29,7 +29,7 @@ AS_IS, TRANSPOSED = ord("n"), ord("t")
 TILED = 96  # rows or columns of a result up to which tiles are faster than OpenBLAS
 SMALL = 1_000_000  # products up to this many multiplications take OpenBLAS's path without copies
 CHUNK_BYTES = 16 * 1024  # half of a small first cache
-ADD_TILE, ADD_EDGE, ADD_NARROW = tile(VECTORS, edge=False), tile(VECTORS, edge=True), tile(1, edge=True)
+ADD_TILE, ADD_NARROW = tile(VECTORS, edge=False), tile(1, edge=True)
 
 
 @njit(nogil=True, cache=True)
@@ -83,17 +83,14 @@ def add_tiles(a: Reals, b: Reals, out: Reals) -> None:
             while column < n:
                 from_b = np.intp(b.ctypes.data) + first * b.strides[0] + column * size, b.strides[0]
                 to = np.intp(out.ctypes.data) + row * out.strides[0] + column * size, out.strides[0]
-                if whole - column < VECTORS * lanes:
+                if rows < ROWS or whole - column < VECTORS * lanes:
                     columns = min(lanes, n - column)
                     if columns < lanes:
                         from_b = np.intp(last_columns.ctypes.data), last_columns.strides[0]
                     ADD_NARROW(out, (*from_a, *from_b, *to, length, rows, columns))
                     column += lanes
                     continue
-                if rows == ROWS:
-                    ADD_TILE(out, (*from_a, *from_b, *to, length, rows, VECTORS * lanes))
-                else:
-                    ADD_EDGE(out, (*from_a, *from_b, *to, length, rows, VECTORS * lanes))
+                ADD_TILE(out, (*from_a, *from_b, *to, length, rows, VECTORS * lanes))
                 column += VECTORS * lanes
 
 
