@@ -38,6 +38,19 @@ def test_a_damaged_file_of_the_cache_is_made_again(tmp_path: Path, damage: str, 
     assert run(code, **kept) == "42\n"
 
 
+def test_a_function_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
+    called = MODULE.replace("cache=True", "")
+    (tmp_path / "called.py").write_text(called)
+    (tmp_path / "some.py").write_text(
+        MODULE.replace("\n\n\n", "\nimport called\n\n\n", 1).replace("2 * x", "called.double(x)")
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import some; print(some.double(21))"
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert run(code, **kept) == "42\n"
+    (tmp_path / "called.py").write_text(called.replace("2 * x", "3 * x"))
+    assert run(code, **kept) == "63\n"
+
+
 def test_with_nowhere_to_write_the_cache_is_of_the_process(tmp_path: Path) -> None:
     (tmp_path / "some.py").write_text(MODULE)
     code = (

@@ -2,7 +2,8 @@
 
 Numba keeps compiled functions beside their source, or in the user's cache folder, or where NUMBA_CACHE_DIR says.
 Where it can write to none of them, they are kept for this process alone; a file of the cache that is damaged is
-removed and made again. Whoever can write into the cache decides what runs here.
+removed and made again, and so is one that was made from other sources. Whoever can write into the cache decides what
+runs here.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numba
+
+import refca.definition
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Any], Any]:
@@ -39,6 +44,7 @@ def keep(compiled: Any) -> None:
         config: Any = numba.config
         config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = private_folder(), ""
         compiled.enable_caching()
+    compiled._cache._cache_file._source_stamp = sources_digest(Path(compiled.py_func.__code__.co_filename).parent)
     load = compiled._cache.load_overload
 
     def load_or_remove(*arguments: Any) -> Any:
@@ -50,6 +56,18 @@ def keep(compiled: Any) -> None:
             return None
 
     compiled._cache.load_overload = load_or_remove
+
+
+@cache
+def sources_digest(folder: Path) -> str:
+    """Return a digest of a folder's Python files and of the definition's.
+
+    A compiled function contains those that it calls, and numba asks for changes of its own file alone.
+    """
+    digest = sha256()
+    for path in sorted([*folder.glob("*.py"), *Path(refca.definition.__file__).parent.glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache
