@@ -98,7 +98,7 @@ def draw(rows: Iterable[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = list(rows)
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
     for axes, (axis, words) in zip(figure.subplots(1, 3, sharey=True), AXES.items(), strict=True):
         of_axis = [row for row in rows if row["axis"] == axis]
         curves = sorted({(row["cell"], row["work"], row["threads"]) for row in of_axis})
@@ -118,9 +118,10 @@ def draw(rows: Iterable[dict[str, Any]], path: Path) -> None:
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    first, *_ = figure.axes
-    first.set_ylabel("ns for each update of a cell")
-    first.legend(fontsize=7)
+    figure.axes[0].set_ylabel("ns for each update of a cell")
+    curves_of = (dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)) for axes in figure.axes)
+    labelled = {label: line for curves in curves_of for label, line in curves.items()}
+    figure.legend(labelled.values(), labelled, loc="outside right upper", fontsize=8)
     figure.suptitle(f"Cost of the cpu backend, {processor()}")
     figure.savefig(path, dpi=120)
 
@@ -134,7 +135,7 @@ def main() -> None:
     for count in sorted({1, threads()}):
         with thread_limit(count):
             for case in cases(chosen.quick):
-                cost = nanoseconds(case, 1 if chosen.quick else 5)
+                cost = nanoseconds(case, 1 if chosen.quick else 3)
                 rows.append({**vars(case), "value": case.value, "threads": count, "nanoseconds": round(cost, 1)})
                 print(*(f"{key} {value}" for key, value in rows[-1].items()), sep=", ", flush=True)
     chosen.out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Backends, data sets and tasks that other packages register with refca, through entry points.
 
-A name of refca's own is always refca's own; other packages add to them.
+They add names; none of them replaces one of refca's own.
 """
 
 from __future__ import annotations
@@ -12,5 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 @cache  # reading what all packages register takes tens of milliseconds
 def registered(group: str) -> Mapping[str, EntryPoint]:
-    """Return the entry points of a group by name, sorted by name."""
-    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+    """Return the entry points of a group by name, sorted by name; of two with one name, the first on Python's path."""
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        found.setdefault(point.name, point)
+    return found

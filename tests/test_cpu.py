@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,17 +109,42 @@ def test_the_number_of_threads_changes_no_bit_on_photographs(
         assert_same(got, expected, f"a result with norm {norm}", "other threads")
 
 
-@pytest.mark.parametrize(("k", "m", "n"), [(300, 48, 48), (130, 35, 33), (5, 3, 7), (0, 4, 4), (70, 100, 97)])
-def test_gradients_of_weights_of_any_shape_are_added(k: int, m: int, n: int) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("k", "m", "n"),
+    [(300, 48, 48), (130, 35, 33), (5, 3, 7), (0, 4, 4), (70, 100, 97), (90, 32, 3), (90, 3, 32)],
+)
+def test_gradients_of_weights_of_any_shape_are_added(k: int, m: int, n: int, dtype: Any) -> None:
     """Add to a part of a wider matrix, from rows that are parts of wider rows, and touch nothing else."""
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(k, m + 3)).astype(np.float32), rng.normal(size=(k, n + 1)).astype(np.float32)
-    out = rng.normal(size=(m, n + 2)).astype(np.float32)
+    a, b = rng.normal(size=(k, m + 3)).astype(dtype), rng.normal(size=(k, n + 1)).astype(dtype)
+    out = rng.normal(size=(m, n + 2)).astype(dtype)
     want = out.copy()
     want[:, :n] += a[:, :m].T @ b[:, 1:]
     gemm.add_product(a[:, :m], b[:, 1:], out[:, :n])
     np.testing.assert_allclose(out, want, atol=1e-4)
     np.testing.assert_array_equal(out[:, n:], want[:, n:])
+
+
+@pytest.mark.parametrize("order", ["channels first", "repeated", "rows last"])
+def test_arrays_in_any_order_give_the_same_bits(order: str) -> None:
+    cell, params, image, state, labels, weights = photographs("instance", True)
+    orders: dict[str, Callable[[Any], Any]] = {
+        "channels first": lambda x: np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -1, 1)), 1, -1),
+        "repeated": lambda x: np.broadcast_to(x[:1], x.shape),
+        "rows last": np.asfortranarray,
+    }
+    ordered = orders[order]
+
+    def results(image: Any, state: Any) -> list[Any]:
+        given = cell, "ce", params, image, state, labels, weights, refca.Streams(1)
+        loss, grads, last = cpu.loss_and_grads(*given, image_grad=True)
+        return [np.float64(loss), last, *grads.values(), cpu.evolve(cell, params, image, state, refca.Streams(1), 3)]
+
+    got = results(ordered(image), ordered(state))
+    want = results(*map(np.ascontiguousarray, (ordered(image), ordered(state))))
+    for x, y in zip(got, want, strict=True):
+        assert_same(x, y, f"a result of arrays with {order}", "contiguous arrays")
 
 
 def test_it_can_be_called_from_several_threads_at_once() -> None:

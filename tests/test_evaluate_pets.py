@@ -19,6 +19,7 @@ from refca import evaluate
 from refca.confusion import mean_iou
 from refca.contract.reference import reference
 from refca.data import CLASSES, Dataset, Photographs
+from refca.data.photographs import IGNORED
 from refca.definition.metrics import count_overlaps, ratio
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Streams
@@ -322,8 +323,8 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
     photographs = random_photographs(2, 9)
     found = adversarial.attack(cell, params, reference, photographs, 1)
     before, after = found.image["before"], found.image["after"]
-    assert found.region.sum() == 2 * 9
-    np.testing.assert_array_equal(after[~found.region], before[~found.region])
+    assert found.mask.sum() == 2 * 9
+    np.testing.assert_array_equal(after[~found.mask], before[~found.mask])
     assert (found.predicted["after"][:, :3, :3] == 1).all()
     assert np.abs(after).max() <= 1
     again = adversarial.attack(cell, params, reference, photographs, 1)
@@ -332,7 +333,7 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
     assert values["adversarial_label"] == "object"
     assert values["adversarial_iou_background_before"] == values["adversarial_iou_background_after"] == 1
     assert values["adversarial_inside_after"] == 1
-    assert values["adversarial_outside_after"] == (photographs.trimaps[~found.region] == 1).mean()
+    assert values["adversarial_outside_after"] == (photographs.trimaps[~found.mask] == 1).mean()
 
 
 def test_the_papers_adversarial_image_brings_back_a_label_whose_pixels_were_made_gray(
@@ -342,16 +343,29 @@ def test_the_papers_adversarial_image_brings_back_a_label_whose_pixels_were_made
     monkeypatch.setattr(adversarial, "GRAY", 0.1)  # this cell has no gradient at 0
     cell, params = copying_cell()
     photographs = random_photographs(2, 9)
-    found = adversarial.attack(cell, params, reference, photographs, 2, kind="label")
-    np.testing.assert_array_equal(found.region, photographs.trimaps == 2)
+    found = adversarial.attack(cell, params, reference, photographs, 2, region="label")
+    np.testing.assert_array_equal(found.mask, photographs.trimaps == 2)
     assert list(found.image) == ["before", "gray", "after"]
-    assert (found.image["gray"][found.region] == np.float32(0.1)).all()
+    assert (found.image["gray"][found.mask] == np.float32(0.1)).all()
     for image in found.image.values():
-        np.testing.assert_array_equal(image[~found.region], found.image["before"][~found.region])
+        np.testing.assert_array_equal(image[~found.mask], found.image["before"][~found.mask])
     values = adversarial.adversarial_summary(found)
     assert values["adversarial_inside_before"] == values["adversarial_inside_after"] == 1
     assert values["adversarial_inside_gray"] == 0  # a gray pixel has equal outputs, and ties go to background
     assert values["adversarial_outside_after"] == 0
+    assert values["adversarial_iou_boundary_after"] is None  # no pixel outside the region has the label
+
+
+def test_an_adversarial_image_leaves_out_pixels_that_count_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adversarial, "STEPS", 2)
+    monkeypatch.setattr(adversarial, "ITERATIONS", 2)
+    cell, params = copying_cell()
+    photographs = random_photographs(2, 9)
+    photographs.trimaps[:, 4] = IGNORED
+    found = adversarial.attack(cell, params, reference, photographs, 2, region="label")
+    assert not found.mask[:, 4].any()
+    np.testing.assert_array_equal(found.image["after"][:, 4], found.image["before"][:, 4])
+    assert 0 <= adversarial.adversarial_summary(found)["adversarial_inside_after"] <= 1
 
 
 # the program

@@ -62,7 +62,7 @@ def keep(compiled: Any) -> None:
 def sources_digest(folder: Path) -> str:
     """Return a digest of a folder's Python files and of the definition's.
 
-    A compiled function contains those that it calls, and numba asks for changes of its own file alone.
+    Numba looks for changes only in a function's own file, but the compiled code contains the functions that it calls.
     """
     digest = sha256()
     for path in sorted([*folder.glob("*.py"), *Path(refca.definition.__file__).parent.glob("*.py")]):

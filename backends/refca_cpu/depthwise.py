@@ -21,8 +21,8 @@ from refca_cpu.vectors import extent, load, store
 def depthwise(mixed: Reals, row_stride: int, corner: Ints, filters: Reals, out: Reals) -> None:
     """Fill out (R, P): in each channel the 3×3 filter (9, P) over mixed pixels (n, P).
 
-    Rows are in order, and the sums of a row are written after its pixels were read, so that out may be the first rows
-    of mixed: no row is behind its cell's corner.
+    The first rows of mixed may be `out` itself: row k is never after pixel corner[k], and later cells read only from
+    later pixels.
     """
     P, whole, lanes = extent(mixed)
     source, weight, target, line = mixed.reshape(-1), filters.reshape(-1), out.reshape(-1), row_stride * P

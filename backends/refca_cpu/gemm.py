@@ -46,7 +46,7 @@ def multiply_back(a: Reals, b: Reals, out: Reals, beta: float) -> None:
 
 @njit(nogil=True, cache=True)
 def add_product(a: Reals, b: Reals, out: Reals) -> None:
-    """Add a (k, m).T @ b (k, n) to out (m, n), of which k counts rows: the gradient of weights."""
+    """Add a.T @ b to out (m, n), for a (k, m) and b (k, n): the gradient of weights, summed over k rows."""
     m, n = a.shape[1], b.shape[1]
     if n <= ROWS < m:
         transposed = np.zeros((n, m), out.dtype)

@@ -122,8 +122,9 @@ class Tape(NamedTuple):
     def of(cls, cell: Cell, form: Form, updates: Updates, cells: int, mixed: Reals, workspace: Workspace) -> Tape:
         """A tape for these updates of a shard of so many cells.
 
-        Without a backward pass the layers of a depthwise cell take the place of the mixed pixels (pixels, P): the first
-        layer's sums may, since the row of a cell is not behind the first pixel that it or a later cell looks at.
+        Without a backward pass the layers of a depthwise cell take the place of the mixed pixels (pixels, P). The first
+        layer's sums may be written there, because row k is never after pixel corner[k], and later cells read only from
+        later pixels.
         """
         n, D, P, T = cell.hidden_layers + 1, cell.state_channels, cell.hidden_width, len(updates.offsets) - 1
         together, replaced = form.norm == TOGETHER, len(updates.corner) if form.taped else 0

@@ -45,7 +45,7 @@ def evolve(
     environment = encoded(cell, params, image, np)[-1]
     batch = Batch.of(cell, environment, state, randomness, first_step, steps, taped=False)
     packed, split = Packed.of(cell, params), batch.split(SHARD)
-    last = np.empty_like(state) if steps else np.array(state)
+    last = np.empty(state.shape, state.dtype) if steps else np.array(state)
     drawn_at_once = max(1, DRAWN // max(1, max(map(len, split), default=0) * state.shape[1] * state.shape[2]))
     span = min(SPAN, drawn_at_once)
     spans = [
@@ -103,7 +103,8 @@ def unroll_grads(
     """
     batch = Batch.of(cell, environment, state, randomness, first_step, len(in_loss), taped=True)
     packed, split = Packed.of(cell, params), batch.split(TAPED_SHARD)
-    last, state_grad, environment_grad = np.empty_like(state), np.empty_like(state), np.empty_like(environment)
+    last, state_grad = np.empty(state.shape, state.dtype), np.empty(state.shape, state.dtype)  # in C order
+    environment_grad = np.empty(environment.shape, environment.dtype)
 
     def evaluate(samples: Ints, shard: Shard) -> float:
         """The value of a shard's objective; the gradient of its states goes into the shard."""

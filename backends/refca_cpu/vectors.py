@@ -1,7 +1,7 @@
 """Vectors of numbers for compiled code: one register each, so that a kernel can say what stays in registers.
 
-`load`, `store` and `spread` make and keep them; +, - and * work lane by lane, and a product and a sum may become
-one instruction. A compiler's own vectors of a loop start and end in memory at each row.
+`load` and `store` move them; +, - and * work lane by lane, and a product and a sum may become one instruction. A
+compiler's own vectors of a loop start and end in memory at each row.
 
 Source: the LLVM language reference, "Vector Operations".
 """
@@ -19,7 +19,7 @@ from numba.extending import models, overload, register_model
 
 from refca_cpu.arrays import Reals
 from refca_cpu.compiled import njit
-from refca_cpu.tiles import FUSED, INDEX, VECTOR_BYTES
+from refca_cpu.tiles import FUSED, VECTOR_BYTES
 
 cgutils: Any = untyped
 
@@ -75,18 +75,6 @@ def store(context: Any, array: Any, index: Any, value: Any) -> Any:
         builder.store(given[2], address(context, builder, array, *given[:2]), align=array.dtype.bitwidth // 8)
 
     return types.void(array, types.intp, value), emit
-
-
-@intrinsic
-def spread(context: Any, number: Any) -> Any:
-    """A vector of one number, over and over."""
-
-    def emit(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        kind = Vector(number).kind
-        first = builder.insert_element(ir.Constant(kind, ir.Undefined), given[0], ir.Constant(INDEX, 0))
-        return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(INDEX, kind.count), None))
-
-    return Vector(number)(number), emit
 
 
 @intrinsic

@@ -247,7 +247,7 @@ def adversarial(
             backend,
             photographs,
             label,
-            kind=flags.adversarial_region or "corner",
+            region=flags.adversarial_region or "corner",
             seed=flags.seed,
             on_progress=bar.update,
         )

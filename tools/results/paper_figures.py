@@ -46,9 +46,9 @@ def magnitudes(folder: Path, horizon: int) -> Iterator[str]:
         f"Figures 16 and 17: from step {horizon} to {last}, ten times the target, the magnitude of states grows by a "
         f"factor of\n{growth(kept, 'state', horizon, last):.2f} and of logits by "
         f"{growth(kept, 'logits', horizon, last):.2f}, in the second half of these steps by "
-        f"{growth(kept, 'state', last // 2, last):.3f} and {growth(kept, 'logits', last // 2, last):.3f}; changes in a "
-        f"step fall to\n{growth(kept, 'state_change', horizon, last):.2f} and "
-        f"{growth(kept, 'logits_change', horizon, last):.2f} of their size and stay there."
+        f"{growth(kept, 'state', last // 2, last):.3f} and {growth(kept, 'logits', last // 2, last):.3f}; the change "
+        f"in a step is\n{growth(kept, 'state_change', horizon, last):.2f} and "
+        f"{growth(kept, 'logits_change', horizon, last):.2f} times that at step {horizon}."
     )
 
 
@@ -75,7 +75,13 @@ def adversarial(folder: Path) -> Iterator[str]:
         return
     values = read_json(path)
     label = values["adversarial_label"]
+    if values["adversarial_region"] != "label":
+        return
     yield f"![Figure 20: photographs, the animal made gray, and the adversarial images]({folder.name}/adversarial.png)"
+    yield (
+        f"It is made from {values['adversarial_samples']} photographs: the animal is made gray, and these pixels alone "
+        "are changed until the cells\npredict an animal there again."
+    )
     head = (
         f"Figure 20, step {values['adversarial_steps']}",
         *(f"pixels {place} that predict {label}" for place in PLACES),

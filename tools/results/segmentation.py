@@ -83,9 +83,8 @@ in the training photographs. A number in brackets: measured on the first photogr
 PAPERS_FIGURES = """\
 ## Figures of the paper
 
-Magnitudes are mean absolute values over the first 64 test photographs, which stay the same; *change* is the change in
-one step. The adversarial image is made from six photographs: the animal is made gray, and these pixels alone are
-changed until the cells predict an animal there again."""
+Magnitudes are mean absolute values over the first test photographs, which stay the same; *change* is the change in
+one step."""
 
 
 @dataclass(frozen=True)

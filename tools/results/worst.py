@@ -103,11 +103,11 @@ def measure(runner: Runner, digits: Split) -> tuple[np.ndarray, np.ndarray, np.n
     votes, margins, predicted = [], [], []
     for first, image, label in in_slices(runner, digits.images(slice(None)), digits.labels):
         logits = runner.logits(runner.run(image, None, STEPS, 0, first))
-        cells, said = alive(runner.cell, image), predict(logits)
-        votes.append(np.stack([((said == k) & cells).sum(axis=(1, 2)) for k in range(logits.shape[-1])], axis=-1))
+        cells, now = alive(runner.cell, image), predict(logits)
+        votes.append(np.stack([((now == k) & cells).sum(axis=(1, 2)) for k in range(logits.shape[-1])], axis=-1))
         short = logits.max(axis=-1) - np.take_along_axis(logits, label[:, None, None, None], axis=-1)[..., 0]
         margins.append((short * cells).sum(axis=(1, 2)) / np.maximum(cells.sum(axis=(1, 2)), 1))
-        predicted.append(said)
+        predicted.append(now)
     return np.concatenate(votes), np.concatenate(margins), np.concatenate(predicted)
 
 
@@ -133,15 +133,15 @@ def describe(runner: Runner, digits: Split, votes: np.ndarray, n: int) -> tuple[
     """Return the COLUMNS of digit n.
 
     `pieces` is the number of 8-connected pieces of live cells, and `outside` the number of cells outside the largest.
-    `correct` and `share` are the fractions of live cells that predict the true label and the predicted label, that of
-    most cells. Between the steps FOLLOWED `switches` counts changes of the leading label, `changing` is the mean
+    `correct` and `share` are the fractions of live cells that predict the true label and the label that most cells
+    predict. Between the steps FOLLOWED `switches` counts changes of the leading label, `changing` is the mean
     fraction of live cells whose label changes in a step, and `changed` the fraction whose label ever changes;
     `late_correct` and `leading` are `correct` and the leading label at the end.
     """
     truth, cells = int(digits.labels[n]), int(votes[n].sum())
-    said = int(votes[n].argmax())
+    predicted = int(votes[n].argmax())
     pieces, largest = count_pieces(live(runner, digits, n))
-    fractions = (float(votes[n, truth]) / cells, said, float(votes[n, said]) / cells)
+    fractions = (float(votes[n, truth]) / cells, predicted, float(votes[n, predicted]) / cells)
     return n, truth, cells, pieces, cells - largest, *fractions, *follow(runner, digits, n)
 
 
@@ -157,10 +157,10 @@ def follow(runner: Runner, digits: Split, n: int) -> tuple[int, float, float, fl
     for t in range(first, last):
         state = runner.run(image, state, 1, t, n)
         labels.append(predict(runner.logits(state))[0][cells])
-    said = np.stack(labels)  # (T, cells)
-    shares = np.stack([(said == k).mean(axis=1) for k in range(runner.cell.labels)], axis=-1)  # (T, L)
+    predicted = np.stack(labels)  # (T, cells)
+    shares = np.stack([(predicted == k).mean(axis=1) for k in range(runner.cell.labels)], axis=-1)  # (T, L)
     leading = leading_labels(shares[:, None])[:, 0]
-    changes = said[1:] != said[:-1]
+    changes = predicted[1:] != predicted[:-1]
     switches = int((leading[1:] != leading[:-1]).sum())
     late = float(shares[-1, digits.labels[n]])
     return switches, float(changes.mean()), float(changes.any(axis=0).mean()), late, int(leading[-1])

@@ -21,9 +21,9 @@ LEGEND = """\
 *Cells changing*: mean fraction of live cells whose label changes in a step. *Cells changed*: fraction whose label
 changes at least once. The leading label changes as in the table of chimeras; more than one change is oscillation."""
 KINDS = (
-    "always one wrong label, all cells agree",
-    "always one wrong label, cells disagree",
-    "always the right label, cells disagree",
+    "always one wrong label, that of all cells after {steps} steps",
+    "always one wrong label, that of most cells",
+    "always the right label",
     "changes once",
     "changes more often",
 )
@@ -57,21 +57,21 @@ def of_run(run: Kept, values: dict[str, Any]) -> str:
             f"Of all {values['samples']:,} test digits:",
             aligned(counts),
             f"Of these {count}:",
-            aligned([head, *kinds(rows)]),
+            aligned([head, *kinds(rows, values["steps"])]),
             f"And of the {len(others['digit'])} connected digits whose cells disagree:",
-            aligned([head, *kinds(others)]),
+            aligned([head, *kinds(others, values["steps"])]),
             LEGEND,
             sentences(rows, others, values),
         )
     )
 
 
-def kinds(rows: Columns) -> Iterator[tuple[str, ...]]:
+def kinds(rows: Columns, steps: int) -> Iterator[tuple[str, ...]]:
     """Yield a row for each kind of error: its digits, and how their cells change their labels, in per cent."""
     for i, name in enumerate(KINDS):
         mine = kind_of(rows) == i
         changes = (f"{100 * rows[key][mine].mean():.2f} %" if mine.any() else "–" for key in ("changing", "changed"))
-        yield name, str(mine.sum()), *changes
+        yield name.format(steps=steps), str(mine.sum()), *changes
 
 
 def kind_of(rows: Columns) -> np.ndarray:
@@ -82,6 +82,7 @@ def kind_of(rows: Columns) -> np.ndarray:
 
 
 def disconnected(rows: Columns) -> np.ndarray:
+    """Return which digits have live cells in more than one piece."""
     return rows["pieces"] > 1
 
 

@@ -53,7 +53,7 @@ struct Fiber {
   int block, thread;
   Waiting waiting;
   bool done;
-  char given[2][64];  // to the other lanes of the warp, in turn
+  alignas(16) char given[2][64];  // to the other lanes of the warp, in turn
   int turn;
 };
 
