@@ -98,7 +98,7 @@ def test_the_page_says_how_magnitudes_grow_over_ten_times_the_target(tmp_path: P
     assert "gate" not in table
     assert "grows by a factor of\n10.00" in sentence
     assert "2.000" in sentence
-    assert "0.10 and 10.00 of their size" in sentence
+    assert "0.10 and 10.00 times that at step 40" in sentence
     assert len(list(paper_figures.magnitudes(tmp_path, 80))) == 1  # 800 steps were not measured
 
 
