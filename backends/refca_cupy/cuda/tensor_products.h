@@ -1,5 +1,5 @@
 // Products on tensor cores, about as exact as float32. Each factor is split into two TF32 numbers of 11 bits, high and
-// low; of their four products, low times low is left out, which is at most 2^-20 of a product.
+// low; of their four products, low times low is left out, which is at most 2^-22 of a product.
 //
 // A warp computes tiles of 16 rows by 16 columns in steps of 8 along a sum. In `add_product` a lane holds what the
 // instruction mma.m16n8k8 wants of it: with g = lane / 4 and t = lane % 4, of the left factor rows g and g+8 at t
@@ -24,9 +24,10 @@ DEVICE Two load_two(const real* from) {
   return x;
 }
 
-// A number as a sum of two TF32 numbers. What is too low for `low` is cut off by the instruction.
+// A number as a sum of two TF32 numbers. `high` is rounded to the nearest, so that errors of products do not add up; what
+// is too low for `low` is cut off by the instruction.
 DEVICE Split split(float x) {
-  float high = of_bits(bits_of(x) & TF32);
+  float high = of_bits((bits_of(x) + TF32_HALF) & TF32);
   return {high, x - high};
 }
 
