@@ -26,8 +26,8 @@ from refca.cli import exit_code
 from refca.definition.errors import one_line
 from refca.errors import InvalidInput
 
-# from Python 3.12 on a fork warns where a worker of pytest-xdist has a thread, and always where another test loaded JAX,
-# which the children do not use
+# From Python 3.12 on a fork warns where a worker of pytest-xdist has a thread, and always where another test has loaded
+# JAX, which the children do not use.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*fork.*JAX:RuntimeWarning"),
