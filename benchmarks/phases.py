@@ -4,7 +4,7 @@
 
 A SETTING is digits, or a first layer and a norm of the segmentation automaton, such as depthwise-instance or
 full-none; digits take 20 steps on 28x28, photographs 10 steps on 48x48. The norm over the batch is left out: its
-phases are those of the norm over each photograph, with a wait for all threads after each.
+phases are the same as under the instance norm, but all threads wait for each other after each phase.
 
 The first floor of a phase is the time that its products would take at the rate of one large single-precision
 product. The second is the time to read and write each of its arrays once, at the rate of a copy of 64 MB. A phase

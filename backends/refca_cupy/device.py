@@ -23,7 +23,7 @@ class Gpu:
     """The GPU that is current at the first use.
 
     A block gets at least `least_cells` cells of a sample. Without `clusters` blocks never wait for each other, and
-    without `tensor_cores` products of float32 are computed as those of float64.
+    without `tensor_cores`, float32 products are computed in the same way as float64 products.
     """
 
     xp = cupy
@@ -62,7 +62,7 @@ class Gpu:
 
     @property
     def shared_memory(self) -> int:
-        """The bytes of shared memory that a block can have besides those of the kernels."""
+        """Return how many bytes of shared memory a block has left beside what the kernels declare."""
         return int(self.properties["sharedMemPerBlockOptin"]) - OWN_SHARED_MEMORY
 
     @cached_property

@@ -34,7 +34,7 @@ class Capacity(Protocol):
 
     @property
     def shared_memory(self) -> int:
-        """The bytes of shared memory that a block can have besides those of the kernels."""
+        """Return how many bytes of shared memory a block has left beside what the kernels declare."""
 
     @property
     def least_cells(self) -> int:

@@ -106,8 +106,8 @@ def adversarial_summary(found: Attack) -> dict[str, Any]:
     """Return the numbers of evaluation.json: label, region, and for each image IoU and success.
 
     IoU of each class is taken over all pixels outside the region; "inside" and "outside" are the fractions of
-    pixels in the region and out of it that predict the label. Undefined values are None, as are an IoU if logits are
-    NaN or infinite, and that of the label if the region has all its pixels.
+    pixels in the region and out of it that predict the label. Undefined values are None. So is every IoU if
+    logits are NaN or infinite, and the IoU of the label if all its pixels are in the region.
     """
     outside = ~found.mask & (found.target >= 0)
     values: dict[str, Any] = {"adversarial_label": found.classes[found.label], "adversarial_region": found.region}

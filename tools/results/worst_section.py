@@ -21,8 +21,8 @@ LEGEND = """\
 *Cells changing*: mean fraction of live cells whose label changes in a step. *Cells changed*: fraction whose label
 changes at least once. The leading label changes as in the table of chimeras; more than one change is oscillation."""
 KINDS = (
-    "always one wrong label, that of all cells after {steps} steps",
-    "always one wrong label, that of most cells",
+    "always the same wrong label; all cells agree after {steps} steps",
+    "always the same wrong label; cells disagree after {steps} steps",
     "always the right label",
     "changes once",
     "changes more often",
@@ -95,7 +95,7 @@ def sentences(rows: Columns, others: Columns, values: dict[str, Any]) -> str:
         f"Disconnected are {disagree[1]} of the {disagree[0]:,} digits whose cells disagree, {agree[1]} of the "
         f"{agree[0]:,} whose cells agree, and\n{disconnected(rows).sum()} of the worst {count}. From step {first} to "
         f"{last:,} the leading label of {wrong} of the worst {count} is always the\nsame wrong one, "
-        f"and that of {oscillating} oscillates; of the {len(others['digit'])} connected digits whose "
+        f"and for {oscillating} of them it oscillates; of the {len(others['digit'])} connected digits whose "
         f"cells disagree, {(kind_of(others) == OSCILLATING).sum()} oscillate."
     )
 
