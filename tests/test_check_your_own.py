@@ -370,9 +370,14 @@ def test_a_broken_constraint_is_quoted_and_can_be_known(tmp_path: Path) -> None:
     wrong = "from dataclasses import replace; import numpy as np; "
     wrong += "cell = replace(cell, alive_above=float(np.nextafter(np.float32(cell.alive_above), np.float32(-9))))"
     (tmp_path / "known.txt").write_text("# ours\nstep C2: a joke that holds\n")
-    run = suite(tmp_path, wrong, "--refca-report", "report", "--refca-known", "known.txt")
+    run = suite(tmp_path, wrong, "--refca-report", "report", "--refca-known", "known.txt", "-n", "1")
     assert run.returncode == 1
-    assert "  broken  step C6: Aliveness is a strict comparison" in run.stdout, run.stdout
+    failures, _, table = run.stdout.partition("refca: mycells: step ")
+    assert "  broken  step C6: Aliveness is a strict comparison" in table, run.stdout
+    assert "FAILED" in failures
+    assert "FAILED" not in table  # the table is last
+    assert "The call: Case(" in failures
+    assert "AssertionError" not in failures  # a sentence, and no traceback
     assert "passed, though it was announced to fail:  step C2" in run.stdout
     rows = json.loads((tmp_path / "report" / "report.json").read_text())["constraints"]
     broken = next(row for row in rows if (row["chapter"], row["constraint"]) == ("step", "C6"))
@@ -380,6 +385,11 @@ def test_a_broken_constraint_is_quoted_and_can_be_known(tmp_path: Path) -> None:
     assert failure["case"].startswith("Case(cell=Cell(")
     assert failure["repeat"].startswith("pytest --pyargs refca_spec --refca-backend mycells -k test_step_c6")
     assert json.loads((tmp_path / "report" / "badge.json").read_text())["color"] == "red"
+
+
+def test_an_error_of_the_implementation_is_shown_with_its_traceback(tmp_path: Path) -> None:
+    run = suite(tmp_path, "assert steps < 0, 'no steps'", "-k", "test_step_c2")
+    assert re.search(r"mycells.py:\d+: in evolve\n.*assert steps < 0", run.stdout), run.stdout
 
 
 def test_every_constraint_that_a_law_holds_has_a_text() -> None:

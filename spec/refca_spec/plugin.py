@@ -6,9 +6,10 @@
 Without the option: every registered backend. A named backend that cannot be used ends the run with one
 sentence; a registered one that cannot work on this machine is skipped, and the summary says why.
 
-With --refca-backend a table comes last, and each broken constraint is quoted: the lowest level first. Laws about
-what a backend does not offer are skipped, and reported as not offered. The suite then uses one thread of OpenMP and
-BLAS libraries, since its arrays are small.
+With --refca-backend a table comes last, and each broken constraint is quoted: the lowest level first. A failed law is
+one sentence with the call to repeat; --tb=long shows its traceback. Laws about what a backend does not offer are
+skipped, and reported as not offered. The suite then uses one thread of OpenMP and BLAS libraries, since its arrays are
+small.
 
 The laws' fixtures are `backend`, a module as `spec/chapters/backends.md` describes, and `dtype`, "float32" or
 "float64"; a backend with an attribute `dtypes` is tried on these only. Nothing here touches other tests.
@@ -21,7 +22,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +30,7 @@ from refca_spec import report
 
 LAWS = "refca_spec.laws."
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "REFCA_THREADS")
+RESULT = "refca"  # the property of a test's report that holds a law's result
 REPORTS: dict[str, report.Report] = {}  # of each backend asked for by name
 ABSENT: dict[str, str] = {}  # backends that cannot work here, and why
 
@@ -76,6 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.path.insert(0, here)  # the `pytest` command, unlike `python -m pytest`, does not
     if names:
         limit_threads()
+        if config.option.tbstyle == "auto":
+            config.option.tbstyle = "short"
     REPORTS.clear()
     for name in names:
         REPORTS[name] = report.Report(name, tuple(named(name).dtypes), examples or 20)
@@ -217,29 +221,55 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
     """Note the result of a law, and quote the constraint that it breaks."""
     outcome = yield
     key = key_of(item)
-    name = item.callspec.id.removesuffix("-float32").removesuffix("-float64") if key else ""  # type: ignore[attr-defined]
-    found = next((REPORTS[each] for each in REPORTS if name == each or each in name.split("-")), None)
-    found = found or next((REPORTS[each] for each in REPORTS if name.startswith(each)), None)
+    found = report_of(item) if key else None
     if not key or not found or (outcome.when != "call" and outcome.outcome == "passed"):
         return outcome
-    result = found.of(key)
+    status, why = outcome.outcome, ""
     if hasattr(outcome, "wasxfail"):
-        if outcome.outcome == "skipped":
-            result.known[item.name] = outcome.wasxfail
-        else:
-            result.surprising.append(item.name)
-    elif outcome.outcome == "passed":
-        result.passed.append(item.name)
-    elif outcome.outcome == "skipped":
+        status, why = ("known", outcome.wasxfail) if status == "skipped" else ("surprising", "")
+    elif status == "skipped":
         why = outcome.longrepr[2] if isinstance(outcome.longrepr, tuple) else str(outcome.longrepr)
-        result.not_offered[item.name] = why.removeprefix("Skipped: ")
-    else:
-        result.failed[item.name] = " ".join(str(call.excinfo.value if call.excinfo else outcome.longrepr).split())
-        outcome.sections.append(("refca", f"broken: {report.named(key)}"))
+        status, why = "not_offered", why.removeprefix("Skipped: ")
+    elif status == "failed":
+        why = " ".join(str(call.excinfo.value if call.excinfo else outcome.longrepr).split())
+        if item.config.option.tbstyle == "short" and (text := sentences(call)):
+            outcome.longrepr = f"{report.named(key)}\n{text}"
+        else:
+            outcome.sections.append(("refca", f"broken: {report.named(key)}"))
+    outcome.user_properties.append((RESULT, [found.backend, *key, status, item.name, why]))
     return outcome
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def report_of(item: pytest.Item) -> report.Report | None:
+    """Return the report of the backend that a law is tried on, None unless it was asked for by name."""
+    name = item.callspec.id.removesuffix("-float32").removesuffix("-float64")  # type: ignore[attr-defined]
+    found = next((REPORTS[each] for each in REPORTS if name == each or each in name.split("-")), None)
+    return found or next((REPORTS[each] for each in REPORTS if name.startswith(each)), None)
+
+
+def sentences(call: pytest.CallInfo) -> str:
+    """Return what a law says about a wrong result; "" if anything else went wrong, which a traceback explains."""
+    error = call.excinfo.value if call.excinfo else None
+    if not call.excinfo or not isinstance(error, AssertionError):
+        return ""
+    if Path(__file__).parent not in Path(call.excinfo.traceback[-1].path).parents:
+        return ""  # an assertion of the backend's own
+    message, _, repeat = str(error).partition(" The call: ")
+    return "\n".join([message, *([f"The call: {repeat}"] if repeat else getattr(error, "__notes__", []))])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Enter the result of a law into its backend's table; under pytest-xdist it comes from another process."""
+    for name, value in report.user_properties:
+        if name == RESULT:
+            backend, chapter, number, status, law, why = cast(list[Any], value)
+            REPORTS[backend].of((chapter, number)).add(status, law, why)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    """Print the tables below all that pytest prints, and write the reports."""
+    yield
     if header := pytest_report_header(config):
         terminalreporter.write_line(header)
     for name, why in ABSENT.items():

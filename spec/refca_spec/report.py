@@ -64,13 +64,17 @@ def named(key: Key) -> str:
 
 @dataclass
 class Result:
-    """The results of the laws of one constraint on one backend."""
+    """The results of the laws of one constraint on one backend: names of laws with their parameters, and why."""
 
-    passed: list[str] = field(default_factory=list)  # names of laws with their parameters
+    passed: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)  # and the sentence of the failure
     known: dict[str, str] = field(default_factory=dict)  # failures that were announced, and the reason
-    surprising: list[str] = field(default_factory=list)  # announced failures that passed
+    surprising: dict[str, str] = field(default_factory=dict)  # announced failures that passed
     not_offered: dict[str, str] = field(default_factory=dict)  # and the reason
+
+    def add(self, status: str, law: str, why: str) -> None:
+        """Enter the result of a law; `status` is the name of a field."""
+        getattr(self, status)[law] = why
 
     @property
     def status(self) -> str:
