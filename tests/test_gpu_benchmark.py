@@ -69,6 +69,18 @@ def test_without_a_gpu_they_say_so(program: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="there may be a GPU")
+@pytest.mark.parametrize("part", ["first", "more", "big"])
+def test_without_a_gpu_the_nine_minutes_end_at_once(part: str, tmp_path: Path) -> None:
+    environment = os.environ | {"GPU_PYTHON": sys.executable, "OUT": str(tmp_path / "out")}
+    command = ["bash", str(BENCHMARKS / "gpu/run.sh"), part]
+    done = subprocess.run(command, cwd=BENCHMARKS.parent, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("refca: no GPU works here: ")
+    assert done.stdout + done.stderr == done.stderr.splitlines(keepends=True)[0]
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_smoke_test_runs_in_the_emulator() -> None:
     done = run("smoke", "--emulated")
     assert done.returncode == 0, done.stdout + done.stderr

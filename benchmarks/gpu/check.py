@@ -1,6 +1,7 @@
 """Describe the GPU of this machine, and say what the machine lacks.
 
-python3 -m gpu.check     exit code 2 and one sentence, unless training can run here
+python3 -m gpu.check [--cupy]     exit code 2 and one sentence, unless training can run here
+--cupy: and unless CuPy works on a GPU here
 """
 
 from __future__ import annotations
@@ -67,6 +68,6 @@ def dotted(number: int) -> str:
 
 
 if __name__ == "__main__":
-    if why := missing(*TRAINING):
+    if why := missing(*TRAINING) or ("--cupy" in sys.argv and no_gpu()):
         print(f"refca: {why}", file=sys.stderr)
         sys.exit(2)

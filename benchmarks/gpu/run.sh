@@ -5,19 +5,23 @@
 #
 # first: check the kernels, run compute-sanitizer and the laws, fill the table of the benchmark, then train on
 # photographs in the time that is left. more: go on training, and measure. big: time the batch of 4,096 digits.
-# Every part has its own limit, writes into $OUT, and does not stop the parts after it.
+# Every part has its own limit, writes into $OUT, and does not stop the parts after it. Exit code 2 and one sentence
+# without a GPU, 1 if anything failed.
 #
 # What the machine lacks is carried in carried/: site/ (pip install --no-deps --target carried/site autograd pooch
 # platformdirs), data/ (oxford_pets/pets_96.npz) and resume/ (checkpoint.safetensors of an earlier run, with
 # metrics.csv and settings.toml).
-set -u
-T0=$(date +%s); LIMIT=${LIMIT:-535}; OUT=${OUT:-out}; mkdir -p "$OUT"
+set -uo pipefail
+T0=$(date +%s); LIMIT=${LIMIT:-535}; OUT=${OUT:-out}; STATUS=0
 now() { echo $(($(date +%s) - T0)); }
 say() { echo "== $(now) s: $*"; }
+fail() { say "failed: $*"; STATUS=1; }
 PYTHON=${GPU_PYTHON:-python3}
 R=$PWD; export PYTHONPATH=$R/carried/site:$R:$R/backends:$R/spec:$R/benchmarks PYTHONUNBUFFERED=1
 export REFCA_DATA=${REFCA_DATA:-$R/carried/data} TORCHINDUCTOR_COMPILE_THREADS=1 OMP_NUM_THREADS=2
-SCRATCH=$(mktemp -d); export MPLCONFIGDIR=$SCRATCH/mpl; GO=$SCRATCH/go
+case "${1:-first}" in first | more | big) ;; *) echo "run.sh takes first, more or big, got $1" >&2; exit 2 ;; esac
+$PYTHON -m gpu.check --cupy || exit 2
+mkdir -p "$OUT"; SCRATCH=$(mktemp -d); export MPLCONFIGDIR=$SCRATCH/mpl; GO=$SCRATCH/go
 PETS=${PETS:-pets-depthwise-32-instance}; RATE=${RATE:-1e-3}; RUN=runs/gpu-pets
 exec > >(tee -a "$OUT/run.log") 2>&1
 
@@ -25,12 +29,12 @@ train() {  # SECONDS; goes on where it was stopped
   local how=(--experiment "$PETS" --rate "$RATE"); [ -e $RUN/checkpoint.safetensors ] && how=(--resume)
   timeout --foreground --preserve-status -k 20 "$1" $PYTHON -m refca.train --out $RUN --backend cupy "${how[@]}" \
     --checkpoint-every 20000 >"$OUT/train.log" 2>&1
-  echo "train: exit $? (130: stopped, with a checkpoint)"
+  local code=$?; echo "train: exit $code (130: stopped, with a checkpoint)"; [[ $code =~ ^(0|130)$ ]] || fail training
   tr '\r' '\n' <"$OUT/train.log" | tail -n 2; tail -n 1 $RUN/metrics.csv
 }
 measure() {  # SECONDS
   timeout -k 5 "$1" $PYTHON -m refca.evaluate $RUN --backend cupy --at 40,400 >"$OUT/evaluate.log" 2>&1
-  echo "evaluate: exit $?"; tr '\r' '\n' <"$OUT/evaluate.log" | tail -n 5
+  local code=$?; echo "evaluate: exit $code"; [ $code = 0 ] || fail measuring; tr '\r' '\n' <"$OUT/evaluate.log" | tail -n 5
 }
 pack() {  # few files, as few may come back
   cp -f $RUN/checkpoint.safetensors "$OUT/" 2>/dev/null
@@ -44,13 +48,11 @@ bench() {  # in a process group of its own, so that all of it can be ended
 first() {
   say "what there is"
   nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,memory.total --format=csv,noheader
-  $PYTHON -m gpu.check || return 1
-  $PYTHON -c 'import sys; from gpu.check import no_gpu; sys.exit(no_gpu() or 0)' || return 1
   bench 180
   say "modules"; timeout -k 5 90 $PYTHON -m gpu.warm
   say "smoke"; timeout -k 5 100 $PYTHON -m gpu.smoke; local smoke=$?
   if [ $smoke != 0 ]; then  # clusters may be what is wrong: what follows does without them
-    say "smoke failed ($smoke): from here on without clusters"
+    fail "smoke ($smoke): from here on without clusters"
     export REFCA_CUPY_CLUSTERS=0
     kill -- -$BENCH; wait $BENCH; bench 150
     timeout -k 5 60 $PYTHON -m gpu.smoke --tiny || export REFCA_CUPY_TENSOR_CORES=0  # then these may be what is wrong
@@ -60,7 +62,7 @@ first() {
     timeout -k 5 80 compute-sanitizer --tool $tool --error-exitcode 9 $PYTHON -m gpu.smoke --tiny \
       >"$SCRATCH/$tool.txt" 2>&1 & tools+=" $!"
   done
-  timeout -k 5 115 $PYTHON -m gpu.laws --minutes 1.7 -p no:cacheprovider >"$OUT/laws.txt" 2>&1
+  timeout -k 5 115 $PYTHON -m gpu.laws --minutes 1.7 -p no:cacheprovider >"$OUT/laws.txt" 2>&1 || fail laws
   tail -n 14 "$OUT/laws.txt"; wait $tools
   for tool in memcheck racecheck synccheck; do
     echo "$tool: $(grep -hE 'SUMMARY|all well|failed:' "$SCRATCH/$tool.txt" | tr '\n' ' ')"
@@ -76,10 +78,9 @@ learn() {
   local s=$((LIMIT - $(now) - 80)); say "training"; train $((s > 30 ? s : 30)); say "measuring"; measure 65
 }
 case "${1:-first}" in
-  first) first && learn ;;
+  first) first; learn ;;
   more) learn ;;
   big) timeout $((LIMIT - 10)) $PYTHON -m gpu.bench --only large --out "$OUT/bench-large.json" --budget 120 \
-    --minutes $(((LIMIT - 15) / 60)) | tee "$OUT/bench-large.txt" ;;
-  *) echo "run.sh takes first, more or big, got $1" >&2; exit 2 ;;
+    --minutes $(((LIMIT - 15) / 60)) | tee "$OUT/bench-large.txt" || fail benchmark ;;
 esac
-pack; rm -rf "$SCRATCH"; say "done"
+pack; rm -rf "$SCRATCH"; say "done"; exit $STATUS
