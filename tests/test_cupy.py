@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nvrtc import Nvrtc
 from refca_cupy.emulated import Emulated
 from refca_cupy.emulator import Emulator
 from refca_cupy.layout import layout
@@ -406,17 +407,20 @@ def built_by_nvcc(text: str, architectures: list[int], folder: Path) -> list[int
     return [x for x in architectures if f"sm_{x}" not in known]
 
 
-def built_by_nvrtc(text: str, architectures: list[int]) -> list[int]:
-    """Compile a program as CuPy does. Return the architectures that this NVRTC does not know."""
+def nvrtc(version: int) -> Nvrtc:
     try:
-        nvrtc = importlib.import_module("cupy.cuda.nvrtc")
-        known = nvrtc.getSupportedArchs()
-    except Exception as error:  # each library that can be missing has its own
-        pytest.skip(f"the kernels were not built for GPUs: there is no nvcc, and no NVRTC by CuPy ({error})")
+        return Nvrtc(version)
+    except Unavailable as error:
+        pytest.skip(f"the kernels were not built for GPUs: {error}")
+
+
+def built_by_nvrtc(text: str, architectures: list[int], version: int = 13) -> list[int]:
+    """Compile a program as CuPy does. Return the architectures that this NVRTC does not know."""
+    compiler = nvrtc(version)
+    known = compiler.architectures()
     for architecture in (x for x in architectures if x in known):
-        program = nvrtc.createProgram(text, "program.cu", (), ())
         options = ("-std=c++17", f"-I{FOLDER}", "-ftz=true", f"-arch=sm_{architecture}")
-        nvrtc.compileProgram(program, (*options, "--device-as-default-execution-space"))
+        compiler.compile(text, *options, "--device-as-default-execution-space")
     return [x for x in architectures if x not in known]
 
 
@@ -431,6 +435,15 @@ def test_the_compilers_for_gpus_take_the_kernels(what: str, tmp_path: Path) -> N
         unknown = built_by_nvrtc(text, architectures)
     if unknown:
         pytest.skip(f"this compiler knows no sm_{', sm_'.join(map(str, unknown))}; the others were built")
+
+
+CUDA_12 = {"digits, clusters": 90, "photographs": 80, "Adam": 120}
+
+
+@pytest.mark.parametrize("what", CUDA_12)
+def test_the_compiler_of_cuda_12_takes_the_kernels(what: str) -> None:
+    """NVIDIA's package nvidia-cuda-nvrtc-cu12 has it."""
+    assert not built_by_nvrtc(source("gpu", *BUILT[what]), [CUDA_12[what]], version=12)
 
 
 def unavailable(*folders: str) -> str:
