@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
+from refca.errors import InvalidInput
 from refca.locks import AVAILABLE, try_lock
 
 RANDOM = re.compile(r"[0-9a-f]{8}")
@@ -33,7 +34,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         path = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     remove_abandoned(path)
     temporary, descriptor = create(path)
     try:
@@ -49,6 +50,15 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those that it is in, where they are missing. Raises InvalidInput if one of them is a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(path for path in (folder, *folder.parents) if path.exists())
+        raise InvalidInput(f"{folder} cannot be created: {file} is a file; name another folder") from error
 
 
 def create(path: Path) -> tuple[Path, int]:

@@ -7,6 +7,7 @@ Source: `spec/programs.md`.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ from refca import distributed, interrupt
 from refca.contract.registry import backend_names, fastest, get_backend
 from refca.definition.errors import one_line
 from refca.distributed import check_same, current
-from refca.errors import InvalidInput, ProgramFailed
+from refca.errors import InvalidInput, ProgramFailed, did_you_mean
 from refca.threads import thread_limit
 from refca.version import __version__
 
@@ -54,7 +55,9 @@ class Parser(ArgumentParser):
         self.add_argument("--version", action="version", version=f"refca {__version__}")
 
     def error(self, message: str) -> NoReturn:
-        super().error(one_line(message))
+        unknown = re.fullmatch(r"unrecognized arguments: (--[\w-]+).*", message)
+        meant = did_you_mean(unknown[1], self._option_string_actions) if unknown else ""
+        super().error(one_line(message) + meant)
 
 
 def command(program: str) -> str:
@@ -291,6 +294,13 @@ def progress_bar(total: int, done: int = 0, unit: str = "steps", shown: bool = T
     scale = total > 10**5
     hidden = not (sys.stderr and shown) or QUIET.get()
     return tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=scale, mininterval=interval, disable=hidden)
+
+
+def print_above_bar(line: str, file: Any = None) -> None:
+    """Print a line on standard output, or on another file, without breaking a progress bar that is shown."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file)
 
 
 @contextmanager

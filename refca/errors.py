@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from refca.definition.errors import InvalidInput, one_line
 
-__all__ = ["Diverged", "InvalidInput", "NotOffered", "ProgramFailed", "Unavailable"]
+__all__ = ["Diverged", "InvalidInput", "NotOffered", "ProgramFailed", "Unavailable", "did_you_mean"]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean A or B?" with the known names that are most like a name, or "" if none is."""
+    near = get_close_matches(name, list(known), 3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 class Unavailable(InvalidInput):

@@ -12,6 +12,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
+from refca.atomic import make_folder
 from refca.cli import Parser, add_common_flags, add_model, complete, note, run_program
 from refca.definition.randomness import Streams
 from refca.distributed import current
@@ -92,7 +93,7 @@ def compare(report: Any, samples: str, models: list[Path], out: Path) -> None:
     runs = {folder.name: (model, folder) for model in models for folder in [measured_in(model)]}
     if len(runs) < len(models):
         raise InvalidInput("--compare needs directories with different names, which label the curves")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     note(f"see in {out}: {', '.join(report.compare(runs, out))}")
 
 

@@ -29,6 +29,7 @@ from refca.cli import (
     complete,
     describe_backend,
     note,
+    print_above_bar,
     progress_bar,
     run_program,
     stoppable,
@@ -230,10 +231,8 @@ class Program:
         """Say why a file is passed over; of the only file it is the program's error."""
         if len(self.sources) == 1:
             raise InvalidInput(self.named(source, error)) from error
-        from tqdm import tqdm
-
         self.failed += 1
-        tqdm.write(f"refca: {self.named(source, error)}; skipped", file=sys.stderr)  # on a line of its own
+        print_above_bar(f"refca: {self.named(source, error)}; skipped", sys.stderr)
 
     @staticmethod
     def named(source: Source, error: InvalidInput) -> str:
@@ -254,7 +253,7 @@ class Program:
         if self.flags.json:
             print(json.dumps({"file": str(path), "name": name, **result.summary()}), flush=True)
         elif len(self.sources) <= FEW:
-            print(f"{path}{name[len(path.stem) :] if name.startswith(path.stem) else ''}: {result}")
+            print_above_bar(f"{path}{name[len(path.stem) :] if name.startswith(path.stem) else ''}: {result}")
 
     def film(self, source: Source, rows: Any) -> None:
         """Predict a film, with the state carried from frame to frame; write it with the labels over it."""
@@ -287,7 +286,7 @@ class Program:
             print(json.dumps(found), flush=True)
         else:
             whole, alone = rates.values()
-            print(
+            print_above_bar(
                 f"{source.path}: {count} frames at {whole:.1f} a second ({alone:.1f} by the cells alone); it plays at "
                 f"{film.rate:.1f}; see {path}"
             )

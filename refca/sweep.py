@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from refca.atomic import atomic_write, write_text
+from refca.atomic import atomic_write, make_folder, write_text
 from refca.cli import Parser, run_program
 from refca.errors import InvalidInput
 from refca.reading import reading
@@ -186,7 +186,7 @@ def become(table: Table, run: Run) -> int:
     """Replace this process by the training of a run, so that signals reach it; return 0 if the run is done."""
     if run.done:
         return 0
-    run.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(run.out.parent)
     command = command_of(table, run)
     sys.stdout.flush()
     os.execvp(command[0], command)
@@ -200,7 +200,7 @@ def train_locally(table: Table, jobs: int) -> list[tuple[Run, int]]:
     waiting = [run for run in table.runs if not run.done]
     print(f"{len(table.runs)} runs, {len(table.runs) - len(waiting)} done; writing to {table.out}", flush=True)
     running: set[subprocess.Popen[bytes]] = set()
-    table.out.mkdir(parents=True, exist_ok=True)
+    make_folder(table.out)
 
     def train(run: Run) -> tuple[Run, int]:
         with log_of(run).open("ab") as log:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from refca import data
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, did_you_mean
 from refca.plugins import registered
 from refca.reading import reading
 from refca.training.experiment import Experiment, current_names
@@ -127,9 +126,10 @@ def load_experiment(name: str | Path) -> Experiment:
     name = FORMER_EXPERIMENTS.get(str(name), str(name))
     path = Path(name) if name.endswith(".toml") else known.get(name)
     if path is None or not path.is_file():
-        near = get_close_matches(name, known, 3)
-        nearest = f"the nearest are {', '.join(near)}; " if near else ""
-        raise InvalidInput(f'unknown experiment "{name}"; {nearest}--list shows all; a path to a .toml file works too')
+        meant = did_you_mean(name, known)
+        raise InvalidInput(
+            f'unknown experiment "{name}"{meant or ";"} --list shows all; a path to a .toml file works too'
+        )
     with reading(path, "a TOML file of settings", "mend it, or take another"):
         settings = tomllib.loads(path.read_text("utf-8-sig"))
         try:

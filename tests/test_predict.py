@@ -129,7 +129,7 @@ def test_a_file_among_others_that_is_no_picture_is_passed_over(
     ("arguments", "message"),
     [
         (["absent.png"], "absent.png does not exist"),
-        (["*.nothing"], "no file is called *.nothing"),
+        (["*.nothing"], "no picture matches the pattern *.nothing"),
         (["."], "holds no pictures"),
         (["text.png"], "text.png is not a picture"),
         (["a.png", "--steps", "0"], "--steps must be at least 1, got 0"),
@@ -348,6 +348,18 @@ def test_thousands_of_pictures_stream_at_constant_memory(sea: str, tmp_path: Pat
 def test_files_are_named_once_and_told_apart(folder: Path) -> None:
     found = expand([str(folder), str(folder / "a.png"), f"{folder}/*.jpg"])
     assert [source.name for source in found] == ["a", "a-2", "below/b", "stack"]
+
+
+def test_a_pattern_that_matches_folders_names_what_is_in_them(folder: Path) -> None:
+    assert [source.name for source in expand([f"{folder.parent}/{folder.name[:-1]}?"])] == [
+        "a",
+        "a-2",
+        "below/b",
+        "stack",
+    ]
+    assert [source.name for source in expand([f"{folder}/b*"])] == ["b"]
+    with pytest.raises(InvalidInput, match=r"no picture matches the pattern .*/\*\.gif"):
+        expand([f"{folder}/*.gif"])
 
 
 @odd_images

@@ -105,7 +105,7 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
             "keep_image is a setting of segmentation experiments, not of digits",
         ),
         (["--experiment", "demo", "--dataset", "pets"], "pets needs a segmentation experiment, not digits"),
-        (["--experiment", "pets-48-smal"], "the nearest are pets-48-small, "),
+        (["--experiment", "pets-48-smal"], "did you mean pets-48-small or "),
         (["--data", "nowhere"], "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -118,17 +118,22 @@ def test_training_on_photographs_refuses(tmp_path: Path, capsys: Capture, flags:
 
 
 def test_a_flag_that_does_not_exist_or_is_no_number_exits_with_2(capsys: Capture) -> None:
-    for flags in (["--stpes", "3"], ["--steps", "many"]):
+    for flags, words in (
+        (["--stpes", "3"], "unrecognized arguments: --stpes 3; did you mean --steps"),
+        (["--steps", "many"], "invalid int value: 'many'"),
+    ):
         with pytest.raises(SystemExit) as exit:
             train.main(flags)
         assert exit.value.code == 2
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("steps = ", "settings.toml is damaged: "),
-        ("stpes = 3", '"stpes" is not a setting of digits experiments, which have dataset'),
+        ("stpes = 3", '"stpes" is not a setting of digits experiments; did you mean steps'),
+        ("qqq = 3", '"qqq" is not a setting of digits experiments, which have dataset'),
         ('steps = "many"', "steps must be int, got 'many'"),
         ("steps = true", "steps must be int, got True"),
     ],
@@ -147,6 +152,17 @@ def test_a_directory_with_another_run_is_left_alone(out: Path, capsys: Capture) 
         in message
     )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("below", ["", "run", "runs/run"])
+def test_a_run_directory_that_is_a_file_or_would_be_in_one_is_refused(
+    tmp_path: Path, capsys: Capture, below: str
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    out = tmp_path / "notes" / below
+    message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
+    assert f"{out} cannot be created: {tmp_path / 'notes'} is a file; name another folder" in message
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_a_directory_with_weights_alone_is_left_alone(out: Path, capsys: Capture) -> None:

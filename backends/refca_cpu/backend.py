@@ -39,7 +39,7 @@ class Cpu(BaseBackend):
     def description(self) -> str:
         """Return the number of threads, in words."""
         count = threads()
-        return f"{count} thread{'s' if count > 1 else ''} (REFCA_THREADS)"
+        return f"{count} thread{'s' if count > 1 else ''}"
 
 
 BACKEND = Cpu()

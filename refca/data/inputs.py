@@ -52,30 +52,44 @@ class Film:
 def expand(inputs: Iterable[str]) -> list[Source]:
     """Return the files and cameras that paths name, a folder's in the order of their names, each once.
 
-    Raises InvalidInput for a path that does not exist, a glob without files, and a folder without pictures.
+    Raises InvalidInput for a path that does not exist, a pattern that nothing matches, and a folder without pictures.
     """
     found: dict[Path, Source] = {}
     for text in inputs:
-        path = Path(text)
-        if is_camera(text):
-            pairs = [(path, Path(re.sub(r"\W+", "-", text).strip("-")))]
-        elif path.is_dir():
-            files = sorted(file for file in path.rglob("*") if is_media(file) and file.is_file())
-            if not files:
-                raise InvalidInput(f"{path} holds no pictures; known suffixes are {' '.join(sorted(PICTURES | FILMS))}")
-            pairs = [(file, file.relative_to(path)) for file in files]
-        elif path.exists():
-            pairs = [(path, Path(path.name))]
-        elif glob.has_magic(text):
-            pairs = [(Path(file), Path(Path(file).name)) for file in sorted(glob.glob(text, recursive=True))]
-            pairs = [(file, name) for file, name in pairs if file.is_file()]
-            if not pairs:
-                raise InvalidInput(f"no file is called {text}")
-        else:
-            raise InvalidInput(f"{path} does not exist; name a picture, a film, a folder, or a pattern such as '*.png'")
-        for file, relative in pairs:
-            found.setdefault(file, Source(file, str(PurePosixPath(relative))))
+        for file, name in files_of(text):
+            found.setdefault(file, Source(file, str(PurePosixPath(name))))
     return named_apart(list(found.values()))
+
+
+def files_of(text: str) -> list[tuple[Path, Path]]:
+    """Return the files that a path or a pattern names, or a camera, each with its name. Raises InvalidInput.
+
+    The name of a file in a folder is its path in that folder. A pattern may match folders too.
+    """
+    path = Path(text)
+    if is_camera(text):
+        return [(path, Path(re.sub(r"\W+", "-", text).strip("-")))]
+    if path.is_dir():
+        pairs = media_in(path)
+        if not pairs:
+            raise InvalidInput(f"{path} holds no pictures; known suffixes are {' '.join(sorted(PICTURES | FILMS))}")
+        return pairs
+    if path.exists():
+        return [(path, Path(path.name))]
+    if not glob.has_magic(text):
+        raise InvalidInput(f"{path} does not exist; name a picture, a film, a folder, or a pattern such as '*.png'")
+    pairs = []
+    for match in map(Path, sorted(glob.glob(text, recursive=True))):
+        pairs += media_in(match) if match.is_dir() else [(match, Path(match.name))] if match.is_file() else []
+    if not pairs:
+        raise InvalidInput(f"no picture matches the pattern {text}")
+    return pairs
+
+
+def media_in(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the pictures and films in a folder and the folders in it, each with its path there."""
+    files = sorted(file for file in folder.rglob("*") if is_media(file) and file.is_file())
+    return [(file, file.relative_to(folder)) for file in files]
 
 
 def is_media(path: Path) -> bool:

@@ -16,7 +16,7 @@ from refca import data
 from refca.data.own import OwnSettings, found_at, load_own
 from refca.data.own.masks import INSTANCES
 from refca.definition.cell import NORMS, STRIDES, Cell
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, did_you_mean
 
 FORMER_NAMES = {  # names of settings in older runs
     "rate": "learning_rate",
@@ -301,9 +301,8 @@ class Experiment(ABC):
         known = [f.name for f in fields(self)]
         for name in settings:
             if name not in known:
-                raise InvalidInput(
-                    f'"{name}" is not a setting of {self.task} experiments, which have {", ".join(known)}'
-                )
+                meant = did_you_mean(name, known) or f", which have {', '.join(known)}"
+                raise InvalidInput(f'"{name}" is not a setting of {self.task} experiments{meant}')
         return replace(self, **settings)
 
     def toml(self) -> str:

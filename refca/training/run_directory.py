@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from refca.atomic import sync_folder
+from refca.atomic import make_folder, sync_folder
 from refca.errors import InvalidInput
 from refca.locks import AVAILABLE, lock_file, try_lock
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE
@@ -62,7 +62,7 @@ def locked(folder: Path, wait: float = 0) -> Iterator[Callable[[], None]]:
     Raises InvalidInput if another process has it after `wait` seconds. The lock ends with the process. On
     Windows a file in the folder is locked; on a file system without locks nothing is kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not AVAILABLE:
         with lock_file(folder / LOCK_FILE, wait) as mine:
             if not mine:
@@ -108,7 +108,7 @@ def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
     again are removed. Its JSON file, which names what was measured, goes first and comes last, so that an evaluation
     that was killed between leaves no numbers beside another one's pictures. Raises OSError from the file system.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     remove_abandoned_results(out)
     folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
     descriptor = os.open(folder, os.O_RDONLY) if AVAILABLE else None
