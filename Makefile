@@ -27,7 +27,7 @@ gpu_run = timeout --foreground --preserve-status $(MINUTES)m env $(GPU_RUN) -m r
   --backend $(GPU_BACKEND) \
   $$(test -e runs/$(1)/checkpoint.safetensors && echo --resume || echo --experiment $(2)) || test $$? -eq 130
 
-demo: $(INSTALLED)  ## train on small digits, measure and draw: runs/demo, about three minutes
+demo: $(INSTALLED)  ## train on small digits, measure and draw: runs/demo, three to six minutes
 	@$(call run,demo,demo)
 	$(RUN) -m refca.evaluate runs/demo
 
