@@ -55,7 +55,7 @@ class Dilated(nn.Module):  # type: ignore[misc]
 
 
 class UNet(nn.Module):  # type: ignore[misc]
-    """Two convolutions at full size, two at half and two at a quarter, and the way back with what was there before."""
+    """Two convolutions at full size, two at half and two at a quarter, and back up again, with skip connections."""
 
     def __init__(self, channels: int, width: int, labels: int) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ digits without gradients; peers are timed on fewer steps and scaled up. Every co
 state are first compared with the reference in float64, on the same weights, digits and recorded draws.
 
 The floor is the time that the matrix products of the cells that update would take at the rate that one
-large single-precision product reaches here on all threads. Digits are 28×28 images made from scikit-learn's,
-of which about as many pixels live as of MNIST's, so that no download is needed.
+large single-precision product reaches here on all threads. Digits are 28×28 images made from scikit-learn's, which
+need no download and have about as many live pixels as MNIST's.
 
 refca and PyTorch use REFCA_THREADS threads, by default all processors, JAX all processors: nothing else
 should run beside it.
@@ -148,8 +148,8 @@ def check(contestant: Any, problem: Problem, size: int = 4) -> None:
 def operations(problem: Problem, size: int, steps: int, gradients: bool) -> float:
     """Operations in the matrix products of the cells that update, in `steps` steps of `size` digits.
 
-    The way back has two products for each one forward, but for the first step, which needs no gradient with
-    respect to what its cells saw.
+    The backward pass has two products for each one forward, except in the first step, which needs no gradient with
+    respect to its input.
     """
     image, _ = problem.batch(size)
     live = float(alive(problem.cell, image).sum()) * problem.cell.fire_rate

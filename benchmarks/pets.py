@@ -8,11 +8,11 @@ a norm, such as full-none or depthwise-instance; without one all eight are timed
 are drawn beforehand and given to all contestants. Every contestant's loss, gradients and last state are
 first compared with the reference in float64, on two samples.
 
-The floor is the time that the products which have to be made would take at the rate that one large
-single-precision product reaches here on all threads. Half of the cells fire. Without a norm, and with one
-over each cell's own channels, only they need to think; but the 1×1 mix before a depthwise layer is of every
-cell, as its neighbours look at it. A norm over cells needs the hidden layers of them all, and the update,
-the gate and the readout of those that fire. The way back has two products for each one forward.
+The floor is the time that the unavoidable matrix products would take at the rate that one large
+single-precision product reaches here on all threads. Half of the cells fire. Without a norm, and with the norm
+channel, only these are computed, except for the 1×1 mix before a depthwise layer, which the neighbours of every
+cell read. The norms instance and batch need the hidden layers of all cells, and update, gate and readout of those
+that fire. The backward pass has two products for each one forward.
 
 Images are random numbers, on which no product depends, and labels the thirds of their red. refca and PyTorch
 use REFCA_THREADS threads, by default all processors, JAX all processors: nothing else should run beside it.
@@ -20,21 +20,20 @@ use REFCA_THREADS threads, by default all processors, JAX all processors: nothin
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from timing import agree, describe, header, paired, product_rate, report, threads
+from timing import agree, describe, header, paired, parse_flags, product_rate, report, threads
 
 import refca
 from refca.contract.reference import reference
 
 STEPS, SIDE, STATE, HIDDEN, CHECKED = 10, 48, 32, 48, 2
 FIRST_LAYERS = {"full": False, "depthwise": True}
-BARS = {"none": 2.5, "channel": 2.5, "instance": 1.5, "batch": 1.5}  # times faster than PyTorch, asked for
+BARS = {"none": 2.5, "channel": 2.5, "instance": 1.5, "batch": 1.5}  # times faster than PyTorch that are aimed at
 
 Result = tuple[float, dict[str, np.ndarray], np.ndarray]  # loss, gradients, last state
 
@@ -158,24 +157,17 @@ def operations(problem: Problem) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = [f"{first}-{norm}" for norm in BARS for first in FIRST_LAYERS]
-    parser.add_argument("settings", nargs="*", metavar="SETTING", help="default: all of them")
-    parser.add_argument("--batch", type=int, default=16, help="samples")
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
-    flags = parser.parse_args()
-    if unknown := set(flags.settings) - set(settings):
-        parser.error(f"unknown setting {min(unknown)}; known are {', '.join(settings)}")
+    flags = parse_flags(__doc__, settings, default=settings, batch=16)
     rounds = 3 if flags.quick else 15
     contestants = contestants_of()
-    chosen = flags.settings or settings
-    for setting in chosen:
+    for setting in flags.settings:
         check(contestants, setting)
     print("all compute the same loss, gradients and states, to float32 rounding")
 
     rate = product_rate(rounds)
     print(describe(rate), header([c.name for c in contestants], "asked"), sep="\n\n")
-    for setting in chosen:
+    for setting in flags.settings:
         problem = Problem(setting, flags.batch)
         times = paired([c.unroll(problem) for c in contestants], rounds)
         what = f"mini-unroll, batch {flags.batch}, {setting.replace('-', ', norm ')}"

@@ -15,7 +15,6 @@ The times are processor times of one thread, medians over rounds.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +27,7 @@ from refca_cpu.batch import Batch
 from refca_cpu.blas import single_threaded
 from refca_cpu.layout import TOGETHER, Packed, Shard
 from refca_cpu.unroll import TAPED_SHARD
-from timing import processor
+from timing import parse_flags, processor
 
 import refca
 
@@ -165,18 +164,12 @@ def elapsed(work: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = ["digits", *(f"{first}-{norm}" for norm in pets.BARS for first in pets.FIRST_LAYERS if norm != "batch")]
-    parser.add_argument("settings", nargs="*", metavar="SETTING", help="default: digits and depthwise-instance")
-    parser.add_argument("--batch", type=int, default=4, help="samples")
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
-    flags = parser.parse_args()
-    if unknown := set(flags.settings) - set(settings):
-        parser.error(f"unknown setting {min(unknown)}; known are {', '.join(settings)}")
+    flags = parse_flags(__doc__, settings, default=["digits", "depthwise-instance"], batch=4)
     with single_threaded():
         rate, bandwidth = rates()
         print(f"{processor()}, one thread: products {rate / 1e9:.0f} GFLOP/s, copies {bandwidth / 1e9:.0f} GB/s")
-        for setting in flags.settings or ["digits", "depthwise-instance"]:
+        for setting in flags.settings:
             profile = Profile(setting, flags.batch)
             for _ in range(3 if flags.quick else 15):
                 profile.round()

@@ -1,10 +1,11 @@
-"""The code that benchmarks share: fair turns, the rate of this CPU, agreement before timing, and a table."""
+"""The code that benchmarks share: fair turns, the rate of this CPU, agreement before timing, flags, and a table."""
 
 from __future__ import annotations
 
 import platform
 import statistics
 import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,11 +19,25 @@ def threads() -> int:
     return refca_cpu.threads()
 
 
+def parse_flags(description: str | None, settings: list[str], default: list[str], batch: int) -> Namespace:
+    """Return settings, batch and quick of a benchmark; exit with code 2 for an unknown setting."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    names = "all of them" if default == settings else " and ".join(default)
+    parser.add_argument("settings", nargs="*", metavar="SETTING", help=f"default: {names}")
+    parser.add_argument("--batch", type=int, default=batch, help="samples")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    flags = parser.parse_args()
+    if unknown := set(flags.settings) - set(settings):
+        parser.error(f"unknown setting {min(unknown)}; known are {', '.join(settings)}")
+    flags.settings = flags.settings or default
+    return flags
+
+
 def paired(runs: list[Callable[[], Any]], rounds: int) -> list[float]:
     """The median seconds of each run, measured in turn, round after round.
 
-    A turn is two runs, of which the first is not counted: the threads of whoever was before go on spinning
-    for a while, and the caches hold other things.
+    A turn is two runs, of which the first is not counted: the threads of the previous contestant go on
+    spinning for a while, and the caches hold its data.
     """
     for run in runs:
         run()

@@ -252,7 +252,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     if base.kind != found.kind:
         what = {"classification": "picture", "segmentation": "pixel"}[found.kind]
         raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
-    note(f"{path}: {'; '.join(found.said)}")
+    note(f"{path}: {'; '.join(found.description)}")
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     return change(base, found.settings | changes)

@@ -194,7 +194,7 @@ class Program:
         return 2 if self.failed else 0
 
     def samples(self, bar: Any) -> Iterator[Any]:
-        """Yield what cells are to see of each test sample of the data set."""
+        """Yield each test sample of the data set, prepared for the cells."""
         dataset = full_path(self.flags.dataset)
         experiment = self.automaton.experiment
         if dataset != experiment.dataset:
@@ -207,7 +207,7 @@ class Program:
             bar.update()
 
     def prepared(self, bar: Any) -> Iterator[Any]:
-        """Yield what cells are to see of each picture; a file that cannot be used is told of and passed over."""
+        """Yield each picture, prepared for the cells; report and skip a file that cannot be used."""
         for source in self.sources:
             try:
                 if self.task.FILMS and is_film(source.path):
@@ -228,7 +228,7 @@ class Program:
         return itertools.takewhile(lambda frame: not self.stop_asked(), itertools.islice(frames, most))
 
     def skip(self, source: Source, error: InvalidInput) -> None:
-        """Say why a file is passed over; of the only file it is the program's error."""
+        """Report why a file is skipped; raise InvalidInput if it is the only one."""
         if len(self.sources) == 1:
             raise InvalidInput(self.named(source, error)) from error
         self.failed += 1

@@ -170,7 +170,7 @@ def test_classes_in_the_names_of_files(tmp_path: Path, names: str) -> None:
 def test_names_that_cameras_write_are_no_classes(tmp_path: Path) -> None:
     for i in range(6):
         save(tmp_path / f"{('IMG', 'DSC')[i % 2]}_{i:04}.jpg", photograph(disc(i), i))
-    with pytest.raises(InvalidInput, match="laid out in no way that is known"):
+    with pytest.raises(InvalidInput, match="has none of the known layouts"):
         found(tmp_path)
 
 
@@ -274,7 +274,7 @@ def test_pictures_for_validation_are_kept_apart(tmp_path: Path, names: tuple[str
             save(image, 255 - np.asarray(Image.open(image)))
     whole, settings = loaded(tmp_path), found(tmp_path).settings
     assert (len(whole.train), len(whole.test), settings["validation"]) == (8, 2, 3)
-    assert "5 to train on, 3 for validation, 2 held out" in found(tmp_path).said
+    assert "5 to train on, 3 for validation, 2 held out" in found(tmp_path).description
     assert [x.mean() > 128 for x in whole.train.pixels] == 5 * [False] + 3 * [True]
 
 

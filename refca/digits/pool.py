@@ -94,11 +94,11 @@ class Pool:
         return replace(self, image=asarray(self.image), state=asarray(self.state))
 
     def gather(
-        self, cell: Cell, plan: BatchPlan, image: Array, label: np.ndarray, xp: Any = np, start: Array | None = None
+        self, cell: Cell, plan: BatchPlan, image: Array, label: np.ndarray, xp: Any = np, initial: Array | None = None
     ) -> Batch:
         """Return the batch of a plan; image (B, H, W, K) and label (B,) are the digits `plan.digits`.
 
-        Fresh samples begin in the states `start` (B, H, W, D) at their places; None: in zeros.
+        Fresh samples begin in the states `initial` (B, H, W, D) at their places; None: in zeros.
         """
         B = len(plan.slots)
         fresh, mutated = slice(0, plan.fresh), slice(B - plan.mutated, B)
@@ -108,7 +108,7 @@ class Pool:
             *self.gather_digits(plan, image, label, xp),
             xp.concatenate(
                 [
-                    xp.zeros_like(pooled[fresh]) if start is None else start[fresh],
+                    xp.zeros_like(pooled[fresh]) if initial is None else initial[fresh],
                     pooled[continued],
                     mutate(cell, pooled[mutated], image[mutated], xp),
                 ]

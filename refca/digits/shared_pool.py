@@ -20,15 +20,15 @@ def gather_own(
     cell: Cell,
     plan: BatchPlan,
     division: Division,
-    shown: tuple[Array, np.ndarray],
-    start: Array | None,
+    image: Array,
+    label: np.ndarray,
+    initial: Array | None,
     backend: Any,
 ) -> Batch:
     """Return a batch with the states of this rank's samples, (b, H, W, D), as `Pool.gather` makes them.
 
-    `shown` has the digits and labels of the whole batch. States that are on other ranks move here.
+    image (B, H, W, K) and label (B,) are those of the whole batch. States that are on other ranks move here.
     """
-    image, label = shown
     xp, B, own = backend.xp, len(plan.slots), division.rows
     kept = np.arange(plan.fresh, B)  # samples that need the state of their slot
     pool.state.fetch(plan.slots[kept], division.ranks[kept])
@@ -36,7 +36,7 @@ def gather_own(
     continued = own[(own >= plan.fresh) & (own < B - plan.mutated)]
     zeros = np.zeros((len(fresh), *pool.state.shape[1:]), pool.state.dtype)
     states = [
-        backend.asarray(zeros) if start is None else start[fresh],
+        backend.asarray(zeros) if initial is None else initial[fresh],
         pool.state.take(plan.slots[continued]),
         mutate(cell, pool.state.take(plan.slots[mutated]), image[mutated], xp),
     ]

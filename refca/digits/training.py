@@ -125,13 +125,13 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     steps = unroll_length(experiment.unroll, experiment.unroll_max or experiment.unroll, experiment.seed, i)
     weights = last_steps(steps, experiment.batch, experiment.loss_steps)
     streams = Streams(experiment.seed).fold(i)
-    start = backend.initial_state(cell, image, streams) if cell.normal_start else None
-    shown = pool.gather_digits(plan, image, label, xp)
-    division = divide(backend, cell, shown[0], experiment.logical_workers)
+    initial = backend.initial_state(cell, image, streams) if cell.normal_start else None
+    pictures, labels = pool.gather_digits(plan, image, label, xp)
+    division = divide(backend, cell, pictures, experiment.logical_workers)
     if current().size == 1:
-        batch = pool.gather(cell, plan, image, label, xp, start)
+        batch = pool.gather(cell, plan, image, label, xp, initial)
     else:
-        batch = gather_own(pool, cell, plan, division, shown, start, backend)
+        batch = gather_own(pool, cell, plan, division, pictures, labels, initial, backend)
     if experiment.class_weights != "none":
         weights = weights * class_weights(digits.labels, cell.labels)[batch.label]
     given = train_state.params, batch.image, batch.state, batch.label, weights, streams

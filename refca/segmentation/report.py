@@ -140,8 +140,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, done, experiment.steps)
     note(f"{experiment.dataset} at {size}x{size}, {samples:,} {kind} photographs; writing to {out}")
-    if said := faint((float(photographs.images(slice(min(samples, LOOKED_AT))).max()) + 1) / 2):
-        warn(f"{experiment.dataset}: {said}")
+    if warning := faint((float(photographs.images(slice(min(samples, LOOKED_AT))).max()) + 1) / 2):
+        warn(f"{experiment.dataset}: {warning}")
 
     def measure() -> tuple[np.ndarray, dict[str, Curves]]:
         """Return confusion matrices and curves, on rank 0; the other ranks do their share."""

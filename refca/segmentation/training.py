@@ -127,29 +127,30 @@ def train_step(
     )
     if experiment.transforms:
         resampling = replace(resampling, transforms=draw_transforms(experiment, experiment.batch, i))
-    shown = resampled(batch, resampling, batch.state)  # the states follow once their ranks are known
-    image, target = photographs.images(shown.photo, shown.flipped), photographs.labels(shown.photo, shown.flipped)
+    upcoming = resampled(batch, resampling, batch.state)  # the states follow once their ranks are known
+    image = photographs.images(upcoming.photo, upcoming.flipped)
+    target = photographs.labels(upcoming.photo, upcoming.flipped)
     if experiment.transforms:
-        image = transform(backend.asnumpy(image), shown.transforms)
-        target = transform_labels(target, shown.transforms)
+        image = transform(backend.asnumpy(image), upcoming.transforms)
+        target = transform_labels(target, upcoming.transforms)
     image = backend.asarray(image)
     division = divide(backend, cell, image, experiment.logical_workers)
     if current().size == 1:
         batch = resample(cell, batch, resampling, streams, backend)
-        start = batch.state
+        initial = batch.state
     else:
-        batch, start = resample_own(cell, batch, division, resampling, streams, backend)
+        batch, initial = resample_own(cell, batch, division, resampling, streams, backend)
     weights = loss_weights(batch.age, K, T)
     if weights.any():
         loss_function, params = loss_of(experiment, photographs), train_state.params
         loss, grads, state = loss_and_grads(
-            backend, division, cell, loss_function, params, image, start, target, weights, streams
+            backend, division, cell, loss_function, params, image, initial, target, weights, streams
         )
         schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
         rate = learning_rate_at(experiment.learning_rate, i, *schedule)
         train_state.update(grads, rate, normalise=False, backend=backend)
     else:
-        loss, state = None, evolve(backend, division, cell, train_state.params, image, start, streams, K)
+        loss, state = None, evolve(backend, division, cell, train_state.params, image, initial, streams, K)
     if current().size == 1:
         train_state.buffer = replace(batch, state=state, age=batch.age + K)
     else:

@@ -27,7 +27,7 @@ def assert_close(
     """Raise AssertionError unless `got` equals `ref` by the rule of equality; `call` is the call to repeat.
 
     got and ref are NumPy arrays or numbers, ref float64. `dtype` is what was computed in: by default that
-    of `got`; a Python float needs it said. NaN equals nothing.
+    of `got`; it must be given for a Python float. NaN equals nothing.
     """
     got, ref = np.asarray(got), np.asarray(ref)
     assert ref.dtype == np.float64, f"{what} is compared with a reference in {ref.dtype}, not in float64."

@@ -135,13 +135,13 @@ def readout(cell: Cell, params: Params, state: Array) -> Array:
             if name in params:
                 state = conv_transpose_stride2(state, params[name])
         return state
-    said = np.zeros((*state.shape[:3], cell.labels))
-    for b, y, x, k in np.ndindex(*said.shape):
+    logits = np.zeros((*state.shape[:3], cell.labels))
+    for b, y, x, k in np.ndindex(*logits.shape):
         if cell.linear_readout:
-            said[b, y, x, k] = linear(state[b, y, x], params["readout.weight"][:, k], 0.0)
+            logits[b, y, x, k] = linear(state[b, y, x], params["readout.weight"][:, k], 0.0)
         else:
-            said[b, y, x, k] = state[b, y, x, cell.state_channels - cell.labels + k]
-    return said
+            logits[b, y, x, k] = state[b, y, x, cell.state_channels - cell.labels + k]
+    return logits
 
 
 def conv_transpose_stride2(x: Array, weight: Array) -> Array:
@@ -171,12 +171,12 @@ def cross_entropy(readout: Array, target: Array, live: Array) -> list[float]:
     return reduce_cells(surprise, readout, target, live)
 
 
-def half_squares(said: Array, label: int) -> float:
-    return sum((said[k] - (k == label)) ** 2 for k in range(len(said))) / 2
+def half_squares(logits: Array, label: int) -> float:
+    return sum((logits[k] - (k == label)) ** 2 for k in range(len(logits))) / 2
 
 
-def surprise(said: Array, label: int) -> float:
-    return math.log(sum(math.exp(value) for value in said)) - said[label]
+def surprise(logits: Array, label: int) -> float:
+    return math.log(sum(math.exp(value) for value in logits)) - logits[label]
 
 
 def reduce_cells(loss: object, readout: Array, target: Array, live: Array) -> list[float]:
@@ -196,34 +196,34 @@ def reduce_cells(loss: object, readout: Array, target: Array, live: Array) -> li
     return losses
 
 
-def label(said: Array) -> int:
+def label(logits: Array) -> int:
     """The lowest of the labels with the highest value."""
     best = 0
-    for k in range(len(said)):
-        if said[k] > said[best]:
+    for k in range(len(logits)):
+        if logits[k] > logits[best]:
             best = k
     return best
 
 
 def cell_accuracy(readout: Array, labels: Array, live: Array) -> float:
     """`spec/chapters/cell_accuracy.md`."""
-    said = [(label(readout[tuple(at)]), int(labels[at[0]])) for at in np.argwhere(live)]
-    return sum(a == b for a, b in said) / len(said) if said else math.nan
+    pairs = [(label(readout[tuple(at)]), int(labels[at[0]])) for at in np.argwhere(live)]
+    return sum(a == b for a, b in pairs) / len(pairs) if pairs else math.nan
 
 
 def total_agreement(readout: Array, live: Array) -> float:
     """`spec/chapters/total_agreement.md`."""
-    label_shares = [{label(r[tuple(at)]) for at in np.argwhere(v)} for r, v in zip(readout, live, strict=True)]
-    counted = [said for said in label_shares if said]
-    return sum(len(said) == 1 for said in counted) / len(counted) if counted else math.nan
+    predicted = [{label(r[tuple(at)]) for at in np.argwhere(v)} for r, v in zip(readout, live, strict=True)]
+    counted = [labels for labels in predicted if labels]
+    return sum(len(labels) == 1 for labels in counted) / len(counted) if counted else math.nan
 
 
 def iou(predicted: Array, target: Array, labels: int) -> list[float]:
     """`spec/chapters/iou.md`: one number for each class, NaN where it has no pixel."""
-    said = [(int(p), int(t)) for p, t in zip(predicted.ravel(), target.ravel(), strict=True)]
+    pairs = [(int(p), int(t)) for p, t in zip(predicted.ravel(), target.ravel(), strict=True)]
     ratios = []
     for k in range(labels):
-        both, either = (sum(rule([p == k, t == k]) for p, t in said) for rule in (all, any))
+        both, either = (sum(rule([p == k, t == k]) for p, t in pairs) for rule in (all, any))
         ratios.append(both / either if either else math.nan)
     return ratios
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from refca.data.dataset import Dataset, Split
 from refca.data.own import arrays, pictures
-from refca.data.own.layout import Labelled, class_folders, label_list, masked, numbered_names, tables_said
+from refca.data.own.layout import Labelled, class_folders, describe_tables, label_list, masked, numbered_names
 from refca.data.own.orientation import orientation
 from refca.data.own.pairing import some
 from refca.data.own.settings import OwnSettings
@@ -36,7 +36,7 @@ class Found:
 
     kind: str
     settings: dict[str, Any]
-    said: tuple[str, ...]
+    description: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -57,10 +57,10 @@ def kind_at(path: str) -> str:
     if "::" not in path and labelled_files(file):
         return "classification"
     raise InvalidInput(
-        f"{path} is laid out in no way that is known: a folder for each class; names as cat.1.jpg; IDX files; images "
+        f"{path} has none of the known layouts: a folder for each class; names as cat.1.jpg; IDX files; images "
         "and masks in two folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or "
         "file and label; an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
-        f"{'' if '::' in path else tables_said(file)}"
+        f"{'' if '::' in path else describe_tables(file)}"
     )
 
 
@@ -78,8 +78,8 @@ def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lamb
     """
     kind = kind_at(path)
     wanted = {name: given[name] for name in OwnSettings.__dataclass_fields__ if name in given}
-    look = {"classification": look_at_classes, "segmentation": look_at_masks}[kind]
-    settings, said = look(path, wanted, on_progress)
+    describe = {"classification": describe_classes, "segmentation": describe_masks}[kind]
+    settings, description = describe(path, wanted, on_progress)
     own = OwnSettings(**{k: v for k, v in settings.items() if k in OwnSettings.__dataclass_fields__} | wanted)
     if len(own.classes) != len(settings["classes"]):
         names = ", ".join(settings["classes"])
@@ -91,10 +91,10 @@ def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lamb
     counted, warnings = checked(dataset, own, kind)
     settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}
     settings |= {"dataset": path, "labels": len(own.classes), "validation": dataset.validation}
-    return Found(kind, settings, (*said, *counted), tuple(warnings))
+    return Found(kind, settings, (*description, *counted), tuple(warnings))
 
 
-def look_at_classes(path: str, wanted: Mapping[str, Any], on_progress: OnProgress) -> tuple[dict[str, Any], list[str]]:
+def describe_classes(path: str, wanted: Mapping[str, Any], on_progress: OnProgress) -> tuple[dict[str, Any], list[str]]:
     """Return the settings of data with a label for each picture, and what was found in words."""
     if whole := arrays.labelled(Path(path)):
         some_pixels, names, how = whole.sample(), whole.names, whole.how
@@ -112,18 +112,18 @@ def look_at_classes(path: str, wanted: Mapping[str, Any], on_progress: OnProgres
     settings["invert"] = bool(channels == 1 and bright > 0.6)
     drawn = channels == 1 and (dark > 0.6 or bright > 0.6)
     settings["alive_above"] = 0.1 if drawn and live else None
-    said = [
+    description = [
         how,
         f"{size_words(sizes)}, used at {wanted.get('size', settings['size'])}x{wanted.get('size', settings['size'])}",
         "gray" if channels == 1 else f"{channels} channels",
     ]
     if settings["invert"] and "invert" not in wanted:
-        said.append("dark on light: inverted")
-    said.append("cells live where there is ink" if settings["alive_above"] else "all cells live")
-    return settings, said
+        description.append("dark on light: inverted")
+    description.append("cells live where there is ink" if settings["alive_above"] else "all cells live")
+    return settings, description
 
 
-def look_at_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress) -> tuple[dict[str, Any], list[str]]:
+def describe_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress) -> tuple[dict[str, Any], list[str]]:
     """Return the settings of data with a label for each pixel, and what was found in words."""
     from refca.data.own.masks import find_masks
 
@@ -145,11 +145,16 @@ def look_at_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress)
         settings["classes"] = wanted["classes"]
     side = wanted.get("size", settings["size"])
     used = f"cut into tiles of {side}x{side}" if wanted.get("tiles") else f"used at {side}x{side}"
-    said = [how, masks.said, f"{size_words(sizes)}, {used}", "gray" if channels == 1 else f"{channels} channels"]
-    said.append(f"classes {', '.join(settings['classes'])}")
+    description = [
+        how,
+        masks.description,
+        f"{size_words(sizes)}, {used}",
+        "gray" if channels == 1 else f"{channels} channels",
+    ]
+    description.append(f"classes {', '.join(settings['classes'])}")
     if masks.ignore >= 0:
-        said.append(f"the value {masks.ignore} is ignored")
-    return settings, said
+        description.append(f"the value {masks.ignore} is ignored")
+    return settings, description
 
 
 def channels_found(pictures: list[np.ndarray]) -> int:
@@ -170,7 +175,7 @@ def listed_classes(path: str) -> list[Labelled]:
     if len(counts) < 2:
         raise InvalidInput(
             f"{path} has the one class {', '.join(counts)}; to tell classes apart there must be two"
-            f"{tables_said(Path(path))}"
+            f"{describe_tables(Path(path))}"
         )
     alone = [item for item in listed if counts[item.label] == 1]
     if alone:
@@ -313,8 +318,8 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
     sizes = {"to train on": len(train) - dataset.validation, "for validation": dataset.validation}
     sizes["held out"] = 0 if isinstance(test, str) else len(test)
     counted = [", ".join(f"{size:,} {what}" for what, size in sizes.items() if size or what != "for validation")]
-    said = None if kind == CLASSIFICATION else faint(train.pixels.max() / 255)  # `digits.training` looks at its own
-    warnings = [said] if said else []
+    warning = None if kind == CLASSIFICATION else faint(train.pixels.max() / 255)  # `digits.training` looks at its own
+    warnings = [warning] if warning else []
     hashes = {hashlib.md5(x.tobytes()).digest() for x in train.pixels}
     held_out = [] if isinstance(test, str) else list(test.pixels)
     same = [i for i, x in enumerate(held_out) if hashlib.md5(x.tobytes()).digest() in hashes and x.any()]

@@ -404,7 +404,7 @@ def one_ending(folder: Path) -> list[Masked] | None:
     return found or None
 
 
-def tables_said(folder: Path) -> str:
+def describe_tables(folder: Path) -> str:
     """Return what a CSV at a path has that is of no use, and what a folder has that looks like masks; "" for none."""
     table = table_at(folder, "labels.csv")
     if table:

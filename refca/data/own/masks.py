@@ -36,7 +36,7 @@ class Masks:
     classes: tuple[str, ...]
     colours: tuple[str, ...]
     ignore: int  # the value that counts in nothing; -1 for none
-    said: str  # what was found, in words
+    description: str  # what was found, in words
 
 
 def read_mask(path: Path) -> tuple[np.ndarray, list[tuple[int, int, int]] | None, bool]:
@@ -166,8 +166,8 @@ def check_values(values: list[int], seen_in: dict[int, list[Masked]], counts: di
             )
 
 
-def binary(values: tuple[str, ...], said: str, ignore: int) -> Masks:
-    return Masks(values, ("background", "object"), (), ignore, said)
+def binary(values: tuple[str, ...], description: str, ignore: int) -> Masks:
+    return Masks(values, ("background", "object"), (), ignore, description)
 
 
 def several(values: list[int], palettes: dict[int, tuple[int, int, int]], colours: bool, ignore: int) -> Masks:

@@ -27,7 +27,7 @@ WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # what was done to pict
 }
 SIDE = 8  # pixels of the means that are compared
 MOST = 200  # pictures of each digit that are looked at
-LEAST = 10  # pictures of each digit, below which nothing is said
+LEAST = 10  # pictures of each digit, below which there is no warning
 ALIKE, CLEARLY = 0.35, 0.2  # correlation from which means are digits, and by which one way is better than another
 
 
