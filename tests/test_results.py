@@ -107,6 +107,30 @@ def test_what_was_measured_of_the_articles_model_json_is_kept_too(tmp_path: Path
     assert len(run.evaluation.curve("carry", "accuracy")) == 2  # type: ignore[arg-type]
 
 
+def test_weights_that_a_run_began_with_are_kept_beside_it(tmp_path: Path) -> None:
+    first, run, into = tmp_path / "first.safetensors", made(tmp_path / "run", None), tmp_path / "results"
+    begun, ended = (refca.init_params(refca.digits_cell(), seed) for seed in (1, 2))
+    save_weights(first, DigitsExperiment(init_from="digits-l2-noise"), begun, 5)
+    experiment = DigitsExperiment(init_from=str(first))
+    (run / "settings.toml").write_text(experiment.toml())
+    (run / "metrics.csv").write_text("step,loss\n7,1.5\n")
+    save_weights(run / "weights.safetensors", experiment, ended, 7)
+    assert keep.main([str(run), "--into", str(into)]) == 0
+    for path, params, began in (("init", begun, "digits-l2-noise"), ("weights", ended, "results/run/init.safetensors")):
+        kept = load_weights(into / "run" / f"{path}.safetensors")
+        assert kept.experiment is not None
+        assert kept.experiment.init_from == began
+        for key, x in params.items():
+            np.testing.assert_array_equal(kept.params[key], x)
+    assert not any(str(tmp_path).encode() in path.read_bytes() for path in (into / "run").iterdir())
+    page = rebuild.page(into, read_all(into))
+    assert "| [run](run) | 7 after 5 after 100,000 | " in page
+    assert "more, from [weights beside it](run/init.safetensors)" in page
+    (run / "settings.toml").write_text(DigitsExperiment().toml())
+    assert keep.main([str(run), "--into", str(into)]) == 0
+    assert not (into / "run" / "init.safetensors").exists()
+
+
 def test_training_is_kept_as_means(tmp_path: Path) -> None:
     rows = "".join(f"{10 * i},{i},0.5,0.25\n" for i in range(1, 4002))
     (tmp_path / "metrics.csv").write_text("step,loss,accuracy,agreement\n" + rows)
@@ -141,7 +165,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
         "other noise": "long/evaluation.json has noise 0.5, these weights 0.02; measure them again",
         "no run": "has not been measured",
         "cut short": "does not fit",
-        "own start": "started from runs/mine, which is not public; init_from must be empty or one of",
+        "own start": "and these weights with runs/theirs, which are not public; they must have begun at random or",
         "alone": "must be a training run or an evaluation of the article's model.json",
         "published": "run/evaluation.json has training_steps 7, these weights None",
     }
@@ -156,7 +180,9 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, capsys: Capture, what: s
     elif what == "no run":
         run = tmp_path / "nothing"
     elif what == "own start":
-        (run / "settings.toml").write_text(DigitsExperiment(init_from="runs/mine").toml())
+        mine, params = tmp_path / "mine.safetensors", refca.init_params(refca.digits_cell(), 0)
+        save_weights(mine, DigitsExperiment(init_from="runs/theirs"), params, 5)
+        (run / "settings.toml").write_text(DigitsExperiment(init_from=str(mine)).toml())
     elif what in ("alone", "published"):
         (run / "settings.toml").unlink()
         values = json.loads((run / "evaluation.json").read_text())

@@ -1,7 +1,8 @@
 """python tools/results/keep.py RUN: add a measured run to `results/`.
 
 The run must have been measured: `python -m refca.evaluate RUN --mutation both`. Curves are rounded to six digits,
-the training log is reduced to at most 1,000 rows of means, and no file holds a path of the machine.
+the training log is reduced to at most 1,000 rows of means, and no file holds a path of the machine. Weights that the
+run began with are kept beside it as init.safetensors, unless they come with refca.
 
 Source: `spec/programs.md`.
 """
@@ -16,7 +17,7 @@ import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from kept import FOLDER, MEASURING, flags_of, read_columns, read_evaluation, read_json
@@ -27,14 +28,18 @@ from refca.cli import exit_code
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
 from refca.tasks import experiment_names, load_experiment
-from refca.training.checkpoint import WEIGHTS_FILE
+from refca.training.checkpoint import WEIGHTS_FILE, save_weights
 from refca.training.experiment import Experiment
+from refca.training.train_state import Weights
 from refca.weights.load import load_weights, shipped_names
 
 ROWS = 1000  # at most, of a training log
-COPIED = (WEIGHTS_FILE, "digits.png")
+PICTURE = "digits.png"
+INIT_FILE = "init.safetensors"
 ROBUSTNESS = ("*.json", "*.csv", "*.png")
 MEASURED = ("evaluation.json", "long/evaluation.json", "robustness/robustness.json")
+
+E = TypeVar("E", bound=Experiment)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +76,7 @@ def keep(flags: Namespace) -> int:
     into: Path = flags.into / name
     settings = run / "settings.toml"
     experiment = load_experiment(settings) if settings.exists() else None
+    init, experiment = initial_weights(experiment, f"results/{name}") if experiment else (None, None)
     about = describe(flags, name, experiment)
     for file in MEASURED:
         if (run / file).exists():
@@ -83,13 +89,13 @@ def keep(flags: Namespace) -> int:
     if experiment is not None:
         write_text(into / "settings.toml", experiment.toml())
         thin(run / "metrics.csv", into / "metrics.csv")
+        keep_weights(run, into, experiment, init)
     keep_evaluation(run, into, name)
     for part in ("long", "robustness", "worst"):  # of other weights, if the run has none
         shutil.rmtree(into / part, ignore_errors=True)
     if long:
         keep_evaluation(run / "long", into / "long", name)
-    for file in COPIED:
-        copy(run / file, into / file)
+    copy(run / PICTURE, into / PICTURE)
     for pattern in ROBUSTNESS:
         for path in sorted((run / "robustness").glob(pattern)):
             copy(path, into / "robustness" / path.name)
@@ -123,12 +129,6 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict
             "seconds": None,
             "machine": None,
         }
-    if experiment.init_from and experiment.init_from not in shipped_names():
-        known = ", ".join(shipped_names())
-        raise InvalidInput(
-            f"{flags.run} started from {experiment.init_from}, "
-            f"which is not public; init_from must be empty or one of {known}"
-        )
     weights = flags.run / WEIGHTS_FILE
     if not weights.exists():
         raise InvalidInput(f"{flags.run} is not finished: it has no weights.safetensors")
@@ -149,6 +149,36 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict
         "machine": flags.machine or machine(),
         "parameters": sum(int(x.size) for x in params.values()),
     }
+
+
+def initial_weights(experiment: E, folder: str) -> tuple[Weights | None, E]:
+    """Return the weights that a run began with, None if they come with refca, and settings that name their copy.
+
+    The copy is INIT_FILE in `folder`. Raises InvalidInput for weights that cannot be read, and for weights that began
+    with others that do not come with refca.
+    """
+    public = ("", *shipped_names())
+    if experiment.init_from in public:
+        return None, experiment
+    init = load_weights(experiment.init_from)
+    began = None if init.experiment is None else init.experiment.init_from
+    if began not in public:
+        raise InvalidInput(
+            f"the run began with {experiment.init_from}, and these weights with {began or 'unknown ones'}, which are "
+            f"not public; they must have begun at random or with one of {', '.join(shipped_names())}"
+        )
+    return init, experiment.with_(init_from=f"{folder}/{INIT_FILE}")
+
+
+def keep_weights(run: Path, into: Path, experiment: Experiment, init: Weights | None) -> None:
+    """Copy the weights of a run; with weights that it began with, write both without the path of these."""
+    (into / INIT_FILE).unlink(missing_ok=True)
+    if init is None or init.experiment is None:
+        copy(run / WEIGHTS_FILE, into / WEIGHTS_FILE)
+        return
+    params, _, trained = load_weights(run / WEIGHTS_FILE)
+    save_weights(into / WEIGHTS_FILE, experiment, params, trained or 0)
+    save_weights(into / INIT_FILE, init.experiment, init.params, init.done or 0)
 
 
 def source_of(experiment: Experiment) -> str | None:

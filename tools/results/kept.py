@@ -6,6 +6,7 @@
     evaluation.json, evaluation.csv    the files of refca.evaluate
     long/              optional: the same two files of more steps
     weights.safetensors, digits.png, robustness/       optional
+    init.safetensors   optional: weights that the run began with, if they do not come with refca
     worst/             optional: the files of worst.py
 
 Source: `spec/programs.md`.

@@ -16,6 +16,7 @@ from pathlib import Path
 import pictures
 import robust
 import worst_section
+from keep import INIT_FILE
 from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
 from words import PUBLISHED, aligned, duration, percent, titled
 
@@ -170,7 +171,9 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
     words = [f"{changed.pop('steps', default.steps):,} steps"]
     if "init_from" in changed:
         begun = changed.pop("init_from")
-        words[0] += f" more, from {next((each.name for each in runs if begun in shipped_as(each)), begun)}"
+        own = begun.endswith(INIT_FILE)
+        begun = next((each.name for each in runs if begun in shipped_as(each)), begun)
+        words[0] += f" more, from {f'[weights beside it]({run.name}/{INIT_FILE})' if own else begun}"
     if "unroll_max" in changed:
         least = changed.pop("unroll", default.unroll)
         words.append(f"unrolls of {least} to {changed.pop('unroll_max')}")
@@ -183,11 +186,12 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
     return ", ".join([*words, *(f"{name} {shown(value)}" for name, value in changed.items())])
 
 
-def steps_of(experiment: Experiment, done: int) -> str:
+def steps_of(run: Kept, experiment: Experiment) -> str:
     """Return the training steps of a run and of its initial weights. Raises InvalidInput if they are unknown."""
-    text = f"{done:,}"
+    text, beside = f"{run.about['training_steps']:,}", run.folder / INIT_FILE
     while experiment.init_from:
-        _, before, done_before = load_weights(experiment.init_from)
+        began = beside if experiment is run.experiment and beside.exists() else experiment.init_from
+        _, before, done_before = load_weights(began)
         if before is None:
             raise InvalidInput(
                 f"the weights {experiment.init_from} must hold their training settings, because a run started from them"
@@ -215,7 +219,7 @@ def made(runs: Sequence[Kept]) -> str:
         machine = run.about["machine"] or "–"
         counted = " and ".join(dict.fromkeys(f"{each.samples:,}" for each in (run.evaluation, run.long) if each))
         taken = duration(run.about["seconds"]) if steps else "–"
-        trained = steps_of(run.experiment, steps) if run.experiment and steps else "–"
+        trained = steps_of(run, run.experiment) if run.experiment and steps else "–"
         known_as = ", ".join(f"`{name}`" for name in shipped_as(run)) or "–"
         rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, known_as))
         lines.append("\n".join(again))

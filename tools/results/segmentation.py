@@ -26,7 +26,7 @@ from typing import Any
 
 import paper_figures
 import short_runs
-from keep import copy, machine, rename_model, source_of, thin
+from keep import INIT_FILE, copy, initial_weights, keep_weights, machine, rename_model, source_of, thin
 from kept import FOLDER, flags_of, read_json
 from words import aligned, duration
 
@@ -40,7 +40,7 @@ from refca.segmentation.report import PICTURES
 from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import load_experiment
 from refca.training.checkpoint import WEIGHTS_FILE
-from refca.weights.load import file_of, load_weights, shipped, shipped_names
+from refca.weights.load import load_weights, shipped, shipped_names
 
 HERE = FOLDER / "segmentation"
 STEPS = (40, 400)
@@ -55,7 +55,6 @@ MEASURING: dict[str, Any] = {
     "shift": 4,
     "seed": 0,
 }
-INIT_FILE = "init.safetensors"
 TABLE_1 = (  # norm, state, hidden; parameters, boundary, object of the depthwise cell; the same of the full one
     ("none", 32, 48, "8.4K", "42.7", "76", "21.4K", "44.5", "75"),
     ("batch", 32, 48, "8.4K", "42", "75", "21.4K", "43.7", "73"),
@@ -155,13 +154,10 @@ def keep(flags: Namespace) -> int:
         )
     name = flags.name or run.resolve().name
     into: Path = flags.into / name
+    init, experiment = initial_weights(experiment, f"results/segmentation/{name}")
     into.mkdir(parents=True, exist_ok=True)
 
     setting = f"--experiment {source_of(experiment) or f'results/segmentation/{name}/settings.toml'}"
-    if experiment.init_from and experiment.init_from not in shipped_names():
-        copy(file_of(Path(experiment.init_from)), into / INIT_FILE)
-        experiment = experiment.with_(init_from=f"results/segmentation/{name}/{INIT_FILE}")
-        setting = f"--experiment results/segmentation/{name}/settings.toml"
     write_text(into / "settings.toml", experiment.toml())
     thin(run / "metrics.csv", into / "metrics.csv")
     copy(run / "evaluation.json", into / "evaluation.json")
@@ -172,7 +168,8 @@ def keep(flags: Namespace) -> int:
         rename_model(into / "long.json", name)
     keep_adversarial(run / "adversarial", into)
     write_curves(into / "evaluation.csv", short_runs.rounded(read_curves(run / "evaluation.csv", run)))
-    for file in (WEIGHTS_FILE, "loss.png", *(picture for picture in PICTURES if picture.endswith(".png"))):
+    keep_weights(run, into, experiment, init)
+    for file in ("loss.png", *(picture for picture in PICTURES if picture.endswith(".png"))):
         copy(run / file, into / file)
     about = {
         "commands": [
