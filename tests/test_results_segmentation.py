@@ -9,6 +9,7 @@ import numpy as np
 import paper_figures
 import pytest
 import segmentation
+import short_figures
 import short_runs
 from kept import FOLDER
 from refusals import Capture, sentence
@@ -23,10 +24,10 @@ from refca.training.checkpoint import save_weights
 from refca.weights.load import load_weights
 
 
-def measured(out: Path, done: int = 7, **settings: object) -> Path:
+def measured(out: Path, done: int = 7, **settings: int | str) -> Path:
     """A run directory as training and evaluation leave it, with made-up numbers."""
     out.mkdir(parents=True)
-    experiment = SegmentationExperiment(state=4, hidden=4, batch=2, steps=7, **settings)  # type: ignore[arg-type]
+    experiment = SegmentationExperiment(**{"state": 4, "hidden": 4, "batch": 2, "steps": 7} | settings)  # type: ignore[arg-type]
     save_weights(out / "weights.safetensors", experiment, init_params(experiment.cell, 0), 7)
     (out / "settings.toml").write_text(experiment.toml())
     (out / "metrics.csv").write_text("step,loss\n5,1.25\n7,0.75\n")
@@ -143,25 +144,65 @@ def test_the_page_here_is_the_one_that_rebuild_writes(tmp_path: Path) -> None:
     assert segmentation.page(FOLDER / "segmentation") == page
 
 
-def test_short_runs_are_kept_without_weights_and_compared_with_the_base(tmp_path: Path, capsys: Capture) -> None:
-    into, test = tmp_path / "short", measured(tmp_path / "test")
-    for name, settings in {"base": {}, "no-gate": {"resettable": False, "validation": 5}}.items():
-        out = measured(tmp_path / name, **settings)
-        (out / "metrics.csv").write_text(f"step,loss,gate\n5,1.25,0.5\n7,0.75,{'' if settings else 0.25}\n")
-        values = json.loads((out / "evaluation.json").read_text()) | {"split": "validation", "samples": 368}
-        (out / "evaluation.json").write_text(json.dumps(values))
-        curve = {column: np.linspace(1, 2, 400) for column in COLUMNS} | {"iou_object": np.full(400, 0.123456)}
-        write_curves(out / "evaluation.csv", dict.fromkeys(CONDITIONS, curve))
-        assert short_runs.main([str(out), "--into", str(into)]) == 0
-    assert {path.name for path in (into / "base").iterdir()} == {
-        *("settings.toml", "metrics.csv", "evaluation.json", "evaluation.csv")
+def short_run(out: Path, held: float, long: bool = False, **settings: int) -> Path:
+    """A short run measured on held-out photographs, whose object IoU is `held` until step 40 and half of it later."""
+    measured(out, 7, **settings)
+    gates = ["" if "resettable" in settings else 0.5 / i for i in range(1, 301)]
+    rows = "".join(f"{i},1,{gate}\n" for i, gate in enumerate(gates, 1))
+    (out / "metrics.csv").write_text("step,loss,gate\n" + rows)
+    values = json.loads((out / "evaluation.json").read_text()) | {"split": "validation", "samples": 368}
+    (out / "evaluation.json").write_text(json.dumps(values | {"iou_object_at_40": held}))
+    step = np.arange(1.0, 401)
+    curve = dict.fromkeys(COLUMNS, step / 100) | {
+        "step": step,
+        "iou_object": np.where(step > 40, held / 2, held),
     }
+    write_curves(out / "evaluation.csv", dict.fromkeys(CONDITIONS, curve))
+    if long:
+        (out / "long").mkdir()
+        more = {column: np.resize(x, 800) for column, x in curve.items()} | {"step": np.arange(1.0, 801)}
+        write_curves(out / "long" / "evaluation.csv", dict.fromkeys(CONDITIONS, more))
+        about = values | {"steps": 800, "curve_samples": 16, "samples": 16}
+        (out / "long" / "evaluation.json").write_text(json.dumps(about))
+    return out
+
+
+def test_short_runs_are_kept_without_weights_and_compared_with_the_base(tmp_path: Path, capsys: Capture) -> None:
+    into, test = tmp_path / "segmentation" / "short", measured(tmp_path / "test")
+    runs = [short_run(tmp_path / f"base-{seed}", held, seed == 0, seed=seed) for seed, held in enumerate((0.5, 0.7))]
+    runs += [
+        short_run(tmp_path / "no-gate", 0.4, True, resettable=False),
+        short_run(tmp_path / "wide-0", 0.3, batch=3),
+    ]
+    assert short_runs.main([*map(str, runs), "--into", str(into)]) == 0
+    files = {"settings.toml", "metrics.csv", "evaluation.json", "evaluation.csv", "long.csv", "long.json"}
+    assert {path.name for path in (into / "base-0").iterdir()} == files
+    assert len((into / "base-0" / "metrics.csv").read_text().splitlines()) == 101
+    assert read_curves(into / "base-0" / "evaluation.csv", into)["kept"]["step"].tolist() == list(range(4, 401, 4))
+    group = '[[group]]\nname = "{0}"\ntitle = "The {0}"\nsettings = ["{1}", "missing"]\nfinding = "It shows."\n'
+    text = group.format("gate", "no-gate") + group.format("width", "wide") + group.format("other", "none")
+    (into / "groups.toml").write_text(text + 'curves = ["kept state"]\nlog = true\n')
     section = short_runs.section(into)
-    assert "has 7 training steps of 2 photographs at 48x48 from random weights: 14\nphotographs" in section
-    ratio = f"{2 / (1 + 39 / 399):.2f}"
-    assert f"| [base](short/base) | – | 65.4 | 32.1 | 12.3 | 12.3 | {ratio} | 0.500, 0.250 |" in section
-    changed = "resettable no, validation 5"
-    assert f"| [no-gate](short/no-gate) | {changed} | 65.4 | 32.1 | 12.3 | 12.3 | {ratio} | – |" in section
+    assert "`base` makes 7 training steps with 2 photographs of\n48x48" in section
+    seeds = "[0](short/base-0), [1](short/base-1)"
+    base = f"| base | – | {seeds} | 60.0 (50.0 to 70.0) | 32.1 (32.1 to 32.1) | 60.0 (50.0 to 70.0) | 30.0 (25.0"
+    assert section.count(base) == 2
+    changed = "| no-gate | resettable no | [0](short/no-gate) | 40.0 | 32.1 | 40.0 | 20.0 | 20.0 | 10.00 | – |"
+    assert f"30.0 (25.0 to 35.0) | 10.00 (10.00 to 10.00) | 0.31, 0.00 |\n{changed}" in section
+    assert "| run | kept, step 40 | kept, step 400 | kept, step 800 | replaced, step 40 |" in section
+    assert "| base-0 | 50.0 | 25.0 | 25.0 | 50.0 | 25.0 | 25.0 | 50.0 | 25.0 | 25.0 |" in section
+    assert section.count("Over 800 steps, on 16 held-out photographs") == 1  # the other group has no such measurement
+    assert section.count("It shows.") == 2
+    assert "--validation --samples 16 --curve-samples 16 --steps 800 --out runs/NAME/long\n" in section
+    assert "The other" not in section
     assert short_runs.section(tmp_path / "nothing") == ""
+    short_figures.draw(into)
+    assert {path.name for path in into.glob("*.png")} == {"gate.png", "width.png"}
     message = sentence(capsys, lambda: short_runs.main([str(test), "--into", str(into)]))
     assert "was not measured on held-out photographs; run this first: python -m refca.evaluate" in message
+
+
+def test_the_pictures_of_the_short_runs_here_are_small_and_of_kept_runs() -> None:
+    for group in short_runs.read_groups(short_runs.HERE, short_runs.read_settings(short_runs.HERE)):
+        size = (short_runs.HERE / f"{group['name']}.png").stat().st_size
+        assert 10_000 < size < 150_000, group["name"]

@@ -212,13 +212,13 @@ def rename_model(path: Path, name: str) -> None:
     write_text(path, json.dumps(read_json(path) | {"model": name}, indent=2) + "\n")
 
 
-def thin(source: Path, into: Path) -> None:
-    """Write a training log of at most ROWS rows, each the mean of some rows with the step of the last."""
+def thin(source: Path, into: Path, most: int = ROWS) -> None:
+    """Write a training log of at most `most` rows, each the mean of some rows with the step of the last."""
     columns = read_columns(source)
     rows = len(columns["step"])
     if not rows:
         raise InvalidInput(f"{source} has no rows")
-    starts = np.arange(0, rows, -(-rows // ROWS))
+    starts = np.arange(0, rows, -(-rows // most))
     ends = np.append(starts[1:], rows)
     shares = list(zip(starts, ends, strict=True))
     thinned = {name: np.array([x[a:b].mean() for a, b in shares]) for name, x in columns.items()}

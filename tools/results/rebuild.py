@@ -186,12 +186,16 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
     return ", ".join([*words, *(f"{name} {shown(value)}" for name, value in changed.items())])
 
 
-def steps_of(run: Kept, experiment: Experiment) -> str:
-    """Return the training steps of a run and of its initial weights. Raises InvalidInput if they are unknown."""
-    text, beside = f"{run.about['training_steps']:,}", run.folder / INIT_FILE
+def steps_of(experiment: Experiment, done: int, beside: Path | None = None) -> str:
+    """Return the training steps of a run and of its initial weights, which are in the file `beside` if that exists.
+
+    Raises InvalidInput if they are unknown.
+    """
+    text = f"{done:,}"
     while experiment.init_from:
-        began = beside if experiment is run.experiment and beside.exists() else experiment.init_from
-        _, before, done_before = load_weights(began)
+        own = beside is not None and beside.exists()
+        _, before, done_before = load_weights(beside if own and beside else experiment.init_from)
+        beside = None
         if before is None:
             raise InvalidInput(
                 f"the weights {experiment.init_from} must hold their training settings, because a run started from them"
@@ -219,7 +223,7 @@ def made(runs: Sequence[Kept]) -> str:
         machine = run.about["machine"] or "–"
         counted = " and ".join(dict.fromkeys(f"{each.samples:,}" for each in (run.evaluation, run.long) if each))
         taken = duration(run.about["seconds"]) if steps else "–"
-        trained = steps_of(run, run.experiment) if run.experiment and steps else "–"
+        trained = steps_of(run.experiment, steps, run.folder / INIT_FILE) if run.experiment and steps else "–"
         known_as = ", ".join(f"`{name}`" for name in shipped_as(run)) or "–"
         rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, known_as))
         lines.append("\n".join(again))

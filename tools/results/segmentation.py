@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import paper_figures
+import short_figures
 import short_runs
 from keep import INIT_FILE, copy, initial_weights, keep_weights, machine, rename_model, source_of, thin
 from kept import FOLDER, flags_of, read_json
@@ -228,7 +229,8 @@ def measure_floors(flags: Namespace) -> int:
 
 
 def rebuild(flags: Namespace) -> int:
-    """Write the page."""
+    """Write the page, and the pictures of the short comparisons."""
+    short_figures.draw(flags.into / "short")
     write_text(flags.into / "README.md", page(flags.into))
     print(f"wrote {flags.into / 'README.md'}")
     return 0

@@ -1,17 +1,23 @@
 """python tools/results/short_runs.py RUN ...: keep short trainings on photographs for comparison.
 
 Each run must have been measured on held-out photographs: python -m refca.evaluate RUN --validation. The program
-copies what the page shows into results/segmentation/short/NAME: settings.toml, metrics.csv, evaluation.json and
-evaluation.csv, but no weights.
+copies what the page shows into results/segmentation/short/NAME, but no weights: settings.toml, metrics.csv,
+evaluation.json and every fourth row of evaluation.csv. If RUN/long was measured over more steps, it is kept as
+long.json and long.csv.
+The name of a run ends in its seed, as in `base-0`; the name without it is the name of a setting.
 
-Source: the paper, Figures 11 and 15 to 17; `spec/programs.md`.
+results/segmentation/short/groups.toml lists the settings that the page compares, by figure of the paper; each group
+has a sentence on the finding, which is written by hand.
+
+Source: the paper, Figures 4 to 7, 10 to 14, and 18 to 21; `spec/programs.md`.
 """
 
 from __future__ import annotations
 
 import sys
+import tomllib
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +25,7 @@ from typing import Any
 import numpy as np
 from keep import copy, rename_model, thin
 from kept import FOLDER, Columns, read_columns, read_json
-from words import aligned, percent
+from words import aligned
 
 from refca.cli import exit_code
 from refca.errors import InvalidInput
@@ -30,19 +36,32 @@ from refca.tasks import load_experiment
 from refca.training.flags import shown
 
 HERE = FOLDER / "segmentation" / "short"
-BASE = "base"  # the run with which the others are compared
+BASE = "base"  # the setting with which the others are compared
+GROUPS = "groups.toml"
 DIGITS = 4  # of the numbers in evaluation.csv
-HEAD = ("run", "changed", "object at 40", "boundary at 40", "object at 400", "object replaced", "states", "gate")
-PAPER = 32_000_000  # photographs seen in a training of the paper
-INTRODUCTION = """\
+EVERY = 4  # rows of an evaluation.csv, of which one is kept
+ROWS = 100  # at most, of a training log
+HORIZON, LAST = 40, 400  # the step at which the paper measures, and ten times as many
+HEAD = (
+    *("setting", "what differs", "seeds", f"object at {HORIZON}", f"boundary at {HORIZON}"),
+    *(f"few: object at {HORIZON}", f"few: at {LAST}", "few: replaced", "states", "gate"),
+)
+SECTION = """\
 ## Short comparisons
 
-Each run here has {steps:,} training steps of {batch} photographs at {size}x{size} from random weights: {seen:,}
-photographs, of which the paper's runs see {times:,} times more. There is one run of each, with seed {seed}, so that
-small differences are chance. IoU in per cent on {samples} training photographs that were held out; at {last} and
-replaced: on {few} of them. *Replaced*: at step {last}, {every} steps after the last of several replacements. *States*:
-their mean magnitude at step {last} over that at step 40. *Gate*: its mean in the first and the last rows of the
-training log."""
+Trainings from random weights with a small budget: `base` makes {steps:,} training steps with {batch} photographs of
+{size}x{size}, in unrolls of {unroll} steps of the automaton. A run of the paper makes a million training steps.
+Every other run differs from `base` in the settings named in its row. Where unrolls have another length, the number
+of training steps is such that the automaton makes the same number of steps: runs with longer unrolls see fewer
+photographs. Cells with more channels or pixels take longer for the same number of steps. Times are not shown,
+because the runs shared their machine with other work.
+
+IoU in per cent on {samples} training photographs that were held out, at the size of training; *few*: on {few} of
+them. *Replaced*: at step {last}, {every} steps after the last of nine replacements. *States*: their mean magnitude
+at step {last} relative to step {horizon}. *Gate*: its mean at the beginning and at the end of training. Where there
+are several seeds: their mean, and their range in brackets; the pictures show the mean, and the range as a shade.
+One seed does not tell a small difference from chance."""
+LONG = "Over {steps:,} steps, on {few} held-out photographs; object IoU where photographs are {conditions}:"
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,17 @@ class Short:
     experiment: SegmentationExperiment
     values: dict[str, Any]
     curves: dict[str, Curves]
+    long: dict[str, Curves]  # the same over more steps; empty if not measured
+    long_values: dict[str, Any]
     log: Columns
+
+    @property
+    def setting(self) -> str:
+        """The name without the seed."""
+        return self.name.removesuffix(f"-{self.experiment.seed}")
+
+
+Settings = dict[str, list[Short]]  # the runs of each setting
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,74 +103,157 @@ def keep(flags: Namespace) -> int:
         into = flags.into / run.resolve().name
         into.mkdir(parents=True, exist_ok=True)
         copy(run / "settings.toml", into / "settings.toml")
-        thin(run / "metrics.csv", into / "metrics.csv")
+        thin(run / "metrics.csv", into / "metrics.csv", ROWS)
         copy(run / "evaluation.json", into / "evaluation.json")
         rename_model(into / "evaluation.json", into.name)
-        write_curves(into / "evaluation.csv", rounded(read_curves(run / "evaluation.csv", run)))
+        write_curves(into / "evaluation.csv", rounded(read_curves(run / "evaluation.csv", run), EVERY))
+        if (run / "long" / "evaluation.json").exists():
+            copy(run / "long" / "evaluation.json", into / "long.json")
+            rename_model(into / "long.json", into.name)
+            write_curves(into / "long.csv", rounded(read_curves(run / "long" / "evaluation.csv", run), EVERY))
         print(f"kept in {into}; write the page again with make results")
     return 0
 
 
-def rounded(curves: dict[str, Curves]) -> dict[str, Curves]:
-    """Return curves whose numbers have DIGITS digits."""
+def rounded(curves: dict[str, Curves], every: int = 1) -> dict[str, Curves]:
+    """Return every nth step of curves, whose numbers have DIGITS digits."""
     cut = np.vectorize(lambda x: float(f"{x:.{DIGITS}g}"), otypes=[float])
-    return {condition: {name: cut(x) for name, x in found.items()} for condition, found in curves.items()}
+    return {
+        condition: {name: cut(x[every - 1 :: every]) for name, x in found.items()}
+        for condition, found in curves.items()
+    }
+
+
+def read_settings(folder: Path) -> Settings:
+    """Return the runs in a folder, by setting."""
+    found: Settings = {}
+    for path in sorted(folder.glob("*/settings.toml")):
+        run = read(path.parent)
+        found.setdefault(run.setting, []).append(run)
+    return found
 
 
 def read(folder: Path) -> Short:
     """Return what is kept of one run. Raises InvalidInput if a file is missing or holds something else."""
     experiment = load_experiment(folder / "settings.toml")
     assert isinstance(experiment, SegmentationExperiment)
-    curves = read_curves(folder / "evaluation.csv", folder)
     return Short(
         folder.name,
         experiment,
         read_json(folder / "evaluation.json"),
-        curves,
+        read_curves(folder / "evaluation.csv", folder),
+        read_curves(folder / "long.csv", folder) if (folder / "long.csv").exists() else {},
+        read_json(folder / "long.json") if (folder / "long.json").exists() else {},
         read_columns(folder / "metrics.csv"),
     )
 
 
+def read_groups(folder: Path, settings: Settings) -> list[dict[str, Any]]:
+    """Return the groups of groups.toml that have a run beside BASE: name, title, settings, finding, quantities."""
+    groups = tomllib.loads((folder / GROUPS).read_text("utf-8"))["group"]
+    for group in groups:
+        group["settings"] = [name for name in group["settings"] if name in settings]
+    return [group for group in groups if group["settings"]]
+
+
 def section(folder: Path = HERE) -> str:
-    """Return the introduction and the table; empty without the run BASE."""
-    runs = {path.parent.name: read(path.parent) for path in sorted(folder.glob("*/settings.toml"))}
-    if BASE not in runs:
+    """Return the introduction, and a table, a picture and a sentence for each group; empty without the setting BASE."""
+    settings = read_settings(folder)
+    if BASE not in settings:
         return ""
-    base = runs.pop(BASE)
-    e, seen = base.experiment, base.experiment.steps * base.experiment.batch
-    counts = {"steps": e.steps, "batch": e.batch, "size": e.size, "seed": e.seed, "seen": seen, "times": PAPER // seen}
-    measured = {"samples": base.values["samples"], "few": base.values["curve_samples"]}
-    measured |= {"last": base.values["steps"], "every": base.values["every"]}
-    introduction = INTRODUCTION.format(**counts, **measured)
-    rows = [HEAD, *(row(run, base) for run in (base, *runs.values()))]
-    begin = "--experiment results/segmentation/short/NAME/settings.toml"
-    few = f"--validation --curve-samples {base.values['curve_samples']}"
-    commands = (
-        f"python -m refca.train {begin} --data DIR --out runs/NAME\npython -m refca.evaluate runs/NAME --data DIR {few}"
+    e, values = settings[BASE][0].experiment, settings[BASE][0].values
+    counts = {"steps": e.steps, "batch": e.batch, "size": e.size, "unroll": e.unroll, "samples": values["samples"]}
+    counts |= {"few": values["curve_samples"], "every": values["every"], "horizon": HORIZON, "last": LAST}
+    groups = (part for group in read_groups(folder, settings) for part in of_group(group, settings))
+    train = (
+        "python -m refca.train --experiment results/segmentation/short/NAME/settings.toml --data DIR --out runs/NAME"
     )
-    return f"{introduction}\n\n{aligned(rows, words=2)}\n\n```\n{commands}\n```"
+    measure = f"python -m refca.evaluate runs/NAME --data DIR --validation --curve-samples {values['curve_samples']}"
+    commands = [train, measure]
+    if long := longest(settings):
+        few, steps = long["curve_samples"], long["steps"]
+        again = f"--validation --samples {long['samples']} --curve-samples {few} --steps {steps}"
+        commands.append(f"python -m refca.evaluate runs/NAME --data DIR {again} --out runs/NAME/long")
+    return "\n\n".join([SECTION.format(**counts), *groups, "```\n" + "\n".join(commands) + "\n```"])
 
 
-def row(run: Short, base: Short) -> tuple[str, ...]:
-    """Return the HEAD columns of a run."""
-    kept, replaced = run.curves["kept"], run.curves["replaced"]
-    state, gate = kept["state"], run.log.get("gate")
-    has_gate = gate is not None and gate[-1] == gate[-1]
+def of_group(group: dict[str, Any], settings: Settings) -> Iterator[str]:
+    """Yield the parts of the page about one group."""
+    base = settings[BASE]
+    shown = {name: settings[name] for name in (BASE, *group["settings"])}
+    yield f"### {group['title']}"
+    yield aligned([HEAD, *(row(name, runs, base[0].experiment) for name, runs in shown.items())], words=2)
+    yield f"![{group['title']}](short/{group['name']}.png)"
+    if all(runs[0].long for runs in shown.values()):
+        yield from long_table(shown)
+    yield group["finding"]
+
+
+def row(name: str, runs: Sequence[Short], base: SegmentationExperiment) -> tuple[str, ...]:
+    """Return the HEAD columns of a setting."""
+    ends = [(run.curves["kept"], run.curves["replaced"]) for run in runs]
+    logs = [run.log["gate"] for run in runs if "gate" in run.log]
+    gates = np.array([[log[0], log[-1]] for log in logs])
     return (
-        f"[{run.name}](short/{run.name})",
-        ", ".join(changes(run.experiment, base.experiment)) or "–",
-        *(percent(run.values[f"iou_{label}_at_40"]) for label in ("object", "boundary")),
-        *(percent(float(curve["iou_object"][-1])) for curve in (kept, replaced)),
-        f"{state[-1] / state[39]:.2f}",
-        f"{gate[0]:.3f}, {gate[-1]:.3f}" if gate is not None and has_gate else "–",
+        name,
+        ", ".join(changes(runs[0].experiment, base)) or "–",
+        ", ".join(f"[{run.experiment.seed}](short/{run.name})" for run in runs),
+        *(
+            mean_and_range([100 * number(run.values[f"iou_{label}_at_{HORIZON}"]) for run in runs])
+            for label in ("object", "boundary")
+        ),
+        *(mean_and_range([100 * at(kept, "iou_object", step) for kept, _ in ends]) for step in (HORIZON, LAST)),
+        mean_and_range([100 * at(replaced, "iou_object", LAST) for _, replaced in ends]),
+        mean_and_range([at(kept, "state", LAST) / at(kept, "state", HORIZON) for kept, _ in ends], places=2),
+        "–" if not gates.size or np.isnan(gates).all() else "{:.2f}, {:.2f}".format(*np.nanmean(gates, axis=0)),
     )
+
+
+def at(curve: Curves, name: str, step: int) -> float:
+    """Return the value of a curve after a number of steps; NaN if it was not measured."""
+    found = curve[name][curve["step"] == step]
+    return float(found[0]) if len(found) else np.nan
+
+
+def number(value: float | None) -> float:
+    """Return a number of a JSON file, NaN for null."""
+    return np.nan if value is None else value
+
+
+def mean_and_range(values: Sequence[float], places: int = 1) -> str:
+    """Return the mean of numbers, and their range if there are several; a dash if one is NaN."""
+    if any(value != value for value in values):
+        return "–"
+    mean = f"{sum(values) / len(values):.{places}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{places}f} to {max(values):.{places}f})"
+
+
+def long_table(shown: Settings) -> Iterator[str]:
+    """Yield object IoU over more steps for the first run of each setting."""
+    longs = {runs[0].name: runs[0].long for runs in shown.values()}
+    conditions = tuple(next(iter(longs.values())))
+    last = int(min(long["kept"]["step"][-1] for long in longs.values()))
+    steps = [HORIZON, LAST, last]
+    few = longest(shown)["curve_samples"]
+    yield LONG.format(steps=last, few=few, conditions=", ".join(conditions[:-1]) + f" or {conditions[-1]}")
+    head = ("run", *(f"{condition}, step {step:,}" for condition in conditions for step in steps))
+    rows = [
+        (name, *(mean_and_range([100 * at(long[c], "iou_object", step)]) for c in conditions for step in steps))
+        for name, long in longs.items()
+    ]
+    yield aligned([head, *rows])
+
+
+def longest(settings: Settings) -> dict[str, Any]:
+    """Return the numbers of the first measurement over more steps; empty if there is none."""
+    return next((run.long_values for runs in settings.values() for run in runs if run.long), {})
 
 
 def changes(experiment: SegmentationExperiment, base: SegmentationExperiment) -> Iterator[str]:
-    """Yield the settings in which a run differs from the base."""
+    """Yield the settings in which a run differs from the base, the seed aside."""
     for each in fields(base):
         value = getattr(experiment, each.name)
-        if value != getattr(base, each.name):
+        if value != getattr(base, each.name) and each.name != "seed":
             yield f"{each.name} {shown(value)}"
 
 
