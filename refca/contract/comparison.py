@@ -140,7 +140,7 @@ def through(backend: BaseBackend) -> Callable[..., Array]:
 
 def numbers(after: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return a state as a NumPy array. Raise InvalidInput for anything else, and for another shape."""
-    wanted = f"evolve must return a NumPy array {shape}, got a {type(after).__name__}"
+    wanted = f"evolve must return a NumPy array of shape {shape}, got a {type(after).__name__}"
     if not hasattr(after, "shape"):
         raise InvalidInput(wanted)
     try:

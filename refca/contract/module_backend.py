@@ -28,7 +28,7 @@ class ModuleBackend(BaseBackend):
     """A backend made of the functions and constants of a module, or of any other object.
 
     It needs `evolve(cell, params, image, state, randomness, steps)`, with an optional keyword `first_step`, or
-    `step(cell, params, environment, state, fire, noise, reset_noise)`. An optional tuple `cells` lists the
+    `step(cell, params, environment, state, fire_mask, noise, reset_noise)`. An optional tuple `cells` lists the
     supported cells, whose fire rate, noise and threshold may differ. Raises InvalidInput if it has neither function.
     """
 
@@ -107,8 +107,8 @@ class Drawn:
     dtype: str
 
     def at(self, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
-        fire, *normal = self.randomness.at(cell, self.first_step + t, B, H, W)
-        return Draw(fire, *(x.astype(self.dtype) if isinstance(x, np.ndarray) else x for x in normal))
+        fire_mask, *normal = self.randomness.at(cell, self.first_step + t, B, H, W)
+        return Draw(fire_mask, *(x.astype(self.dtype) if isinstance(x, np.ndarray) else x for x in normal))
 
 
 def contiguous(x: Any) -> Any:

@@ -173,7 +173,14 @@ class BaseBackend:
         return getattr(type(self), name) is not getattr(BaseBackend, name)
 
     def step(
-        self, cell: Cell, params: Params, environment: Array, state: Array, fire: Array, noise: Any, reset_noise: Any
+        self,
+        cell: Cell,
+        params: Params,
+        environment: Array,
+        state: Array,
+        fire_mask: Array,
+        noise: Array | None,
+        reset_noise: Array | None,
     ) -> Array:
         """Return the state after one step; the arguments are those of `refca.step`. Not offered by default."""
         raise NotOffered("this backend offers no step")
@@ -197,9 +204,9 @@ class BaseBackend:
         environment = encoded(cell, params, image, self.xp)[-1]
         state = 1 * state
         for t in range(first_step, first_step + steps):
-            fire, *normal = randomness.at(cell, t, *grid(cell, image))
+            fire_mask, *normal = randomness.at(cell, t, *grid(cell, image))
             noise, reset_noise = (self.real(x, state) for x in normal)
-            state = self.step(cell, params, environment, state, self.asarray(fire), noise, reset_noise)
+            state = self.step(cell, params, environment, state, self.asarray(fire_mask), noise, reset_noise)
         return state
 
     def real(self, x: Array | None, like: Array) -> Array | None:

@@ -20,7 +20,7 @@ def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = 
     Evolve `batch` blank images of side×side pixels; with a loss, "l2" or "ce", also compute gradients for labels,
     or for label maps, and update parameters. Print a message if this takes more than two seconds.
     """
-    words = "preparing the backend for this machine; this happens once and takes about a minute"
+    words = "preparing the backend for this machine: about a minute, and less the next time"
     quiet = QUIET.get()  # the timer's thread has its own
     timer = threading.Timer(2, lambda: None if quiet else print(words, file=sys.stderr, flush=True))
     image = backend.asarray(np.zeros((batch, side, side, cell.image_channels), np.float32))
