@@ -38,8 +38,7 @@ def fit(
     validator: Validator | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> bool:
-    """Train until the last step, the end of the validator's patience, or a stop request; return whether it was not
-    the last of these.
+    """Train until the last step, the end of the validator's patience, or a stop request; return False after the last.
 
     The checkpoint in `out` then belongs to the last step done. Without a stop request the weights are written too.
     With `drop_log` a log that is missing or was changed begins anew. `on_row` is called with each row of the log.
