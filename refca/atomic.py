@@ -27,7 +27,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     The block writes and closes the temporary file, which is synced before it is renamed. If the block raises,
     the temporary file is removed and `path` is unchanged. Missing folders are created, a symbolic link is
     written through, and temporary files that killed processes left of the same file are removed.
-    Raises OSError from the file system.
+    Raises InvalidInput for a path that may not be written, and otherwise OSError from the file system.
     """
     path = Path(path)
     if path.is_symlink():
@@ -36,7 +36,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     make_folder(path.parent)
     remove_abandoned(path)
-    temporary, descriptor = create(path)
+    with permission(path):
+        temporary, descriptor = create(path)
     try:
         yield temporary
         os.fsync(descriptor)
@@ -53,12 +54,29 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and those that it is in, where they are missing. Raises InvalidInput if one of them is a file."""
+    """Create a folder and those that it is in, where they are missing.
+
+    Raises InvalidInput if one of them is a file, or may not be written.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with permission(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         file = next(path for path in (folder, *folder.parents) if path.exists())
         raise InvalidInput(f"{folder} cannot be created: {file} is a file; name another folder") from error
+
+
+@contextmanager
+def permission(path: Path) -> Iterator[None]:
+    """Within this block, a lack of permission is an InvalidInput that names `path`, not a temporary file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise InvalidInput(
+            f"{path} cannot be written: {error.strerror}; name another place, or change the permissions"
+        ) from error
 
 
 def create(path: Path) -> tuple[Path, int]:

@@ -33,7 +33,7 @@ from refca.cli import (
 from refca.data import full_path, is_path
 from refca.data.own import OwnSettings, found_at
 from refca.distributed import check_same, current
-from refca.errors import Diverged, InvalidInput
+from refca.errors import Diverged, InvalidInput, did_you_mean
 from refca.tasks import (
     DEFAULT,
     change,
@@ -88,7 +88,8 @@ def fit(
     vars(flags).update(dict.fromkeys(names_of_settings := settings(tasks())))
     for name, value in changes.items():
         if name not in names_of_settings:
-            raise InvalidInput(f'"{name}" is not a setting of an experiment')
+            meant = did_you_mean(name, names_of_settings)
+            raise InvalidInput(f'"{name}" is not a setting of an experiment{meant}')
         setattr(flags, name, str(value) if isinstance(value, Path) else value)
     before = QUIET.set(quiet or QUIET.get())
     try:

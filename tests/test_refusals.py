@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from refusals import Capture, sentence
 import refca
 from refca import cli as programs
 from refca import evaluate, train
+from refca.atomic import make_folder, write_text
 from refca.digits.pool import Pool
+from refca.errors import InvalidInput
 from refca.tasks import lookup
 from refca.training import loop
 from refca.training.adam import Adam
@@ -163,6 +167,19 @@ def test_a_run_directory_that_is_a_file_or_would_be_in_one_is_refused(
     message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(out)]))
     assert f"{out} cannot be created: {tmp_path / 'notes'} is a file; name another folder" in message
     assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_place_that_may_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", "a temporary name")
+
+    words = " cannot be written: Permission denied; name another place, or change the permissions"
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(InvalidInput, match=re.escape(f"{tmp_path / 'a.txt'}{words}")):
+        write_text(tmp_path / "a.txt", "text")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InvalidInput, match=re.escape(f"{tmp_path / 'run'}{words}")):
+        make_folder(tmp_path / "run")
 
 
 def test_a_directory_with_weights_alone_is_left_alone(out: Path, capsys: Capture) -> None:

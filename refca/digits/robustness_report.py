@@ -54,8 +54,8 @@ from refca.training.warm_up import warm_up
 
 FILES = (
     "robustness.json",
-    *(f"{name}.csv" for name in ("perturbations", "disturbances", "chimeras", "erased")),
-    *(f"{name}.png" for name in ("perturbations", "disturbances", "size", "drawn", "strokes", "shift", "source")),
+    *(f"{name}.csv" for name in ("perturbations", "chimeras", "erased")),
+    *(f"{name}.png" for name in ("perturbations", "size", "drawn", "strokes", "shift", "source")),
     *(f"{name}.png" for name in ("chimeras", "chimeras-shares", "erased-curves", "erased")),
 )
 SAMPLES = 1000  # default number of digits

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from refca.atomic import make_folder, sync_folder
+from refca.atomic import make_folder, permission, sync_folder
 from refca.errors import InvalidInput
 from refca.locks import AVAILABLE, lock_file, try_lock
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE
@@ -110,7 +110,8 @@ def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
     """
     make_folder(out)
     remove_abandoned_results(out)
-    folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
+    with permission(out):
+        folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
     descriptor = os.open(folder, os.O_RDONLY) if AVAILABLE else None
     try:
         if descriptor is not None:
