@@ -24,7 +24,7 @@ from nvrtc import Nvrtc
 from refca_cupy.emulated import Emulated
 from refca_cupy.emulator import Emulator
 from refca_cupy.layout import layout
-from refca_cupy.schedule import Schedule
+from refca_cupy.schedule import Schedule, Shared
 from refca_cupy.sources import FOLDER, files, source
 from refca_spec.compare import assert_same
 
@@ -38,6 +38,8 @@ def law(name: str, backend: Any, **arguments: Any) -> Callable[[], object]:
     """A law on a backend, in float64 where a dtype is asked for; or TEXTS on all cells of the two texts."""
     if name == TEXTS:
         return partial(all_as_the_reference, backend)
+    if name == STATES:
+        return partial(as_the_reference, CELLS["digits"], backend)
     if name == READOUT:
         return partial(as_the_reference, CELLS["photographs, none"], backend)
     chapter = name.removeprefix("test_").rpartition("_c")[0].partition("_c")[0]
@@ -55,6 +57,7 @@ DRAWN = "test_backends_c9_loss_and_grads_draws_from_streams"
 IMAGE = "test_backends_c10_the_gradient_of_the_image_is_there_if_asked_for"
 SINGLE = "gradients in float32"
 READOUT = "the gradient of a linear readout, of many blocks"
+STATES = "digits whose states are in shared memory"
 LAWS: tuple[tuple[str, dict[str, Any]], ...] = (
     (STEP, {}),
     (GRADIENTS, {"loss": "l2", "kind": "labels"}),
@@ -68,6 +71,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "fewer blocks than samples": {"resident": 1},
     "larger clusters": {"resident": 12},
     "weights in shared memory": {"resident": 32},
+    "states in shared memory, in clusters": {"resident": 32, "shared_states": True},
+    "states in shared memory, a block each": {"resident": 2, "shared_states": True},
     "slices of one sample": {"room": 1},
     "layers computed again": {"keeps_layers": False},
     "blocks of one thread": {"threads": 1},
@@ -77,6 +82,7 @@ ON_TENSOR_CORES: dict[str, dict[str, Any]] = {
     "one warp": {},
     "two warps": {"threads": 64},
     "weights in shared memory": {"resident": 32},
+    "states in shared memory, in clusters": {"resident": 32, "shared_states": True},
     "a launch for each phase": {"clusters": False},
     "layers computed again": {"keeps_layers": False},
 }
@@ -99,7 +105,7 @@ ON_GPU: dict[str, dict[str, Any]] = {
     "clusters": {"least_cells": 1},
     "a launch for each phase": {"least_cells": 1, "clusters": False},
 }
-WITHOUT_TENSOR_CORES = {"without tensor cores": {"tensor_cores": False}}
+LESS_ON_GPU = {"without tensor cores": {"tensor_cores": False}, "no shared states": {"shared_states": False}}
 
 
 def on_gpu(**how: Any) -> Any:
@@ -111,11 +117,11 @@ def on_gpu(**how: Any) -> Any:
     return gpu.Cupy(**how)
 
 
-@pytest.mark.parametrize("how", ON_GPU | WITHOUT_TENSOR_CORES)
+@pytest.mark.parametrize("how", ON_GPU | LESS_ON_GPU)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "arguments"), LAWS, ids=[f"{n[5:30]}-{len(a)}" for n, a in LAWS])
 def test_every_schedule_on_a_gpu_obeys_the_laws(how: str, dtype: str, name: str, arguments: dict[str, Any]) -> None:
-    law(name, on_gpu(**(ON_GPU | WITHOUT_TENSOR_CORES)[how]), **arguments, dtype=dtype)()
+    law(name, on_gpu(**(ON_GPU | LESS_ON_GPU)[how]), **arguments, dtype=dtype)()
 
 
 @pytest.mark.parametrize("how", ON_GPU)
@@ -188,6 +194,38 @@ def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(
         assert_same(state, states[0], "the last state", how)
 
 
+LITTLE = {1: {"float32": 146 << 10, "float64": 292 << 10}, 4: {"float32": 156 << 10, "float64": 280 << 10}}
+
+
+def in_shared_memory(cluster: int, shared_memory: int, states: bool = True, **how: Any) -> Emulated:
+    """A backend whose blocks have a multiprocessor each, and this much shared memory."""
+    how |= {"resident": 32, "largest_cluster": cluster}
+    return Emulated(shared_states=states, shared_memory=shared_memory, **how)
+
+
+@pytest.mark.parametrize("cluster", LITTLE, ids=["a block each", "clusters"])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("digits", "float32"), ("digits", "float64"), ("photographs, channel", "float64")]
+)
+def test_states_in_shared_memory_change_no_bit(name: str, dtype: str, cluster: int) -> None:
+    """Shared memory has the rows of a step of digits in parts: 16 of up to 108."""
+    memory = LITTLE[cluster][dtype] if name == "digits" else 1 << 20
+    arguments, last, results = problem(CELLS[name], 2, 12, 3, dtype), [], []
+    for states in (False, True):
+        backend = in_shared_memory(cluster, memory, states)
+        results.append(backend.loss_and_grads(*arguments, image_grad=True))
+        [plan] = backend.plans.values()
+        assert (plan.shared.what == "states") == states
+        assert plan.shared.part == 16 * states or name != "digits"
+        cell, _, params, image, state, *_ = arguments
+        last.append(backend.evolve(cell, params, image, state, refca.Streams(1), 5))
+    assert_same(last[1], last[0], "the state after 5 steps", name)
+    for got, expected in zip(results[1][::2], results[0][::2], strict=True):
+        assert_same(got, expected, "the loss, or the last state", name)
+    for key, grad in results[0][1].items():
+        assert_same(results[1][1][key], grad, key, name)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_the_same_call_gives_the_same_bits(name: str) -> None:
     arguments, backend = problem(CELLS[name], 2, 9, 3), Emulated()
@@ -255,10 +293,11 @@ def test_results_stay_when_memory_is_used_again() -> None:
 
 def test_schedules_of_a_large_gpu() -> None:
     class Hopper:
-        resident, clusters, least_cells, largest_cluster, shared_memory = 264, True, 16, 8, 191 << 10
+        resident, clusters, least_cells, largest_cluster, shared_memory = 264, True, 16, 8, 227 << 10
+        shared_states = True
 
     class Ampere(Hopper):
-        resident, clusters = 216, False
+        resident, clusters, shared_memory = 216, False, 163 << 10
 
     digits, photographs = refca.digits_cell(), refca.segmentation_cell(norm="batch")
     assert Schedule.of(Hopper(), digits, 16, 784) == (True, 8, 16, 98)
@@ -266,11 +305,27 @@ def test_schedules_of_a_large_gpu() -> None:
     assert Schedule.of(Hopper(), photographs, 32, 2304) == (False, 8, 32, 288)
     assert Schedule.of(Ampere(), digits, 16, 784) == (False, 13, 16, 61)
     assert Schedule.of(Ampere(), digits, 4096, 784) == (True, 1, 216, 784)
-    single = layout(digits).weights * 4
-    assert Schedule.of(Hopper(), digits, 16, 784).keeps_weights(Hopper(), single)
-    assert not Schedule.of(Hopper(), digits, 16, 784).keeps_weights(Hopper(), 2 * single)  # they do not fit
-    assert not Schedule.of(Hopper(), digits, 32, 784).keeps_weights(Hopper(), single)  # two blocks share the memory
-    assert not Schedule.of(Ampere(), digits, 16, 784).keeps_weights(Ampere(), single)
+    assert Schedule.of(Hopper(), digits, 4096, 784).alone(Hopper()).teams == 132
+    assert Schedule.of(Hopper(), digits, 16, 784).alone(Hopper()).teams == 16
+
+    def shared(device: Any, cell: Cell, B: int, side: int = 28, itemsize: int = 4, kept: bool = True) -> Shared:
+        return Shared.of(device, Schedule.of(device, cell, B, side * side), cell, side, side, itemsize, kept)
+
+    class Without(Hopper):
+        shared_states = False
+
+    matrices = layout(digits).weights * 4
+    none = refca.segmentation_cell(32, 48, norm="none")
+    assert shared(Hopper(), digits, 16) == ("states", 198_008, 137_536, 32)
+    assert shared(Hopper(), digits, 4096) == ("states", 201_424, 160_704, 48)
+    assert shared(Hopper(), digits, 16, kept=False) == ("weights", matrices, matrices, 0)
+    assert shared(Without(), digits, 16) == ("weights", matrices, matrices, 0)
+    assert shared(Hopper(), digits, 16, itemsize=8).what == "nothing"  # they do not fit
+    assert shared(Hopper(), digits, 32).what == "nothing"  # two blocks share the memory
+    assert shared(Hopper(), none, 4096, side=48).what == "nothing"
+    assert shared(Hopper(), none, 4096, side=12).what == "states"
+    assert shared(Hopper(), refca.segmentation_cell(32, 48), 4096, side=12).what == "nothing"  # its norm is over cells
+    assert shared(Ampere(), digits, 16).what == shared(Ampere(), digits, 4096).what == "nothing"
 
 
 THREADS = 64  # of a block: two warps
@@ -301,10 +356,10 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
         "if (!split_up) return;\n  SYNC();",
         "if (!split_up) return;",
     ),
-    "weights that are not at hand": (TEXTS, "copy_weights(u.packed, u.weights, weights_at_hand());", ";"),
+    "weights that are not at hand": (TEXTS, "copy(u.packed, u.weights, weights_at_hand());", ";"),
     "transposes that are not at hand": (
         TEXTS,
-        "copy_weights(u.packed_back, u.weights_back, weights_at_hand() + u.weights);",
+        "copy(u.packed_back, u.weights_back, transposes_at_hand());",
         ";",
     ),
     "a round of Philox too few": (STREAMS, "round < 10", "round < 9"),
@@ -332,12 +387,30 @@ BROKEN: dict[str, tuple[str, str, str]] = {  # the law, what the source says, an
     ),
     "places that others still count": (TEXTS, "SYNC();  // all have read the counts", ""),
     "moments combined too soon": (TEXTS, "P4 + p] = squares;\n  }\n  SYNC();", "P4 + p] = squares;\n  }"),
-    "a step too soon": (TEXTS, "      step(block, i);\n      TEAM_SYNC();", "step(block, i); SYNC();"),
+    "a step too soon": (TEXTS, "      send_states(block);\n      TEAM_SYNC();", "SYNC();"),
     "a gather too soon": (TEXTS, "      step_grad(block, i);\n      TEAM_SYNC();", "step_grad(block, i); SYNC();"),
     "statistics too soon": (
         TEXTS,
-        "    layer(block, i, j);\n    if (norm_over_cells()) TEAM_SYNC();",
-        "layer(block, i, j);",
+        "TEAM_ARRIVE();\n      if (norm_over_cells()) TEAM_SYNC();",
+        "TEAM_ARRIVE();",
+    ),
+    "states of the step before": (STATES, "fetch_states(block, i + 1);", ""),
+    "states fetched too soon": (STATES, "TEAM_SYNC();\n      fetch_states", "fetch_states"),
+    "states sent too soon": (STATES, "TEAM_WAIT();  // all have seen the states before", ""),
+    "states sent before all see those before": (
+        STATES,
+        "layer(block, i, j);\n      if (SEND && last && j == 0) TEAM_ARRIVE();",
+        "if (SEND && last && j == 0) TEAM_ARRIVE(); layer(block, i, j);",
+    ),
+    "states sent to no other block": (STATES, "rank = item / D / rows;", "rank = block.rank;"),
+    "a step before states are sent": (STATES, "send_states(block);\n      TEAM_SYNC();", "send_states(block);"),
+    "a part too soon": (STATES, "SYNC();  // all are done with the part before", ""),
+    "layers that are not kept": (STATES, "if (u.kept) keep_layers(block);", ""),
+    "gradients of weights that are not kept": (STATES, "keep_grads(block);\n  });", "});"),
+    "each part at the first one's place": (
+        STATES,
+        "int first = slot_of(used) - u.used[block.number];",
+        "int first = 0;",
     ),
 }
 
@@ -353,12 +426,15 @@ def edited(right: str, wrong: str) -> Callable[[str], str]:
 def test_a_law_catches_the_broken_kernel(name: str) -> None:
     which, right, wrong = BROKEN[name]
     edit, arguments = edited(right, wrong), {"loss": "ce", "kind": "map"}
-    how = {"threads": THREADS} | (SCHEDULES["weights in shared memory"] if "at hand" in name else {})
+    how: dict[str, Any] = {"threads": THREADS}
+    cluster = 4 if "sent" in name else 1
+    how |= SCHEDULES["weights in shared memory"] if "at hand" in name else {}
     if which == SINGLE:
         which, arguments = GRADIENTS, arguments | {"dtype": "float32"}
+    backend = partial(in_shared_memory, cluster, LITTLE[cluster]["float64"]) if which == STATES else Emulated
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        law(which, Emulated(edit=edit, **how), **arguments)()
-    law(which, Emulated(**how), **arguments)()
+        law(which, backend(edit=edit, **how), **arguments)()
+    law(which, backend(**how), **arguments)()
 
 
 @pytest.mark.parametrize(("threads", "dtype", "on"), [(64, "float32", 1), (64, "float64", 0), (48, "float32", 0)])
@@ -374,7 +450,8 @@ BUILT: dict[str, tuple[Any, ...]] = {
     "any cell, float32": ("unroll", "float32"),
     "any cell, float64": ("unroll", "float64"),
     "digits": ("unroll", "float32", refca.digits_cell()),
-    "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8, True, True, True),
+    "digits, clusters": ("unroll", "float32", refca.digits_cell(), 8, True, True, "states"),
+    "digits, a block each": ("unroll", "float32", refca.digits_cell(), 1, True, True, "states"),
     "photographs": ("unroll", "float32", refca.segmentation_cell(32, 48)),
     "photographs, depthwise, phases": ("unroll", "float32", refca.segmentation_cell(32, 48, depthwise=True), 1, False),
     "the start of states": ("initial", "float32"),

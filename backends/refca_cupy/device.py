@@ -11,19 +11,20 @@ import cupy
 import numpy as np
 
 from refca.definition.cell import Array, Cell
-from refca_cupy.sources import FOLDER, THREADS, source
+from refca_cupy.sources import FOLDER, THREADS, source, threads
 
 CLUSTERS = os.environ.get("REFCA_CUPY_CLUSTERS", "1") != "0"  # 0: do without clusters, should they fail
 TENSOR_CORES = os.environ.get("REFCA_CUPY_TENSOR_CORES", "1") != "0"  # 0: do without tensor cores
-OWN_SHARED_MEMORY = 36 << 10  # bytes, at least what the kernels have of themselves
+SHARED_STATES = os.environ.get("REFCA_CUPY_SHARED_STATES", "1") != "0"  # 0: keep no states in shared memory
 LEAST_WIDTH = 16  # hidden units from which a cell gets a module of its own, which takes seconds to build
 
 
 class Gpu:
     """The GPU that is current at the first use.
 
-    A block gets at least `least_cells` cells of a sample. Without `clusters` blocks never wait for each other, and
-    without `tensor_cores`, float32 products are computed in the same way as float64 products.
+    A block gets at least `least_cells` cells of a sample. Without `clusters` blocks never wait for each other, without
+    `tensor_cores`, float32 products are computed in the same way as float64 products, and without `shared_states` the
+    states are in the device's memory alone.
     """
 
     xp = cupy
@@ -35,9 +36,10 @@ class Gpu:
         clusters: bool = CLUSTERS,
         keeps_layers: bool = True,
         tensor_cores: bool = TENSOR_CORES,
+        shared_states: bool = SHARED_STATES,
     ) -> None:
         self.least_cells, self.with_clusters, self.keeps_layers = least_cells, clusters, keeps_layers
-        self.with_tensor_cores = tensor_cores
+        self.with_tensor_cores, self.shared_states = tensor_cores, shared_states
         self.modules: dict[str, Module] = {}
 
     @cached_property
@@ -62,8 +64,8 @@ class Gpu:
 
     @property
     def shared_memory(self) -> int:
-        """Return how many bytes of shared memory a block has left beside what the kernels declare."""
-        return int(self.properties["sharedMemPerBlockOptin"]) - OWN_SHARED_MEMORY
+        """The number of bytes of shared memory that a block can have."""
+        return int(self.properties["sharedMemPerBlockOptin"])
 
     @cached_property
     def memory(self) -> int:
@@ -95,20 +97,21 @@ class Gpu:
         cell: Cell | None = None,
         team: int = 1,
         whole: bool = True,
-        keeps_weights: bool = False,
+        shared: str = "nothing",
     ) -> Module:
         """A module for this cell; for a small cell, or none, the module for any cell."""
         own = cell if cell is not None and cell.hidden_width >= LEAST_WIDTH else None
-        text = source("gpu", name, dtype, own, team, whole, self.tensor_cores, keeps_weights)
+        text = source("gpu", name, dtype, own, team, whole, self.tensor_cores, shared)
         if text not in self.modules:
-            self.modules[text] = Module(text)
+            self.modules[text] = Module(text, threads(team, shared))
         return self.modules[text]
 
 
 class Module:
     """Kernels that NVRTC builds at the first use. CuPy caches what it has built."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, threads: int = THREADS) -> None:
+        self.threads = threads
         raw = cupy.RawModule(code=text, options=("-std=c++17", f"-I{FOLDER}"))
         self.kernel, self.structure = cache(raw.get_function), cache(raw.get_global)
 
@@ -122,4 +125,4 @@ class Module:
         given, kernel = tuple(map(cupy.int32, (*arguments, 0, 0, 0)[:3])), self.kernel(name)
         if shared > kernel.max_dynamic_shared_size_bytes:
             kernel.max_dynamic_shared_size_bytes = shared
-        kernel((blocks,), (THREADS,), given, shared_mem=shared)
+        kernel((blocks,), (self.threads,), given, shared_mem=shared)

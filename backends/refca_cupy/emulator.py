@@ -41,8 +41,6 @@ class Emulator:
 
     xp = np
     least_cells = 1
-    largest_cluster = 4
-    shared_memory = 1 << 20
 
     def __init__(
         self,
@@ -52,10 +50,15 @@ class Emulator:
         room: int = 1 << 30,
         fixed: bool = False,
         keeps_layers: bool = True,
+        shared_states: bool = False,
+        shared_memory: int = 1 << 20,
+        largest_cluster: int = 4,
         edit: Callable[[str], str] | None = None,
     ) -> None:
         self.threads, self.resident, self.clusters = threads, resident, clusters
         self.memory, self.fixed, self.keeps_layers, self.edit = room, fixed, keeps_layers, edit
+        self.shared_states, self.shared_memory = shared_states, shared_memory
+        self.largest_cluster = largest_cluster
 
     @property
     def tensor_cores(self) -> bool:
@@ -86,10 +89,11 @@ class Emulator:
         cell: Cell | None = None,
         team: int = 1,
         whole: bool = True,
-        keeps_weights: bool = False,
+        shared: str = "nothing",
     ) -> Library:
         """A module for any cell, or if `fixed` for this one."""
-        text = source("emulator", name, dtype, cell if self.fixed else None, 1, whole, self.tensor_cores, keeps_weights)
+        how = team if shared == "states" else 1, whole, self.tensor_cores, shared
+        text = source("emulator", name, dtype, cell if self.fixed else None, *how)
         edit = self.edit if name == "unroll" else None
         return Library(built(text, edit), self.threads, team)
 

@@ -32,6 +32,7 @@ INTEGERS = (
     *("readout", "loss_blocks"),  # one of READOUTS; blocks of `loss_and_grad`
     *("tensor_count", "parameters"),  # tensors and numbers of the parameters of a step
     *("weights", "weights_back"),  # numbers of these, packed; and of the transposes
+    *("part", "shared"),  # rows of a step, and numbers, that a block has in shared memory
 )
 WORDS = ("key0", "key1", "first_sample", "first_step")
 REALS = (

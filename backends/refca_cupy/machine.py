@@ -34,7 +34,11 @@ class Capacity(Protocol):
 
     @property
     def shared_memory(self) -> int:
-        """Return how many bytes of shared memory a block has left beside what the kernels declare."""
+        """The number of bytes of shared memory that a block can have."""
+
+    @property
+    def shared_states(self) -> bool:
+        """Return whether states may be kept in shared memory where they fit."""
 
     @property
     def least_cells(self) -> int:
@@ -82,6 +86,6 @@ class Device(Capacity, Protocol):
         cell: Cell | None = None,
         team: int = 1,
         whole: bool = True,
-        keeps_weights: bool = False,
+        shared: str = "nothing",
     ) -> Module:
         """A module of `sources.py`, for this cell or for any."""

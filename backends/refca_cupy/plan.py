@@ -15,7 +15,7 @@ from refca.definition.randomness import Randomness, Streams
 from refca.definition.step import alive
 from refca_cupy.layout import GROUPS, OTHERS, PLACE, READOUTS, REALS, Unroll, layout, round_up4, settings
 from refca_cupy.machine import Device
-from refca_cupy.schedule import Schedule
+from refca_cupy.schedule import Schedule, Shared
 
 DTYPES = {"int": np.int32, "long long": np.int64, "double": np.float64, "unsigned char": np.uint8}
 LOSS_BLOCKS = 256  # blocks of `loss_and_grad`, at most
@@ -32,14 +32,17 @@ class Plan:
         self.B, self.H, self.W, _ = state.shape
         self.schedule = Schedule.of(device, cell, self.B, self.H * self.W)
         self.layout, self.arrays, self.memory = layout(cell), dict[str, Array](), dict[str, Array]()
-        weights = self.layout.weights * self.dtype.itemsize
-        keeps_weights = self.schedule.keeps_weights(device, weights)
-        how = self.schedule.cluster, self.schedule.whole, keeps_weights
-        self.module, self.shared = device.module("unroll", str(state.dtype), cell, *how), weights * keeps_weights
+        given = device, self.schedule, cell, self.H, self.W, self.dtype.itemsize
+        self.shared = Shared.of(*given, kept or not taped)
+        if self.shared.what == "states":
+            self.schedule = self.schedule.alone(device)
+        how = self.schedule.cluster, self.schedule.whole, self.shared.what
+        self.module = device.module("unroll", str(state.dtype), cell, *how)
         self.u = u = Unroll(**settings(cell), b=self.B, h=self.H, w=self.W, steps=steps)
         u.team, u.blocks, u.cap = self.schedule.team, self.schedule.blocks, self.schedule.cap
         u.kept, u.slots = kept, u.cap * (steps * -(-self.B // self.schedule.teams) if kept else 1)
         u.grids, u.scaled = (steps + 1, steps) if taped else (2, 1)
+        u.part, u.shared = self.shared.part, max(self.shared.forward, self.shared.backward) // self.dtype.itemsize
         u.sigma, u.alive_above = cell.noise, np.float32(cell.alive_above or 0)
         u.fire_below = round(cell.fire_rate * 2**32)
         self.place_parameters()
@@ -186,7 +189,7 @@ class Plan:
         self.module.write("u", u)
         launch("prepare", self.device.spread(self.memory["pixels"].size // 4))
         if self.schedule.whole:
-            launch("forward", u.blocks, shared=self.shared)
+            launch("forward", u.blocks, shared=self.shared.forward)
         for i in range(0 if self.schedule.whole else u.steps):
             for phase, j in self.phases(*((LAYER, j) for j in range(layers)), (UPDATE, 0)):
                 launch("forward_phase", u.blocks, phase, i, j)
@@ -209,7 +212,7 @@ class Plan:
         """
         u, launch = self.u, self.module.launch
         if self.schedule.whole:
-            launch("backward", u.blocks, shared=self.shared)
+            launch("backward", u.blocks, shared=self.shared.backward)
         for i in reversed(range(0 if self.schedule.whole else u.steps)):
             layers = reversed(range(self.cell.hidden_layers + 1))
             for phase, j in (*self.phases((UPDATE, 0), *((LAYER, j) for j in layers)), (NEIGHBOURHOOD, 0)):

@@ -16,7 +16,8 @@ from refca_cupy.layout import FIXED, declaration, settings
 
 FOLDER = Path(__file__).parent / "cuda"
 KERNELS = {"unroll": "kernels.cu", "initial": "initial.cu", "adam": "adam_step.cu"}  # by module
-THREADS = 256  # of a block, at most
+THREADS = 256  # of a block, at most; as two blocks are on a multiprocessor
+SHARED = ("nothing", "weights", "states")  # what blocks keep in shared memory: what is named, and all before it
 REALS = {"float32": "float", "float64": "double"}
 
 
@@ -29,24 +30,29 @@ def source(
     team: int = 1,
     whole: bool = True,
     tensor_cores: bool = True,
-    keeps_weights: bool = False,
+    shared: str = "nothing",
 ) -> str:
     """The program of a module for machine "gpu" or "emulator", in one dtype; with a cell's settings built in.
 
     The blocks of a team of more than one are a cluster. A launch makes all steps, or at most one if not `whole`.
     Products are on tensor cores if the machine has them, in float32: these have products of float64 too, but a
-    program in float64 is for checking, and follows the plain sum. If the program `keeps_weights`, blocks copy the
-    matrices of the cell to shared memory.
+    program in float64 is for checking, and follows the plain sum. Blocks keep `shared`, one of SHARED, in their
+    shared memory.
     """
     lines = [f"// Files: {digest()}", f"#define TEAM {team}", f"#define WHOLE {int(whole)}"]
     lines += [f"#define TENSOR_CORES {int(tensor_cores and dtype == 'float32')}"]
-    lines += [f"#define WEIGHTS_AT_HAND {int(keeps_weights)}"]
-    lines += [f"#define THREADS {THREADS}", f"typedef {REALS[dtype]} real;"]
+    lines += [f"#define {name.upper()}_AT_HAND {int(SHARED.index(shared) >= i)}" for i, name in enumerate(SHARED) if i]
+    lines += [f"#define THREADS {threads(team, shared)}", f"typedef {REALS[dtype]} real;"]
     if cell is not None:
         built_in = settings(cell)
         lines += ["#define FIXED", *(f"#define FIXED_{name} {built_in[name]}" for name in FIXED)]
     declared = ADAM if module == "adam" else declaration()
     return "\n".join([*lines, f'#include "{machine}.h"', declared, f'#include "{KERNELS[module]}"', ""])
+
+
+def threads(team: int, shared: str) -> int:
+    """The threads of a block: twice as many where it has a multiprocessor and a whole sample to itself."""
+    return 2 * THREADS if shared == "states" and team == 1 else THREADS
 
 
 @cache

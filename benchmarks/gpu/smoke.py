@@ -29,8 +29,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "clusters": {"least_cells": 1},
     "phases": {"least_cells": 1, "clusters": False},
     "layers computed again": {"keeps_layers": False},
+    "no shared states": {"shared_states": False},
 }
-EMULATED_WAYS: dict[str, dict[str, Any]] = {"as it comes": {}, "phases": {"clusters": False}}
+EMULATED_WAYS: dict[str, dict[str, Any]] = {"as it comes": {"shared_states": True}, "phases": {"clusters": False}}
 
 
 class Smoke:
@@ -120,12 +121,14 @@ class Smoke:
         import cupy
 
         digits, photographs = refca.digits_cell(), refca.segmentation_cell(32, 48, depthwise=True)
-        sizes = {"digits B=16": (digits, 16, 28, 20), "digits B=256": (digits, 256, 28, 20)}
-        sizes["photographs B=32"] = (photographs, 32, 48, 10)
-        for name, (cell, B, side, T) in sizes.items():
+        sizes: dict[str, tuple[Any, ...]] = {"photographs B=32": (photographs, 32, 48, 10, True)}
+        for states in (True, False):
+            more = "" if states else ", no shared states"
+            sizes |= {f"digits B={B}{more}": (digits, B, 28, 20, states) for B in (16, 256)}
+        for name, (cell, B, side, T, states) in sizes.items():
             params, image, state, target, weights = problem(cell, B, side, T, "float32")
             arrays = {key: self.put(x) for key, x in params.items()}, self.put(image), self.put(state)
-            backend, seconds = self.backend(), []
+            backend, seconds = self.backend(shared_states=states), []
             for n in (1, 20):
                 cupy.cuda.Device().synchronize()
                 begun = time.perf_counter()

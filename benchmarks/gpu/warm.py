@@ -11,8 +11,7 @@ import time
 from multiprocessing import get_context
 
 import numpy as np
-from refca_cupy.layout import layout
-from refca_cupy.schedule import Schedule
+from refca_cupy.schedule import Schedule, Shared
 from refca_cupy.sources import FOLDER, source
 
 import refca
@@ -24,13 +23,20 @@ KERNEL = {"unroll": "sum_gradients", "initial": "initial", "adam": "adam_step"} 
 class Hopper:
     """The capacity of an H100 or H200."""
 
-    resident, clusters, least_cells, largest_cluster, shared_memory = 264, True, 16, 8, 191 << 10
+    resident, clusters, least_cells, largest_cluster, shared_memory = 264, True, 16, 8, 227 << 10
+    shared_states = True
 
 
 class Phases(Hopper):
     """The same without clusters."""
 
     clusters = False
+
+
+class Unshared(Hopper):
+    """The same without states in shared memory."""
+
+    shared_states = False
 
 
 def programs() -> list[tuple[str, str]]:
@@ -41,16 +47,16 @@ def programs() -> list[tuple[str, str]]:
             found[source("gpu", "unroll", dtype, None, 1, whole)] = KERNEL["unroll"]
     digits = refca.digits_cell()
     small = [refca.segmentation_cell(17, 22, norm=norm, depthwise=d) for norm in NORMS for d in (False, True)]
-    wanted = [(cell, 3, 144, dtype) for cell in (digits, *small) for dtype in DTYPES]
-    wanted += [(digits, B, 784, "float32") for B in (2, 16, 64, 128, 256)]
+    wanted = [(cell, 3, 12, dtype) for cell in (digits, *small) for dtype in DTYPES]
+    wanted += [(digits, B, 28, "float32") for B in (2, 16, 64, 128, 256)]
     for depthwise in (False, True):
         photographs = refca.segmentation_cell(32, 48, depthwise=depthwise)
-        wanted += [(photographs, B, 2304, "float32") for B in (2, 32)] + [(photographs, 2, 256, "float32")]
-    for cell, B, cells, dtype in wanted:
-        for capacity in (Hopper(), Phases()):
-            schedule = Schedule.of(capacity, cell, B, cells)
-            keeps_weights = schedule.keeps_weights(capacity, layout(cell).weights * np.dtype(dtype).itemsize)
-            how = schedule.cluster, schedule.whole, True, keeps_weights
+        wanted += [(photographs, B, 48, "float32") for B in (2, 32)] + [(photographs, 2, 16, "float32")]
+    for cell, B, side, dtype in wanted:
+        for capacity in (Hopper(), Phases(), Unshared()):
+            schedule = Schedule.of(capacity, cell, B, side * side)
+            shared = Shared.of(capacity, schedule, cell, side, side, np.dtype(dtype).itemsize)
+            how = schedule.cluster, schedule.whole, True, shared.what
             text = source("gpu", "unroll", dtype, cell, *how)
             found[text] = KERNEL["unroll"]
     return list(found.items())

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -31,9 +32,11 @@ using std::sqrt;
 #define TEAM_KERNEL KERNEL
 #define SYNC() emulator::wait(emulator::BLOCK)
 #define TEAM_SYNC() emulator::wait(emulator::EVERYONE)
+#define TEAM_ARRIVE() emulator::meet(true)
+#define TEAM_WAIT() emulator::meet(false)
 #define SHARED(type, name, count)                  \
   static const int name##_site = emulator::sites++; \
-  type* name = (type*)emulator::shared(name##_site, sizeof(type) * (count))
+  type* name = (type*)emulator::shared(name##_site, sizeof(type) * (count), emulator::now->block)
 #define SHARED_AT_LAUNCH SHARED
 
 struct Dimension {
@@ -55,6 +58,7 @@ struct Fiber {
   bool done;
   alignas(16) char given[2][64];  // to the other lanes of the warp, in turn
   int turn;
+  int meetings;  // with TEAM_ARRIVE and TEAM_WAIT
 };
 
 typedef void (*Kernel)(int, int, int);
@@ -73,6 +77,13 @@ static void wait(Waiting what) {
   if (!_setjmp(now->where)) _longjmp(scheduler, 1);
 }
 
+// Wait at TEAM_ARRIVE and at TEAM_WAIT in turn: a thread that does too soon what has to come after the one or the other
+// does it before all others, one time in two.
+static void meet(bool arriving) {
+  if (arriving) ++now->meetings;
+  if (arriving == (now->meetings % 2)) wait(EVERYONE);
+}
+
 // What each lane of a warp gives. Two places are used in turn: who gives for the second time has waited for all that
 // read what it gave before.
 template <class Given>
@@ -89,10 +100,20 @@ struct Exchange {
   const Given& operator[](int lane) const { return *(const Given*)first[lane].given[turn]; }
 };
 
-static void* shared(int site, size_t bytes) {
-  std::vector<char>& bytes_ = memory[{now->block, site}];
+static void* shared(int site, size_t bytes, int block) {
+  std::vector<char>& bytes_ = memory[{block, site}];
   if (bytes_.size() < bytes) bytes_.assign(bytes, (char)0xff);  // NaN
   return bytes_.data();
+}
+
+// Where a block of the team has what this block has at `mine`.
+static void* in_block(int rank, void* mine) {
+  for (auto& [key, bytes] : memory) {
+    std::ptrdiff_t at = (char*)mine - bytes.data();
+    if (key.first == now->block && at >= 0 && at < (std::ptrdiff_t)bytes.size())
+      return (char*)shared(key.second, bytes.size(), fibers[0].block + rank) + at;
+  }
+  std::abort();
 }
 
 static void begin() {
@@ -160,7 +181,7 @@ static int run_team(int first_block, int blocks, int threads) {
     fiber.waiting = NOT;
     fiber.done = false;
     fiber.begun = false;
-    fiber.turn = 0;
+    fiber.turn = fiber.meetings = 0;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.data();
     fiber.context.uc_stack.ss_size = stack;
@@ -193,6 +214,10 @@ DEVICE float of_bits(unsigned x) {
   float number;
   std::memcpy(&number, &x, sizeof number);
   return number;
+}
+template <class Number>
+DEVICE void save_in(int rank, Number* mine, Number x) {
+  *(Number*)emulator::in_block(rank, mine) = x;
 }
 DEVICE int count_bits(unsigned x) { return __builtin_popcount(x); }
 

@@ -6,7 +6,7 @@
 #define DEVICE __device__ inline
 #define PHASE __device__ __noinline__  // compiled once, for all kernels that call it
 #define CONSTANT __constant__
-#define BOUNDS __launch_bounds__(THREADS, sizeof(real) == 4 ? 2 : 1)
+#define BOUNDS __launch_bounds__(THREADS, sizeof(real) == 4 && !STATES_AT_HAND ? 2 : 1)
 #define KERNEL extern "C" __global__ void BOUNDS
 #define SHARED(type, name, count) __shared__ type name[count]
 #define SHARED_AT_LAUNCH(type, name, count) extern __shared__ __align__(16) type name[]  // its size is the launch's
@@ -34,8 +34,28 @@ DEVICE void add_product(float* sums, const Split* a, const Split* b) {
 
 #if TEAM > 1
 #define TEAM_KERNEL extern "C" __global__ void __cluster_dims__(TEAM, 1, 1) BOUNDS
-#define TEAM_SYNC() asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory")
+#define TEAM_ARRIVE() asm volatile("barrier.cluster.arrive.aligned;" ::: "memory")
+#define TEAM_WAIT() asm volatile("barrier.cluster.wait.aligned;" ::: "memory")
+
+// Write to the shared memory of a block of the cluster, where this block has `mine`.
+DEVICE unsigned address_in(int rank, const void* mine) {
+  unsigned at = __cvta_generic_to_shared(mine), there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(at), "r"(rank));
+  return there;
+}
+DEVICE void save_in(int rank, float* mine, float x) {
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address_in(rank, mine)), "f"(x) : "memory");
+}
+DEVICE void save_in(int rank, double* mine, double x) {
+  asm volatile("st.shared::cluster.f64 [%0], %1;" ::"r"(address_in(rank, mine)), "d"(x) : "memory");
+}
 #else
+#define TEAM_ARRIVE() __syncthreads()
+#define TEAM_WAIT() (void)0
 #define TEAM_KERNEL KERNEL
-#define TEAM_SYNC() __syncthreads()
 #endif
+#define TEAM_SYNC() \
+  do {              \
+    TEAM_ARRIVE();  \
+    TEAM_WAIT();    \
+  } while (0)

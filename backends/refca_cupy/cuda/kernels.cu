@@ -1,8 +1,9 @@
 // The kernels. Each takes three integers; everything else is in `u`.
 //
 // Pixels, weights and slots are in the device's memory, whatever their size, and its caches hold what they can.
-// Shared memory holds only sums of a block. The pixels of all steps are kept for the backward pass, and the layers
-// too where there is memory for them; else it computes the layers again.
+// Shared memory holds sums of a block; where they fit, also weights (`weights.h`), states and rows (`states.h`). The
+// pixels of all steps are kept for the backward pass, and the layers too where there is memory for them; else it
+// computes the layers again.
 //
 // `forward` and `backward` carry a sample through all steps in one launch: a team of blocks a sample, a cluster
 // where the team is more than one block, and team after team through the batch. Where a module is not WHOLE,
@@ -74,22 +75,30 @@ KERNEL unpad(int, int, int) {
 DEVICE void step(Block block, int i) {
   begin_step(block, i);
   if (DEPTHWISE) TEAM_SYNC();
-  for (int j = 0; j <= N; ++j) {
-    layer(block, i, j);
-    if (norm_over_cells()) TEAM_SYNC();
-  }
-  update_states(block, i);
+  in_parts(block, [=](bool last) {
+    for (int j = 0; j <= N; ++j) {
+      layer(block, i, j);
+      if (SEND && last && j == 0) TEAM_ARRIVE();
+      if (norm_over_cells()) TEAM_SYNC();
+    }
+    update_states(block, i);
+    if (u.kept) keep_layers(block);
+  });
 }
 
 DEVICE void step_grad(Block block, int i) {
   begin_step_grad(block, i);
   if (DEPTHWISE) TEAM_SYNC();
-  update_states_grad(block, i);
-  if (norm_over_cells()) TEAM_SYNC();
-  for (int j = N; j >= 0; --j) {
-    layer_grad(block, i, j);
-    if (j && norm_over_cells()) TEAM_SYNC();
-  }
+  in_parts(block, [=](bool) {
+    fetch_layers(block);
+    update_states_grad(block, i);
+    if (norm_over_cells()) TEAM_SYNC();
+    for (int j = N; j >= 0; --j) {
+      layer_grad(block, i, j);
+      if (j && norm_over_cells()) TEAM_SYNC();
+    }
+    keep_grads(block);
+  });
 }
 
 #if WHOLE
@@ -98,9 +107,12 @@ TEAM_KERNEL forward(int, int, int) {
   fetch_weights(false);
   for (int b = team_number(); b < u.b; b += teams()) {
     Block block = block_of(b);
+    fetch_pixels(block);
     for (int i = 0; i < u.steps; ++i) {
       step(block, i);
+      send_states(block);
       TEAM_SYNC();
+      fetch_states(block, i + 1);
     }
   }
 }

@@ -34,7 +34,7 @@ DEVICE void combine(real count, real* mean, real* squares, real more, real more_
 
 // The statistics of layer j over the block's rows.
 PHASE void add_moments(Block block, int j) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   for (int item = threadIdx.x; item < GROUPS * P4; item += blockDim.x) {
     int p = item % P4, group = item / P4, count = 0;
     real mean = 0, squares = 0;
@@ -78,7 +78,7 @@ PHASE void finish_statistics(Block block, int i, int j) {
 
 // Normalise the sums of layer j at step i, in place.
 PHASE void normalise(Block block, int i, int j) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   if (norm_over_cells()) {
     const real* scale = scales(block, i, j);
     for (int item = threadIdx.x; item < (rows + 3) / 4 * (P4 / 4); item += blockDim.x) {
@@ -109,7 +109,7 @@ PHASE void normalise(Block block, int i, int j) {
 
 // Σ grad and Σ grad·preact of layer j over the block's rows.
 PHASE void add_grad_sums(Block block, int j) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   for (int item = threadIdx.x; item < GROUPS * P4; item += blockDim.x) {
     int p = item % P4, group = item / P4;
     real total = 0, along = 0;
@@ -131,7 +131,7 @@ PHASE void add_grad_sums(Block block, int j) {
 
 // The gradient of the sums of layer j, in place of that of their normalised values.
 PHASE void normalise_grad(Block block, int i, int j) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   if (norm_over_cells()) {
     Range blocks = common(block);
     real* mean = group_sums(block, 0);

@@ -2,19 +2,30 @@
 // all of them. Each row has a slot. Where memory allows, the slots of all steps are KEPT from the forward for the
 // backward pass. Else the backward pass computes rows again, and fills slots with the rows of several steps until
 // `add_weight_grads` has used them.
+//
+// A phase of a step works on rows r, which are slots; or if STATES_AT_HAND on part of the rows of a step, which are
+// copied from and to slots s (`states.h`).
 #pragma once
 
 #include "draws.h"
 
-DEVICE offset slot(Block block, int r) { return (offset)block.number * u.slots + r; }
+DEVICE offset slot(Block block, int s) { return (offset)block.number * u.slots + s; }
 
 // The sums of layer j, normalised where the cell has a norm; and their gradients.
-DEVICE offset layer_slot(Block block, int j, int r) { return (offset)j * u.blocks * u.slots + slot(block, r); }
-DEVICE real* preact(Block block, int j, int r) { return u.preact + layer_slot(block, j, r) * P4; }
-DEVICE real* preact_grad(Block block, int j, int r) { return u.preact_grad + layer_slot(block, j, r) * P4; }
-DEVICE real* row_scale(Block block, int j, int r) { return u.row_scale + layer_slot(block, j, r); }
-DEVICE real* proposal(Block block, int r) { return u.proposal + slot(block, r) * Q4; }
-DEVICE real* proposal_grad(Block block, int r) { return u.proposal_grad + slot(block, r) * Q4; }
+DEVICE offset layer_slot(Block block, int j, int s) { return (offset)j * u.blocks * u.slots + slot(block, s); }
+DEVICE real* kept_preact(Block block, int j, int s) { return u.preact + layer_slot(block, j, s) * P4; }
+DEVICE real* kept_preact_grad(Block block, int j, int s) { return u.preact_grad + layer_slot(block, j, s) * P4; }
+DEVICE real* kept_proposal(Block block, int s) { return u.proposal + slot(block, s) * Q4; }
+DEVICE real* kept_proposal_grad(Block block, int s) { return u.proposal_grad + slot(block, s) * Q4; }
+
+// One tap of the neighbourhood of slot s: the channels of a pixel.
+DEVICE const real* neighbourhood(Block block, int s, int tap) {
+  return u.pixels + u.corner[slot(block, s)] + tap_pixel(tap) * C4;
+}
+
+#include "states.h"
+
+DEVICE real* row_scale(Block block, int j, int r) { return u.row_scale + layer_slot(block, j, slot_of(r)); }
 
 // How many threads before this one are `in`, and in *total how many of the block are.
 DEVICE int count_before(bool in, int* total) {
@@ -95,7 +106,7 @@ PHASE void list_rows(Block block, int i, int used, bool moves) {
     }
     if (moves && inside && !updates) {
       offset own = tap_pixel(4) * C4;
-      copy_pixel(u.pixels + corner(i, b, site) + own, u.pixels + corner(i + 1, b, site) + own);
+      copy_pixel(pixel_of(block, i, site), u.pixels + corner(i + 1, b, site) + own);
     }
     rows += total;
   }
@@ -105,14 +116,6 @@ PHASE void list_rows(Block block, int i, int used, bool moves) {
   }
   SYNC();
 }
-
-// One tap of the neighbourhood of row r: the channels of a pixel.
-DEVICE const real* neighbourhood(Block block, int r, int tap) {
-  return u.pixels + u.corner[slot(block, r)] + tap_pixel(tap) * C4;
-}
-
-// The state of row r's cell.
-DEVICE const real* state(Block block, int r) { return neighbourhood(block, r, 4) + E; }
 
 // One tap of the neighbourhood of row r of a depthwise cell, after the mix.
 DEVICE const real* mixed(Block block, int r, int tap) {

@@ -33,7 +33,7 @@ DEVICE void filter_rows(int rows, Each each) {
 
 // The sums of the first layer, from the neighbourhoods.
 PHASE void perceive(Block block) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   if (DEPTHWISE) {
     filter_rows(rows, [=](int r, int p, const Four* filters) {
       const real* from = mixed(block, used + r, 0) + p;
@@ -44,7 +44,7 @@ PHASE void perceive(Block block) {
     });
   } else {
     product<false>(
-        rows, 9, C4, P4, at_hand(u.perceive), [=](int r, int tap) { return neighbourhood(block, used + r, tap); },
+        rows, 9, C4, P4, at_hand(u.perceive), [=](int r, int tap) { return seen(block, used + r, tap); },
         [=](int r, int c, Four sums) { save(preact(block, 0, used + r) + c, plus(sums, u.bias + c)); });
   }
   SYNC();
@@ -52,7 +52,7 @@ PHASE void perceive(Block block) {
 
 // The sums of layer j+1, from the normalised sums of layer j.
 PHASE void hidden_layer(Block block, int j) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   product<true>(
       rows, 1, P4, P4, at_hand(u.hidden) + (offset)j * P4 * row_stride(P4), [=](int r, int tap) { return preact(block, j, used + r); },
       [=](int r, int c, Four sums) {
@@ -63,22 +63,22 @@ PHASE void hidden_layer(Block block, int j) {
 
 // The update layer, and in column D the sum of the gate.
 PHASE void propose(Block block) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   product<true>(
       rows, 1, P4, Q4, at_hand(u.update), [=](int r, int tap) { return preact(block, N, used + r); },
       [=](int r, int c, Four sums) { save(proposal(block, used + r) + c, plus(sums, u.update_bias + c)); });
   SYNC();
 }
 
-// Four channels of row r's candidate at step i: the proposal, residual noise, and the state.
-DEVICE Four candidate(Block block, int r, int quad, int i) {
+// Four channels of row r's candidate at step i: the proposal, residual noise, and the state before.
+DEVICE Four candidate(Block block, int r, int quad, int i, const real* state) {
   Four x = load(proposal(block, r) + 4 * quad);
   if (NOISY) {
-    Four noise = normals(NOISE, quad, i, block.sample, u.site[slot(block, r)]);
+    Four noise = normals(NOISE, quad, i, block.sample, site_of(block, r));
     for (int c = 0; c < 4; ++c) x.x[c] += (real)u.sigma * noise.x[c];
   }
   if (RESIDUAL)
-    for (int c = 0; c < 4 && 4 * quad + c < D; ++c) x.x[c] += state(block, r)[4 * quad + c];
+    for (int c = 0; c < 4 && 4 * quad + c < D; ++c) x.x[c] += state[4 * quad + c];
   return x;
 }
 
@@ -95,14 +95,15 @@ DEVICE Four reset(real gate, Four noise, Four candidate) {
 
 // Gate, reset and fire: the states of the rows that update, in the next grid.
 PHASE void fire(Block block, int i) {
-  int rows = u.rows[block.number], used = u.used[block.number], across = ROUNDED(D) / 4;
+  int used = at_work(block).from, rows = at_work(block).to - used, across = ROUNDED(D) / 4;
   for (int item = threadIdx.x; item < rows * across; item += blockDim.x) {
-    int quad = item % across, r = used + item / across, site = u.site[slot(block, r)];
-    if (!u.updates[slot(block, r)]) continue;
-    Four x = candidate(block, r, quad, i);
+    int quad = item % across, r = used + item / across, site = site_of(block, r);
+    if (!updates(block, r)) continue;
+    Four x = candidate(block, r, quad, i, seen(block, r, 4) + E);
     if (RESETTABLE) x = reset(gate(block, r), normals(RESET, quad, i, block.sample, site), x);
     real* to = u.pixels + corner(i + 1, block.sample, site) + tap_pixel(4) * C4 + E + 4 * quad;
     for (int c = 0; c < 4 && 4 * quad + c < D; ++c) to[c] = x.x[c];
+    put_new_state(r, quad, x);
   }
 }
 

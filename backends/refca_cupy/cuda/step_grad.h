@@ -32,9 +32,9 @@ DEVICE WeightGrads weight_grads(Block block) {
 PHASE void add_weight_grads(Block block, Range slots) {
   WeightGrads w = weight_grads(block);
   int rows = slots.to - slots.from;
-  auto grad_at = [=](int j) { return [=](int r) { return preact_grad(block, j, slots.from + r); }; };
-  auto preact_at = [=](int j) { return [=](int r, int tap) { return preact(block, j, slots.from + r); }; };
-  auto proposed = [=](int r) { return proposal_grad(block, slots.from + r); };
+  auto grad_at = [=](int j) { return [=](int r) { return kept_preact_grad(block, j, slots.from + r); }; };
+  auto preact_at = [=](int j) { return [=](int r, int tap) { return kept_preact(block, j, slots.from + r); }; };
+  auto proposed = [=](int r) { return kept_proposal_grad(block, slots.from + r); };
   if (!DEPTHWISE && !u.frozen)
     add_outer_products<false>(
         rows, 9, C4, P4, w.perceive, [=](int r, int tap) { return neighbourhood(block, slots.from + r, tap); },
@@ -80,39 +80,40 @@ PHASE void list_rows_grad(Block block, int i) {
 // The gradient of fire for a cell without a reset gate: of proposals, and of the states before, as far as it goes
 // straight back.
 DEVICE void fire_grad_alone(Block block) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   for (int item = threadIdx.x; item < rows * (Q4 / 4); item += blockDim.x) {
     int q = item % (Q4 / 4) * 4, r = used + item / (Q4 / 4);
-    bool updates = u.updates[slot(block, r)];
-    real *grad = grad_of(block, u.site[slot(block, r)]) + E + q, from[4];
+    bool updated = updates(block, r);
+    real *grad = grad_of(block, site_of(block, r)) + E + q, from[4];
     Four to = {};
-    for (int l = 0; l < 4; ++l) from[l] = updates && q + l < D ? grad[l] : 0;
+    for (int l = 0; l < 4; ++l) from[l] = updated && q + l < D ? grad[l] : 0;
     for (int l = 0; l < 4; ++l) to.x[l] = from[l];
     save(proposal_grad(block, r) + q, to);
-    if (updates && !RESIDUAL)
+    if (updated && !RESIDUAL)
       for (int l = 0; l < 4 && q + l < D; ++l) grad[l] = 0;
   }
 }
 
 // The gradient of fire, reset and gate.
 DEVICE void reset_grad(Block block, int i) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   for (int r = used + threadIdx.x; r < used + rows; r += blockDim.x) {
-    int site = u.site[slot(block, r)];
+    int site = site_of(block, r);
     real *to = proposal_grad(block, r), *grad = grad_of(block, site) + E, kept = 1, gate_grad = 0;
-    bool updates = u.updates[slot(block, r)];
-    if (updates) {
+    const real* state = neighbourhood(block, slot_of(r), 4) + E;
+    bool updated = updates(block, r);
+    if (updated) {
       real open = gate(block, r);
       for (int quad = 0; quad < ROUNDED(D) / 4; ++quad) {
-        Four x = candidate(block, r, quad, i), noise = normals(RESET, quad, i, block.sample, site);
+        Four x = candidate(block, r, quad, i, state), noise = normals(RESET, quad, i, block.sample, site);
         for (int c = 0; c < 4 && 4 * quad + c < D; ++c) gate_grad += grad[4 * quad + c] * (noise.x[c] - x.x[c]);
       }
       gate_grad *= open * (1 - open);
       kept = 1 - open;
     }
-    for (int q = 0; q < Q4; ++q) to[q] = updates && q < D ? kept * grad[q] : 0;
+    for (int q = 0; q < Q4; ++q) to[q] = updated && q < D ? kept * grad[q] : 0;
     to[D] = gate_grad;
-    if (!updates) continue;
+    if (!updated) continue;
     for (int d = 0; d < D; ++d) grad[d] = RESIDUAL ? to[d] : 0;
   }
 }
@@ -138,7 +139,7 @@ PHASE void recompute(Block block, int i) {
 // The gradient of a layer's normalised sums: a product of `from` with the layer's transposed weights, through relu.
 template <class From>
 DEVICE void product_grad(Block block, int length, const real* transposed, int j, From from) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   product<false>(
       rows, 1, length, P4, transposed, [=](int r, int tap) { return from(used + r); },
       [=](int r, int c, Four sums) {
@@ -160,12 +161,15 @@ PHASE void hidden_layer_grad(Block block, int j) {
 
 // The gradient of neighbourhoods, and of a depthwise cell that of its filters.
 PHASE void perceive_grad(Block block, int i) {
-  int rows = u.rows[block.number], used = u.used[block.number];
+  int used = at_work(block).from, rows = at_work(block).to - used;
   if (!DEPTHWISE) {
     if (i == 0 && !u.to_environment) return;
+    int first = slot_of(used) - u.used[block.number];  // its place among this step's rows
     product<false>(
         rows, 1, P4, 9 * C4, back_at_hand(u.perceive_back), [=](int r, int tap) { return preact_grad(block, 0, used + r); },
-        [=](int r, int c, Four sums) { save(u.seen_grad + source(block, used + r, r) * (offset)(9 * C4) + c, sums); });
+        [=](int r, int c, Four sums) {
+          save(u.seen_grad + source(block, used + r, first + r) * (offset)(9 * C4) + c, sums);
+        });
     SYNC();
   } else if (!u.frozen) {
     real *sums = u.filter_sums + (offset)block.number * GROUPS * 9 * P4, *filters = weight_grads(block).filters;

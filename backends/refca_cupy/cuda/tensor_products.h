@@ -32,7 +32,7 @@ DEVICE Split split(float x) {
 }
 
 constexpr int WIDE = 3;    // tiles next to each other, where there are many
-constexpr int SPLIT = 32;  // tiles of which each term fits a block's shared memory
+constexpr int SPLIT = STATES_AT_HAND ? 24 : 32;  // tiles of which each term fits a block's shared memory
 
 // Tensor cores round sums towards zero, so that errors add up. Therefore a sum consists of terms, each computed apart:
 constexpr int TERM_TAPS = 3;     // as many taps, where there are several,
