@@ -1,8 +1,8 @@
 """The problems of the benchmark on a GPU, digits and photographs, and the least cost of each.
 
-The floor of a problem is the larger of two times. One is that of the products of the cells that have to
-think, at the rate of a large matrix product; the other that of reading image, state and parameters once and
-writing state and gradients once, at the rate of a large copy. Both rates are measured in the same run.
+The floor of a problem is the larger of two times: the time of the products of all cells that must be computed, at
+the rate of a large matrix product; and the time to read image, state and parameters once and to write state and
+gradients once, at the rate of a large copy. Both rates are measured in the same run.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def shown(experiment: DigitsExperiment) -> str:
 def useful(experiment: DigitsExperiment) -> tuple[float, str]:
     """Return the accuracy from which trained cells are of use, and what reaching it takes."""
     if is_path(experiment.dataset):
-        return 0.8, "more --steps help first; a smaller --size, where cells hear of all others in fewer steps, next"
+        return 0.8, "try more --steps first, then a smaller --size, where information crosses a picture in fewer steps"
     return 0.8, (
         "a useful run on MNIST takes some 10,000 steps (about 88 % of cells right), the article's takes 100,000 "
         "(95 %); --experiment demo reaches 96 % on small digits in 10,000"

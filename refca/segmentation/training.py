@@ -56,7 +56,7 @@ def shown(experiment: SegmentationExperiment) -> str:
 def useful(experiment: SegmentationExperiment) -> tuple[float, str]:
     """Return the IoU from which trained cells are of use, and what reaching it takes."""
     if is_path(experiment.dataset):
-        return 0.3, "more --steps help first; --tiles where things are small, --class-weights balanced where rare"
+        return 0.3, "try more --steps first, then --tiles for small things, --class-weights balanced for rare ones"
     return (
         0.3,
         "a useful run takes some 10,000 steps, as --experiment pets-48-small does, and the paper's takes a million",
