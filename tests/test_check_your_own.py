@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from exec_client import node
 from refca_spec.report import constraint_of, read_known, text_of
-from refca_spec.strategies import restricted
+from refca_spec.strategies import Case, restricted
 from refca_spec.trial import OnTrial
 from refusals import Capture, sentence
 from safetensors.numpy import save
@@ -382,7 +382,9 @@ def test_a_broken_constraint_is_quoted_and_can_be_known(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "report" / "report.json").read_text())["constraints"]
     broken = next(row for row in rows if (row["chapter"], row["constraint"]) == ("step", "C6"))
     failure = broken["failures"][0]
-    assert failure["case"].startswith("Case(cell=Cell(")
+    assert failure["case"].startswith("Case(cell=Cell(image_channels=1, state_channels=4, ")
+    assert "residual" not in failure["case"]  # it has its default
+    assert repr(eval(failure["case"], {"Case": Case, "Cell": refca.Cell})) == failure["case"]
     assert failure["repeat"].startswith("pytest --pyargs refca_spec --refca-backend mycells -k test_step_c6")
     assert json.loads((tmp_path / "report" / "badge.json").read_text())["color"] == "red"
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import drawn
+import drawn_section
 import keep
 import numpy as np
 import pictures
@@ -422,3 +424,61 @@ def test_a_model_has_one_colour_of_its_own_in_all_figures_of_the_page(
         assert set(runs) <= set(strokes)
     colours = [colour for colour, _ in given[0][1].values()]
     assert len(set(colours)) == len(colours)
+
+
+def test_digits_as_people_draw_them_are_measured_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawn, "SIZES", (0.5, 1.0))
+    monkeypatch.setattr(drawn, "STROKES", (1.0,))
+    monkeypatch.setattr(drawn, "AT", (2, 3))
+    folder = made(tmp_path / "results" / "any", None, set={"dataset": "optdigits-28"})
+    params = refca.init_params(refca.digits_cell(), 0)
+    params = {name: x + 0.1 if name.endswith("bias") else x for name, x in params.items()}
+    save_weights(folder / "weights.safetensors", DigitsExperiment(dataset="optdigits-28"), params, 100_000)
+    own, page = tmp_path / "own_digits" / "pen", np.full((40, 40), 255, np.uint8)
+    own.mkdir(parents=True)
+    page[5:35, 18:23] = 0
+    for name in ("one.png", "two.png"):
+        Image.fromarray(page).save(own / name)
+    (own.parent / "labels.csv").write_text("file,label\npen/one.png,1\npen/two.png,2\n")
+    given = ["any", "--samples", "4", "--into", str(tmp_path / "results"), "--data", str(tmp_path)]
+    assert drawn.main([*given, "--backend", "reference"]) == 0
+    values = json.loads((folder / "drawn.json").read_text())
+    rows = {(row["kind"], row["amount"]): row for row in values["rows"]}
+    assert list(rows) == [("size", "0.5"), ("size", "1"), ("strokes", "+1"), *((kind, "pen") for kind in drawn.OWN)]
+    assert rows["as they are", "pen"]["cells"] == 150  # dark on light, so it was inverted
+    assert all(0 <= sum(row["named"]) <= 2 and len(row["accuracy"]) == 2 for row in rows.values())
+    assert rows["as they are", "pen"]["named"][0] <= 0.5
+    runs = read_all(tmp_path / "results")
+    text = rebuild.page(tmp_path / "results", runs)
+    assert "| scaled by 1 | 97 | " in text
+    assert "| scaled by 0.5 | – | " in text
+    assert "| pen (2), as they are | 90 | 150 | " in text
+    assert "python tools/results/drawn.py any --data DIR --samples 4\n" in text
+    drawn_section.draw(runs, tmp_path / "drawn.png", pictures.strokes_of(["any"]))
+    with Image.open(tmp_path / "drawn.png") as picture:
+        assert picture.width > 1000
+    monkeypatch.setattr(drawn, "SIDE", 39)
+    assert drawn.main([*given, "--backend", "reference"]) == 0
+    kinds = [row["kind"] for row in json.loads((folder / "drawn.json").read_text())["rows"]]
+    assert "as they are" not in kinds
+    assert kinds[-1] == "as refca.digit prepares them"
+
+
+def test_cells_are_counted_by_the_label_of_their_digit() -> None:
+    class Fixed:
+        """A runner whose cells predict the label that their ink says, in tenths."""
+
+        cell = refca.digits_cell()
+
+        def run(self, image: np.ndarray, *_: object) -> np.ndarray:
+            return image
+
+        def logits(self, state: np.ndarray) -> np.ndarray:
+            return np.eye(10)[np.rint(10 * state[..., 0]).astype(int)]
+
+    image = np.zeros((2, 4, 4, 1), np.float32)
+    image[0, 0], image[0, 1, 0], image[1, 0, :2] = 0.3, 0.4, 0.5
+    row = drawn.row(Fixed(), "size", "1", [(0, image, np.array([3, 4]))])  # type: ignore[arg-type]
+    assert row["accuracy"] == [round(4 / 7, 5)] * 2
+    assert row["named"] == [0.5, 0.5]
+    assert row["cells"] == 3.5

@@ -103,6 +103,20 @@ def test_the_page_says_how_magnitudes_grow_over_ten_times_the_target(tmp_path: P
     assert len(list(paper_figures.magnitudes(tmp_path, 80))) == 1  # 800 steps were not measured
 
 
+def test_the_page_says_how_cells_do_after_replacements(tmp_path: Path) -> None:
+    steps = np.arange(1.0, 13)
+    iou = np.array([0.1, 0.2, 0.3, 0.5, 0.1, 0.395, 0.395, 0.4, 0.2, 0.3, 0.595, 0.6])
+    curve = dict.fromkeys(COLUMNS, steps) | {"iou_object": iou}
+    write_curves(tmp_path / "evaluation.csv", dict.fromkeys(CONDITIONS, curve))
+    (tmp_path / "evaluation.json").write_text(json.dumps({"every": 4, "curve_samples": 9}))
+    (sentence,) = paper_figures.replacements(tmp_path)
+    assert "on the first 9 test photographs object IoU is 50.0 at step 4. They are replaced 2 times" in sentence
+    assert "it is 40.0 to 60.0 on the photographs of that time, 50.0 on average" in sentence
+    assert "within a point of that after 2 to 3 steps" in sentence
+    (tmp_path / "evaluation.json").write_text(json.dumps({"every": 12, "curve_samples": 9}))
+    assert not list(paper_figures.replacements(tmp_path))
+
+
 def test_weights_that_a_run_began_with_are_kept_with_it(tmp_path: Path) -> None:
     first, into = measured(tmp_path / "first"), tmp_path / "results"
     second = measured(tmp_path / "second", init_from=str(first))

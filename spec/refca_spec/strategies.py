@@ -12,7 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import product
 from typing import Any, TypeVar
@@ -124,6 +124,13 @@ class Case:
     W: int
     T: int
     seed: int
+
+    def __repr__(self) -> str:
+        """Return the call that makes the case, without the settings of the cell that have their defaults."""
+        settings = {field.name: (getattr(self.cell, field.name), field.default) for field in fields(Cell)}
+        cell = ", ".join(f"{name}={value!r}" for name, (value, default) in settings.items() if value != default)
+        sizes = ", ".join(f"{name}={getattr(self, name)}" for name in ("B", "H", "W", "T", "seed"))
+        return f"Case(cell=Cell({cell}), {sizes})"
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose, so that one array does not depend on another."""

@@ -93,6 +93,7 @@ def keep(flags: Namespace) -> int:
     keep_evaluation(run, into, name)
     for part in ("long", "robustness", "worst"):  # of other weights, if the run has none
         shutil.rmtree(into / part, ignore_errors=True)
+    (into / "drawn.json").unlink(missing_ok=True)
     if long:
         keep_evaluation(run / "long", into / "long", name)
     copy(run / PICTURE, into / PICTURE)

@@ -7,6 +7,7 @@
     long/              optional: the same two files of more steps
     weights.safetensors, digits.png, robustness/       optional
     init.safetensors   optional: weights that the run began with, if they do not come with refca
+    drawn.json         optional: the file of drawn.py
     worst/             optional: the files of worst.py
 
 Source: `spec/programs.md`.

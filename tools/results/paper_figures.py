@@ -1,6 +1,7 @@
 """The section of results/segmentation/README.md on figures of the paper that need no other training.
 
     Figure 15        the gate in training, from metrics.csv
+    Figure 11        other photographs every 40 steps, from evaluation.csv
     Figures 16, 17   magnitudes over ten times the target, from evaluation.csv
     Figure 20        the adversarial image, from adversarial.json, if it was measured
 
@@ -27,7 +28,8 @@ PLACES = ("inside", "outside")
 
 def section(folder: Path, horizon: int) -> str:
     """Return the tables, the picture and the sentences of the run in a folder, trained for `horizon` steps."""
-    parts = [f"### {folder.name}", *magnitudes(folder, horizon), *gate(folder), *adversarial(folder)]
+    parts = [f"### {folder.name}", *magnitudes(folder, horizon), *replacements(folder), *gate(folder)]
+    parts += adversarial(folder)
     return "\n\n".join(parts)
 
 
@@ -55,6 +57,22 @@ def magnitudes(folder: Path, horizon: int) -> Iterator[str]:
 def growth(curve: Curves, name: str, first: int, last: int) -> float:
     """Return the ratio of a quantity at two steps."""
     return float(curve[name][last - 1] / curve[name][first - 1])
+
+
+def replacements(folder: Path) -> Iterator[str]:
+    """Yield a sentence on object IoU after photographs were replaced; nothing if they were not."""
+    curve, values = read_curves(folder / "evaluation.csv", folder)["replaced"], read_json(folder / "evaluation.json")
+    every, count = values["every"], len(curve["step"]) // values["every"]
+    iou = 100 * curve["iou_object"][: every * count].reshape(count, every)
+    if count < 2 or not np.isfinite(iou).all():
+        return
+    ends, back = iou[1:, -1], [int(np.argmax(each >= each[-1] - 1)) + 1 for each in iou[1:]]
+    yield (
+        f"Figure 11: on the first {values['curve_samples']} test photographs object IoU is {iou[0, -1]:.1f} at step "
+        f"{every}. They are replaced {count - 1} times, every {every} steps,\nby others: {every} steps after each "
+        f"replacement it is {ends.min():.1f} to {ends.max():.1f} on the photographs of that time, {ends.mean():.1f} on "
+        f"average, and\nit comes within a point of that after {min(back)} to {max(back)} steps."
+    )
 
 
 def gate(folder: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import drawn_section
 import pictures
 import robust
 import worst_section
@@ -91,6 +92,7 @@ def page(folder: Path, runs: Sequence[Kept]) -> str:
         f"## Beyond the article\n\n{beyond}\n\n{BEYOND}" if beyond else "",
         HELD if any(run.long for run in compared(runs)) else "",
         f"## Robustness\n\n{robustness}" if robustness else "",
+        f"## Digits as people draw them\n\n{drawn}" if (drawn := drawn_section.section(runs)) else "",
         f"## Where cells still err\n\n{worst}" if worst else "",
         f"## Commands\n\n{AGAIN}\n\n{made(runs)}",
         notes.read_text("utf-8").strip() if notes.exists() else "",
@@ -218,6 +220,8 @@ def made(runs: Sequence[Kept]) -> str:
             asked = values | {"chimeras": values["chimeras"]["digits"]["count"]}
             flags = f" --out runs/{run.name}/robustness{flags_of(asked, ROBUSTNESS)}"
             again.append(f"python -m refca.robustness {model} --data DIR{flags}")
+        if (values := drawn_section.found(run)) is not None:
+            again.append(f"python tools/results/drawn.py {run.name} --data DIR --samples {values['samples']}")
         if worst_section.found(run) is not None:
             again.append(f"python tools/results/worst.py {run.name} --data DIR")
         machine = run.about["machine"] or "–"
@@ -269,6 +273,7 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
     for run in runs:
         pictures.draw_run(run)
     robust.draw(runs, folder / "robustness.png", strokes)
+    drawn_section.draw(runs, folder / "drawn.png", strokes)
 
 
 def between_marks(path: Path, text: str, tables: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from short_runs import BASE, Settings, Short, read_groups, read_settings
+from short_runs import BASE, Settings, read_groups, read_settings
 
 from refca.drawing.plots import GRAY, at_the_end, dress, log_ticks, name_lines, new_figure, save, stroke
+from refca.segmentation.evaluation import Curves
 from refca.segmentation.figures import TITLES
 
 CURVES = ("kept iou_object", "replaced iou_object")  # condition and quantity of each panel, unless a group names others
@@ -31,9 +32,13 @@ def draw(folder: Path) -> None:
 
 
 def picture(path: Path, shown: Settings, curves: tuple[str, ...], log: bool) -> None:
-    """Write a PNG with a panel for each of `curves`: the mean over the runs of each setting, and their range."""
+    """Write a PNG with a panel for each of `curves`: the mean over the runs of each setting, and their range.
+
+    Over more steps, if a run of each setting was measured over more.
+    """
     figure = new_figure(5.6 * len(curves), 4.1)
     every = next(iter(shown.values()))[0].values["every"]
+    long = all(any(run.long for run in runs) for runs in shown.values())
     for place, curve in enumerate(curves, 1):
         condition, quantity = curve.split()
         axes = figure.add_subplot(1, len(curves), place)
@@ -42,10 +47,11 @@ def picture(path: Path, shown: Settings, curves: tuple[str, ...], log: bool) -> 
         ends = []
         for i, (name, runs) in enumerate(shown.items()):
             colour, dash = stroke(i)
-            step, values = of_runs(runs, condition, quantity)
+            curves_of = [run.long for run in runs if run.long] if long else [run.curves for run in runs]
+            step, values = over_steps([found[condition] for found in curves_of], quantity)
             values = 100 * values if iou else values
             axes.plot(step, values.mean(axis=0), dash, color=colour, linewidth=1.8, label=name)
-            if len(runs) > 1:
+            if len(values) > 1:
                 axes.fill_between(step, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
             end = float(values[:, -1].mean())
             ends.append((end, f"{end:.0f}" if iou else f"{end:.3g}", colour))
@@ -59,8 +65,7 @@ def picture(path: Path, shown: Settings, curves: tuple[str, ...], log: bool) -> 
     save(figure, path)
 
 
-def of_runs(runs: list[Short], condition: str, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps (T,) and a quantity of each run at them, (R, T); over more steps if all runs have them."""
-    curves = [(run.long or run.curves)[condition] for run in runs]
+def over_steps(curves: list[Curves], quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps that all curves have, (T,), and a quantity of each at them, (R, T)."""
     last = min(len(curve["step"]) for curve in curves)
     return curves[0]["step"][:last], np.stack([curve[quantity][:last] for curve in curves])

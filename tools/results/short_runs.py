@@ -184,8 +184,9 @@ def of_group(group: dict[str, Any], settings: Settings) -> Iterator[str]:
     yield f"### {group['title']}"
     yield aligned([HEAD, *(row(name, runs, base[0].experiment) for name, runs in shown.items())], words=2)
     yield f"![{group['title']}](short/{group['name']}.png)"
-    if all(runs[0].long for runs in shown.values()):
-        yield from long_table(shown)
+    longs = {runs[0].name: runs[0].long for runs in shown.values() if runs[0].long}
+    if len(longs) > 1:
+        yield from long_table(longs, longest(shown)["curve_samples"])
     yield group["finding"]
 
 
@@ -228,13 +229,11 @@ def mean_and_range(values: Sequence[float], places: int = 1) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.{places}f} to {max(values):.{places}f})"
 
 
-def long_table(shown: Settings) -> Iterator[str]:
-    """Yield object IoU over more steps for the first run of each setting."""
-    longs = {runs[0].name: runs[0].long for runs in shown.values()}
+def long_table(longs: dict[str, dict[str, Curves]], few: int) -> Iterator[str]:
+    """Yield object IoU over more steps for runs by name, on `few` photographs."""
     conditions = tuple(next(iter(longs.values())))
     last = int(min(long["kept"]["step"][-1] for long in longs.values()))
     steps = [HORIZON, LAST, last]
-    few = longest(shown)["curve_samples"]
     yield LONG.format(steps=last, few=few, conditions=", ".join(conditions[:-1]) + f" or {conditions[-1]}")
     head = ("run", *(f"{condition}, step {step:,}" for condition in conditions for step in steps))
     rows = [
