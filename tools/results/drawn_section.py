@@ -37,7 +37,7 @@ def mark(kind: str, amount: str) -> int | None:
         return 90
     if kind == "size":
         return 97 if amount == "1" else 90 if 0.6 <= float(amount) <= 2 else None
-    return {"strokes": 90 if kind == "strokes" and float(amount) <= 1 else None, "source": 95}[kind]
+    return {"strokes": 90, "source": 95}[kind]
 
 
 def found(run: Kept) -> dict[str, Any] | None:
@@ -95,6 +95,9 @@ def draw(runs: Sequence[Kept], path: Path, strokes: Strokes) -> None:
             x = sorted(mine)
             colour, dash = strokes[name]
             axes.plot(x, [mine[amount] for amount in x], "o" + dash, color=colour, label=name)
+            if kind == "size":
+                axes.set_xscale("log")
+                axes.minorticks_off()
             axes.set_xticks(x, [f"{amount:g}" for amount in x])
         axes.set_ylim(0, 102)
         axes.set_xmargin(0.05)

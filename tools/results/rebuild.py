@@ -161,6 +161,11 @@ def compared(runs: Sequence[Kept]) -> list[Kept]:
     return [run for run in runs if not faithful(run) or model_of(run) == DEFAULT]
 
 
+def redrawn(run: Kept) -> bool:
+    """Whether a run was trained on digits of other sizes, on which it is measured apart."""
+    return run.experiment is not None and run.experiment.grid > 0
+
+
 def changes(run: Kept, runs: Sequence[Kept]) -> str:
     """Return a description of the settings in which a run differs from the article's L2 + noise."""
     if run.experiment is None:
@@ -267,7 +272,8 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
         pictures.after_mutation(of_article, folder / "after-mutation.png", strokes)
     others = {titled(run): run for run in compared(runs)}
     if others:
-        pictures.beyond({name: run.evaluation for name, run in others.items()}, folder / "beyond.png", strokes)
+        near = {name: run.evaluation for name, run in others.items() if not redrawn(run)}
+        pictures.beyond(near, folder / "beyond.png", strokes)
     if long := {name: run.long for name, run in others.items() if run.long is not None}:
         pictures.beyond(long, folder / "held.png", strokes)
     for run in runs:
