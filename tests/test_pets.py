@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -17,6 +18,7 @@ from folders import Files, everything, md5s, write
 from PIL import Image
 from server import Server, serving
 
+import refca.atomic
 from refca.data import CLASSES, Dataset, Photographs, load
 from refca.data.pets import MD5, halved, pets
 from refca.data.pets_archives import read_archives
@@ -408,6 +410,18 @@ def test_other_archives_in_a_folder_are_not_mistaken_for_the_original(tmp_path: 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, archives: Files) -> None:
     folder = write(tmp_path / "data", archives)
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
+    assert len(pets(folder, md5=md5s(archives), cache=tmp_path / "cache").train) == 5
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_cache_that_may_not_be_written_is_done_without(
+    tmp_path: Path, archives: Files, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(path: Path) -> tuple[Path, int]:
+        raise OSError(number, "refused", str(path))
+
+    monkeypatch.setattr(refca.atomic, "create", refused)
+    folder = write(tmp_path / "data", archives)
     assert len(pets(folder, md5=md5s(archives), cache=tmp_path / "cache").train) == 5
 
 

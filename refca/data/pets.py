@@ -98,7 +98,7 @@ class Cache:
         images, annotations = archives
         found = read_archives(images, annotations, self.side, original=original, on_progress=self.on_progress)
         if original:
-            with suppress(OSError):
+            with suppress(OSError, InvalidInput):
                 write_pack(self.pack, found, self.original)
         return {split: found[split] for split in splits}
 
