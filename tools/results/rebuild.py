@@ -162,7 +162,7 @@ def compared(runs: Sequence[Kept]) -> list[Kept]:
 
 
 def redrawn(run: Kept) -> bool:
-    """Whether a run was trained on digits of other sizes, on which it is measured apart."""
+    """Return whether a run was trained on digits of other sizes, on which it is measured apart."""
     return run.experiment is not None and run.experiment.grid > 0
 
 
