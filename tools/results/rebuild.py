@@ -163,7 +163,7 @@ def compared(runs: Sequence[Kept]) -> list[Kept]:
 
 def redrawn(run: Kept) -> bool:
     """Return whether a run was trained on digits of other sizes, on which it is measured apart."""
-    return run.experiment is not None and run.experiment.grid > 0
+    return isinstance(run.experiment, DigitsExperiment) and run.experiment.grid > 0
 
 
 def changes(run: Kept, runs: Sequence[Kept]) -> str:
