@@ -36,7 +36,7 @@ def parse_flags(description: str | None, settings: list[str], default: list[str]
 def paired(runs: list[Callable[[], Any]], rounds: int) -> list[float]:
     """The median seconds of each run, measured in turn, round after round.
 
-    A turn is two runs, of which the first is not counted: the threads of the previous contestant go on
+    A turn is two runs. The first is not counted, because the threads of the previous contestant go on
     spinning for a while, and the caches hold its data.
     """
     for run in runs:

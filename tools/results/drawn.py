@@ -15,14 +15,14 @@ import csv
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import FOLDER
+from measuring import begin_measuring, parser
 
 import refca
 from refca.atomic import write_text
@@ -31,10 +31,8 @@ from refca.data.decode import open_picture, pixels_of
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.perturbations import dilate_or_erode, resized
-from refca.digits.report import begin
 from refca.digits.robustness import Runner, in_slices, make_runner
 from refca.digits.robustness_report import OTHER_SOURCE, first, other_source
-from refca.weights.load import load_weights
 
 FILE = "drawn.json"
 AT = (200, 400)  # steps after which cells are measured: through a large digit information takes longer
@@ -48,27 +46,16 @@ Slice = tuple[int, np.ndarray, np.ndarray]  # index of the first digit, images (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return exit_code(lambda: run(parser().parse_args(arguments)))
-
-
-def parser() -> ArgumentParser:
-    p = ArgumentParser("python tools/results/drawn.py", description="Measure a run on digits as people draw them.")
-    p.add_argument("name", help="name of a folder in results/ that has weights")
-    p.add_argument("--data", metavar="DIR", help="folder of the data files; default: REFCA_DATA")
-    p.add_argument("--samples", metavar="N", type=int, default=250, help="number of test digits; default: 250")
-    p.add_argument("--backend", help="backend; default: the fastest installed one")
-    p.add_argument("--into", metavar="DIR", type=Path, default=FOLDER, help="folder of results; default: results/")
-    return p
+    p = parser("drawn.py", "Measure a run on digits as people draw them.", samples=250)
+    return exit_code(lambda: run(p.parse_args(arguments)))
 
 
 def run(flags: Namespace) -> int:
     folder: Path = flags.into / flags.name
-    weights = load_weights(folder)
-    asked = {"model": flags.name, "steps": AT[-1], "seed": 0, "noise": None, "dataset": None, "device": None}
-    experiment, digits, samples, backend, setting = begin(Namespace(**(vars(flags) | asked)), weights, folder)
+    params, experiment, digits, samples, backend, setting = begin_measuring(flags, AT[-1], folder)
     used, others = first(digits, samples), other_source(experiment, samples)
     own = Path(flags.data or os.environ.get("REFCA_DATA", ""), "own_digits", "labels.csv")
-    runner = make_runner(experiment.cell, weights.params, backend, setting["seed"], lambda count: None)
+    runner = make_runner(experiment.cell, params, backend, setting["seed"], lambda count: None)
     rows = []
     with progress_bar(len(SIZES) + len(STROKES), unit="rows") as bar:
         for kind, amount, images in changed(used.images(slice(None))):

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kept import FOLDER
+from measuring import begin_measuring, parser
 from scipy.ndimage import label as label_pieces
 
 from refca.atomic import atomic_write, write_text
@@ -32,12 +32,10 @@ from refca.data import Split
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.figures import drawn
-from refca.digits.report import begin
 from refca.digits.robustness import Runner, in_slices, leading_labels, make_runner
 from refca.digits.robustness_report import write_csv
 from refca.drawing.canvas import INK, QUIET, card, enlarge, legend, page, write
 from refca.drawing.palette import COLORBLIND, paint
-from refca.weights.load import load_weights
 
 COUNT = 100  # digits that are chosen
 STEPS = 200  # after which they are chosen
@@ -52,28 +50,17 @@ ACROSS, SCALE, GAP, CAPTION = 10, 2, 12, 20  # digits in a row; pixels of a cell
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return exit_code(lambda: run(parser().parse_args(arguments)))
-
-
-def parser() -> ArgumentParser:
-    p = ArgumentParser("python tools/results/worst.py", description="Measure and draw the worst test digits of a run.")
-    p.add_argument("name", help="name of a folder in results/ that has weights")
-    p.add_argument("--data", metavar="DIR", help="folder of the data files; default: REFCA_DATA")
-    p.add_argument("--samples", metavar="N", type=int, help="number of test digits to choose from; default: all")
-    p.add_argument("--backend", help="backend; default: the fastest installed one")
-    p.add_argument("--into", metavar="DIR", type=Path, default=FOLDER, help="folder of results; default: results/")
-    return p
+    p = parser("worst.py", "Measure and draw the worst test digits of a run.", samples=None)
+    return exit_code(lambda: run(p.parse_args(arguments)))
 
 
 def run(flags: Namespace) -> int:
     folder: Path = flags.into / flags.name
-    weights = load_weights(folder)
-    asked = {"model": folder, "steps": STEPS, "seed": 0, "noise": None, "dataset": None, "device": None}
     out = folder / "worst"
-    experiment, digits, samples, backend, setting = begin(Namespace(**(vars(flags) | asked)), weights, out)
+    params, experiment, digits, samples, backend, setting = begin_measuring(flags, STEPS, out)
     digits = digits.part(0, samples)
     with progress_bar(samples * STEPS, unit="digit-steps") as bar:
-        runner = make_runner(experiment.cell, weights.params, backend, setting["seed"], bar.update)
+        runner = make_runner(experiment.cell, params, backend, setting["seed"], bar.update)
         votes, margins, predicted = measure(runner, digits)
         order, groups = ranked(votes, margins, digits.labels), group(votes, digits.labels)
         pieces = np.array([count_pieces(live(runner, digits, n))[0] for n in range(samples)])
@@ -89,7 +76,7 @@ def run(flags: Namespace) -> int:
     for name, numbers in {"worst": chosen, "disagree": disagreeing}.items():
         write_csv(out / f"{name}.csv", COLUMNS, [rows[int(n)] for n in numbers])
     draw(out / "worst.png", runner, digits, chosen, predicted)
-    about = setting | {"model": flags.name, "followed": list(FOLLOWED), "groups": counts}
+    about = setting | {"followed": list(FOLLOWED), "groups": counts}
     write_text(out / "worst.json", json.dumps(about, indent=2) + "\n")
     print(f"wrote {out}; rebuild tables and figures with make results")
     return 0
