@@ -46,7 +46,9 @@ def run(into: Path, *arguments: str) -> int:
 
 
 def test_a_run_is_kept_and_shown_beside_floors_and_table_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    into, out = tmp_path / "results", measured(tmp_path / "runs" / "pets-seed0")
+    into, out = tmp_path / "results" / "segmentation", measured(tmp_path / "runs" / "pets-seed0")
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- written by tools/results/segmentation.py: from here -->\n<!-- to here -->\n")
     (out / "long").mkdir()
     more = json.loads((out / "evaluation.json").read_text()) | {"samples": 256, "at": [40, 400]}
     more |= {"iou_object_at_40": 0.1, "iou_object_at_400": 0.6261}
@@ -63,6 +65,7 @@ def test_a_run_is_kept_and_shown_beside_floors_and_table_1(tmp_path: Path, monke
     assert "| the most frequent class of each pixel | – | 0.0 | 75.0 | 100.0 | 0.0 | 75.0 | 100.0 |" in page
     assert "| [pets-seed0](pets-seed0) | 316 | 32.1 | 65.4 | 80.0 | – | 62.6 (256) | – |" in page
     again = "python -m refca.evaluate runs/pets-seed0 --data DIR"
+    assert "| pets-seed0 | 316 | 32.1 | 65.4 | 80.0 |\n\n<!-- to here -->" in readme.read_text()
     assert f"{again}\n{again} --at 40,400 --samples 256 --out runs/pets-seed0/long\n" in page
     assert "| instance, 64, 96 | 32.3K | unstable | unstable | 82K | 48.6 | 80.7 |" in page
     assert "| pets-seed0 | random weights | 7 | 2 at 48x48 | 10 min | an abacus | 3,669 | – |" in page
@@ -156,6 +159,7 @@ def test_numbers_of_other_weights_or_photographs_are_refused(tmp_path: Path, cap
 def test_the_page_here_is_the_one_that_rebuild_writes(tmp_path: Path) -> None:
     page = (FOLDER / "segmentation" / "README.md").read_text("utf-8")
     assert segmentation.page(FOLDER / "segmentation") == page
+    assert segmentation.summary(FOLDER / "segmentation") in (FOLDER.parent / "README.md").read_text("utf-8")
 
 
 def short_run(out: Path, held: float, long: bool = False, **settings: int) -> Path:

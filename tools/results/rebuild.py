@@ -19,6 +19,7 @@ import robust
 import worst_section
 from keep import INIT_FILE
 from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
+from marks import write_between
 from words import PUBLISHED, aligned, duration, percent, titled
 
 from refca.atomic import write_text
@@ -33,7 +34,6 @@ from refca.weights.load import load_weights, shipped, shipped_names
 
 STEP, LATE = 200, 1000
 DEFAULT = "digits-l2-noise"  # the article's best model, with which recipes start
-BEGIN, END = "<!-- written by tools/results/rebuild.py: from here -->", "<!-- to here -->"
 ARTICLE = {  # experiment: the name and the four figures of the article's table
     "digits-ce": ("CE", "96.2 at 80", "95.3", "77.9 at 80", "66.2"),
     "digits-l2": ("L2", "95.0 at 95", "94.7", "85.5 at 175", "85.2"),
@@ -69,9 +69,7 @@ def rebuild(folder: Path) -> int:
     if not runs:
         raise InvalidInput(f"{folder} holds no run; add one first: python tools/results/keep.py RUN")
     write_text(folder / "README.md", page(folder, runs))
-    above = folder.parent / "README.md"
-    if above.exists() and BEGIN in (text := above.read_text("utf-8")):
-        write_text(above, between_marks(above, text, summary(runs)))
+    write_between(folder.parent / "README.md", "rebuild.py", summary(runs))
     draw(folder, runs)
     print(f"rebuilt tables and figures of {len(runs)} run{'s' * (len(runs) != 1)} in {folder}")
     return 0
@@ -280,14 +278,6 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
         pictures.draw_run(run)
     robust.draw(runs, folder / "robustness.png", strokes)
     drawn_section.draw(runs, folder / "drawn.png", strokes)
-
-
-def between_marks(path: Path, text: str, tables: str) -> str:
-    """Return a page with new tables between its two marks. Raises InvalidInput if the second is missing."""
-    before, _, after = text.partition(BEGIN)
-    if END not in after:
-        raise InvalidInput(f"{path} has the mark {BEGIN} but not {END}")
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after.partition(END)[2]}"
 
 
 if __name__ == "__main__":

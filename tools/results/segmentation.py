@@ -29,6 +29,7 @@ import short_figures
 import short_runs
 from keep import INIT_FILE, copy, initial_weights, keep_weights, machine, rename_model, source_of, thin
 from kept import FOLDER, flags_of, read_json
+from marks import write_between
 from words import aligned, duration
 
 from refca.atomic import write_text
@@ -232,15 +233,14 @@ def rebuild(flags: Namespace) -> int:
     """Write the page, and the pictures of the short comparisons."""
     short_figures.draw(flags.into / "short")
     write_text(flags.into / "README.md", page(flags.into))
+    write_between(flags.into.parents[1] / "README.md", "segmentation.py", summary(flags.into))
     print(f"wrote {flags.into / 'README.md'}")
     return 0
 
 
 def page(folder: Path) -> str:
-    """README.md: floors and runs, Table 1, and how each run was made. Raises InvalidInput if there is no run."""
-    runs = [read(path.parent) for path in sorted(folder.glob("*/run.json"))]
-    if not runs:
-        raise InvalidInput(f"{folder} holds no run; keep one first: python tools/results/segmentation.py keep RUN")
+    """README.md: floors and runs, Table 1, and how each run was made."""
+    runs = read_all(folder)
     notes = folder / "notes.md"
     sections = [
         INTRODUCTION,
@@ -256,6 +256,27 @@ def page(folder: Path) -> str:
         notes.read_text("utf-8").strip() if notes.exists() else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def summary(folder: Path) -> str:
+    """Return the table of the project's README.md: the floors, the best run, and cells of its size in the paper."""
+    at = STEPS[0]
+    best = max(read_all(folder), key=lambda run: float(run.values[f"iou_object_at_{at}"]))
+    _, parameters, *ious = row(best)
+    rows = [*floor_rows(folder), (", ".join(f"`{name}`" for name in shipped_as(best)) or best.name, parameters, *ious)]
+    for norm, *size, parameters, boundary, object_, _, _, _ in TABLE_1:
+        if norm in (best.experiment.norm, "none") and size == [best.experiment.state, best.experiment.hidden]:
+            rows.append((f"the paper, norm {norm}", parameters, boundary, object_, "–"))
+    head = ("IoU in per cent", "parameters", *(f"{label} at {at}" for label in SHOWN))
+    return aligned([head, *(cells[: len(head)] for cells in rows)])
+
+
+def read_all(folder: Path) -> list[Kept]:
+    """Return the runs that are kept. Raises InvalidInput if there is none."""
+    runs = [read(path.parent) for path in sorted(folder.glob("*/run.json"))]
+    if not runs:
+        raise InvalidInput(f"{folder} holds no run; keep one first: python tools/results/segmentation.py keep RUN")
+    return runs
 
 
 def read(folder: Path) -> Kept:
