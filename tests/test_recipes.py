@@ -137,6 +137,7 @@ def test_digits_drawn_otherwise_enter_the_pool_and_keep_their_labels() -> None:
         ({"scale_min": 2.0}, "scales must satisfy 0.1 <= scale_min <= scale_max <= 10, got 2.0 and 1.0"),
         ({"stroke_min": 1.0}, "strokes must satisfy -10 <= stroke_min <= stroke_max <= 10, got 1.0 and 0.0"),
         ({"slant": -0.1}, "slant must be from 0 to 1, got -0.1"),
+        ({"drawn_fraction": 1.5}, "drawn_fraction must be from 0 to 1, got 1.5"),
         ({"grid": -1}, "grid must not be negative, got -1"),
         ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),
     ],

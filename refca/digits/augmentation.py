@@ -28,6 +28,7 @@ class Ranges:
     stroke_min: float = 0.0  # pixels of the grid
     stroke_max: float = 0.0
     slant: float = 0.0  # largest, to either side
+    drawn_fraction: float = 1.0  # of the digits; the others keep their size, strokes and slant
 
     def check(self) -> None:
         """Raise InvalidInput, naming the setting, for a range that no digit can be drawn from."""
@@ -42,6 +43,8 @@ class Ranges:
             )
         if not 0 <= self.slant <= 1:
             raise InvalidInput(f"slant must be from 0 to 1, got {self.slant}")
+        if not 0 <= self.drawn_fraction <= 1:
+            raise InvalidInput(f"drawn_fraction must be from 0 to 1, got {self.drawn_fraction}")
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,15 @@ def draw(ranges: Ranges, count: int, seed: int, i: int) -> Drawings:
     """Return how `count` digits are drawn at training step i.
 
     The logarithm of the scale is uniform, so that half the size is as likely as twice the size; all other
-    numbers are uniform.
+    numbers are uniform. Digits beyond `drawn_fraction` are placed only.
     """
-    scale, stroke, slant, row, column = generator(AUGMENTATION, seed, i).random((5, count))
+    rng = generator(AUGMENTATION, seed, i)
+    scale, stroke, slant, row, column = rng.random((5, count))
+    changed = rng.random(count) < ranges.drawn_fraction
     return Drawings(
-        ranges.scale_min * (ranges.scale_max / ranges.scale_min) ** scale,
-        ranges.stroke_min + (ranges.stroke_max - ranges.stroke_min) * stroke,
-        ranges.slant * (2 * slant - 1),
+        np.where(changed, ranges.scale_min * (ranges.scale_max / ranges.scale_min) ** scale, 1.0),
+        np.where(changed, ranges.stroke_min + (ranges.stroke_max - ranges.stroke_min) * stroke, 0.0),
+        np.where(changed, ranges.slant * (2 * slant - 1), 0.0),
         row,
         column,
     )

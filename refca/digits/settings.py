@@ -5,7 +5,7 @@ Source: the article, "Model" and experiment 1, and its training notebook.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from refca.definition.losses import LOSSES
@@ -56,6 +56,9 @@ class DigitsExperiment(TransformedExperiment):
     stroke_min: float = setting(0.0, "smallest change of the strokes' width, in pixels; negative for narrower strokes")
     stroke_max: float = setting(0.0, "largest change of the strokes' width, in pixels")
     slant: float = setting(0.0, "largest slant of a digit to either side, in columns per row")
+    drawn_fraction: float = setting(
+        1.0, "fraction of digits whose size, strokes and slant are drawn at random; the others are only placed"
+    )
 
     def check(self) -> None:
         if self.stride != 1:
@@ -86,4 +89,4 @@ class DigitsExperiment(TransformedExperiment):
     @property
     def ranges(self) -> Ranges:
         """The ranges that digits are drawn from."""
-        return Ranges(self.scale_min, self.scale_max, self.stroke_min, self.stroke_max, self.slant)
+        return Ranges(**{field.name: getattr(self, field.name) for field in fields(Ranges)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +114,15 @@ def test_augmentation_c7_ink_stays_in_its_range_and_on_the_grid(seed: int, i: in
     assert got.max() <= 1
     ink = got.sum(axis=(1, 2, 3))
     np.testing.assert_allclose(ink, bar().sum() * drawn.scale**2, rtol=0.12)  # sides are rounded to whole pixels
+
+
+@law
+@given(seed=SEEDS, i=STEPS, fraction=st.floats(0, 1))
+def test_augmentation_c8_the_others_are_placed_only(seed: int, i: int, fraction: float) -> None:
+    """Shares of 1,000 digits; five standard deviations are at most 0.08."""
+    everything, got = draw(WIDE, 1000, seed, i), draw(replace(WIDE, drawn_fraction=fraction), 1000, seed, i)
+    kept = (got.scale == 1) & (got.stroke == 0) & (got.slant == 0)
+    assert abs(kept.mean() - (1 - fraction)) < 0.08
+    for name, numbers in vars(got).items():
+        chosen = slice(None) if name in ("row", "column") else ~kept
+        assert np.array_equal(numbers[chosen], vars(everything)[name][chosen]), f"{name} of digits drawn otherwise"
