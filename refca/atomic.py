@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, NotWritable
 from refca.locks import AVAILABLE, try_lock
 
 RANDOM = re.compile(r"[0-9a-f]{8}")
@@ -27,7 +27,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     The block writes and closes the temporary file, which is synced before it is renamed. If the block raises,
     the temporary file is removed and `path` is unchanged. Missing folders are created, a symbolic link is
     written through, and temporary files that killed processes left of the same file are removed.
-    Raises InvalidInput for a path that may not be written, and otherwise OSError from the file system.
+    Raises NotWritable for a path that may not be written, and otherwise OSError from the file system.
     """
     path = Path(path)
     if path.is_symlink():
@@ -56,7 +56,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 def make_folder(folder: Path) -> None:
     """Create a folder and those that it is in, where they are missing.
 
-    Raises InvalidInput if one of them is a file, or may not be written.
+    Raises InvalidInput if one of them is a file, NotWritable if one may not be written.
     """
     try:
         with permission(folder):
@@ -68,13 +68,13 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def permission(path: Path) -> Iterator[None]:
-    """Within this block, a lack of permission is an InvalidInput that names `path`, not a temporary file."""
+    """Within this block, a lack of permission raises NotWritable, which names `path` and not a temporary file."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise InvalidInput(
+        raise NotWritable(
             f"{path} cannot be written: {error.strerror}; name another place, or change the permissions"
         ) from error
 

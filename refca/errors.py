@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from refca.definition.errors import InvalidInput, one_line
 
-__all__ = ["Diverged", "InvalidInput", "NotOffered", "ProgramFailed", "Unavailable", "did_you_mean"]
+__all__ = ["Diverged", "InvalidInput", "NotOffered", "NotWritable", "ProgramFailed", "Unavailable", "did_you_mean"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -22,6 +22,10 @@ class Unavailable(InvalidInput):
 
 class NotOffered(InvalidInput):
     """An operation that a backend does not have, or a cell that it does not support."""
+
+
+class NotWritable(InvalidInput):
+    """A place that may not be written."""
 
 
 class Diverged(InvalidInput):

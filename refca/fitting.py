@@ -33,7 +33,7 @@ from refca.cli import (
 from refca.data import full_path, is_path
 from refca.data.own import OwnSettings, found_at
 from refca.distributed import check_same, current
-from refca.errors import Diverged, InvalidInput, did_you_mean
+from refca.errors import Diverged, InvalidInput, NotWritable, did_you_mean
 from refca.tasks import (
     DEFAULT,
     change,
@@ -190,9 +190,10 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
                 validator,
                 partial(events, "training"),
             )
-    except OSError as error:
+    except (OSError, NotWritable) as error:
         then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
-        raise InvalidInput(f"{error.strerror or error}; after fixing that, {then}") from error
+        why = error.strerror or error if isinstance(error, OSError) else error
+        raise InvalidInput(f"{why}; after fixing that, {then}") from error
     except Diverged as error:
         raise InvalidInput(
             f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --learning-rate in another --out"

@@ -16,7 +16,7 @@ from refusals import Capture, sentence
 import refca
 from refca import cli as programs
 from refca import evaluate, train
-from refca.atomic import make_folder, write_text
+from refca.atomic import make_folder, permission, write_text
 from refca.digits.pool import Pool
 from refca.errors import InvalidInput
 from refca.tasks import lookup
@@ -201,6 +201,25 @@ def test_a_disk_that_refuses_the_first_file_is_no_run_to_go_on_with(
         message = sentence(capsys, lambda: train.main([*SHORT, "--out", str(tmp_path / "run")]))
     assert "No space left on device; after fixing that, start it again" in message
     assert train.main([*SHORT, "--out", str(tmp_path / "run")]) == 0
+
+
+def test_a_disk_that_may_no_longer_be_written_leaves_a_run_to_go_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def once(path: Path, *given: Any) -> None:
+        if path.exists():
+            with permission(path):
+                raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
+        save_checkpoint(path, *given)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save_checkpoint", once)
+        message = sentence(capsys, lambda: train.main([*SHORT, "--checkpoint-every", "4", "--out", str(out)]))
+    assert "cannot be written: Read-only file system" in message
+    assert "after fixing that, resume with " in message
+    assert f" --out {out} --resume" in message
+    assert train.main(["--out", str(out), "--resume"]) == 0
 
 
 def test_a_resumed_run_keeps_its_settings(out: Path, capsys: Capture) -> None:

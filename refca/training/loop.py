@@ -16,7 +16,7 @@ import numpy as np
 from refca.cli import progress_bar, stoppable
 from refca.definition.cell import Params
 from refca.distributed import any_rank, barrier, check_same, current, first_of_machine
-from refca.errors import Diverged, InvalidInput
+from refca.errors import Diverged, InvalidInput, NotWritable
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, save_checkpoint, save_weights
 from refca.training.experiment import Experiment
 from refca.training.metrics_log import EVERY, LOG_FILE, MetricsFile, NoLog
@@ -43,7 +43,8 @@ def fit(
     The checkpoint in `out` then belongs to the last step done. Without a stop request the weights are written too.
     With `drop_log` a log that is missing or was changed begins anew. `on_row` is called with each row of the log.
     Ranks share the work; rank 0 alone writes, and a stop request to any of them stops all after the same step.
-    Raises Diverged for a loss or parameter that is NaN or infinite, InvalidInput for a log that is not the run's.
+    Raises Diverged for a loss or parameter that is NaN or infinite, NotWritable for a place that may not be
+    written, and InvalidInput for a log that is not the run's.
     """
     samples, losses, first = samples.on(backend), LossMonitor(), current().rank == 0
     with first_of_machine():  # the others load what it compiles
@@ -68,6 +69,8 @@ def fit(
                 if first:
                     whole = replace(train_state, buffer=buffer)
                     save_checkpoint(out / CHECKPOINT_FILE, experiment, whole, backend.asnumpy)
+            except NotWritable:
+                raise
             except InvalidInput as error:
                 raise Diverged(error) from error
 
