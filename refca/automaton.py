@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from refca.definition.metrics import predict
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.doubts import doubt
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, did_you_mean
 from refca.tasks import task_of
 from refca.training.experiment import Experiment
 from refca.weights.load import load_weights
@@ -98,13 +99,18 @@ class Automaton:
     def predict(self, picture: Any, **options: Any) -> Any:
         """Return the prediction for one picture: a path, a Pillow image or an array.
 
-        Options: `steps` and `seed`; for digits also `raw`, for photographs `size` and `tile`. Raises InvalidInput for
-        an invalid picture.
+        Options: `steps`, `size` and `seed`; for digits also `raw`, for photographs `tile`. Raises InvalidInput for
+        an invalid picture, TypeError for an option that there is not.
         """
         return next(iter(self.predict_all([picture], **options)))
 
     def predict_all(self, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield the prediction for each picture, a few at a time, so that any number fits in memory."""
+        known = list(signature(self.task.prediction.predict_all).parameters)[2:]  # after automaton and pictures
+        for name in options:
+            if name not in known:
+                meant = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+                raise TypeError(f'predict has no option "{name}" for {self.experiment.samples}{meant}')
         for name in ("steps", "size", "seed", "tile"):
             if name == "seed" or options.get(name) is not None:
                 check_integer(name, options.get(name, 0))

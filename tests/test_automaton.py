@@ -241,6 +241,13 @@ def test_what_is_no_picture_is_refused(digits: refca.Automaton, picture: object,
         digits.predict(picture)
 
 
+def test_options_that_there_are_not_are_named(digits: refca.Automaton, photographs: refca.Automaton) -> None:
+    with pytest.raises(TypeError, match=r'predict has no option "stepz" for digits; did you mean steps\?'):
+        digits.predict(drawn_seven(), stepz=3)
+    with pytest.raises(TypeError, match='"raw" for photographs; there are steps, size, seed, tile'):
+        photographs.predict_all([], raw=True)
+
+
 def test_predict_works_in_a_thread(digits: refca.Automaton) -> None:
     found: list[str | None] = []
     thread = threading.Thread(target=lambda: found.append(digits.predict(drawn_seven(), steps=60).label))
