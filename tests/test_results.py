@@ -446,14 +446,14 @@ def test_digits_as_people_draw_them_are_measured_and_shown(tmp_path: Path, monke
     values = json.loads((folder / "drawn.json").read_text())
     rows = {(row["kind"], row["amount"]): row for row in values["rows"]}
     assert list(rows) == [("size", "0.5"), ("size", "1"), ("strokes", "+1"), *((kind, "pen") for kind in drawn.OWN)]
-    assert rows["as they are", "pen"]["cells"] == 150  # dark on light, so it was inverted
+    assert rows["only inverted", "pen"]["cells"] == 150  # dark on light, so it was inverted
     assert all(0 <= sum(row["named"]) <= 2 and len(row["accuracy"]) == 2 for row in rows.values())
-    assert rows["as they are", "pen"]["named"][0] <= 0.5
+    assert rows["only inverted", "pen"]["named"][0] <= 0.5
     runs = read_all(tmp_path / "results")
     text = rebuild.page(tmp_path / "results", runs)
     assert "| scaled by 1 | 97 | " in text
     assert "| scaled by 0.5 | – | " in text
-    assert "| pen (2), as they are | 90 | 150 | " in text
+    assert "| pen (2), only inverted | 90 | 150 | " in text
     assert "python tools/results/drawn.py any --data DIR --samples 4\n" in text
     drawn_section.draw(runs, tmp_path / "drawn.png", pictures.strokes_of(["any"]))
     with Image.open(tmp_path / "drawn.png") as picture:
@@ -461,7 +461,7 @@ def test_digits_as_people_draw_them_are_measured_and_shown(tmp_path: Path, monke
     monkeypatch.setattr(drawn, "SIDE", 39)
     assert drawn.main([*given, "--backend", "reference"]) == 0
     kinds = [row["kind"] for row in json.loads((folder / "drawn.json").read_text())["rows"]]
-    assert "as they are" not in kinds
+    assert "only inverted" not in kinds
     assert kinds[-1] == "as refca.digit prepares them"
 
 

@@ -2,7 +2,8 @@
 
 The program reads the weights in results/NAME and writes results/NAME/drawn.json. It measures the first test digits at
 other sizes and with other strokes, digits from another source, and the pictures in the folder own_digits of the data,
-if it is there: as they are, and as `refca.digit` prepares them. `rebuild.py` puts the table and the curves on the page.
+if it is there: only inverted if they are dark on light, and as `refca.digit` prepares them. `rebuild.py` puts the
+table and the curves on the page.
 
 Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 
@@ -38,7 +39,7 @@ FILE = "drawn.json"
 AT = (200, 400)  # steps after which cells are measured: through a large digit information takes longer
 SIZES = (0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5)
 STROKES = (-1.0, -0.5, 0.5, 1.0, 2.0)
-OWN = ("as they are", "as refca.digit prepares them")
+OWN = ("only inverted", "as refca.digit prepares them")
 SIDE = 100  # of the largest pictures that are measured as they are
 SITES = 64 * 28 * 28  # most sites of pictures that are evolved together
 

@@ -20,8 +20,8 @@ INTRO = """\
 The first test digits at other sizes and with other strokes, optdigits enlarged to 28x28, and the pictures of people's
 own digits that [the playground's page](../spec/playground.md) describes. Each entry: per cent of live cells with the
 correct label / of digits that most of their cells name correctly, after {first} steps and after {last}. Information
-moves by one cell a step at most, so large digits take longer to agree. *Mark*: the number that the experiment
-`digits-drawn` is to reach, of cells; for people's own pictures, of pictures. *As they are*: with their own pixels,
+moves by one cell a step at most, so large digits take longer to agree. *Target*: the number that the experiment
+`digits-drawn` is to reach, of cells; for people's own pictures, of pictures. *Only inverted*: with their own pixels,
 inverted if they are dark on light. Folders with pictures of more than {side} pixels are left out there: these are
 photographs, on whose paper all cells live, and a canvas with digits 14 times as large as MNIST's."""
 KINDS = {"size": "scaled by", "strokes": "strokes wider by", "source": "source"}
@@ -31,8 +31,8 @@ AXES = {"size": ("Digits of other sizes", "times as large"), "strokes": ("Thinne
 Rows = Mapping[tuple[str, str], dict[str, Any]]  # the rows of a run by kind and amount
 
 
-def mark(kind: str, amount: str) -> int | None:
-    """Return the mark of a row in per cent, or None."""
+def target(kind: str, amount: str) -> int | None:
+    """Return the target of a row in per cent, or None."""
     if kind in OWN:
         return 90
     if kind == "size":
@@ -64,10 +64,10 @@ def section(runs: Sequence[Kept]) -> str:
         f"{name}, {values['samples']:,} digits, at {step}" for name, values in models.items() for step in (first, last)
     ]
     tables = [by_key(values) for values in models.values()]
-    rows = [("correct cells / digits, per cent", "mark", "live cells", *heads)]
+    rows = [("correct cells / digits, per cent", "target", "live cells", *heads)]
     for key in dict.fromkeys(key for table in tables for key in table):
         kind, amount = key
-        least, one = mark(kind, amount), next(table[key] for table in tables if key in table)
+        least, one = target(kind, amount), next(table[key] for table in tables if key in table)
         name = f"{KINDS[kind]} {amount}" if kind in KINDS else f"{amount} ({one['digits']}), {kind}"
         entries = (pair(table.get(key), i) for table in tables for i in (0, 1))
         rows.append((name, "–" if least is None else str(least), f"{one['cells']:.0f}", *entries))

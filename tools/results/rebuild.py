@@ -104,7 +104,8 @@ def summary(runs: Sequence[Kept]) -> str:
     for source, (title, *published) in ARTICLE.items():
         theirs, mine = f"{published[1]} / {published[3]}", [run for run in runs if model_of(run) == source]
         trained = [run for run in mine if faithful(run) and run.experiment is not None]
-        rows += [(title, theirs, *measured(run)) for run in trained[:1]]
+        seeds = [f", seed {run.experiment.seed}" if len(trained) > 1 else "" for run in trained if run.experiment]
+        rows += [(title + seed, theirs, *measured(run)) for run, seed in zip(trained, seeds, strict=True)]
         rows += [(f"{title}, {PUBLISHED}", theirs, *measured(run)) for run in mine if run.experiment is None]
     others = [run for run in runs if not faithful(run)]
     if others:

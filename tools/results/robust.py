@@ -26,7 +26,7 @@ Perturbed test digits ([definitions](../spec/programs.md#robustness)):
 | row | perturbation |
 | --- | --- |
 | size | scaled by this factor |
-| drawn | scaled by this factor, with strokes about as wide as before |
+| drawn | scaled by this factor, but with strokes about as wide as before |
 | strokes | strokes wider by this number of pixels |
 | shift | shifted to the right and down by this number of pixels, on a grid twice as large |
 | source | scikit-learn's digits, enlarged |

@@ -248,7 +248,10 @@ def page(folder: Path) -> str:
         "The paper's Table 1, IoU at step 40 (unstable: a run that the paper marks so):",
         aligned([("norm, state, hidden", *2 * ("parameters", "boundary", "object")), *papers()]),
         "Its first three columns of numbers are of depthwise cells, the others of cells with a full 3x3 layer.",
-        *(f"![Photographs, and what the cells of {run.name} say]({run.name}/segmentation.png)" for run in runs),
+        *(
+            f"![Photographs, and the labels that the cells of {run.name} predict]({run.name}/segmentation.png)"
+            for run in runs
+        ),
         PAPERS_FIGURES,
         *(paper_figures.section(run.folder, run.experiment.horizon) for run in runs),
         short_runs.section(folder / "short"),

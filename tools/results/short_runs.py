@@ -58,10 +58,14 @@ because the runs shared their machine with other work.
 
 IoU in per cent on {samples} training photographs that were held out, at the size of training; *few*: on {few} of
 them. *Replaced*: at step {last}, {every} steps after the last of nine replacements. *States*: their mean magnitude
-at step {last} relative to step {horizon}. *Gate*: its mean at the beginning and at the end of training. Where there
+at step {last} relative to step {horizon}. *Gate*: its mean at the beginning and at the end of training; at 1 noise
+replaces a cell's state, at 0 none does. Where there
 are several seeds: their mean, and their range in brackets; the pictures show the mean, and the range as a shade.
 One seed does not tell a small difference from chance."""
-LONG = "Over {steps:,} steps, on {few} held-out photographs; object IoU where photographs are {conditions}:"
+LONG = """\
+Over {steps:,} steps, on {few} held-out photographs; object IoU where photographs are {conditions}. Shifted
+photographs go around a square: the mean over its four corners, each {every} steps after the shift."""
+CORNERS = 4
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ def of_group(group: dict[str, Any], settings: Settings) -> Iterator[str]:
     yield f"![{group['title']}](short/{group['name']}.png)"
     longs = {runs[0].name: runs[0].long for runs in shown.values() if runs[0].long}
     if len(longs) > 1:
-        yield from long_table(longs, longest(shown)["curve_samples"])
+        yield from long_table(longs, longest(shown))
     yield group["finding"]
 
 
@@ -229,17 +233,21 @@ def mean_and_range(values: Sequence[float], places: int = 1) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.{places}f} to {max(values):.{places}f})"
 
 
-def long_table(longs: dict[str, dict[str, Curves]], few: int) -> Iterator[str]:
-    """Yield object IoU over more steps for runs by name, on `few` photographs."""
-    conditions = tuple(next(iter(longs.values())))
+def long_table(longs: dict[str, dict[str, Curves]], about: dict[str, Any]) -> Iterator[str]:
+    """Yield object IoU over more steps for runs by name; `about` says how they were measured."""
+    conditions, every = tuple(next(iter(longs.values()))), about["every"]
     last = int(min(long["kept"]["step"][-1] for long in longs.values()))
     steps = [HORIZON, LAST, last]
-    yield LONG.format(steps=last, few=few, conditions=", ".join(conditions[:-1]) + f" or {conditions[-1]}")
+    named = ", ".join(conditions[:-1]) + f" or {conditions[-1]}"
+    yield LONG.format(steps=last, few=about["curve_samples"], conditions=named, every=every)
+
+    def iou(curves: Curves, condition: str, step: int) -> str:
+        corners = CORNERS if condition == "shifted" and step >= CORNERS * every else 1
+        found = [100 * at(curves, "iou_object", step - corner * every) for corner in range(corners)]
+        return mean_and_range([float(np.mean(found))])
+
     head = ("run", *(f"{condition}, step {step:,}" for condition in conditions for step in steps))
-    rows = [
-        (name, *(mean_and_range([100 * at(long[c], "iou_object", step)]) for c in conditions for step in steps))
-        for name, long in longs.items()
-    ]
+    rows = [(name, *(iou(long[c], c, step) for c in conditions for step in steps)) for name, long in longs.items()]
     yield aligned([head, *rows])
 
 
