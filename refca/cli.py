@@ -107,6 +107,12 @@ def exit_code(program: Callable[[], int]) -> int:
             interrupt.stop_again()
 
 
+def sentence_of(error: OSError) -> str:
+    """Return what the file system says, with the name of the file."""
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
 def code_of(program: Callable[[], int]) -> int:
     """Run a program and return its exit code as `exit_code` does, without handling Ctrl-C."""
     try:
@@ -126,8 +132,7 @@ def code_of(program: Callable[[], int]) -> int:
             sys.stdout.flush()
         except OSError:
             silence(sys.stdout)  # what could not be written there is not tried again at the end
-        where = f" ({error.filename})" if error.filename else ""
-        return end_with(f"{error.strerror or error}{where}")
+        return end_with(sentence_of(error))
     except MemoryError as error:
         return end_with(f"out of memory ({error}); use smaller settings, for example --batch, or fewer --samples")
     except Exception as error:

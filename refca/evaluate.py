@@ -18,6 +18,7 @@ from refca.definition.randomness import Streams
 from refca.distributed import current
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names, task_of
+from refca.training.checkpoint import BEST_FILE
 from refca.training.run_directory import evaluation_folder, measured_in
 from refca.weights.load import load_weights
 
@@ -84,13 +85,19 @@ def evaluate(flags: Namespace) -> int:
     return 0
 
 
+def name_of(folder: Path) -> str:
+    """Return the name of an evaluation in a comparison; that of best weights is in the run's folder."""
+    folder = folder.resolve()
+    return f"{folder.parent.name}/best" if folder.name == Path(BEST_FILE).stem else folder.name
+
+
 def compare(report: Any, samples: str, models: list[Path], out: Path) -> None:
     """Draw the curves of models that have been measured. Raises InvalidInput for names that are not different."""
     if current().rank:
         return
     if not hasattr(report, "compare"):
         raise InvalidInput(f"--compare cannot be used with weights for {samples}, whose report draws no comparison")
-    runs = {folder.name: (model, folder) for model in models for folder in [measured_in(model)]}
+    runs = {name_of(folder): (model, folder) for model in models for folder in [measured_in(model)]}
     if len(runs) < len(models):
         raise InvalidInput("--compare needs directories with different names, which label the curves")
     make_folder(out)

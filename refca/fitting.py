@@ -8,9 +8,9 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -29,6 +29,7 @@ from refca.cli import (
     describe_backend,
     memory_for,
     note,
+    sentence_of,
 )
 from refca.data import full_path, is_path
 from refca.data.own import OwnSettings, found_at
@@ -90,7 +91,7 @@ def fit(
         if name not in names_of_settings:
             meant = did_you_mean(name, names_of_settings)
             raise InvalidInput(f'"{name}" is not a setting of an experiment{meant}')
-        setattr(flags, name, str(value) if isinstance(value, Path) else value)
+        setattr(flags, name, given(name, value, names_of_settings[name]))
     before = QUIET.set(quiet or QUIET.get())
     try:
         stopped = train(flags)
@@ -99,6 +100,13 @@ def fit(
     if stopped:
         raise InvalidInput(f"training was stopped; resume it with fit(out={str(out)!r}, resume=True)")
     return load(out, backend)
+
+
+def given(name: str, value: Any, fields_of: Mapping[str, Field[Any]]) -> Any:
+    """Return the value of a setting as a flag would give it. Raises InvalidInput for None where it means nothing."""
+    if value is None and not any(field.metadata["optional"] for field in fields_of.values()):
+        raise InvalidInput(f"{name} must not be None; leave it out for the experiment's own value")
+    return "none" if value is None else str(value) if isinstance(value, Path) else value
 
 
 def train_seeds(flags: Namespace) -> int:
@@ -110,7 +118,7 @@ def train_seeds(flags: Namespace) -> int:
     if flags.resume or flags.seed is not None:
         raise InvalidInput("--seeds cannot be combined with --resume or --seed")
     rows = []
-    source = Path(flags.experiment or "run").stem
+    source = source_of(flags.experiment, full_path(flags.dataset or ""))
     for seed in seeds:
         out = f"{flags.out or f'runs/{source}'}-seed{seed}"
         code = train(Namespace(**{**vars(flags), "seeds": None, "seed": seed, "out": out}))
@@ -139,6 +147,8 @@ def train(flags: Namespace) -> int:
 def train_in(flags: Namespace, stack: ExitStack) -> int:
     """Train in a run directory that is locked until the stack is closed."""
     changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
+    if "dataset" in changes:
+        changes["dataset"] = full_path(changes["dataset"])
     name, backend = choose_backend(flags.backend, flags.device)
     first = current().rank == 0  # the rank that writes
     check_in_place: Callable[[], None] | None = None
@@ -192,7 +202,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
             )
     except (OSError, NotWritable) as error:
         then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
-        why = error.strerror or error if isinstance(error, OSError) else error
+        why = sentence_of(error) if isinstance(error, OSError) else error
         raise InvalidInput(f"{why}; after fixing that, {then}") from error
     except Diverged as error:
         raise InvalidInput(
@@ -242,11 +252,10 @@ def validator_of(
 def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     """Return the experiment that flags ask for; for data of the user's own with what was found there, announced."""
     named = flags.experiment
-    if "dataset" in changes:
-        changes["dataset"] = full_path(changes["dataset"])
-    if "dataset" not in changes or not is_path(changes["dataset"]):
-        return change(load_experiment(named or get_task(DEFAULT).default_experiment), changes)
-    path = changes["dataset"]
+    experiment = load_experiment(named or get_task(DEFAULT).default_experiment)
+    path = changes.get("dataset") or full_path(experiment.dataset)
+    if not is_path(path) or ("dataset" not in changes and experiment.classes):  # of which a run has found out all
+        return change(experiment, changes)
     changes = (stated_for_data(load_experiment(named)) if named else {}) | changes
     with counting_bar("pictures") as show:
         found = found_at(path, changes, show)
@@ -293,8 +302,10 @@ def enough_memory(training: Training, experiment: Experiment, samples: Any) -> A
 
 def again(out: Path, flags: Namespace) -> str:
     """Return the command that resumes a run."""
-    events = " --tensorboard" if flags.tensorboard else ""
-    return f"{command('train')} --out {shlex.quote(str(out))} --resume{same(flags)}{events}"
+    more = " --tensorboard" if flags.tensorboard else ""
+    if flags.checkpoint_every != CHECKPOINT_EVERY:
+        more += f" --checkpoint-every {flags.checkpoint_every}"
+    return f"{command('train')} --out {shlex.quote(str(out))} --resume{same(flags)}{more}"
 
 
 def same(flags: Namespace) -> str:
@@ -305,9 +316,7 @@ def same(flags: Namespace) -> str:
 
 def new_run(flags: Namespace, experiment: Experiment) -> Path:
     """Return the directory for a new run. Raises InvalidInput if it holds another run."""
-    own = Path(experiment.dataset.partition("::")[0]).stem if is_path(experiment.dataset) else None
-    source = Path(flags.experiment).stem if flags.experiment else own or get_task(DEFAULT).default_experiment
-    out = Path(flags.out or f"runs/{source}-seed{experiment.seed}")
+    out = Path(flags.out or f"runs/{source_of(flags.experiment, experiment.dataset)}-seed{experiment.seed}")
     if (out / CHECKPOINT_FILE).exists():
         raise InvalidInput(
             f"--out {out} already holds a run; resume it with {again(out, flags)}, or choose another --out"
@@ -315,6 +324,13 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
     if any((out / file).exists() for file in (WEIGHTS_FILE, BEST_FILE)):
         raise InvalidInput(f"--out {out} already holds weights, which would be overwritten; choose another --out")
     return out
+
+
+def source_of(experiment: str | None, dataset: str) -> str:
+    """Return the name of a run without --out: that of its experiment, of data of the user's own, or the default."""
+    if experiment:
+        return Path(experiment).stem
+    return Path(dataset.partition("::")[0]).stem if is_path(dataset) else get_task(DEFAULT).default_experiment
 
 
 def run_to_resume(flags: Namespace) -> Path:

@@ -13,7 +13,6 @@ import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from refca.atomic import atomic_write
 from refca.automaton import Automaton, load
 from refca.cli import (
+    STOPPED,
     Parser,
     add_backend_flags,
     add_model,
@@ -141,7 +141,7 @@ def default_out(model: Path) -> Path:
 
 class Program:
     """One call of the program: pictures or the samples of a data set are predicted in one stream, then films one by
-    one."""
+    one. What is done when a stop is requested is kept, and listed in predictions.csv."""
 
     def __init__(self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source]) -> None:
         self.flags, self.automaton, self.out, self.sources = flags, automaton, out, sources
@@ -151,6 +151,7 @@ class Program:
         self.right = self.labelled = 0
         self.films: list[Source] = []
         self.failed = 0
+        self.begun = False  # whether cells have been given a picture
         self.options: dict[str, Any] = {"steps": flags.steps, "size": flags.size, "seed": flags.seed}
         self.options |= self.task.options_of(flags)
 
@@ -163,9 +164,8 @@ class Program:
             atomic_write(self.out / "predictions.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
             progress_bar(len(self.sources), unit="pictures", shown=several and not self.flags.json) as bar,
-            stoppable() if any(is_camera(source.path) for source in self.sources) else nullcontext() as stop_asked,
+            stoppable() as self.stop_asked,
         ):
-            self.stop_asked = stop_asked or self.stop_asked
             rows = csv.writer(file, lineterminator="\n")
             expected = ["expected"] if self.flags.dataset else []
             rows.writerow(["file", "page", "label", "agreement", *self.automaton.names, *expected])
@@ -179,19 +179,20 @@ class Program:
                 if not self.flags.no_pictures:
                     self.task.write_result(result, self.out, name)
                 count += 1
-            for source in self.films:
+            for source in itertools.takewhile(lambda source: not self.stop_asked(), self.films):
                 try:
                     self.film(source, rows)
                     count += 1
                 except InvalidInput as error:
                     self.skip(source, error)
-        if not count:
+        stopped = self.stop_asked() and not any(is_camera(source.path) for source in self.sources)
+        if not count and not stopped:
             raise InvalidInput("none of the files could be used")
         if not self.flags.json:
             skipped = f", {self.failed} skipped" if self.failed else ""
             right = f", {self.right / self.labelled:.1%} labelled right" if self.labelled else ""
-            note(f"{count:,} done{skipped}{right}; see {self.out / 'predictions.csv'}")
-        return 2 if self.failed else 0
+            note(f"{'stopped: ' * stopped}{count:,} done{skipped}{right}; see {self.out / 'predictions.csv'}")
+        return STOPPED if stopped else 2 if self.failed else 0
 
     def samples(self, bar: Any) -> Iterator[Any]:
         """Yield each test sample of the data set, prepared for the cells."""
@@ -201,14 +202,14 @@ class Program:
             experiment = experiment.with_(dataset=dataset, mask_values=())
         samples = experiment.load_data(self.flags.data, ("test",)).test
         bar.reset(len(samples))
-        for name, ready, label in self.task.samples_of(samples):
+        for name, ready, label in itertools.takewhile(lambda _: not self.stop_asked(), self.task.samples_of(samples)):
             self.waiting.append((name, Path(dataset), "" if label is None else self.automaton.names[label]))
             yield ready
             bar.update()
 
     def prepared(self, bar: Any) -> Iterator[Any]:
         """Yield each picture, prepared for the cells; report and skip a file that cannot be used."""
-        for source in self.sources:
+        for source in itertools.takewhile(lambda source: not self.stop_asked(), self.sources):
             try:
                 if self.task.FILMS and is_film(source.path):
                     self.films.append(source)
@@ -217,6 +218,7 @@ class Program:
                 for page, pixels in self.limited(pages(source.path), source.path):
                     ready = self.task.prepare(self.automaton, pixels, **self.options)
                     self.waiting.append((source.name + page, source.path, ""))
+                    self.begun = True
                     yield ready
             except InvalidInput as error:
                 self.skip(source, error)
@@ -228,8 +230,8 @@ class Program:
         return itertools.takewhile(lambda frame: not self.stop_asked(), itertools.islice(frames, most))
 
     def skip(self, source: Source, error: InvalidInput) -> None:
-        """Report why a file is skipped; raise InvalidInput if it is the only one."""
-        if len(self.sources) == 1:
+        """Report why a file is skipped; raise InvalidInput if it is the only one, and nothing in it could be used."""
+        if len(self.sources) == 1 and not self.begun:
             raise InvalidInput(self.named(source, error)) from error
         self.failed += 1
         print_above_bar(f"refca: {self.named(source, error)}; skipped", sys.stderr)

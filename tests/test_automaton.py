@@ -248,6 +248,13 @@ def test_options_that_there_are_not_are_named(digits: refca.Automaton, photograp
         photographs.predict_all([], raw=True)
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_size_that_no_picture_has_is_refused(digits: refca.Automaton, raw: bool) -> None:
+    for size in (0, -5):
+        with pytest.raises(InvalidInput, match=f"size must be at least 1, got {size}"):
+            digits.predict(drawn_seven(), size=size, raw=raw)
+
+
 def test_predict_works_in_a_thread(digits: refca.Automaton) -> None:
     found: list[str | None] = []
     thread = threading.Thread(target=lambda: found.append(digits.predict(drawn_seven(), steps=60).label))
@@ -318,6 +325,8 @@ def test_tiles_see_the_picture_at_its_own_scale(photographs: refca.Automaton) ->
     assert photographs.predict(np.zeros((30, 7, 3), np.uint8), tile=16).labels.shape == (30, 7)
     with pytest.raises(InvalidInput, match="tile must be a positive multiple of the stride"):
         photographs.predict(picture, tile=0)
+    with pytest.raises(InvalidInput, match="size is for the whole picture and tile for parts of it"):
+        photographs.predict(picture, tile=16, size=32)
 
 
 def test_labels_are_interpolated_as_probabilities() -> None:

@@ -156,6 +156,11 @@ def test_confusions_are_counted_and_a_majority_of_equals_is_the_lowest_label() -
     assert "    [3, 1, 0],\n" in to_json(values)
 
 
+def test_the_best_weights_of_two_runs_have_names_in_a_comparison(tmp_path: Path) -> None:
+    names = [evaluate.name_of(tmp_path / run) for run in ("a", "b/best", "c/best")]
+    assert names == ["a", "b/best", "c/best"]
+
+
 def test_measured_runs_on_digits_are_compared(trained: Path, tmp_path: Path, capsys: Capture) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):

@@ -476,6 +476,12 @@ def test_runs_that_have_been_measured_are_compared(tmp_path: Path, data: Photogr
     for name in ("comparison.png", "comparison-magnitudes.png"):
         with Image.open(runs[0].parent / name) as picture:
             picture.verify()
+    curves = runs[1].parent / "evaluation.csv"
+    text = curves.read_text()
+    curves.write_text(text.replace("iou_object", "iou_pet"))
+    said = sentence(capsys, lambda: evaluate.main(given))
+    assert "--compare needs runs with the same classes, but first has background, object, boundary; second has" in said
+    curves.write_text(text)
     for path in runs[1].parent.glob("*.safetensors"):  # what was measured is enough
         path.unlink()
     assert evaluate.main(given) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import refca
-from refca import train
+from refca import fitting, train
 from refca.errors import InvalidInput
 from refca.training.metrics_log import read_metrics
 
@@ -25,6 +25,11 @@ def test_fit_trains_with_settings_and_returns_the_automaton(tmp_path: Path) -> N
         np.testing.assert_array_equal(x, same.params[name])
 
 
+def test_fit_takes_none_where_it_is_a_value(tmp_path: Path) -> None:
+    everywhere = refca.fit("demo", out=tmp_path / "run", steps=1, alive_above=None, **SMALL)  # type: ignore[arg-type]
+    assert everywhere.cell.alive_above is None
+
+
 def test_a_quiet_fit_prints_its_result_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refca.fit("demo", out=tmp_path / "quiet", steps=1, quiet=True, **SMALL)  # type: ignore[arg-type]
     printed = capsys.readouterr()
@@ -38,6 +43,8 @@ def test_a_quiet_fit_prints_its_result_alone(tmp_path: Path, capsys: pytest.Capt
 def test_fit_refuses_what_the_program_refuses(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match='"hiden" is not a setting'):
         refca.fit("demo", out=tmp_path, hiden=3)
+    with pytest.raises(InvalidInput, match="hidden must not be None; leave it out"):
+        refca.fit("demo", out=tmp_path, hidden=None)
     with pytest.raises(InvalidInput, match="fire_rate must be between 0 and 1"):
         refca.fit("demo", out=tmp_path, fire_rate=3.0)
 
@@ -51,3 +58,8 @@ def test_several_seeds_are_trained_and_summarised(tmp_path: Path, capsys: pytest
     assert [float(x) for x in row[1:]] == pytest.approx([*losses, np.mean(losses), np.std(losses, ddof=1)], rel=1e-3)
     assert len(set(losses)) == 3
     assert train.main([*FLAGS, "--out", out, "--seeds", "0,x"]) == 2
+
+
+def test_runs_of_several_seeds_are_named_as_one_run_is() -> None:
+    names = [("demo", ""), (None, ""), (None, "/data/animals"), ("own.toml", "/data/animals"), (None, "/a/b::/c/d")]
+    assert [fitting.source_of(*name) for name in names] == ["demo", "digits-l2-noise", "animals", "own", "b"]

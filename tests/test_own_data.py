@@ -587,6 +587,26 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     assert np.corrcoef(bright, part.train.labels)[0, 1] > 0.99
 
 
+def test_classes_that_weights_do_not_know_are_refused(tmp_path: Path) -> None:
+    class_folders(tmp_path / "animals")
+    with pytest.raises(InvalidInput, match="animals has the class owl, but the classes are cat, dog"):
+        load_own(str(tmp_path / "animals"), OwnSettings(classes=("cat", "dog")), "classification")
+    digits = load_experiment("digits-l2-noise")
+    with pytest.raises(InvalidInput, match="animals has the class cat, but the classes are 0, 1, 2"):
+        digits.with_(dataset=str(tmp_path / "animals")).load_data(None)
+    np.savez(tmp_path / "d.npz", images=np.zeros((9, 8, 8), np.uint8), labels=np.arange(9) % 3)
+    with pytest.raises(InvalidInput, match="has labels up to 2, but there are 2 classes: cat, dog"):
+        load_own(str(tmp_path / "d.npz"), OwnSettings(classes=("cat", "dog"), channels=1), "classification")
+
+
+def test_some_of_the_classes_keep_their_numbers(tmp_path: Path) -> None:
+    class_folders(tmp_path / "some")
+    for name, digit in (("cat", "3"), ("dog", "5"), ("owl", "8")):
+        (tmp_path / "some" / name).rename(tmp_path / "some" / digit)
+    found = load_experiment("digits-l2-noise").with_(dataset=str(tmp_path / "some")).load_data(None)
+    assert sorted(set(found.train.labels.tolist())) == [3, 5, 8]
+
+
 def test_a_class_with_one_picture_is_named(tmp_path: Path) -> None:
     class_folders(tmp_path)
     save(tmp_path / "emu/only.png", np.zeros((20, 20), np.uint8))
@@ -677,6 +697,21 @@ def test_pictures_and_masks_train_are_measured_and_predict(
     assert predict([str(out), "beside/p0.jpg", "--out", "seen", "--backend", "reference"]) == 0
     assert (tmp_path / "seen/predictions.csv").read_text().splitlines()[0].endswith("soil,leaf,stem")
     assert refca.load(out, "reference").names == ("soil", "leaf", "stem")
+
+
+def test_the_path_of_data_may_be_relative_in_a_resumed_run_and_in_an_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "animals")
+    small = ["--hidden", "8", "--batch", "4", "--pool", "8", "--unroll", "2", "--steps", "2"]
+    assert run(["--dataset", "./animals", *small, "--out", "run"]) == 0
+    assert run(["--dataset", "./animals", "--out", "run", "--resume"]) == 0
+    (tmp_path / "animals.toml").write_text('task = "digits"\ndataset = "./animals"\n')
+    assert run(["--experiment", "animals.toml", *small, "--out", "second"]) == 0
+    settings = [(tmp_path / out / "settings.toml").read_text().splitlines() for out in ("run", "second")]
+    assert {f'dataset = "{tmp_path / "animals"}"', 'classes = ["cat", "dog", "owl"]'} <= set(settings[1])
+    assert [line for line in settings[0] if line.startswith("dataset")] == settings[1][1:2]
 
 
 def test_a_gateless_cell_for_colour_pictures_trains_by_flags_alone(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import threading
@@ -221,11 +222,37 @@ def test_a_camera_is_followed_for_some_frames(sea: str, tmp_path: Path, capsys: 
 def test_a_camera_is_followed_until_a_stop_is_requested(
     sea: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = iter([False, False, True])
+    asked = itertools.chain([False] * 4, itertools.repeat(True))  # before the pictures and the films, and two frames
     monkeypatch.setattr(predict, "stoppable", lambda: contextlib.nullcontext(lambda: next(asked)))
     assert main([sea, "camera:0", "--out", str(tmp_path), "--backend", "reference"]) == 0
     assert len(list(open_film(tmp_path / "camera-0-overlay.mp4").frames)) == 2
     assert [row["page"] for row in rows_of(tmp_path)] == ["camera-0"]
+
+
+def test_what_is_done_before_a_stop_is_listed(
+    sea: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = itertools.chain([False] * 4, itertools.repeat(True))  # twice for each picture
+    monkeypatch.setattr(predict, "stoppable", lambda: contextlib.nullcontext(lambda: next(asked)))
+    assert main([sea, str(folder), "--out", str(tmp_path / "out"), "--backend", "reference", "--no-pictures"]) == 130
+    assert "stopped: 2 done" in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "out")) == 2
+
+
+def test_the_pages_before_a_damaged_one_are_predicted(
+    sea: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def damaged(path: Path) -> Iterator[tuple[str, Any]]:
+        yield "-1", Image.new("RGB", (20, 20))
+        raise InvalidInput("page 2 is damaged")
+
+    Image.new("RGB", (20, 20)).save(tmp_path / "two.tif")
+    monkeypatch.setattr(predict, "pages", damaged)
+    assert main([sea, str(tmp_path / "two.tif"), "--out", str(tmp_path / "out"), "--backend", "reference"]) == 2
+    printed = capsys.readouterr()
+    assert "two.tif: page 2 is damaged; skipped" in printed.err
+    assert "1 done, 1 skipped" in printed.out
+    assert len(rows_of(tmp_path / "out")) == 1
 
 
 @pytest.mark.usefixtures("camera")

@@ -9,6 +9,7 @@ from typing import Any
 import drawn
 import drawn_section
 import keep
+import kept
 import numpy as np
 import pictures
 import pytest
@@ -133,6 +134,19 @@ def test_weights_that_a_run_began_with_are_kept_beside_it(tmp_path: Path) -> Non
     assert not (into / "run" / "init.safetensors").exists()
 
 
+def test_what_was_measured_in_results_stays_with_the_same_weights(tmp_path: Path) -> None:
+    run, into = made(tmp_path / "run", None), tmp_path / "results"
+    experiment = DigitsExperiment()
+    (run / "settings.toml").write_text(experiment.toml())
+    (run / "metrics.csv").write_text("step,loss\n7,1.5\n")
+    for seed, stays in ((1, False), (1, True), (2, False)):
+        save_weights(run / "weights.safetensors", experiment, refca.init_params(refca.digits_cell(), seed), 7)
+        assert keep.main([str(run), "--into", str(into)]) == 0
+        assert (into / "run" / "drawn.json").exists() == (into / "run" / "worst").exists() == stays
+        (into / "run" / "drawn.json").write_text("{}")
+        (into / "run" / "worst").mkdir(exist_ok=True)
+
+
 def test_training_is_kept_as_means(tmp_path: Path) -> None:
     rows = "".join(f"{10 * i},{i},0.5,0.25\n" for i in range(1, 4002))
     (tmp_path / "metrics.csv").write_text("step,loss,accuracy,agreement\n" + rows)
@@ -142,6 +156,9 @@ def test_training_is_kept_as_means(tmp_path: Path) -> None:
     assert thinned["step"][[0, -1]].tolist() == [50, 40010]
     assert thinned["loss"][0] == 3
     assert set(thinned["accuracy"]) == {0.5}
+    (tmp_path / "metrics.csv").write_text("step,loss\n10,\n20,4\n30,\n40,\n")
+    keep.thin(tmp_path / "metrics.csv", tmp_path / "thin.csv", 2)
+    np.testing.assert_array_equal(read_columns(tmp_path / "thin.csv")["loss"], [4, np.nan])
 
 
 def test_the_time_of_a_run_is_measured_given_or_not_known(measured: Path, tmp_path: Path) -> None:
@@ -376,7 +393,7 @@ def test_a_run_whose_weights_come_with_the_package_says_so(
     assert keep.main([str(measured), "--into", str(tmp_path / "results")]) == 0
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "small.safetensors").write_bytes((measured / "weights.safetensors").read_bytes())
-    for module in (load, rebuild):
+    for module in (load, kept):
         monkeypatch.setattr(module, "shipped", lambda: tmp_path / "weights")
     assert rebuild.made(read_all(tmp_path / "results")).splitlines()[2].endswith("| 20 | `small` |")
 

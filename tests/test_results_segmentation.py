@@ -36,6 +36,7 @@ def measured(out: Path, done: int = 7, **settings: int | str) -> Path:
     write_curves(out / "evaluation.csv", curves)
     values = {"model": str(out), "training_steps": done, "samples": 3669, "at": [40], "curve_samples": 64}
     values |= {"steps": 400, "every": 40, "shift": 4, "seed": 0, "split": "test"}
+    values |= {"dataset": experiment.dataset, "size": experiment.size}
     values |= {f"iou_{name}_at_40": x for name, x in (("object", 0.6543), ("boundary", 0.321), ("background", 0.8))}
     (out / "evaluation.json").write_text(json.dumps(values))
     return out
@@ -93,6 +94,24 @@ def test_an_adversarial_image_is_kept_and_shown(tmp_path: Path) -> None:
     assert "--adversarial object --adversarial-region label --out runs/fooled/adversarial\n" in page
 
 
+def test_measurements_of_other_weights_are_neither_kept_nor_left(tmp_path: Path, capsys: Capture) -> None:
+    into, out = tmp_path / "results", measured(tmp_path / "run")
+    values = json.loads((out / "evaluation.json").read_text())
+    for part in ("long", "adversarial"):
+        (out / part).mkdir()
+        (out / part / "evaluation.json").write_text(json.dumps(values | {"training_steps": 6}))
+        said = sentence(capsys, lambda: run(into, "keep", str(out)))
+        assert f"{part}/evaluation.json has training_steps 6, these weights 7; measure them again" in said
+        (out / part / "evaluation.json").unlink()
+    kept = into / "run"
+    kept.mkdir(parents=True)
+    older = [kept / name for name in ("long.json", "adversarial.json", "adversarial.png", "gate.png")]
+    for path in older:
+        path.write_text("of other weights")
+    assert run(into, "keep", str(out)) == 0
+    assert not any(path.exists() for path in older[:3])
+
+
 def test_the_page_says_how_magnitudes_grow_over_ten_times_the_target(tmp_path: Path) -> None:
     steps = np.arange(1.0, 401)
     curve = dict.fromkeys(COLUMNS, steps) | {"state_change": 1 / steps, "gate": np.full(400, np.nan)}
@@ -147,7 +166,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path, capsys: Capture, file: str
 def test_numbers_of_other_weights_or_photographs_are_refused(tmp_path: Path, capsys: Capture) -> None:
     out = measured(tmp_path / "run", done=6)
     said = sentence(capsys, lambda: run(tmp_path / "results", "keep", str(out)))
-    assert "evaluation.json measured other weights; measure them again" in said
+    assert "evaluation.json has training_steps 6, these weights 7; measure them again" in said
     values = json.loads((out / "evaluation.json").read_text()) | {"training_steps": 7, "split": "validation"}
     (out / "evaluation.json").write_text(json.dumps(values))
     said = sentence(capsys, lambda: run(tmp_path / "results", "keep", str(out)))

@@ -107,6 +107,7 @@ def test_chimeras_are_of_the_halves_that_meet_best_and_of_one_piece() -> None:
     np.testing.assert_array_equal(made, bar())
     assert chimeras(np.concatenate([bar(), bar()]), wide, count=1).shape == (1, 28, 28, 1)
     assert len(chimeras(bar()[:0], wide, count=1)) == 0
+    assert len(chimeras(wide, bar()[:0], count=1)) == 0
 
 
 def test_a_row_counts_cells_and_digits_that_have_any() -> None:

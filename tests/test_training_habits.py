@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import sys
 from collections.abc import Iterator
@@ -122,9 +123,8 @@ def test_validation_is_a_second_line_of_the_figure(tmp_path: Path) -> None:
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Held-out digits get better until the second measurement."""
-    given = {4: 0.2, 8: 0.5, 12: 0.4, 16: 0.5, 20: 0.3, 24: 0.6}
-    steps = iter(given)
-    monkeypatch.setattr(digits_validation, "score", lambda experiment, measured: given[next(steps)])
+    steps = itertools.cycle([0.2, 0.5, 0.4, 0.5, 0.3])  # those at steps 4, 8, 12, 16 and 20
+    monkeypatch.setattr(digits_validation, "score", lambda experiment, measured: next(steps))
 
 
 @pytest.mark.usefixtures("scores")
@@ -134,6 +134,8 @@ def test_a_run_stops_early_and_keeps_its_best_weights(tmp_path: Path, capsys: Ca
     assert "20 training steps (of 30: 3 measurements without a better one)" in said
     assert f"the best weights on held-out digits come from step 8: {out / 'best.safetensors'}" in said
     assert [row["step"] for row in read_metrics(out / "validation.csv")] == [4, 8, 12, 16, 20]
+    soon = trained(tmp_path / "soon", *DIGITS, "--steps", "30", "--validate-every", "2", "--patience", "1")
+    assert read_metrics(soon / "metrics.csv")[-1]["step"] == load_weights(soon / "weights.safetensors").done == 6
     best, last = load_weights(out / "best.safetensors"), load_weights(out / "weights.safetensors")
     assert (best.done, last.done) == (8, 20)
     shorter = load_weights(trained(tmp_path / "short", *DIGITS, "--steps", "8", "--validation", "150"))

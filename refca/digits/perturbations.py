@@ -89,6 +89,8 @@ def chimeras(upper: np.ndarray, lower: np.ndarray, count: int) -> np.ndarray:
     """
     from scipy import ndimage
 
+    if not len(lower):
+        return upper[:0]
     middle = upper.shape[1] // 2
     above, below = upper[:, middle - 1, :, 0] > ALIVE, lower[:, middle, :, 0] > ALIVE
     common = (above[:, None] & below[None]).sum(axis=-1)

@@ -142,6 +142,8 @@ def predict_all(
     steps = STEPS if steps is None else steps
     if steps < 1:
         raise InvalidInput(f"steps must be at least 1, got {steps}")
+    if size is not None and size < 1:
+        raise InvalidInput(f"size must be at least 1, got {size}")
     first = 0
     alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
     ready = (prepare(automaton, picture, size=size, raw=raw) for picture in pictures)
@@ -182,7 +184,7 @@ def prepare(
             pixels = resized(pixels[edge:-edge, edge:-edge], 8, 8)
         return Prepared(pixels if size is None else resized(pixels, size, size), str(made))
     pixels = adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch)
-    side = size or (None if raw else experiment.size or None)
+    side = (None if raw else experiment.size or None) if size is None else size
     if side is None or pixels.shape[:2] == (side, side):
         return Prepared(pixels, "")
     words = f"resampled from {pixels.shape[1]}x{pixels.shape[0]} to {side}x{side}"

@@ -169,7 +169,8 @@ def follow(
     if tile is not None:
         raise InvalidInput("a film is segmented at --size, not in tiles")
     experiment: Any = automaton.experiment
-    side, palette, cell = size or experiment.size, palette_of(experiment), automaton.cell
+    side = experiment.size if size is None else size
+    palette, cell = palette_of(experiment), automaton.cell
     move, done, state = automaton.backend.asarray, 0, None
     for frame in frames:
         small = Image.fromarray(frame).resize((side, side), Image.Resampling.BOX)
@@ -208,6 +209,10 @@ def predict_all(
     InvalidInput for a picture that cannot be used.
     """
     experiment: Any = automaton.experiment
+    if tile is not None and size is not None:
+        raise InvalidInput(
+            f"size is for the whole picture and tile for parts of it; give one of them, got {size}, {tile}"
+        )
     if tile is None and size is None and experiment.tiles:
         tile = experiment.size
     steps, stride = experiment.horizon if steps is None else steps, automaton.cell.stride

@@ -264,8 +264,18 @@ def adversarial(
 
 
 def compare(runs: Mapping[str, tuple[Path, Path]], out: Path) -> list[str]:
-    """Write comparison.png and comparison-magnitudes.png of runs by name: a model and the folder of its evaluation."""
+    """Write comparison.png and comparison-magnitudes.png of runs by name: a model and the folder of its evaluation.
+
+    Raises InvalidInput for runs whose classes are not the same.
+    """
     measured = {name: read_curves(folder / "evaluation.csv", model) for name, (model, folder) in runs.items()}
+    classes = {
+        name: ", ".join(key.removeprefix("iou_") for key in run["kept"] if key.startswith("iou_"))
+        for name, run in measured.items()
+    }
+    if len(set(classes.values())) > 1:
+        each = "; ".join(f"{name} has {labels}" for name, labels in classes.items())
+        raise InvalidInput(f"--compare needs runs with the same classes, but {each}")
     draw(measured, out, "comparison")
     return ["comparison.png", "comparison-magnitudes.png"]
 

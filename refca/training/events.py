@@ -25,7 +25,7 @@ def event_files(out: Path, done: int) -> Iterator[Callable[[str, Mapping[str, fl
     """
     from tensorboardX import SummaryWriter
 
-    writer = SummaryWriter(str(out / EVENTS), purge_step=done + 1 if done else None)
+    writer = SummaryWriter(str(out / EVENTS), purge_step=done + 1)
 
     def write(group: str, row: Mapping[str, float]) -> None:
         for name, value in row.items():

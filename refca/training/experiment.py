@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 from refca import data
-from refca.data.own import OwnSettings, found_at, load_own
+from refca.data.own import OwnSettings, check_known, found_at, load_own
 from refca.data.own.masks import INSTANCES
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput, did_you_mean
@@ -258,19 +258,23 @@ class Experiment(ABC):
     def known_own(self) -> OwnSettings:
         """The settings for data of the user's own, and for other data than that trained on what is found there.
 
-        Raises InvalidInput for data with another number of labels.
+        Raises InvalidInput for data with another number of labels, or with classes of other names.
         """
         own = self.own
         if own.size and (own.mask_values or self.kind == "classification"):
             return own
         given = {"channels": own.channels} | ({"size": own.size} if own.size else {})
         found = found_at(self.dataset, given)
+        settings = {name: found.settings[name] for name in OwnSettings.__dataclass_fields__}
+        if found.kind == self.kind == "classification":
+            check_known(self.dataset, found.settings["classes"], self.names)
+            return OwnSettings(**settings | {"classes": self.names})
         if found.kind != self.kind or found.settings["labels"] != self.labels:
             raise InvalidInput(
                 f"{self.dataset} has {found.settings['labels']} labels for {found.kind}; these weights are for "
                 f"{self.labels} labels and {self.kind}"
             )
-        return OwnSettings(**{name: found.settings[name] for name in OwnSettings.__dataclass_fields__})
+        return OwnSettings(**settings)
 
     def load_data(
         self,

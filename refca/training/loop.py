@@ -78,7 +78,8 @@ def fit(
         while not (train_state.done == experiment.steps or validation.exhausted or any_rank(stop_asked())):
             result = training.train_step(experiment, backend, samples, train_state)
             losses.add(train_state.done, result.loss)
-            if train_state.done % EVERY == 0 or train_state.done == experiment.steps:
+            validation.after_step()
+            if train_state.done % EVERY == 0 or train_state.done == experiment.steps or validation.exhausted:
                 losses.read()
                 loss = float("nan") if result.loss is None else float(result.loss)
                 measured = training.measure(experiment, backend, train_state, result)
@@ -87,7 +88,6 @@ def fit(
                 on_row(row)
                 name = training.shown(experiment)
                 bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
-            validation.after_step()
             if train_state.done % checkpoint_every == 0:
                 save()
             bar.update()

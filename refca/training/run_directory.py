@@ -111,11 +111,8 @@ def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
     make_folder(out)
     remove_abandoned_results(out)
     with permission(out):
-        folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
-    descriptor = os.open(folder, os.O_RDONLY) if AVAILABLE else None
+        folder, descriptor = staging_folder(out)
     try:
-        if descriptor is not None:
-            try_lock(descriptor)
         yield folder
         for name in sorted(owned, key=comes_last, reverse=True):
             (out / name).unlink(missing_ok=True)
@@ -126,6 +123,19 @@ def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if descriptor is not None:
+            os.close(descriptor)
+
+
+def staging_folder(out: Path) -> tuple[Path, int | None]:
+    """Make a folder in `out` and lock it, so that no other process takes it for abandoned; None without locks."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
+        if not AVAILABLE:
+            return folder, None
+        with suppress(FileNotFoundError):  # another process took it for abandoned before it was locked
+            descriptor = os.open(folder, os.O_RDONLY)
+            if try_lock(descriptor) is not False and folder.exists():
+                return folder, descriptor
             os.close(descriptor)
 
 

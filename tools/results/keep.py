@@ -16,6 +16,7 @@ import platform
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,22 +79,27 @@ def keep(flags: Namespace) -> int:
     experiment = load_experiment(settings) if settings.exists() else None
     init, experiment = initial_weights(experiment, f"results/{name}") if experiment else (None, None)
     about = describe(flags, name, experiment)
+    of = experiment or DigitsExperiment()
+    assert isinstance(of, DigitsExperiment)
+    mine = {"training_steps": about["training_steps"], "dataset": of.dataset, "noise": of.noise}
     for file in MEASURED:
         if (run / file).exists():
-            check_measured(run / file, experiment, about["training_steps"])
+            check_measured(run / file, mine)
     long = (run / "long" / "evaluation.json").exists()
     if long:
         read_evaluation(run / "long")
 
+    others = ["long", "robustness", *([] if same_weights(run, into) else ["worst", "drawn.json"])]
     into.mkdir(parents=True, exist_ok=True)
     if experiment is not None:
         write_text(into / "settings.toml", experiment.toml())
         thin(run / "metrics.csv", into / "metrics.csv")
         keep_weights(run, into, experiment, init)
     keep_evaluation(run, into, name)
-    for part in ("long", "robustness", "worst"):  # of other weights, if the run has none
+    for part in others:  # of other weights, if the run has none
         shutil.rmtree(into / part, ignore_errors=True)
-    (into / "drawn.json").unlink(missing_ok=True)
+        if (into / part).is_file():
+            (into / part).unlink()
     if long:
         keep_evaluation(run / "long", into / "long", name)
     copy(run / PICTURE, into / PICTURE)
@@ -107,13 +113,23 @@ def keep(flags: Namespace) -> int:
     return 0
 
 
-def check_measured(path: Path, experiment: Experiment | None, trained: int | None) -> None:
-    """Raise InvalidInput unless a JSON file belongs to these weights, with their dataset and noise."""
-    values, of = read_json(path), experiment or DigitsExperiment()
-    assert isinstance(of, DigitsExperiment)
-    for name, mine in {"training_steps": trained, "dataset": of.dataset, "noise": of.noise}.items():
-        if values.get(name) != mine:
-            raise InvalidInput(f"{path} has {name} {values.get(name)}, these weights {mine}; measure them again")
+def check_measured(path: Path, mine: Mapping[str, Any]) -> None:
+    """Raise InvalidInput unless a JSON file was measured of these weights, whose numbers are `mine`."""
+    values = read_json(path)
+    for name, value in mine.items():
+        if values.get(name) != value:
+            raise InvalidInput(f"{path} has {name} {values.get(name)}, these weights {value}; measure them again")
+
+
+def same_weights(run: Path, into: Path) -> bool:
+    """Return whether a run has the weights that are kept in a folder."""
+    files = run / WEIGHTS_FILE, into / WEIGHTS_FILE
+    if not all(file.exists() for file in files):
+        return False
+    (params, _, done), (kept, _, kept_done) = map(load_weights, files)
+    if done != kept_done or params.keys() != kept.keys():
+        return False
+    return all(np.array_equal(x, kept[name]) for name, x in params.items())
 
 
 def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict[str, Any]:
@@ -222,8 +238,14 @@ def thin(source: Path, into: Path, most: int = ROWS) -> None:
     starts = np.arange(0, rows, -(-rows // most))
     ends = np.append(starts[1:], rows)
     shares = list(zip(starts, ends, strict=True))
-    thinned = {name: np.array([x[a:b].mean() for a, b in shares]) for name, x in columns.items()}
+    thinned = {name: np.array([mean(x[a:b]) for a, b in shares]) for name, x in columns.items()}
     write_columns(into, thinned | {"step": columns["step"][ends - 1]})
+
+
+def mean(x: np.ndarray) -> float:
+    """Return the mean of the numbers that are known; NaN if none is."""
+    known = x[~np.isnan(x)]
+    return float(known.mean()) if known.size else np.nan
 
 
 def write_columns(path: Path, columns: dict[str, np.ndarray]) -> None:
@@ -236,7 +258,10 @@ def write_columns(path: Path, columns: dict[str, np.ndarray]) -> None:
 
 
 def copy(source: Path, into: Path) -> None:
-    if source.exists():
+    """Copy a file; if it does not exist, remove an older copy."""
+    if not source.exists():
+        into.unlink(missing_ok=True)
+    else:
         with atomic_write(into) as temporary:
             shutil.copyfile(source, temporary)
 

@@ -29,7 +29,9 @@ from refca.digits.report import AFTER
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
 from refca.tasks import load_experiment
+from refca.training.checkpoint import WEIGHTS_FILE
 from refca.training.experiment import Experiment
+from refca.weights.load import shipped, shipped_names
 
 FOLDER = Path(__file__).resolve().parents[2] / "results"
 MEASURING = {"mutation": "carry", "samples": 10_000, "steps": 200, "seed": 0}  # refca.evaluate, on MNIST
@@ -171,3 +173,10 @@ def columns_of(rows: list[list[str]]) -> Iterator[tuple[str, np.ndarray]]:
 def flags_of(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """Return the flags of a measurement whose settings in a JSON file differ from the defaults."""
     return "".join(f" --{name} {values[name]}" for name, default in defaults.items() if values[name] != default)
+
+
+def shipped_as(folder: Path) -> list[str]:
+    """Return the names under which the weights in a folder come with the package."""
+    weights = folder / WEIGHTS_FILE
+    mine = weights.read_bytes() if weights.exists() else None
+    return [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]

@@ -18,7 +18,7 @@ import pictures
 import robust
 import worst_section
 from keep import INIT_FILE
-from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all
+from kept import FOLDER, MEASURING, ROBUSTNESS, Evaluation, Kept, flags_of, read_all, shipped_as
 from marks import write_between
 from words import PUBLISHED, aligned, duration, percent, titled
 
@@ -27,10 +27,9 @@ from refca.cli import exit_code
 from refca.digits.report import AFTER
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
-from refca.training.checkpoint import WEIGHTS_FILE
 from refca.training.experiment import Experiment
 from refca.training.flags import shown
-from refca.weights.load import load_weights, shipped, shipped_names
+from refca.weights.load import load_weights
 
 STEP, LATE = 200, 1000
 DEFAULT = "digits-l2-noise"  # the article's best model, with which recipes start
@@ -178,7 +177,7 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
     if "init_from" in changed:
         begun = changed.pop("init_from")
         own = begun.endswith(INIT_FILE)
-        begun = next((each.name for each in runs if begun in shipped_as(each)), begun)
+        begun = next((each.name for each in runs if begun in shipped_as(each.folder)), begun)
         words[0] += f" more, from {f'[weights beside it]({run.name}/{INIT_FILE})' if own else begun}"
     if "unroll_max" in changed:
         least = changed.pop("unroll", default.unroll)
@@ -232,17 +231,10 @@ def made(runs: Sequence[Kept]) -> str:
         counted = " and ".join(dict.fromkeys(f"{each.samples:,}" for each in (run.evaluation, run.long) if each))
         taken = duration(run.about["seconds"]) if steps else "–"
         trained = steps_of(run.experiment, steps, run.folder / INIT_FILE) if run.experiment and steps else "–"
-        known_as = ", ".join(f"`{name}`" for name in shipped_as(run)) or "–"
+        known_as = ", ".join(f"`{name}`" for name in shipped_as(run.folder)) or "–"
         rows.append((f"[{run.name}]({run.name})", trained, taken, machine, counted, known_as))
         lines.append("\n".join(again))
     return f"{aligned(rows)}\n\n```\n" + "\n\n".join(lines) + "\n```"
-
-
-def shipped_as(run: Kept) -> list[str]:
-    """Return the names under which these weights come with the package."""
-    weights = run.folder / WEIGHTS_FILE
-    mine = weights.read_bytes() if weights.exists() else None
-    return [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
 
 
 def faithful(run: Kept) -> bool:

@@ -27,8 +27,8 @@ from typing import Any
 import paper_figures
 import short_figures
 import short_runs
-from keep import INIT_FILE, copy, initial_weights, keep_weights, machine, rename_model, source_of, thin
-from kept import FOLDER, flags_of, read_json
+from keep import INIT_FILE, check_measured, copy, initial_weights, keep_weights, machine, rename_model, source_of, thin
+from kept import FOLDER, flags_of, read_json, shipped_as
 from marks import write_between
 from words import aligned, duration
 
@@ -42,7 +42,7 @@ from refca.segmentation.report import PICTURES
 from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import load_experiment
 from refca.training.checkpoint import WEIGHTS_FILE
-from refca.weights.load import load_weights, shipped, shipped_names
+from refca.weights.load import load_weights
 
 HERE = FOLDER / "segmentation"
 STEPS = (40, 400)
@@ -148,12 +148,12 @@ def keep(flags: Namespace) -> int:
     if not isinstance(experiment, SegmentationExperiment):
         raise InvalidInput(f"{run} is a run on {experiment.samples}; keep it with python tools/results/keep.py")
     params, _, trained = load_weights(run / WEIGHTS_FILE)
-    if values.get("training_steps") != trained:
-        raise InvalidInput(f"{run / 'evaluation.json'} measured other weights; measure them again")
-    if values["split"] != "test":
-        raise InvalidInput(
-            f"{run / 'evaluation.json'} measured {values['split']} photographs; results show test photographs"
-        )
+    mine = {"training_steps": trained, "dataset": experiment.dataset, "size": experiment.size}
+    for part in ("", "long", "adversarial"):
+        if (measured := run / part / "evaluation.json").exists():
+            check_measured(measured, mine)
+            if (split := read_json(measured)["split"]) != "test":
+                raise InvalidInput(f"{measured} measured {split} photographs; results show test photographs")
     name = flags.name or run.resolve().name
     into: Path = flags.into / name
     init, experiment = initial_weights(experiment, f"results/segmentation/{name}")
@@ -165,8 +165,8 @@ def keep(flags: Namespace) -> int:
     copy(run / "evaluation.json", into / "evaluation.json")
     rename_model(into / "evaluation.json", name)
     long = run / "long" / "evaluation.json"
+    copy(long, into / "long.json")
     if long.exists():
-        copy(long, into / "long.json")
         rename_model(into / "long.json", name)
     keep_adversarial(run / "adversarial", into)
     write_curves(into / "evaluation.csv", short_runs.rounded(read_curves(run / "evaluation.csv", run)))
@@ -195,9 +195,11 @@ def keep(flags: Namespace) -> int:
 
 
 def keep_adversarial(measured: Path, into: Path) -> None:
-    """Copy the adversarial image of an evaluation in a folder, if there is one, and its numbers."""
-    if (measured / "adversarial.png").exists():
-        copy(measured / "adversarial.png", into / "adversarial.png")
+    """Copy the adversarial image of an evaluation in a folder, and its numbers; remove older ones if there is none."""
+    copy(measured / "adversarial.png", into / "adversarial.png")
+    if not (into / "adversarial.png").exists():
+        (into / "adversarial.json").unlink(missing_ok=True)
+    else:
         values = read_json(measured / "evaluation.json")
         about = ("dataset", "size", "seed", "backend", "training_steps")
         found = {key: value for key, value in values.items() if key.startswith("adversarial_") or key in about}
@@ -266,7 +268,10 @@ def summary(folder: Path) -> str:
     at = STEPS[0]
     best = max(read_all(folder), key=lambda run: float(run.values[f"iou_object_at_{at}"]))
     _, parameters, *ious = row(best)
-    rows = [*floor_rows(folder), (", ".join(f"`{name}`" for name in shipped_as(best)) or best.name, parameters, *ious)]
+    rows = [
+        *floor_rows(folder),
+        (", ".join(f"`{name}`" for name in shipped_as(best.folder)) or best.name, parameters, *ious),
+    ]
     for norm, *size, parameters, boundary, object_, _, _, _ in TABLE_1:
         if norm in (best.experiment.norm, "none") and size == [best.experiment.state, best.experiment.hidden]:
             rows.append((f"the paper, norm {norm}", parameters, boundary, object_, "–"))
@@ -320,17 +325,11 @@ def made(runs: Sequence[Kept]) -> str:
             f"{run.about['training_steps']:,}",
             f"{run.experiment.batch} at {run.experiment.size}x{run.experiment.size}",
         )
-        known_as = ", ".join(f"`{name}`" for name in shipped_as(run)) or "–"
+        known_as = ", ".join(f"`{name}`" for name in shipped_as(run.folder)) or "–"
         time, measured = duration(run.about["seconds"]), f"{run.values['samples']:,}"
         rows.append((run.name, began, steps, batch, time, run.about["machine"], measured, known_as))
     commands = "\n\n".join("\n".join(run.about["commands"]) for run in runs)
     return f"{aligned(rows)}\n\n```\n{commands}\n```"
-
-
-def shipped_as(run: Kept) -> list[str]:
-    """The names under which these weights come with the package."""
-    mine = (run.folder / WEIGHTS_FILE).read_bytes()
-    return [name for name in shipped_names() if (shipped() / f"{name}.safetensors").read_bytes() == mine]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keep import copy, rename_model, thin
+from keep import check_measured, copy, rename_model, thin
 from kept import FOLDER, Columns, read_columns, read_json
 from words import aligned
 
@@ -104,6 +104,11 @@ def keep(flags: Namespace) -> int:
                 f"{run} was not measured on held-out photographs; run this first: "
                 f"python -m refca.evaluate {run} --validation"
             )
+        experiment = load_experiment(run / "settings.toml")
+        mine = {"training_steps": experiment.steps, "split": "validation"}
+        for part in ("", "long"):
+            if (run / part / "evaluation.json").exists():
+                check_measured(run / part / "evaluation.json", mine)
         into = flags.into / run.resolve().name
         into.mkdir(parents=True, exist_ok=True)
         copy(run / "settings.toml", into / "settings.toml")
@@ -111,8 +116,9 @@ def keep(flags: Namespace) -> int:
         copy(run / "evaluation.json", into / "evaluation.json")
         rename_model(into / "evaluation.json", into.name)
         write_curves(into / "evaluation.csv", rounded(read_curves(run / "evaluation.csv", run), EVERY))
-        if (run / "long" / "evaluation.json").exists():
-            copy(run / "long" / "evaluation.json", into / "long.json")
+        copy(run / "long" / "evaluation.json", into / "long.json")
+        (into / "long.csv").unlink(missing_ok=True)
+        if (into / "long.json").exists():
             rename_model(into / "long.json", into.name)
             write_curves(into / "long.csv", rounded(read_curves(run / "long" / "evaluation.csv", run), EVERY))
         print(f"kept in {into}; write the page again with make results")

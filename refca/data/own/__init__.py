@@ -21,7 +21,7 @@ Source: `docs/own-data.md`.
 
 from __future__ import annotations
 
-from refca.data.own.find import Found, found_at, kind_at, load_own
+from refca.data.own.find import Found, check_known, found_at, kind_at, load_own
 from refca.data.own.settings import OwnSettings
 
-__all__ = ["Found", "OwnSettings", "found_at", "kind_at", "load_own"]
+__all__ = ["Found", "OwnSettings", "check_known", "found_at", "kind_at", "load_own"]

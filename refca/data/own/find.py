@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,13 +232,19 @@ def stamp(path: str) -> tuple[int, int]:
 
 
 def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[Split]:
-    """Return pictures with a label each."""
+    """Return pictures with a label each. Raises InvalidInput for classes that are not among the settings'."""
     if whole := arrays.labelled(Path(path)):
+        if own.classes and len(whole.names) > len(own.classes):
+            raise InvalidInput(
+                f"{path} has labels up to {whole.names[-1]}, but there are {len(own.classes)} classes: "
+                f"{', '.join(own.classes)}"
+            )
         pixels, labels, parts, names = whole.load(own)
     else:
         listed = listed_classes(path)
         present = sorted({item.label for item in listed}, key=natural)
-        numbers = {name: i for i, name in enumerate(own.classes if set(present) <= set(own.classes) else present)}
+        check_known(path, present, own.classes or present)
+        numbers = {name: i for i, name in enumerate(own.classes or present)}
         labels = np.array([numbers[item.label] for item in listed], np.int64)
         parts, names = [item.part for item in listed], [item.name for item in listed]
         pixels = pictures.load_all([item.file for item in listed], own, on_progress)
@@ -252,6 +258,13 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
         return Split(pixels[chosen], labels[chosen], 255)
 
     return Dataset(path, part(train), part(test), int((in_parts(parts) == "val").sum()))
+
+
+def check_known(path: str, present: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise InvalidInput, naming the first, for classes at a path that are not among those expected."""
+    others = [name for name in present if name not in classes]
+    if others:
+        raise InvalidInput(f"{path} has the class {others[0]}, but the classes are {', '.join(classes)}")
 
 
 def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[Photographs]:
