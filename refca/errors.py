@@ -7,7 +7,16 @@ from difflib import get_close_matches
 
 from refca.definition.errors import InvalidInput, one_line
 
-__all__ = ["Diverged", "InvalidInput", "NotOffered", "NotWritable", "ProgramFailed", "Unavailable", "did_you_mean"]
+__all__ = [
+    "Diverged",
+    "InvalidInput",
+    "NotFinite",
+    "NotOffered",
+    "NotWritable",
+    "ProgramFailed",
+    "Unavailable",
+    "did_you_mean",
+]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -22,6 +31,10 @@ class Unavailable(InvalidInput):
 
 class NotOffered(InvalidInput):
     """An operation that a backend does not have, or a cell that it does not support."""
+
+
+class NotFinite(InvalidInput):
+    """Numbers to be kept of which one is NaN or infinite."""
 
 
 class NotWritable(InvalidInput):

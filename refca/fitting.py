@@ -175,6 +175,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         if first:
             check_in_place = stack.enter_context(locked(out))
             new_run(flags, experiment)  # another run may have begun there meanwhile
+    check_same(f"--dataset {experiment.dataset}", samples.fingerprint())  # until here no rank has written
     events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard and first else no_events
     validator = validator_of(experiment, backend, samples, train_state, out, flags, events)
     weights = sum(prod(x.shape) for x in train_state.params.values())
@@ -183,7 +184,6 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
         f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
     )
-    check_same(f"--dataset {experiment.dataset}", samples.fingerprint())  # until here no rank has written
     if first:
         write_text(out / SETTINGS_FILE, experiment.toml())
     try:

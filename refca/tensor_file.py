@@ -19,7 +19,7 @@ import numpy as np
 from refca.atomic import atomic_write
 from refca.contract.checks import check_params
 from refca.definition.cell import Cell, Params
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, NotFinite
 from refca.reading import reading
 
 KIND = "a whole safetensors file"
@@ -157,7 +157,7 @@ def check_shapes(path: Path, cell: Cell, params: Params, remedy: str = "") -> No
 
 
 def check_finite(path: Path, arrays: Params) -> None:
-    """Raise InvalidInput, naming file and array, if a number is NaN or infinite."""
+    """Raise NotFinite, naming file and array, if a number is NaN or infinite."""
     for name, x in arrays.items():
         if not np.isfinite(np.asarray(x)).all():
-            raise InvalidInput(f"{path}: {name} holds NaN or infinity")
+            raise NotFinite(f"{path}: {name} holds NaN or infinity")

@@ -39,7 +39,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint.
 
-    Raises InvalidInput for NaN or infinity and OSError from the file system; the file is then unchanged.
+    Raises NotFinite for NaN or infinity and OSError from the file system; the file is then unchanged.
     """
     groups = {
         "params": train_state.params,

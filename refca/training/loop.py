@@ -16,7 +16,7 @@ import numpy as np
 from refca.cli import progress_bar, stoppable
 from refca.definition.cell import Params
 from refca.distributed import any_rank, barrier, check_same, current, first_of_machine
-from refca.errors import Diverged, InvalidInput, NotWritable
+from refca.errors import Diverged, NotFinite
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, save_checkpoint, save_weights
 from refca.training.experiment import Experiment
 from refca.training.metrics_log import EVERY, LOG_FILE, MetricsFile, NoLog
@@ -69,9 +69,7 @@ def fit(
                 if first:
                     whole = replace(train_state, buffer=buffer)
                     save_checkpoint(out / CHECKPOINT_FILE, experiment, whole, backend.asnumpy)
-            except NotWritable:
-                raise
-            except InvalidInput as error:
+            except NotFinite as error:
                 raise Diverged(error) from error
 
         save()

@@ -6,6 +6,7 @@ Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,16 @@ def section(runs: Sequence[Kept]) -> str:
     numbers = [pairs(values) for values in measured.values()]
     steps = next(iter(measured.values()))["steps"]
     counted = [f"{name}, {values['samples']:,} digits" for name, values in measured.items()]
-    cells = {key(row): f"{row['cells']:.0f}" for row in next(iter(measured.values()))["perturbations"]}
+    cells = {key(row): f"{row['cells']:.0f}" for values in measured.values() for row in values["perturbations"]}
     rows = [(f"accuracy / agreement at {steps}, per cent", "live cells", *counted)]
-    rows += [(what, cells.get(what, "–"), *(each.get(what, "–") for each in numbers)) for what in numbers[0]]
+    rows += [
+        (what, cells.get(what, "–"), *(each.get(what, "–") for each in numbers))
+        for what in dict.fromkeys(chain(*numbers))
+    ]
     oscillations = [oscillation(values) for values in measured.values()]
     chimeras = CHIMERAS.format(steps=CHIMERA_FACTOR * steps)
     kinds = [("oscillating / changes", *measured)]
-    kinds += [(kind, *(each.get(kind, "–") for each in oscillations)) for kind in oscillations[0]]
+    kinds += [(kind, *(each.get(kind, "–") for each in oscillations)) for kind in dict.fromkeys(chain(*oscillations))]
     last = [run for run in runs if found(run) is not None][-1]
     folder = last.folder / "robustness"
     pictures = [
