@@ -50,13 +50,22 @@ def after_mutation(evaluations: Evaluations, path: Path, strokes: Strokes) -> No
     panels(path, [(key, part, AFTER[part]) for key in TITLES for part in AFTER], evaluations, strokes)
 
 
-def beyond(evaluations: Evaluations, path: Path, strokes: Strokes) -> None:
-    """Draw accuracy and agreement from zero state over all measured steps, with a narrow vertical range."""
-    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, strokes)
+def beyond(evaluations: Evaluations, path: Path, strokes: Strokes, most: int | None = None) -> None:
+    """Draw accuracy and agreement from zero state over at most `most` steps, with a narrow vertical range."""
+    panels(path, [(key, "before", "steps from zero") for key in TITLES], evaluations, strokes, most)
 
 
-def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluations, strokes: Strokes) -> None:
-    """Write a PNG with a panel for each (curve, part, words), two in a row, in per cent, with a narrow range."""
+def panels(
+    path: Path,
+    places: list[tuple[str, str, str]],
+    evaluations: Evaluations,
+    strokes: Strokes,
+    most: int | None = None,
+) -> None:
+    """Write a PNG with a panel for each (curve, part, words), two in a row, in per cent, with a narrow range.
+
+    Curves are cut after `most` steps.
+    """
     parts = {part for _, part, _ in places}
     near = {key: limits(evaluations, key, parts) for key, _, _ in places}
     figure = new_figure(12.5, 1.6 + 3.4 * ((len(places) + 1) // 2))
@@ -68,6 +77,7 @@ def panels(path: Path, places: list[tuple[str, str, str]], evaluations: Evaluati
             curve = evaluation.curve(part, key)
             colour, dash = strokes[name]
             if curve is not None:
+                curve = curve[:most]
                 steps = np.arange(1, len(curve) + 1)
                 axes.plot(steps, 100 * curve, dash, color=colour, linewidth=2, label=name)
                 ends.append((100 * float(curve[-1]), f"{100 * curve[-1]:.1f}", colour))

@@ -266,7 +266,7 @@ def draw(folder: Path, runs: Sequence[Kept]) -> None:
         near = {name: run.evaluation for name, run in others.items() if not redrawn(run)}
         pictures.beyond(near, folder / "beyond.png", strokes)
     if long := {name: run.long for name, run in others.items() if run.long is not None}:
-        pictures.beyond(long, folder / "held.png", strokes)
+        pictures.beyond(long, folder / "held.png", strokes, most=LATE)
     for run in runs:
         pictures.draw_run(run)
     robust.draw(runs, folder / "robustness.png", strokes)
