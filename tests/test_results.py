@@ -432,7 +432,7 @@ def test_a_model_has_one_colour_of_its_own_in_all_figures_of_the_page(
 ) -> None:
     given: list[Any] = []
     for name in ("overlaid", "after_mutation", "beyond"):
-        monkeypatch.setattr(pictures, name, lambda runs, path, strokes: given.append((runs, strokes)))
+        monkeypatch.setattr(pictures, name, lambda runs, path, strokes, **_: given.append((runs, strokes)))
     monkeypatch.setattr(pictures, "draw_run", lambda run: None)
     monkeypatch.setattr(robust, "draw", lambda runs, path, strokes: given.append(({}, strokes)))
     rebuild.draw(tmp_path, read_all(FOLDER))
