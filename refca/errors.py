@@ -34,7 +34,7 @@ class NotOffered(InvalidInput):
 
 
 class NotFinite(InvalidInput):
-    """Numbers to be kept of which one is NaN or infinite."""
+    """An array that holds NaN or infinity."""
 
 
 class NotWritable(InvalidInput):

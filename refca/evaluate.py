@@ -86,7 +86,7 @@ def evaluate(flags: Namespace) -> int:
 
 
 def name_of(folder: Path) -> str:
-    """Return the name of an evaluation in a comparison; that of best weights is in the run's folder."""
+    """Return the label of an evaluation in a comparison: the name of its folder, or RUN/best for the best weights."""
     folder = folder.resolve()
     return f"{folder.parent.name}/best" if folder.name == Path(BEST_FILE).stem else folder.name
 

@@ -254,7 +254,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     named = flags.experiment
     experiment = load_experiment(named or get_task(DEFAULT).default_experiment)
     path = changes.get("dataset") or full_path(experiment.dataset)
-    if not is_path(path) or ("dataset" not in changes and experiment.classes):  # of which a run has found out all
+    if not is_path(path) or ("dataset" not in changes and experiment.classes):  # settings of an earlier run, complete
         return change(experiment, changes)
     changes = (stated_for_data(load_experiment(named)) if named else {}) | changes
     with counting_bar("pictures") as show:
@@ -327,7 +327,7 @@ def new_run(flags: Namespace, experiment: Experiment) -> Path:
 
 
 def source_of(experiment: str | None, dataset: str) -> str:
-    """Return the name of a run without --out: that of its experiment, of data of the user's own, or the default."""
+    """Return the name of a run that is given no --out: of its experiment, or else of its data, or else the default."""
     if experiment:
         return Path(experiment).stem
     return Path(dataset.partition("::")[0]).stem if is_path(dataset) else get_task(DEFAULT).default_experiment
