@@ -111,6 +111,7 @@ def test_a_recipe_stopped_and_resumed_is_the_same_run(tmp_path: Path, monkeypatc
 
 
 DRAWN: dict[str, Any] = {"grid": 14, "scale_min": 0.8, "scale_max": 1.5, "stroke_max": 1.0, "slant": 0.3}
+DRAWN |= {"elastic": 1.0, "erased": 0.4}
 
 
 def test_digits_drawn_otherwise_enter_the_pool_and_keep_their_labels() -> None:
@@ -137,6 +138,8 @@ def test_digits_drawn_otherwise_enter_the_pool_and_keep_their_labels() -> None:
         ({"scale_min": 2.0}, "scales must satisfy 0.1 <= scale_min <= scale_max <= 10, got 2.0 and 1.0"),
         ({"stroke_min": 1.0}, "strokes must satisfy -10 <= stroke_min <= stroke_max <= 10, got 1.0 and 0.0"),
         ({"slant": -0.1}, "slant must be from 0 to 1, got -0.1"),
+        ({"elastic": 11.0}, "elastic must be from 0 to 10, got 11.0"),
+        ({"erased": 1.0}, "erased must be from 0 to 0.9, got 1.0"),
         ({"drawn_fraction": 1.5}, "drawn_fraction must be from 0 to 1, got 1.5"),
         ({"grid": -1}, "grid must not be negative, got -1"),
         ({"warmup_steps": -1}, "warmup_steps must not be negative, got -1"),

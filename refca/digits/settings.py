@@ -56,8 +56,10 @@ class DigitsExperiment(TransformedExperiment):
     stroke_min: float = setting(0.0, "smallest change of the strokes' width, in pixels; negative for narrower strokes")
     stroke_max: float = setting(0.0, "largest change of the strokes' width, in pixels")
     slant: float = setting(0.0, "largest slant of a digit to either side, in columns per row")
+    elastic: float = setting(0.0, "largest displacement in an elastic deformation, in pixels of the digit")
+    erased: float = setting(0.0, "largest fraction of a digit's ink that is erased, on a side drawn at random")
     drawn_fraction: float = setting(
-        1.0, "fraction of digits whose size, strokes and slant are drawn at random; the others are only placed"
+        1.0, "fraction of digits that are drawn as the settings above say; the others are only placed"
     )
 
     def check(self) -> None:
@@ -80,8 +82,8 @@ class DigitsExperiment(TransformedExperiment):
         self.check_transforms()
         if self.channels > 1 and (self.grid or self.ranges != Ranges()):
             raise InvalidInput(
-                f"grid, scales, strokes and slant are for ink and need channels 1, got {self.channels}; --shift, "
-                "--rotation and --zoom take any"
+                "grid, scales, strokes, slant, elastic and erased are for ink and need channels 1, got "
+                f"{self.channels}; --shift, --rotation and --zoom take any"
             )
         if self.batch > self.pool:
             raise InvalidInput(f"batch must be at most pool, {self.pool}, got {self.batch}")
