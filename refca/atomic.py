@@ -5,14 +5,16 @@ Source: `spec/programs.md`.
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from refca.errors import InvalidInput, NotWritable
 from refca.locks import AVAILABLE, try_lock
@@ -119,3 +121,22 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a file of UTF-8 text, atomically. Raises OSError from the file system."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def write_csv(
+    path: Path | str, header: Sequence[str], rows: Iterable[Sequence[Any]], digits: int | None = None
+) -> None:
+    """Write a CSV file, atomically; NaN becomes empty, and other floats have `digits` digits (None: all).
+
+    Raises OSError from the file system.
+    """
+
+    def written(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return "" if value != value else value if digits is None else f"{value:.{digits}g}"
+
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(map(written, row) for row in rows)

@@ -110,18 +110,24 @@ def given(name: str, value: Any, fields_of: Mapping[str, Field[Any]]) -> Any:
 
 
 def train_seeds(flags: Namespace) -> int:
-    """Train once for each seed; print the mean and the spread of what was measured last."""
+    """Train once for each seed; print the mean and the spread of what was measured last.
+
+    With --resume the runs that have begun continue, and the others begin.
+    """
     try:
         seeds = [int(seed) for seed in flags.seeds.split(",")]
     except ValueError:
         raise InvalidInput(f"--seeds must be numbers such as 0,1,2, got {flags.seeds!r}") from None
-    if flags.resume or flags.seed is not None:
-        raise InvalidInput("--seeds cannot be combined with --resume or --seed")
+    if flags.seed is not None:
+        raise InvalidInput("--seeds cannot be combined with --seed")
     rows = []
     source = source_of(flags.experiment, full_path(flags.dataset or ""))
     for seed in seeds:
         out = f"{flags.out or f'runs/{source}'}-seed{seed}"
-        code = train(Namespace(**{**vars(flags), "seeds": None, "seed": seed, "out": out}))
+        begun = flags.resume and (Path(out) / CHECKPOINT_FILE).exists()
+        code = train(Namespace(**{**vars(flags), "seeds": None, "seed": seed, "out": out, "resume": begun}))
+        if code == STOPPED:
+            print("to continue with all seeds, repeat the command with --resume", file=sys.stderr)
         if code:
             return code
         rows.append(read_metrics(Path(out) / "metrics.csv")[-1])

@@ -51,7 +51,10 @@ def parser() -> ArgumentParser:
         help="with --resume: begin metrics.csv anew if it is missing or was changed",
     )
     p.add_argument(
-        "--seeds", metavar="N,N", help="train once for each of these seeds, into --out-seedN, and print a summary"
+        "--seeds",
+        metavar="N,N",
+        help="train once for each of these seeds, into --out-seedN, and print a summary; with --resume, continue the "
+        "runs that have begun and begin the others",
     )
     p.add_argument(
         "--resume",

@@ -24,7 +24,7 @@ from refca.data import Split
 from refca.definition.params import param_shapes
 from refca.digits import report, training
 from refca.digits.confusions import Votes
-from refca.digits.curves_csv import read_line, write_csv
+from refca.digits.curves_csv import read_line, write_curves
 from refca.digits.evaluation import CURVES, mean_ratio, others, summary
 from refca.digits.evaluation import evaluate as measure
 from refca.digits.settings import DigitsExperiment
@@ -171,7 +171,7 @@ def test_measured_runs_on_digits_are_compared(trained: Path, tmp_path: Path, cap
     for folder, mutation in ((first, "carry"), (second, "none")):
         curves = {part: {key: np.linspace(0.1, 0.9, 4) for key in CURVES} for part in ("before", mutation)}
         curves.pop("none", None)
-        write_csv(folder / "evaluation.csv", curves)
+        write_curves(folder / "evaluation.csv", curves)
         (folder / "evaluation.json").write_text(json.dumps({"mutation": mutation, "steps": 4}))
     assert evaluate.main(given) == 0
     with Image.open(first / "comparison.png") as picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import refca
 from refca import fitting, train
 from refca.errors import InvalidInput
+from refca.training import loop
 from refca.training.metrics_log import read_metrics
 
 SMALL = {"batch": 4, "pool": 8, "unroll": 2, "hidden": 8, "backend": "reference"}
@@ -58,6 +60,25 @@ def test_several_seeds_are_trained_and_summarised(tmp_path: Path, capsys: pytest
     assert [float(x) for x in row[1:]] == pytest.approx([*losses, np.mean(losses), np.std(losses, ddof=1)], rel=1e-3)
     assert len(set(losses)) == 3
     assert train.main([*FLAGS, "--out", out, "--seeds", "0,x"]) == 2
+
+
+def test_several_seeds_continue_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = [*FLAGS, "--seeds", "0,1,2", "--out"]
+    assert train.main([*seeds, str(tmp_path / "whole")]) == 0
+    summary = capsys.readouterr().out.splitlines()[-4:]
+    stops = iter([False] * 15 + [True])  # in the run of the second seed, of 10 steps
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "stoppable", lambda: nullcontext(lambda: next(stops)))
+        assert train.main([*seeds, str(tmp_path / "stopped")]) == 130
+    assert "to continue with all seeds, repeat the command with --resume" in capsys.readouterr().err
+    assert not (tmp_path / "stopped-seed2").exists()
+    assert train.main([*seeds, str(tmp_path / "stopped"), "--resume"]) == 0
+    assert capsys.readouterr().out.splitlines()[-4:] == summary
+    for seed in range(3):
+        weights = [tmp_path / f"{name}-seed{seed}" / "weights.safetensors" for name in ("whole", "stopped")]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_runs_of_several_seeds_are_named_as_one_run_is() -> None:

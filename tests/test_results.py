@@ -23,7 +23,7 @@ from refusals import Capture, sentence
 
 import refca
 from refca import evaluate, robustness, train
-from refca.digits.curves_csv import write_csv
+from refca.digits.curves_csv import write_curves
 from refca.digits.evaluation import CURVES, summary
 from refca.digits.settings import DigitsExperiment
 from refca.tasks import load_experiment
@@ -49,7 +49,7 @@ def made(folder: Path, trained: str | None, steps: int = 200, both: bool = True,
     folder.mkdir(parents=True)
     parts = {"before": 0.9, "carry": 0.8} | ({"restart": 0.7} if both else {})
     curves = {part: {key: np.linspace(0, top, steps) for key in CURVES} for part, top in parts.items()}
-    write_csv(folder / "evaluation.csv", curves)
+    write_curves(folder / "evaluation.csv", curves)
     values: dict[str, Any] = summary(curves) | {
         "steps": steps,
         "mutation": "both" if both else "carry",

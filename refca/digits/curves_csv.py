@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.atomic import atomic_write
+from refca.atomic import write_csv
 from refca.digits.evaluation import CURVES, Curves
 from refca.errors import InvalidInput
 from refca.reading import reading
@@ -21,18 +21,15 @@ KIND = "an evaluation of digits"
 REMEDY = "measure the run again"
 
 
-def write_csv(path: Path, curves: dict[str, Curves]) -> None:
+def write_curves(path: Path, curves: dict[str, Curves]) -> None:
     """Write one row for each step before and after the mutation, with restart_ columns if both were measured."""
     after = [part for part in curves if part != "before"]
     columns = {key: np.concatenate([curves[p][key] for p in ("before", *after[:1])]) for key in CURVES}
     if len(after) > 1:
         skipped = np.full(len(curves["before"]["accuracy"]), np.nan)
         columns |= {f"restart_{key}": np.concatenate([skipped, curves["restart"][key]]) for key in CURVES}
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", *columns])
-        for i, row in enumerate(zip(*columns.values(), strict=True)):
-            writer.writerow([i + 1, *("" if value != value else float(value) for value in row)])
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    write_csv(path, ["step", *columns], ((t, *row) for t, row in enumerate(rows, 1)))
 
 
 def read_line(folder: Path, model: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from refca.cli import (
 from refca.confusion import to_json
 from refca.data import Split, full_path, load
 from refca.digits.confusions import Votes
-from refca.digits.curves_csv import read_line, write_csv
+from refca.digits.curves_csv import read_line, write_curves
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
 from refca.digits.settings import DigitsExperiment
 from refca.distributed import current, first_of_machine
@@ -134,7 +134,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         curves = measure()
         values = summary(curves)
         setting |= {"mutation": flags.mutation}
-        write_csv(folder / "evaluation.csv", curves)
+        write_curves(folder / "evaluation.csv", curves)
         draw(folder, curves)
         confusion_matrices(votes.panels(), experiment.names, folder / "confusion.png", "cells or digits")
         animate(experiment, params, backend, digits, folder, flags)

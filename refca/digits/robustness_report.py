@@ -8,7 +8,6 @@ Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
 
 from __future__ import annotations
 
-import csv
 import json
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.atomic import atomic_write, write_text
+from refca.atomic import write_csv, write_text
 from refca.cli import (
     memory_for,
     note,
@@ -178,7 +177,7 @@ def measure_perturbations(
         rows.append(row(runner, "source", OTHER_SOURCE, images, others.labels, steps))
         columns["source"] = over_time(runner, [images[:SHOWN]], steps)
 
-    write_csv(out / "perturbations.csv", Row._fields, rows)
+    write_csv(out / "perturbations.csv", Row._fields, rows, digits=6)
     figures.perturbations(out / "perturbations.png", rows)
     for kind, panels in columns.items():
         shown = others if kind == "source" and others is not None else digits
@@ -205,7 +204,7 @@ def measure_chimeras(
             chosen[kind] = of_kind, most_oscillating(of_kind.shares)
     (plain,) = shares
     found["digits"] = {"count": len(plain.image), **oscillation(plain.shares)}
-    write_csv(out / "chimeras.csv", ("chimera", "step", *map(str, range(runner.cell.labels))), rows)
+    write_csv(out / "chimeras.csv", ("chimera", "step", *map(str, range(runner.cell.labels))), rows, digits=6)
     if chosen:
         figures.chimera_panels(out / "chimeras.png", chosen, palette)
         figures.chimera_shares(out / "chimeras-shares.png", chosen, palette)
@@ -217,7 +216,7 @@ def measure_erasing(runner: Runner, digits: Split, steps: int, out: Path, palett
     images = digits.images(slice(None))
     curves = erase_and_redraw(runner, images, digits.labels, steps)
     rows = [(t + 1, *values) for t, values in enumerate(curves.tolist())]
-    write_csv(out / "erased.csv", ("step", "accuracy", "agreement"), rows)
+    write_csv(out / "erased.csv", ("step", "accuracy", "agreement"), rows, digits=6)
     figures.erased_curves(out / "erased-curves.png", curves)
     whole = images[:SHOWN]
     columns = over_time(runner, [whole, without_lower_half(whole), whole], steps)
@@ -291,21 +290,6 @@ def mean_shares(kind: str, of_kind: LabelShares) -> list[tuple[Any, ...]]:
     if not len(of_kind.image):
         return []
     return [(kind, t + 1, *each) for t, each in enumerate(of_kind.shares.mean(axis=1).tolist())]
-
-
-def write_csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a CSV file; floats have six digits, and NaN becomes empty."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        for each in rows:
-            writer.writerow(written(value) for value in each)
-
-
-def written(value: Any) -> Any:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:.6g}"
-    return value
 
 
 def without_nan(value: Any) -> Any:

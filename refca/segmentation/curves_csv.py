@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from refca.atomic import atomic_write
+from refca.atomic import write_csv
 from refca.errors import InvalidInput
 from refca.reading import reading
 from refca.segmentation.evaluation import CONDITIONS, MAGNITUDES, Curves
@@ -18,13 +18,13 @@ from refca.segmentation.evaluation import CONDITIONS, MAGNITUDES, Curves
 
 def write_curves(path: Path, measured: dict[str, Curves]) -> None:
     """Write the curves of each condition; NaN becomes empty."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        columns = list(next(iter(measured.values())))
-        writer.writerow(["photographs", *columns])
-        for condition, found in measured.items():
-            for row in zip(*(found[column].tolist() for column in columns), strict=True):
-                writer.writerow([condition, *("" if value != value else value for value in row)])
+    columns = list(next(iter(measured.values())))
+    rows = (
+        (condition, *row)
+        for condition, found in measured.items()
+        for row in zip(*(found[column].tolist() for column in columns), strict=True)
+    )
+    write_csv(path, ["photographs", *columns], rows)
 
 
 def read_curves(path: Path, model: Path) -> dict[str, Curves]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import refca
+from refca.atomic import write_csv
 from refca.digits.settings import DigitsExperiment
 from refca.weights.load import shipped_names
 
@@ -41,8 +42,7 @@ def main() -> None:
     for row in rows:
         print(*row, sep=",", flush=True)
     if arguments.out:
-        with arguments.out.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *rows])
+        write_csv(arguments.out, COLUMNS, rows)
 
 
 def scores_of(result: Any, label: str) -> tuple[float, float, float]:

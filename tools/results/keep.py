@@ -9,7 +9,6 @@ Source: `spec/programs.md`.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
@@ -24,7 +23,7 @@ import numpy as np
 from kept import FOLDER, MEASURING, flags_of, read_columns, read_evaluation, read_json
 from words import PUBLISHED
 
-from refca.atomic import atomic_write, write_text
+from refca.atomic import atomic_write, write_csv, write_text
 from refca.cli import exit_code
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
@@ -250,11 +249,7 @@ def mean(x: np.ndarray) -> float:
 
 def write_columns(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Write a CSV file of columns with six digits; NaN becomes empty."""
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for row in zip(*columns.values(), strict=True):
-            writer.writerow("" if value != value else f"{value:.6g}" for value in row)
+    write_csv(path, list(columns), zip(*(column.tolist() for column in columns.values()), strict=True), digits=6)
 
 
 def copy(source: Path, into: Path) -> None:

@@ -26,14 +26,13 @@ import numpy as np
 from measuring import begin_measuring, parser
 from scipy.ndimage import label as label_pieces
 
-from refca.atomic import atomic_write, write_text
+from refca.atomic import atomic_write, write_csv, write_text
 from refca.cli import exit_code, progress_bar
 from refca.data import Split
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.figures import drawn
 from refca.digits.robustness import Runner, in_slices, leading_labels, make_runner
-from refca.digits.robustness_report import write_csv
 from refca.drawing.canvas import INK, QUIET, card, enlarge, legend, page, write
 from refca.drawing.palette import COLORBLIND, paint
 
@@ -74,7 +73,7 @@ def run(flags: Namespace) -> int:
     }
     out.mkdir(exist_ok=True)
     for name, numbers in {"worst": chosen, "disagree": disagreeing}.items():
-        write_csv(out / f"{name}.csv", COLUMNS, [rows[int(n)] for n in numbers])
+        write_csv(out / f"{name}.csv", COLUMNS, [rows[int(n)] for n in numbers], digits=6)
     draw(out / "worst.png", runner, digits, chosen, predicted)
     about = setting | {"followed": list(FOLLOWED), "groups": counts}
     write_text(out / "worst.json", json.dumps(about, indent=2) + "\n")
