@@ -20,6 +20,7 @@ from refca.evaluate import main as evaluate
 from refca.predict import main as predict
 from refca.robustness import main as robustness
 from refca.tasks import load_experiment
+from refca.training.class_weights import class_weights
 
 DATA = Path(os.environ.get("REFCA_DATA", "absent"))
 nuclei = pytest.mark.skipif(not (DATA / "nuclei").is_dir(), reason="nuclei are looked for only where REFCA_DATA is set")
@@ -798,7 +799,7 @@ def test_nuclei_are_found_in_every_layout(path: str, values: tuple[str, ...], ch
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_ignored_pixels_and_weights_change_the_loss_as_they_should(backend: str) -> None:
-    from refca.segmentation.loss import balanced, weighted_cross_entropy
+    from refca.segmentation.loss import weighted_cross_entropy
 
     rng = np.random.default_rng(0)
     cell = refca.segmentation_cell(state=5, hidden=6, resettable=False)
@@ -829,9 +830,15 @@ def test_ignored_pixels_and_weights_change_the_loss_as_they_should(backend: str)
     assert nothing[0] == 0
     assert all(not grad.any() for grad in nothing[1].values())
     assert run(weighted_cross_entropy([1.0, 1.0, 9.0]), target)[0] != pytest.approx(plain[0], rel=1e-3)
-    counts = np.array([60, 30, 10])
-    assert balanced(counts)[2] == pytest.approx(100 / 30)
-    assert (np.array(balanced(counts)) * counts).sum() == pytest.approx(counts.sum())
+
+
+def test_class_weights_are_inverse_to_the_frequency_or_to_its_root() -> None:
+    counts = np.array([64, 32, 0, 4])
+    for weighting, ratios in (("none", (1, 1, 1)), ("root", (1, 2**0.5, 4)), ("balanced", (1, 2, 16))):
+        weights = class_weights(counts, weighting)
+        np.testing.assert_allclose(weights[[0, 1, 3]] / weights[0], ratios)
+        assert (weights * counts).sum() == pytest.approx(counts.sum())
+        assert weights[2] == 0
 
 
 def test_tiles_with_a_void_and_weights_train(tmp_path: Path) -> None:

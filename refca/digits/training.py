@@ -27,6 +27,7 @@ from refca.distributed import current, total
 from refca.doubts import LOOKED_AT, doubt
 from refca.errors import InvalidInput
 from refca.training.adam import Adam, learning_rate_at
+from refca.training.class_weights import class_weights
 from refca.training.parts import divide, loss_and_grads
 from refca.training.train_state import StepResult, TrainState
 from refca.training.transforms import draw_flips, draw_transforms, transform
@@ -133,7 +134,8 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     else:
         batch = gather_own(pool, cell, plan, division, pictures, labels, initial, backend)
     if experiment.class_weights != "none":
-        weights = weights * class_weights(digits.labels, cell.labels)[batch.label]
+        counts = np.bincount(digits.labels, minlength=cell.labels)
+        weights = weights * class_weights(counts, experiment.class_weights).astype(np.float32)[batch.label]
     given = train_state.params, batch.image, batch.state, batch.label, weights, streams
     loss, grads, state = loss_and_grads(backend, division, cell, experiment.loss, *given)
     schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
@@ -145,12 +147,6 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
         commit_own(pool, plan, division, batch, state, backend)
     train_state.done += 1
     return StepResult(loss, batch.image, batch.label, state, division)
-
-
-def class_weights(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the weight of each label, (count,) float32: inverse to its frequency, 1 on average over samples."""
-    there = np.bincount(labels, minlength=count)
-    return np.divide(len(labels), count * there, out=np.zeros(count), where=there > 0).astype(np.float32)
 
 
 def measure(

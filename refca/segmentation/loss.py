@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from refca.data import Photographs
 from refca.definition.cell import Array
 from refca.segmentation.settings import SegmentationExperiment
+from refca.training.class_weights import class_weights
 
 Loss = Callable[[Array, Array, Array, Any], tuple[Array, Array]]
 
@@ -22,16 +21,11 @@ Loss = Callable[[Array, Array, Array, Any], tuple[Array, Array]]
 def loss_of(experiment: SegmentationExperiment, photographs: Photographs) -> Any:
     """Return the loss of an experiment: "ce", or a function where pixels are ignored or labels have weights."""
     if experiment.class_weights != "none":
-        return weighted_cross_entropy(balanced(photographs.label_counts[: experiment.labels]))
+        counts = photographs.label_counts[: experiment.labels]
+        return weighted_cross_entropy(class_weights(counts, experiment.class_weights).tolist())
     if experiment.ignore >= 0 or experiment.tiles:
         return weighted_cross_entropy([1.0] * experiment.labels)
     return "ce"
-
-
-def balanced(counts: np.ndarray) -> list[float]:
-    """Return the weight of each label: inverse to the number of its pixels, 1 on average over all pixels."""
-    weights = np.divide(counts.sum(), len(counts) * counts, out=np.zeros(len(counts)), where=counts > 0)
-    return [float(weight) for weight in weights]
 
 
 def weighted_cross_entropy(weights: Sequence[float]) -> Loss:

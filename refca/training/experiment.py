@@ -17,6 +17,7 @@ from refca.data.own import OwnSettings, check_known, found_at, load_own
 from refca.data.own.masks import INSTANCES
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput, did_you_mean
+from refca.training.class_weights import POWERS
 
 FORMER_NAMES = {  # names of settings in older runs
     "rate": "learning_rate",
@@ -70,7 +71,6 @@ CELL_GROUP = "the cell"
 DATA_GROUP = "data of your own"
 VALIDATION_GROUP = "validation during training"
 MOST_HELD_OUT = 1000  # samples, unless --validation says another number
-WEIGHTINGS = ("none", "balanced")
 CHOICES: dict[str, tuple[Any, ...]] = {"norm": NORMS, "stride": STRIDES}
 
 
@@ -154,8 +154,9 @@ class Experiment(ABC):
     ignore: int = data_setting(-1, "value of masks that counts neither in the loss nor in IoU; -1 for none")
     class_weights: str = setting(
         "none",
-        "weights of the labels in the loss: none, or balanced by how rare they are",
-        WEIGHTINGS,
+        "weights of the labels in the loss: none, inverse to the square root of their frequency (root), or inverse "
+        "to it (balanced)",
+        tuple(POWERS),
         group=DATA_GROUP,
     )
     validation: int = validation_setting(
