@@ -28,7 +28,7 @@ from refca.training.experiment import Experiment
 from refca.weights.load import load_weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Automaton:
     """A cell and its trained parameters, on a backend.
 
@@ -176,14 +176,16 @@ def checked_image(automaton: Automaton, image: Array) -> np.ndarray:
             f"image must have shape (B, H, W, {cell.image_channels}), got {tuple(image.shape)}; "
             "predict() takes pictures of other shapes"
         )
+    if not image.size:
+        raise InvalidInput(f"image must have at least one pixel, got shape {tuple(image.shape)}")
     if image.dtype.kind != "f":
         raise InvalidInput(f"image must have floats from {low} to 1, got {image.dtype}; predict() also takes bytes")
     if not np.isfinite(image).all():
         raise InvalidInput(f"image must have values from {low} to 1, got NaN or infinity")
-    if image.size and not low <= float(image.min()) <= float(image.max()) <= 1:
+    if not low <= float(image.min()) <= float(image.max()) <= 1:
         got = f"{float(image.min()):g} to {float(image.max()):g}"
         raise InvalidInput(f"image must have values from {low} to 1, got {got}")
-    if not image.size or image.shape[1] % cell.stride or image.shape[2] % cell.stride:
+    if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
         shape = f"{image.shape[1]}x{image.shape[2]}"
         raise InvalidInput(f"image must have sides divisible by the stride {cell.stride}, got {shape}")
     image = image.astype(np.float32)

@@ -213,7 +213,7 @@ def add_backend_flags(parser: ArgumentParser) -> None:
 
 
 def add_common_flags(parser: ArgumentParser) -> None:
-    """Add the flags that every program has."""
+    """Add the flags of programs that read data and write a run directory."""
     add_backend_flags(parser)
     parser.add_argument(
         "--data",

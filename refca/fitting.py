@@ -49,7 +49,7 @@ from refca.training.events import event_files, no_events
 from refca.training.experiment import Experiment
 from refca.training.flags import settings, shown
 from refca.training.loop import fit as fit_until_stopped
-from refca.training.metrics_log import LOG_FILE, read_metrics
+from refca.training.metrics_log import LOG_FILE, last_mean, read_metrics
 from refca.training.run_directory import locked
 from refca.training.task import Training
 from refca.training.train_state import TrainState
@@ -58,7 +58,6 @@ from refca.training.validation import VALIDATION_LOG, Row, Validator
 CHECKPOINT_EVERY = 1000  # training steps
 OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
 SETTINGS_FILE = "settings.toml"
-LAST_ROWS = 20  # of the log, of which the mean tells what a run reached
 
 
 def tasks() -> list[Any]:
@@ -130,7 +129,10 @@ def train_seeds(flags: Namespace) -> int:
             print("to continue with all seeds, repeat the command with --resume", file=sys.stderr)
         if code:
             return code
-        rows.append(read_metrics(Path(out) / "metrics.csv")[-1])
+        rows += read_metrics(Path(out) / LOG_FILE)[-1:]
+    if len(rows) < len(seeds):
+        note("a log is empty, so there is no summary")
+        return 0
     print(f"{'last step':>14}" + "".join(f"{f'seed {seed}':>12}" for seed in seeds) + f"{'mean':>12}{'spread':>12}")
     for name in rows[0]:
         if name != "step":
@@ -261,7 +263,10 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     experiment = load_experiment(named or get_task(DEFAULT).default_experiment)
     path = changes.get("dataset") or full_path(experiment.dataset)
     if not is_path(path) or ("dataset" not in changes and experiment.classes):  # settings of an earlier run, complete
-        return change(experiment, changes)
+        experiment = change(experiment, changes)
+        if not is_path(path):
+            check_named(experiment)
+        return experiment
     changes = (stated_for_data(load_experiment(named)) if named else {}) | changes
     with counting_bar("pictures") as show:
         found = found_at(path, changes, show)
@@ -277,22 +282,38 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
 
 def stated_for_data(experiment: Experiment) -> dict[str, Any]:
     """Return the settings for data of one's own that an experiment changes: they are not found out anew."""
-    names = [name for name in (*OwnSettings.__dataclass_fields__, "alive_above") if hasattr(experiment, name)]
     kind: Any = type(experiment)
     usual = kind()  # the defaults
+    names = names_for_data(experiment)
     return {name: value for name in names if (value := getattr(experiment, name)) != getattr(usual, name)}
+
+
+def names_for_data(experiment: Experiment) -> list[str]:
+    """Return the names of the settings that are found out from data of one's own."""
+    names = (*OwnSettings.__dataclass_fields__, "alive_above", "labels", "validation")
+    return [name for name in names if hasattr(experiment, name)]
+
+
+def check_named(experiment: Experiment) -> None:
+    """Raise InvalidInput, naming it, for a setting that a data set with a name would ignore."""
+    kind: Any = type(experiment)
+    for name in ("split", "invert", "stretch", "tiles", "mask_values", "ignore", "size"):
+        changed = getattr(experiment, name) != getattr(kind(), name)
+        if changed and (name != "size" or experiment.kind == "classification"):
+            raise InvalidInput(
+                f"the setting {name} is for data of your own, and --dataset {experiment.dataset} is not; leave it out"
+            )
 
 
 def reached(rows: list[dict[str, float]], experiment: Experiment, training: Training, done: int) -> str:
     """Return a sentence on what a finished run reached and, if that is little, on what a useful run needs."""
     shown_name, (enough, advice) = training.shown(experiment), training.useful(experiment)
-    values = [row[shown_name] for row in rows[-LAST_ROWS:] if row[shown_name] == row[shown_name]]
+    value, name = last_mean(rows, shown_name), shown_name.replace("_", " ")
     steps = f"{done:,} training step{'s' if done > 1 else ''}"
     if done < experiment.steps:
         steps += f" (of {experiment.steps:,}: {experiment.patience} measurements without a better one)"
-    if not values:
+    if value != value:
         return f"{steps}, too few to measure anything; {advice}"
-    value, name = sum(values) / len(values), shown_name.replace("_", " ")
     sentence = f"{name} {value:.0%} in the last batches of {steps}"
     return sentence if value >= enough else f"{sentence}, which is too little to be useful; {advice}"
 
@@ -352,11 +373,15 @@ def run_to_resume(flags: Namespace) -> Path:
 def resume(flags: Namespace, out: Path, changes: dict[str, Any], backend: Any) -> tuple[Experiment, TrainState]:
     """Return experiment and train state of a stopped run. Raises InvalidInput if it cannot be resumed."""
     experiment, train_state = load_checkpoint(out / CHECKPOINT_FILE, lookup, backend.asarray)
-    requested = change(load_experiment(flags.experiment) if flags.experiment else experiment, changes)
+    requested = load_experiment(flags.experiment) if flags.experiment else experiment
     if requested.task != experiment.task:
         raise InvalidInput(
             f"the run in {out} is a {experiment.task} run, but --experiment {flags.experiment} is for {requested.task}"
         )
+    if is_path(changes.get("dataset") or requested.dataset):  # what was found there stays, unless it is stated
+        found = {name: getattr(experiment, name) for name in names_for_data(experiment)}
+        changes = found | stated_for_data(requested) | changes
+    requested = change(requested, changes)
     for f in fields(experiment):
         saved, other = getattr(experiment, f.name), getattr(requested, f.name)
         if saved != other and not (f.name == "steps" and goes_on(experiment, train_state.done, other)):

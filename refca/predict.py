@@ -120,11 +120,8 @@ def predict(flags: Namespace) -> int:
         value = getattr(flags, option)
         if value is not None and value < least:
             raise InvalidInput(f"--{option} must be at least {least}, got {value}")
-    given = flags.steps
-    flags.steps = 1 if given is None else given  # complete() wants a number
     predictions = [get_task(name).prediction for name in task_names()]
     complete(flags, automaton.task.prediction, predictions, automaton.task.samples)
-    flags.steps = given
     out = Path(flags.out or default_out(flags.model))
     if not flags.json:
         note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
@@ -151,6 +148,7 @@ class Program:
         self.right = self.labelled = 0
         self.films: list[Source] = []
         self.failed = 0
+        self.count = len(sources)  # of pictures, films and folders named, or of samples
         self.begun = False  # whether cells have been given a picture
         self.options: dict[str, Any] = {"steps": flags.steps, "size": flags.size, "seed": flags.seed}
         self.options |= self.task.options_of(flags)
@@ -168,7 +166,7 @@ class Program:
         ):
             rows = csv.writer(file, lineterminator="\n")
             expected = ["expected"] if self.flags.dataset else []
-            rows.writerow(["file", "page", "label", "agreement", *self.automaton.names, *expected])
+            rows.writerow(["file", "name", "label", "agreement", *self.automaton.names, *expected])
             prepared = self.samples(bar) if self.flags.dataset else self.prepared(bar)
             for result in self.task.predict_all(self.automaton, prepared, **self.options):
                 name, path, true = self.waiting.popleft()
@@ -185,9 +183,9 @@ class Program:
                     count += 1
                 except InvalidInput as error:
                     self.skip(source, error)
-        stopped = self.stop_asked() and not any(is_camera(source.path) for source in self.sources)
-        if not count and not stopped:
-            raise InvalidInput("none of the files could be used")
+            stopped = self.stop_asked() and not any(is_camera(source.path) for source in self.sources)
+            if not count and not stopped:  # nothing is written over what was there
+                raise InvalidInput("none of the files could be used")
         if not self.flags.json:
             skipped = f", {self.failed} skipped" if self.failed else ""
             right = f", {self.right / self.labelled:.1%} labelled right" if self.labelled else ""
@@ -201,7 +199,8 @@ class Program:
         if dataset != experiment.dataset:
             experiment = experiment.with_(dataset=dataset, mask_values=())
         samples = experiment.load_data(self.flags.data, ("test",)).test
-        bar.reset(len(samples))
+        self.count = len(samples)
+        bar.reset(self.count)
         for name, ready, label in itertools.takewhile(lambda _: not self.stop_asked(), self.task.samples_of(samples)):
             self.waiting.append((name, Path(dataset), "" if label is None else self.automaton.names[label]))
             yield ready
@@ -254,8 +253,9 @@ class Program:
             warn(f"{path}: {result.doubt}")
         if self.flags.json:
             print(json.dumps({"file": str(path), "name": name, **result.summary()}), flush=True)
-        elif len(self.sources) <= FEW:
-            print_above_bar(f"{path}{name[len(path.stem) :] if name.startswith(path.stem) else ''}: {result}")
+        elif self.count <= FEW:
+            page = name[len(path.stem) :] if name.startswith(path.stem) else ""
+            print_above_bar(f"{name if self.flags.dataset else f'{path}{page}'}: {result}")
 
     def film(self, source: Source, rows: Any) -> None:
         """Predict a film, with the state carried from frame to frame; write it with the labels over it."""

@@ -26,11 +26,12 @@ from typing import Any
 
 from refca.atomic import atomic_write, make_folder, write_text
 from refca.cli import Parser, run_program
+from refca.data import full_path
 from refca.errors import InvalidInput
 from refca.reading import reading
 from refca.tasks import change, load_experiment
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
-from refca.training.metrics_log import LOG_FILE, read_metrics
+from refca.training.metrics_log import LOG_FILE, last_mean, read_metrics
 
 EXAMPLES = """examples:
   python -m refca.sweep TABLE.toml                     train what is not done yet, one run after the other
@@ -53,7 +54,6 @@ The table:
   ntasks = 8                        # more than 1: the ranks of each run, started by srun
 """
 SCRIPT, SUMMARY = "sweep.sbatch", "summary.csv"
-LAST_ROWS = 20  # of a log, whose mean is its row of the summary
 KEYS = {"out", "seeds", "settings", "flags", "runs", "slurm"}
 
 
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> ArgumentParser:
     p = Parser(
-        "python -m refca.sweep",
+        "sweep",
         description="Train a table of experiments and seeds, and collect a summary.",
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
@@ -147,6 +147,9 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
     out, seeds = Path(content.get("out", f"runs/{path.stem}")), content.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
         raise InvalidInput(f"seeds must be a list of numbers, got {seeds!r}")
+    flags = content.get("flags", [])
+    if not isinstance(flags, list):
+        raise InvalidInput(f'flags must be a list of words, such as ["--backend", "cpu"], got {flags!r}')
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise InvalidInput("runs must have at least one run, such as [runs.plain]")
     runs = []
@@ -154,13 +157,15 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
         if not isinstance(own, dict):
             raise InvalidInput(f"runs.{name} must be a table of settings, got {own!r}")
         settings = {**content.get("settings", {}), **own}
+        if "dataset" in settings:
+            settings["dataset"] = full_path(str(settings["dataset"]))
         experiment = str(settings.pop("experiment", "demo"))
         if "seed" in settings:
             raise InvalidInput("the setting seed comes from seeds")
         for seed in seeds:
             change(load_experiment(experiment), {**settings, "seed": seed})
             runs.append(Run(name, seed, experiment, settings, out / f"{name}-seed{seed}"))
-    return Table(path, out, runs, [str(flag) for flag in content.get("flags", [])], dict(content.get("slurm", {})))
+    return Table(path, out, runs, list(map(str, flags)), dict(content.get("slurm", {})))
 
 
 def flag_of(name: str, value: Any) -> list[str]:
@@ -288,15 +293,13 @@ def collect(table: Table) -> str:
 def last_values(log: Path) -> dict[str, float]:
     """Return the last step of a log, and the mean of each column over its last rows."""
     rows = read_metrics(log)
-    found: dict[str, float] = {"step": rows[-1]["step"]} if rows else {}
-    for name in rows[-1].keys() - {"step"} if rows else ():
-        values = [row[name] for row in rows[-LAST_ROWS:] if row[name] == row[name]]
-        found[name] = mean(values) if values else float("nan")
-    return {name: found[name] for name in (rows[-1] if rows else {})}
+    last = rows[-1] if rows else {}
+    return {name: value if name == "step" else last_mean(rows, name) for name, value in last.items()}
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation as text."""
+    """Return mean and standard deviation as text, of the values that are known."""
+    values = [value for value in values if value == value]
     if not values:
         return "none"
     return f"{mean(values):.4g} +- {stdev(values):.2g}" if len(values) > 1 else f"{values[0]:.4g}"

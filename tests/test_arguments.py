@@ -161,3 +161,31 @@ def test_shapes_that_are_right_alone_and_do_not_fit_together_are_refused() -> No
         refca.step(CELL, PARAMS, IMAGE, STATE[:, :, :4], LIVE, None, None)
     with pytest.raises(InvalidInput, match=r"target must have shape \(2, 4, 5\), got \(2, 4, 4\)"):
         refca.l2(READOUT, np.zeros((2, 4, 4), int), LIVE)
+
+
+def test_labels_that_a_readout_does_not_have_are_refused() -> None:
+    for loss in (refca.l2, refca.cross_entropy):
+        for label in (-1, 10):
+            with pytest.raises(InvalidInput, match=rf"labels must be from 0 to 9, got {label} to {label}"):
+                loss(READOUT, np.full(2, label), LIVE)
+
+
+def test_numbers_of_numpy_are_settings_of_a_cell(tmp_path: Path) -> None:
+    cell = refca.Cell(np.int64(1), np.int32(4), 3, 2, noise=np.float32(0.5), biases=np.bool_(False))  # type: ignore[arg-type]
+    kinds = [type(x) for x in (cell.image_channels, cell.state_channels, cell.noise, cell.biases)]
+    assert kinds == [int, int, float, bool]
+    refca.save_weights(tmp_path / "a.safetensors", cell, refca.init_params(cell, 0))
+    assert refca.load(tmp_path / "a.safetensors").cell == cell
+
+
+def test_settings_of_weights_do_not_change_their_cell(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="settings must not change the cell"):
+        refca.save_weights(tmp_path / "a.safetensors", CELL, PARAMS, state=20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_automata_are_compared_without_their_arrays() -> None:
+    one, other = refca.load("digits"), refca.load("digits")
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2

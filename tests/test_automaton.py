@@ -109,7 +109,7 @@ def test_evolve_goes_on_where_it_stopped(digits: refca.Automaton) -> None:
         (np.full((1, 9, 9, 1), -1.0), "values from 0 to 1, got -1 to -1"),
         (np.full((1, 9, 9, 1), np.nan), "values from 0 to 1, got NaN or infinity"),
         (np.zeros((1, 9, 9, 1), np.uint8), "floats from 0 to 1, got uint8"),
-        (np.zeros((1, 0, 9, 1)), "must have sides"),
+        (np.zeros((1, 0, 9, 1)), "at least one pixel"),
     ],
 )
 def test_images_that_cells_cannot_have_seen_are_refused(

@@ -282,6 +282,20 @@ def test_every_palette_fits_a_gif_with_every_tone_of_ink(tmp_path: Path) -> None
         assert len(decoded(tmp_path / f"{name}.gif")[0]) == 12
 
 
+def test_colours_that_do_not_fit_a_gif_become_similar_ones(tmp_path: Path) -> None:
+    """64 labels on every tone of ink, against a file that keeps all colours."""
+    image = np.linspace(0, 1, 64).reshape(1, 1, 1, 64, 1).repeat(2, 0).repeat(64, 2).astype(np.float32)
+    labels = np.arange(64).reshape(1, 1, 64, 1).repeat(2, 0).repeat(64, 3)
+    for suffix in (".gif", ".png"):
+        palette = many(tuple(map(str, range(64))))
+        write_animation(tmp_path / f"a{suffix}", labels, image[..., 0] > 0.1, image, palette=palette)
+    frames, exact = (np.stack(decoded(tmp_path / f"a{suffix}")[0]) for suffix in (".gif", ".png"))
+    assert len(np.unique(exact.reshape(-1, 3), axis=0)) > 256 >= len(np.unique(frames.reshape(-1, 3), axis=0))
+    difference = np.abs(frames.astype(int) - exact)
+    assert difference.mean() < 1
+    assert difference.max() < 80
+
+
 def test_an_animation_of_24_digits_is_small(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image = np.zeros((120, 24, 28, 28, 1), np.float32)

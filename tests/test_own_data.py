@@ -15,6 +15,7 @@ from PIL import Image
 import refca
 from refca import train
 from refca.data.own import OwnSettings, found_at, load_own
+from refca.data.photographs import picture_of
 from refca.errors import InvalidInput
 from refca.evaluate import main as evaluate
 from refca.predict import main as predict
@@ -792,6 +793,67 @@ def test_nuclei_are_found_in_every_layout(path: str, values: tuple[str, ...], ch
         where = f"{DATA}/nuclei/test/images::{DATA}/nuclei/test/masks"
     settings = found(where).settings
     assert (settings["mask_values"], settings["channels"]) == (values, channels)
+
+
+def test_splits_of_a_table_that_are_not_known_are_refused(tmp_path: Path) -> None:
+    pairs(tmp_path / "d", names=("{}.png", "masks/{}.png"))
+    lines = [f"p{i}.png,masks/p{i}.png,{'holdout' if i > 7 else 'train'}" for i in range(10)]
+    (tmp_path / "d/list.csv").write_text("\n".join(["image,mask,split", *lines]))
+    with pytest.raises(InvalidInput, match=r"list\.csv has the split holdout, and there are train, val and test"):
+        found(tmp_path / "d/list.csv")
+
+
+def test_pictures_of_a_table_outside_its_folder_are_named_without_their_place(tmp_path: Path) -> None:
+    """Predictions are written under these names, which must not lead out of the folder of the predictions."""
+    pairs(tmp_path / "d", names=("below/{}.png", "masks/{}.png"))
+    (tmp_path / "tables").mkdir()
+    for where in (str(tmp_path / "d"), "../d"):
+        lines = [f"{where}/below/p{i}.png,{where}/masks/p{i}.png" for i in range(10)]
+        (tmp_path / "tables/list.csv").write_text("\n".join(["image,mask", *lines]))
+        data = loaded(tmp_path / "tables/list.csv", size=40)
+        assert sorted([*data.train.names, *data.test.names]) == [f"p{i}.png" for i in range(10)]
+
+
+def test_a_hash_in_names_is_no_tile(tmp_path: Path) -> None:
+    pairs(tmp_path / "d", names=("images/scan#{}.png", "masks/scan#{}.png"))
+    data = loaded(tmp_path / "d", size=40)
+    assert (len(data.train), len(data.test)) == (8, 2)
+    tiled = loaded(tmp_path / "d", size=20, tiles=True)
+    assert not {picture_of(name) for name in tiled.train.names} & {picture_of(name) for name in tiled.test.names}
+    assert len({picture_of(name) for name in tiled.test.names}) == 2
+    for label in ("C#", "D"):
+        for i in range(10):
+            save(tmp_path / "classes" / label / f"{i}.png", photograph(disc(i), i + 10 * (label == "D"), 3))
+    test = loaded(tmp_path / "classes").test
+    assert np.bincount(test.labels).tolist() == [2, 2]
+
+
+def test_settings_of_your_own_data_are_refused_for_data_with_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags, words in (
+        (["--size", "16"], "the setting size is for data of your own, and --dataset optdigits is not; leave it out"),
+        (["--invert"], "the setting invert is for data of your own"),
+    ):
+        assert run(["--experiment", "demo", "--steps", "1", *flags]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_an_experiment_on_own_data_is_resumed_with_the_same_command(tmp_path: Path) -> None:
+    pairs(tmp_path / "d", labels=4, paint=lambda mask: mask)
+    flags = ["--experiment", "own-segmentation", "--dataset", str(tmp_path / "d"), "--out", str(tmp_path / "run")]
+    flags += ["--state", "5", "--hidden", "6", "--batch", "2", "--steps", "3", "--resume"]
+    assert run(flags[:-1]) == 0
+    assert run(flags) == 0
+    assert run([*flags, "--labels", "3"]) == 2
+
+
+def test_a_model_of_many_classes_is_measured(tmp_path: Path) -> None:
+    """Its animation has more colours than a GIF."""
+    pairs(tmp_path / "d", labels=7, paint=lambda mask: mask)
+    small = ["--size", "12", "--state", "8", "--hidden", "6", "--batch", "2", "--steps", "2"]
+    assert run(["--dataset", str(tmp_path / "d"), *small, "--out", str(tmp_path / "run")]) == 0
+    measure = ["--steps", "2", "--at", "2", "--curve-samples", "1", "--backend", "reference"]
+    assert evaluate([str(tmp_path / "run"), *measure]) == 0
+    assert (tmp_path / "run/animation.gif").exists()
 
 
 # the loss

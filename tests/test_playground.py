@@ -89,6 +89,8 @@ def test_serves_nothing_else(address: str, path: str) -> None:
 
 def test_answers_to_no_other_host_name(address: str) -> None:
     assert ask(address, "/", host="evil.example:80").status == 403
+    assert ask(address, "/", host="evil.example").status == 403
+    assert ask(address, "/", host="127.0.0.1").status == 200, "browsers leave out the port 80"
 
 
 def test_listens_on_the_loopback_address_alone(address: str) -> None:

@@ -75,7 +75,7 @@ def gif(path: Path, frames: int = 4) -> None:
 def test_a_folder_is_predicted_with_all_that_is_in_it(sea: str, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([sea, str(folder), "--out", str(out), "--backend", "reference"]) == 0
-    assert [row["page"] for row in rows_of(out)] == ["a", "a-2", "below/b", "stack-001", "stack-002"]
+    assert [row["name"] for row in rows_of(out)] == ["a", "a-2", "below/b", "stack-001", "stack-002"]
     for row in rows_of(out):
         assert sum(float(row[name]) for name in ("sky", "sea", "land")) == pytest.approx(1, abs=1e-5)
     labels = np.load(out / "below/b-labels.npy")
@@ -226,7 +226,7 @@ def test_a_camera_is_followed_until_a_stop_is_requested(
     monkeypatch.setattr(predict, "stoppable", lambda: contextlib.nullcontext(lambda: next(asked)))
     assert main([sea, "camera:0", "--out", str(tmp_path), "--backend", "reference"]) == 0
     assert len(list(open_film(tmp_path / "camera-0-overlay.mp4").frames)) == 2
-    assert [row["page"] for row in rows_of(tmp_path)] == ["camera-0"]
+    assert [row["name"] for row in rows_of(tmp_path)] == ["camera-0"]
 
 
 def test_what_is_done_before_a_stop_is_listed(
@@ -259,7 +259,7 @@ def test_the_pages_before_a_damaged_one_are_predicted(
 def test_the_frames_of_a_camera_are_pictures_of_digits(tmp_path: Path) -> None:
     flags = ["--frames", "2", "--steps", "1", "--out", str(tmp_path), "--backend", "reference", "--no-pictures"]
     assert main(["digits", "camera:/dev/video7", *flags]) == 0
-    assert [row["page"] for row in rows_of(tmp_path)] == ["camera-dev-video7-00001", "camera-dev-video7-00002"]
+    assert [row["name"] for row in rows_of(tmp_path)] == ["camera-dev-video7-00001", "camera-dev-video7-00002"]
 
 
 def test_a_camera_that_is_not_there_is_refused(
@@ -309,6 +309,12 @@ def test_the_test_samples_of_a_data_set_are_predicted(
     assert sorted(row["expected"] for row in rows) == ["cat", "dog", "owl"]
     right = sum(row["label"] == row["expected"] for row in rows) / 3
     assert f"3 done, {right:.1%} labelled right; see" in capsys.readouterr().out
+    kept = (tmp_path / "seen/predictions.csv").read_bytes()
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "other.png").write_bytes(b"")
+    assert main(["run", "empty.png", "other.png", "--out", "seen", *reference]) == 2
+    assert (tmp_path / "seen/predictions.csv").read_bytes() == kept, "a run without results replaced another's"
+    capsys.readouterr()
     assert main(["run", "animals/cat/0.png", "--dataset", "animals"]) == 2
     assert "or --dataset; one of them, not both" in capsys.readouterr().err
     assert main(["run", "--dataset", "absent"]) == 2

@@ -206,3 +206,11 @@ def forget(path: Path) -> None:
     for name in NEW:
         del said["experiment"][name]
     save_file(tensors, path, {"refca": json.dumps(said)})
+
+
+def test_settings_are_toml_whatever_they_hold(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    for settings in ({"alive_above": float("-inf")}, {"alive_above": None}, {"classes": ("\U0001f408", "b\\\n\x7f")}):
+        experiment = DigitsExperiment(**{"labels": 2} | settings)
+        path.write_text(experiment.toml(), "utf-8")
+        assert load_experiment(path) == experiment

@@ -96,6 +96,11 @@ def test_a_log_that_is_missing_is_noticed_and_can_be_dropped(stopped: Path, caps
     assert train.main(resumed(stopped)) == 0
 
 
+def test_a_log_that_is_intact_is_not_dropped(stopped: Path) -> None:
+    assert train.main(resumed(stopped, "--drop-log")) == 0
+    assert [row["step"] for row in read_metrics(stopped / "metrics.csv")] == [10, 20, 30]
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"step,loss\n" + b"1" * 131_073 + b",2\n"])
 def test_a_log_that_is_no_text_or_has_enormous_fields_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "metrics.csv").write_bytes(content)

@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from refca import sweep
 
@@ -108,6 +110,7 @@ def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> Non
         ("[runs.a]\nsteps = 0\n", "steps must be at least 1, got 0"),
         ("[runs.a]\nexperiment = 'demos'\n", 'unknown experiment "demos"'),
         ("[runs.a\n", "TOML"),
+        ("flags = '--quiet'\n[runs.a]\n", "flags must be a list of words"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: Capture, text: str, sentence: str) -> None:
@@ -117,3 +120,23 @@ def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: Cap
     errors = capsys.readouterr().err
     assert sentence in errors
     assert str(path) in errors
+
+
+def test_a_column_that_is_empty_in_every_run_is_none_in_the_summary(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photographs of one's own, at a path from here, and a cell without a gate."""
+    for i in range(4):
+        picture = np.random.default_rng(i).integers(0, 256, (12, 12, 3), np.uint8)
+        mask = np.repeat(np.arange(12, dtype=np.uint8)[:, None] // 6, 12, axis=1)
+        for where, pixels in (("images", picture), ("masks", mask)):
+            (tmp_path / "own" / where).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "own" / where / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    settings = "dataset = 'own', steps = 2, size = 12, state = 4, hidden = 4, batch = 2, labels = 2, resettable = false"
+    text = f"seeds = [0, 1]\nflags = ['--backend', 'reference']\nsettings = {{{settings}}}\n"
+    path = table(tmp_path, text + "[runs.a]\nexperiment = 'own-segmentation'\n")
+    assert sweep.main([str(path)]) == 0
+    heading, row = capsys.readouterr().out.splitlines()[-2:]
+    assert row.split()[-1] == "none"
+    assert heading.split()[-1] == "gate"

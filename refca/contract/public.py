@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from refca.contract.checks import (
     check_arrays,
     check_cell,
+    check_dtypes,
     check_integer,
     check_numpy,
     check_params,
@@ -71,8 +72,7 @@ def check_step(
     check_arrays(given)
     check_numpy({**params, **{name: x for name, (x, _) in given.items()}})
     check_kind("fire_mask", fire_mask, "b", "boolean")
-    for name, x in (("environment", environment), ("state", state)):
-        check_kind(name, x, "f", "float32 or float64")
+    check_dtypes({"environment": environment, "state": state})
 
 
 def check_alive(cell: Cell, environment: Array) -> None:
@@ -117,6 +117,8 @@ def check_loss(readout: Array, target: Array, live: Array) -> None:
     else:
         check_arrays({"target": (target, (B,))})
     check_kind("target", target, "iu", "integers")
+    if target.size and not 0 <= target.min() <= target.max() < readout.shape[-1]:
+        raise InvalidInput(f"labels must be from 0 to {readout.shape[-1] - 1}, got {target.min()} to {target.max()}")
 
 
 def check_iou(predicted: Array, target: Array, labels: int) -> None:

@@ -8,6 +8,7 @@ Letters: N photographs, S×S pixels.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,11 @@ import numpy as np
 
 CLASSES = ("background", "object", "boundary")
 IGNORED = 255  # the number in a trimap of pixels that count in nothing
+
+
+def picture_of(tile: str) -> str:
+    """Return the name of the picture that a tile, as NAME#3, was cut from."""
+    return re.sub(r"#\d+$", "", tile)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,10 @@ class Cell:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            check_kind(field.name, getattr(self, field.name), str(field.type))
+            value = getattr(self, field.name)
+            check_kind(field.name, value, str(field.type))
+            if hasattr(value, "item"):  # a NumPy scalar
+                object.__setattr__(self, field.name, value.item())
         for name in ("image_channels", "state_channels", "hidden_width", "labels"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1, got {getattr(self, name)}")

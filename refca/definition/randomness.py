@@ -43,7 +43,7 @@ class Randomness(Protocol):
         """Return the random arrays of step t for B samples on a grid of H×W cells."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recorded:
     """Recorded randomness: fire (T, B, H, W) boolean, noise and reset (T, B, H, W, D) standard normal or None.
 

@@ -84,9 +84,6 @@ def add_flags(group: _ArgumentGroup) -> None:
 
 def run(flags: Namespace, weights: Weights, out: Path) -> None:
     """Measure robustness, print a table, and write tables and figures into `out`."""
-    for name in ("steps", "chimeras"):
-        if getattr(flags, name) < 1:
-            raise InvalidInput(f"--{name} must be at least 1, got {getattr(flags, name)}")
     check_digits(flags.model, weights.experiment)
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
     digits_used, others = first(digits, samples), other_source(weights.experiment or experiment, samples)

@@ -98,8 +98,8 @@ def animate(
 ) -> None:
     """Write an animation of painted tiles (T, B, h, w, 3) uint8; `new` (T, B) marks tiles.
 
-    `what` is the singular noun for a tile; `captions` (T, B) are written below the tiles.
-    Raises ValueError for more than 256 colours in a GIF.
+    `what` is the singular noun for a tile; `captions` (T, B) are written below the tiles. A GIF has at most 256
+    colours: of more, similar ones become one.
     """
     path = Path(path)
     marks, ticks = recently(new, MARKED), np.flatnonzero(new.any(axis=1))
@@ -181,8 +181,8 @@ def header(
     draw.rectangle((MARGIN, 43, right - 1, 45), fill=EDGE)
     length = len(steps) - 1 or 1
     draw.rectangle((MARGIN, 43, MARGIN + (right - 1 - MARGIN) * t // length, 45), fill=QUIET)
-    for on_progress in ticks:
-        x = MARGIN + (right - 1 - MARGIN) * int(on_progress) // length
+    for tick in ticks:
+        x = MARGIN + (right - 1 - MARGIN) * int(tick) // length
         draw.rectangle((x - 1, 40, x + 1, 48), fill=INK)
 
 
@@ -192,7 +192,7 @@ def near_square(count: int) -> int:
 
 
 def save(path: Path, format: str, frames: list[Image], durations: list[int]) -> None:
-    """Write the frames to one file atomically, in their exact colours."""
+    """Write the frames to one file atomically, in their exact colours, of which a GIF has at most 256."""
     if format == "GIF":
         frames = indexed(frames)
     first, *rest = frames
@@ -202,18 +202,27 @@ def save(path: Path, format: str, frames: list[Image], durations: list[int]) -> 
 
 
 def indexed(frames: list[Image]) -> list[Image]:
-    """Return the frames with one common table of at most 256 colours. Raises ValueError for more."""
+    """Return the frames with one common table of at most 256 colours.
+
+    Of more, the most frequent half of the table stays exact, and of the others similar ones become one.
+    """
     from PIL import Image
 
     powers = np.array([1 << 16, 1 << 8, 1])
     packed = [np.asarray(picture).astype(np.int64) @ powers for picture in frames]
     table = np.unique(np.concatenate([np.unique(pixels) for pixels in packed]))
-    if len(table) > 256:
-        raise ValueError(f"a GIF has at most 256 colours, got {len(table)}; use .png or .webp")
     colours = np.stack([table >> 16, table >> 8, table], axis=-1).astype(np.uint8)
+    numbers = np.arange(len(table))  # in the common table, of each colour
+    found = [np.searchsorted(table, pixels) for pixels in packed]
+    if len(table) > 256:
+        counts = np.sum([np.bincount(x.ravel(), minlength=len(table)) for x in found], axis=0)
+        frequent, rare = np.split(np.argsort(-counts, kind="stable"), [128])
+        common = Image.fromarray(colours[rare][None]).quantize(128)
+        numbers[frequent], numbers[rare] = np.arange(128), 128 + np.asarray(common)[0]
+        colours = np.concatenate([colours[frequent], np.reshape(common.getpalette() or [], (-1, 3))]).astype(np.uint8)
     pictures = []
-    for pixels in packed:
-        picture = Image.fromarray(np.searchsorted(table, pixels).astype(np.uint8), "L")
+    for x in found:
+        picture = Image.fromarray(numbers[x].astype(np.uint8), "L")
         picture.putpalette(colours.tobytes())
         pictures.append(picture)
     return pictures

@@ -56,7 +56,7 @@ def handler_of(page: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
             name = urlsplit(self.path).path.removeprefix("/") or "index.html"
             content = page.get(name)
             # another site's page may name this address by a host name of its own (DNS rebinding)
-            host = self.headers.get("Host", "").rpartition(":")[0]
+            host = self.headers.get("Host", "").partition(":")[0]
             if content is None or host not in (LOOPBACK, "localhost"):
                 self.send_error(404 if content is None else 403)
                 return

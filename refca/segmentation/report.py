@@ -132,8 +132,6 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         raise InvalidInput(f"--adversarial must be one of {known}, got {flags.adversarial}")
     if flags.adversarial is None and flags.adversarial_region is not None:
         raise InvalidInput("--adversarial-region needs --adversarial, which says towards which label")
-    if flags.every < 1:
-        raise InvalidInput(f"--every must be at least 1, got {flags.every}")
     if not 0 <= flags.shift < size:
         raise InvalidInput(f"--shift must be from 0 to {size - 1} for photographs of {size}x{size}, got {flags.shift}")
     kind = "validation" if flags.validation else "test"

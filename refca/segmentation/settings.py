@@ -14,6 +14,8 @@ from refca.training.adam import SCHEDULES
 from refca.training.experiment import cell_setting, setting
 from refca.training.transforms import TransformedExperiment
 
+MOST_LABELS = 127  # a byte holds the label of a pixel, and there is one for pixels that count in nothing
+
 
 @dataclass(frozen=True)
 class SegmentationExperiment(TransformedExperiment):
@@ -62,6 +64,8 @@ class SegmentationExperiment(TransformedExperiment):
         self.check_transforms()
         if self.warmup_steps < 0:
             raise InvalidInput(f"warmup_steps must not be negative, got {self.warmup_steps}")
+        if self.labels > MOST_LABELS:
+            raise InvalidInput(f"labels must be at most {MOST_LABELS} for a label for each pixel, got {self.labels}")
         if self.size % self.stride:
             raise InvalidInput(f"size must be a multiple of stride, {self.stride}, got {self.size}")
 

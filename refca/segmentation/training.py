@@ -14,6 +14,7 @@ import numpy as np
 
 from refca.cli import counting_bar
 from refca.data import Photographs, is_path
+from refca.data.photographs import picture_of
 from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Streams
@@ -82,7 +83,7 @@ def split_validation(experiment: SegmentationExperiment, photographs: Photograph
     if not experiment.tiles:
         first = len(photographs) - count
         return photographs.part(0, first), photographs.part(first, len(photographs))
-    whole = np.array([name.partition("#")[0] for name in photographs.names])
+    whole = np.array(list(map(picture_of, photographs.names)))
     held = np.zeros(len(whole), bool)
     for name in dict.fromkeys(whole[::-1].tolist()):
         if held.sum() >= count:

@@ -313,8 +313,14 @@ class Experiment(ABC):
     def toml(self) -> str:
         """Return the settings as the text of an experiment file."""
         settings = {"task": self.task, **asdict(self)}
-        none = json.dumps("none")
-        return "".join(f"{name} = {none if value is None else json.dumps(value)}\n" for name, value in settings.items())
+        return "".join(f"{name} = {in_toml(value)}\n" for name, value in settings.items())
+
+
+def in_toml(value: Any) -> str:
+    """Return the value of a setting as TOML writes it; None as "none"."""
+    if isinstance(value, float):
+        return repr(value)  # inf and nan too
+    return json.dumps("none" if value is None else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def cell_settings(cell: Cell) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from refca.reading import reading
 
 LOG_FILE = "metrics.csv"  # in a run directory
 EVERY = 10
+LAST_ROWS = 20  # whose mean tells what a run reached
 KIND = "the log of a training run"
 
 
@@ -28,17 +29,21 @@ class MetricsFile:
     """An open metrics.csv with a column for the step, the loss and each of `measured`.
 
     A new run begins it. A run that goes on after `done` training steps keeps the part that `mark` describes,
-    and drops what follows: those rows will be made again. With `drop` the log begins anew.
-    Raises InvalidInput if that part is not there as it was written.
+    and drops what follows: those rows will be made again. If that part is not there as it was written, the log begins
+    anew with `drop`, and InvalidInput is raised without.
     """
 
     def __init__(self, path: Path, done: int, measured: Sequence[str], mark: str = "", drop: bool = False) -> None:
         self.path, self.columns = path, ("step", "loss", *measured)
         kept = b""
-        if mark and not drop:
-            kept = marked_part(path, done, mark)
-        elif done and not drop:
-            kept = rows_to(path, done, self.columns)
+        try:
+            if mark:
+                kept = marked_part(path, done, mark)
+            elif done:
+                kept = rows_to(path, done, self.columns)
+        except InvalidInput:
+            if not drop:
+                raise
         kept = kept or self.text(dict(zip(self.columns, self.columns, strict=True)))
         with atomic_write(path) as temporary:
             temporary.write_bytes(kept)
@@ -162,6 +167,12 @@ def read_metrics(path: Path, columns: Sequence[str] | None = None) -> list[dict[
                     "number"
                 ) from error
     return rows
+
+
+def last_mean(rows: Sequence[Mapping[str, float]], name: str) -> float:
+    """Return the mean of a column over the last rows in which it is known; NaN if it is in none."""
+    values = [row[name] for row in rows[-LAST_ROWS:] if row[name] == row[name]]
+    return sum(values) / len(values) if values else float("nan")
 
 
 def number(name: str, text: str) -> float:

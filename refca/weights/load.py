@@ -140,6 +140,8 @@ def save_weights(path: Path | str, cell: Cell, params: Params, *, task: str | No
     check_weights(path, cell, params)
     known: dict[str, Any] = {"dataset": "", **cell_settings(cell), **settings}
     experiment = get_task(task or task_of_cell(cell)).experiment(**known)
+    if experiment.cell != cell:
+        raise InvalidInput(f"settings must not change the cell, got {experiment.cell} for {cell}")
     save_params(path, experiment, params, 0)
 
 

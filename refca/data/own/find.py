@@ -21,7 +21,7 @@ from refca.data.own.layout import Labelled, class_folders, describe_tables, labe
 from refca.data.own.orientation import orientation
 from refca.data.own.pairing import some
 from refca.data.own.settings import OwnSettings
-from refca.data.photographs import IGNORED, Photographs
+from refca.data.photographs import IGNORED, Photographs, picture_of
 from refca.doubts import faint
 from refca.errors import InvalidInput
 
@@ -248,7 +248,7 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
         labels = np.array([numbers[item.label] for item in listed], np.int64)
         parts, names = [item.part for item in listed], [item.name for item in listed]
         pixels = pictures.load_all([item.file for item in listed], own, on_progress)
-    train, test = divided(parts, names, labels, own.split, pixels)
+    train, test = divided(parts, names, names, labels, own.split, pixels)
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
 
@@ -274,7 +274,8 @@ def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[
     else:
         pairs = masked(path) or []
         pixels, labels, parts, names = pictures.load_pairs(pairs, own, on_progress)
-    train, test = divided(parts, names, None, own.split, pixels)
+    wholes = list(map(picture_of, names)) if own.tiles else names
+    train, test = divided(parts, names, wholes, None, own.split, pixels)
 
     def part(chosen: np.ndarray) -> Photographs | str:
         if not len(chosen):
@@ -285,10 +286,16 @@ def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[
 
 
 def divided(
-    parts: list[str], names: list[str], labels: np.ndarray | None, split: float, pixels: np.ndarray
+    parts: list[str],
+    names: list[str],
+    wholes: list[str],
+    labels: np.ndarray | None,
+    split: float,
+    pixels: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the samples to train on and of those held out.
 
+    `wholes` has the name of the picture that each sample is, or is a tile of.
     The data's own parts are kept, with those for validation at the end of those to train on. Without a test part a
     fraction of each class is held out, chosen by a hash of the names, so that it is the same everywhere; copies of
     one picture, and the tiles of one, stay together.
@@ -299,10 +306,9 @@ def divided(
         return np.concatenate(numbers), ordered(np.flatnonzero(known == "test"), names)
     groups: dict[str, list[int]] = {}
     first_of: dict[bytes, str] = {}
-    for i, name in enumerate(names):
-        whole = name.partition("#")[0]
+    for i, whole in enumerate(wholes):
         content = first_of.setdefault(hashlib.md5(pixels[i].tobytes()).digest(), whole)
-        groups.setdefault(content if "#" not in name else whole, []).append(i)
+        groups.setdefault(content if whole == names[i] else whole, []).append(i)
     held: list[int] = []
     for label in [None] if labels is None else sorted(set(labels.tolist())):
         mine = [key for key, members in groups.items() if label is None or labels[members[0]] == label]  # type: ignore[index]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refca.data.inputs import PICTURES
-from refca.data.own.pairing import MASK_SUFFIX, Masked, paired, some
+from refca.data.own.pairing import MASK_SUFFIX, Masked, names_of, paired, some
 from refca.errors import InvalidInput
 from refca.reading import reading
 
@@ -135,7 +135,7 @@ def label_list(folder: Path) -> list[Labelled] | None:
     missing = [row["file"] for row in rows if not (path.parent / row["file"]).is_file()]
     if missing:
         raise InvalidInput(f"{path} lists files that are not there: {some(missing)}")
-    return [Labelled(path.parent / row["file"], row["label"], part_of(row), row["file"]) for row in rows]
+    return [Labelled(path.parent / row["file"], row["label"], part_of(row, path), row["file"]) for row in rows]
 
 
 def table_at(folder: Path, name: str) -> Path | None:
@@ -149,9 +149,15 @@ def table_at(folder: Path, name: str) -> Path | None:
     return named[0] if named else tables[0] if len(tables) == 1 else None
 
 
-def part_of(row: dict[str, str]) -> str:
-    """Return the part that a row of a CSV names in its column split."""
-    return PARTS.get((row.get("split") or "").strip().lower(), "")
+def part_of(row: dict[str, str], path: Path) -> str:
+    """Return the part that a row of a CSV names in its column split, "" for none. Raises InvalidInput for others."""
+    part = (row.get("split") or "").strip()
+    if part and part.lower() not in PARTS:
+        raise InvalidInput(
+            f"{path} has the split {part}, and there are train, val and test; give that row one of these, or the "
+            "column another heading if it means something else"
+        )
+    return PARTS.get(part.lower(), "")
 
 
 def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
@@ -431,7 +437,13 @@ def pair_list(path: Path) -> list[Masked] | None:
     if Path(rows[0]["mask"]).suffix.lower() not in PICTURES:
         return None  # labels of pictures
     folder = table.parent
-    found = [Masked(folder / r["image"], (folder / r["mask"],), part_of(r), r["image"]) for r in rows]
+    names = [r["image"] for r in rows]
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):  # predictions are named after them
+        names = names_of([(folder / name).resolve() for name in names])
+    found = [
+        Masked(folder / r["image"], (folder / r["mask"],), part_of(r, table), name)
+        for r, name in zip(rows, names, strict=True)
+    ]
     missing = [file for pair in found for file in (pair.file, *pair.masks) if not file.is_file()]
     if missing:
         raise InvalidInput(f"{table} lists files that are not there: {some(missing)}")

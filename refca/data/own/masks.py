@@ -177,7 +177,7 @@ def several(values: list[int], palettes: dict[int, tuple[int, int, int]], colour
         return Masks(texts, texts, texts, ignore, f"masks of {len(values)} colours")
     names = tuple(map(str, values))
     found = [palettes.get(value) for value in values]
-    from_palette = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in found if True) if all(found) else ()  # type: ignore[misc]
+    from_palette = tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in filter(None, found)) if all(found) else ()
     if len(set(from_palette)) < len(values):
         from_palette = ()
     kind = "indices of a palette" if palettes else "gray levels"

@@ -51,15 +51,18 @@ def paired(images: list[Path], masks: list[Path], part: str, where: str) -> list
         by_key = {of_mask(mask): mask for mask in masks}
         keys = [of_image(image) for image in images]
         if len(by_key) == len(masks) == len(images) and set(keys) == set(by_key):
-            pairs = zip(images, keys, strict=True)
-            return [Masked(image, (by_key[key],), part, name_of(image, images)) for image, key in pairs]
+            named = zip(images, keys, names_of(images), strict=True)
+            return [Masked(image, (by_key[key],), part, name) for image, key, name in named]
     raise mismatch(images, masks, where)
 
 
-def name_of(image: Path, images: list[Path]) -> str:
-    """Return the name of a picture in its data set: with its folder, if several have the same name."""
-    alone = Counter(path.name for path in images)[image.name] == 1
-    return image.name if alone else str(image.relative_to(os.path.commonpath(images)))
+def names_of(images: list[Path]) -> list[str]:
+    """Return the name of each picture in its data set: with its folder, if several have the same name."""
+    counts = Counter(path.name for path in images)
+    return [
+        image.name if counts[image.name] == 1 else str(image.relative_to(os.path.commonpath(images)))
+        for image in images
+    ]
 
 
 def mismatch(images: list[Path], masks: list[Path], where: str) -> InvalidInput:
