@@ -35,7 +35,7 @@ print(automaton.names)
 show((photographs + 1) / 2)
 
 # %% [markdown]
-# 8,400 parameters: that is small enough to print on one page, and far smaller than what is common for this task.
+# 18,360 parameters: that is far smaller than what is common for this task.
 #
 # The cells start from random numbers, not from zero. The pictures below are labels, laid over the photograph in gray.
 
@@ -50,7 +50,7 @@ show(rows, [f"step {t}" for t in times], columns=len(times))
 
 # %% [markdown]
 # After 10 steps the shape is there, and after 40 it is about as good as it gets. (There are mistakes: compare with
-# the photographs.) The state has 32 numbers for each pixel. Three of them, as red, green and blue:
+# the photographs.) The state has 48 numbers for each pixel. Three of them, as red, green and blue:
 
 # %%
 state = automaton.evolve(photographs, 40)

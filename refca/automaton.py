@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from inspect import signature
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ class Automaton:
 
     def predict_all(self, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield the prediction for each picture, a few at a time, so that any number fits in memory."""
+        if isinstance(pictures, str | PathLike):
+            raise InvalidInput(f"pictures must be a list of pictures, got the one {pictures}; predict() takes one")
         known = list(signature(self.task.prediction.predict_all).parameters)[2:]  # after automaton and pictures
         for name in options:
             if name not in known:

@@ -32,7 +32,7 @@ from refca.cli import (
     sentence_of,
 )
 from refca.data import full_path, is_path
-from refca.data.own import OwnSettings, found_at
+from refca.data.own import OwnSettings, found_at, kind_at
 from refca.distributed import check_same, current
 from refca.errors import Diverged, InvalidInput, NotWritable, did_you_mean
 from refca.tasks import (
@@ -158,6 +158,10 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
     if "dataset" in changes:
         changes["dataset"] = full_path(changes["dataset"])
     name, backend = choose_backend(flags.backend, flags.device)
+    if not (backend.offers("loss_and_grads") or backend.offers("unroll_grads")):
+        raise InvalidInput(
+            f"{name} cannot train: it has neither loss_and_grads nor unroll_grads; choose another backend"
+        )
     first = current().rank == 0  # the rank that writes
     check_in_place: Callable[[], None] | None = None
     if flags.resume:
@@ -274,10 +278,15 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     if base.kind != found.kind:
         what = {"classification": "picture", "segmentation": "pixel"}[found.kind]
         raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
-    note(f"{path}: {'; '.join(found.description)}")
+    note(f"{path}: {'; '.join(found.description)}; experiment {named or OWN_EXPERIMENTS[found.kind]}")
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     return change(base, found.settings | changes)
+
+
+def own_experiment(path: str) -> str:
+    """Return the name of the experiment for data of one's own. Raises InvalidInput if there is none at the path."""
+    return OWN_EXPERIMENTS[kind_at(path)]
 
 
 def stated_for_data(experiment: Experiment) -> dict[str, Any]:
@@ -386,7 +395,7 @@ def resume(flags: Namespace, out: Path, changes: dict[str, Any], backend: Any) -
         saved, other = getattr(experiment, f.name), getattr(requested, f.name)
         if saved != other and not (f.name == "steps" and goes_on(experiment, train_state.done, other)):
             sentence = f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
-            raise InvalidInput(f"{sentence}{remedy(out, experiment, f.name, other)}")
+            raise InvalidInput(f"{sentence}; {remedy(out, experiment, f.name, other)}")
     return experiment.with_(steps=requested.steps), train_state
 
 
@@ -396,11 +405,11 @@ def goes_on(experiment: Experiment, done: int, steps: int) -> bool:
 
 
 def remedy(out: Path, experiment: Experiment, name: str, value: Any) -> str:
-    """Return how to train on with another number of steps where the learning rate depends on it."""
+    """Return what to do instead of resuming a run with another value of a setting."""
     if name != "steps":
-        return ""
+        return "leave it out, or begin another run in another --out"
     return (
-        "; the learning rate depends on steps unless --schedule is constant; to train further, begin another run with "
+        "the learning rate depends on steps unless --schedule is constant; to train further, begin another run with "
         f"these weights: {command('train')} --experiment "
         f"{shlex.quote(str(out / SETTINGS_FILE))} --init-from {shlex.quote(str(out))} --steps {value} "
         f"--out {shlex.quote(f'{out}-further')}"

@@ -201,8 +201,9 @@ class Program:
         samples = experiment.load_data(self.flags.data, ("test",)).test
         self.count = len(samples)
         bar.reset(self.count)
-        for name, ready, label in itertools.takewhile(lambda _: not self.stop_asked(), self.task.samples_of(samples)):
-            self.waiting.append((name, Path(dataset), "" if label is None else self.automaton.names[label]))
+        found = self.task.samples_of(self.automaton, samples, **self.options)
+        for name, file, ready, label in itertools.takewhile(lambda _: not self.stop_asked(), found):
+            self.waiting.append((name, file or Path(dataset), "" if label is None else self.automaton.names[label]))
             yield ready
             bar.update()
 
@@ -255,7 +256,7 @@ class Program:
             print(json.dumps({"file": str(path), "name": name, **result.summary()}), flush=True)
         elif self.count <= FEW:
             page = name[len(path.stem) :] if name.startswith(path.stem) else ""
-            print_above_bar(f"{name if self.flags.dataset else f'{path}{page}'}: {result}")
+            print_above_bar(f"{path}{page}: {result}" if path.is_file() else f"{name}: {result}")
 
     def film(self, source: Source, rows: Any) -> None:
         """Predict a film, with the state carried from frame to frame; write it with the labels over it."""

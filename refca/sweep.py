@@ -19,18 +19,21 @@ import tomllib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from refca.atomic import atomic_write, make_folder, write_text
 from refca.cli import Parser, run_program
-from refca.data import full_path
+from refca.data import full_path, is_path
 from refca.errors import InvalidInput
+from refca.fitting import SETTINGS_FILE, own_experiment
 from refca.reading import reading
 from refca.tasks import change, load_experiment
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
+from refca.training.experiment import Experiment
+from refca.training.flags import shown
 from refca.training.metrics_log import LOG_FILE, last_mean, read_metrics
 
 EXAMPLES = """examples:
@@ -159,13 +162,31 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
         settings = {**content.get("settings", {}), **own}
         if "dataset" in settings:
             settings["dataset"] = full_path(str(settings["dataset"]))
-        experiment = str(settings.pop("experiment", "demo"))
+        usual = own_experiment(settings["dataset"]) if is_path(settings.get("dataset", "")) else "demo"
+        experiment = str(settings.pop("experiment", usual))
         if "seed" in settings:
             raise InvalidInput("the setting seed comes from seeds")
         for seed in seeds:
-            change(load_experiment(experiment), {**settings, "seed": seed})
-            runs.append(Run(name, seed, experiment, settings, out / f"{name}-seed{seed}"))
+            run = Run(name, seed, experiment, settings, out / f"{name}-seed{seed}")
+            check_unchanged(run, change(load_experiment(experiment), {**settings, "seed": seed}))
+            runs.append(run)
     return Table(path, out, runs, list(map(str, flags)), dict(content.get("slurm", {})))
+
+
+def check_unchanged(run: Run, wanted: Experiment) -> None:
+    """Raise InvalidInput, naming the setting, if a run was begun with other settings than the table has now."""
+    file = run.out / SETTINGS_FILE
+    if not file.exists():
+        return
+    begun = load_experiment(file)
+    found_out = is_path(wanted.dataset)  # some settings of one's own data, which the table need not have
+    for name in [*run.settings, "seed"] if found_out else [field.name for field in fields(wanted)]:
+        before, now = getattr(begun, name, None), getattr(wanted, name)
+        if before != now:
+            raise InvalidInput(
+                f"{run.out} was begun with {name} {shown(before)}, and the table has {shown(now)}; name another out, "
+                "or remove that folder"
+            )
 
 
 def flag_of(name: str, value: Any) -> list[str]:

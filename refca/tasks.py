@@ -132,6 +132,8 @@ def load_experiment(name: str | Path) -> Experiment:
         )
     with reading(path, "a TOML file of settings", "mend it, or take another"):
         settings = tomllib.loads(path.read_text("utf-8-sig"))
+        if isinstance(settings.get("dataset"), str):
+            settings["dataset"] = data.full_path(settings["dataset"])
         try:
             return make_experiment(settings)
         except InvalidInput as error:

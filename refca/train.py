@@ -41,7 +41,10 @@ def parser() -> ArgumentParser:
     )
     default = get_task(DEFAULT).default_experiment
     p.add_argument(
-        "--experiment", metavar="NAME", help=f"name of an experiment (see --list), or a .toml file; default: {default}"
+        "--experiment",
+        metavar="NAME",
+        help=f"name of an experiment (see --list), or a .toml file; default: {default}, and for your own data "
+        "own-classification or own-segmentation",
     )
     p.add_argument("--list", action="store_true", help="list all experiments and exit")
     add_common_flags(p)

@@ -184,6 +184,11 @@ def test_settings_of_weights_do_not_change_their_cell(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_one_picture_is_no_list_of_pictures() -> None:
+    with pytest.raises(InvalidInput, match=r"pictures must be a list of pictures, got the one 3\.png"):
+        refca.load("digits").predict_all("3.png")
+
+
 def test_automata_are_compared_without_their_arrays() -> None:
     one, other = refca.load("digits"), refca.load("digits")
     assert one == one

@@ -23,7 +23,7 @@ from refusals import Capture, sentence
 from safetensors.numpy import save
 
 import refca
-from refca import evaluate
+from refca import evaluate, train
 from refca.contract.exec_backend import ExecBackend
 from refca.contract.reference import reference
 from refca.errors import InvalidInput, NotOffered, ProgramFailed, Unavailable
@@ -418,7 +418,7 @@ def test_a_step_alone_is_a_backend() -> None:
     got = backend.evolve(CELL, *arguments(), refca.Streams(5), 3, first_step=2)
     np.testing.assert_allclose(got, reference.evolve(CELL, *arguments(), refca.Streams(5), 3, first_step=2), atol=1e-5)
     assert (backend.offers("evolve"), backend.offers("loss_and_grads")) == (True, False)
-    with pytest.raises(NotOffered, match="offers no unroll_grads"):
+    with pytest.raises(NotOffered, match="neither loss_and_grads for it nor unroll_grads"):
         backend.loss_and_grads(CELL, "l2", *arguments(), np.array([0, 1]), np.ones((1, 2), "f4"), refca.Streams(0))
 
 
@@ -426,6 +426,16 @@ def test_a_step_alone_is_a_backend() -> None:
 def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
+
+
+def test_a_module_that_only_evolves_does_not_begin_to_train(
+    importable: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (importable / "only_evolves.py").write_text("def evolve(*arguments, **named):\n    raise NotImplementedError\n")
+    out = importable / "run"
+    assert train.main(["--experiment", "demo", "--backend", "only_evolves", "--out", str(out)]) == 2
+    assert "only_evolves cannot train: it has neither loss_and_grads nor unroll_grads" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("error", ["ValueError", "TypeError", "RuntimeError", "OSError", "SystemExit", "BaseException"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import os
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from refca.errors import InvalidInput
 from refca.evaluate import main as evaluate
 from refca.predict import main as predict
 from refca.robustness import main as robustness
-from refca.tasks import load_experiment
+from refca.tasks import load_experiment, make_experiment
 from refca.training.class_weights import class_weights
 
 DATA = Path(os.environ.get("REFCA_DATA", "absent"))
@@ -793,6 +794,52 @@ def test_nuclei_are_found_in_every_layout(path: str, values: tuple[str, ...], ch
         where = f"{DATA}/nuclei/test/images::{DATA}/nuclei/test/masks"
     settings = found(where).settings
     assert (settings["mask_values"], settings["channels"]) == (values, channels)
+
+
+def test_masks_that_number_things_with_gaps_are_one_class(tmp_path: Path) -> None:
+    def numbered(mask: np.ndarray) -> np.ndarray:
+        things = mask.ravel().cumsum().reshape(mask.shape) // 2 + 1
+        return np.where(mask > 0, things + things // 4, 0).astype(np.uint8)  # 4, 9, ... are missing
+
+    pairs(tmp_path / "d", numbered)
+    seen = found(tmp_path / "d")
+    assert seen.settings["mask_values"] == ("instances",)
+    assert seen.settings["classes"] == ("background", "object")
+
+
+def test_a_digit_before_a_number_is_a_class(tmp_path: Path) -> None:
+    for i in range(20):
+        save(tmp_path / "d" / f"{i % 2 + 3}{'-._ '[i % 4]}{i:02}.png", photograph(disc(i), i, 3))
+    assert found(tmp_path / "d").settings["classes"] == ("3", "4")
+
+
+def test_an_experiment_file_names_data_by_a_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs(tmp_path / "d")
+    monkeypatch.chdir(tmp_path)
+    Path("e.toml").write_text('task = "segmentation"\ndataset = "d"\n')
+    assert load_experiment("e.toml").dataset == str(tmp_path / "d")
+    with pytest.raises(InvalidInput, match='or the path of your own data, and there is no "absent" here'):
+        make_experiment({"task": "segmentation", "dataset": "absent"})
+
+
+def test_digits_of_your_own_are_prepared_as_those_named_one_by_one(tmp_path: Path) -> None:
+    """Dark on light, and larger than MNIST's: cells that were trained on MNIST would all live."""
+    page = np.full((80, 80), 255, np.uint8)
+    for label, columns in (("1", [40]), ("7", [30, 40])):
+        for i in range(5):
+            digit = page.copy()
+            digit[15:65, [c + k for c in columns for k in range(6)]] = i
+            save(tmp_path / "d" / label / f"{i}.png", digit)
+    arguments = ["--steps", "2", "--backend", "reference", "--no-pictures", "--out"]
+    assert predict(["digits", "--dataset", str(tmp_path / "d"), *arguments, str(tmp_path / "set")]) == 0
+    with (tmp_path / "set/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {Path(row["file"]).parent.name for row in rows} == {"1", "7"}
+    assert [row["expected"] for row in rows] == [Path(row["file"]).parent.name for row in rows]
+    assert predict(["digits", *(row["file"] for row in rows), *arguments, str(tmp_path / "one by one")]) == 0
+    with (tmp_path / "one by one/predictions.csv").open() as file:
+        for mine, row in zip(rows, csv.DictReader(file), strict=True):
+            assert {k: mine[k] for k in row if k != "name"} == {k: row[k] for k in row if k != "name"}
 
 
 def test_splits_of_a_table_that_are_not_known_are_refused(tmp_path: Path) -> None:

@@ -140,3 +140,13 @@ def test_a_column_that_is_empty_in_every_run_is_none_in_the_summary(
     heading, row = capsys.readouterr().out.splitlines()[-2:]
     assert row.split()[-1] == "none"
     assert heading.split()[-1] == "gate"
+
+
+def test_a_table_that_was_changed_is_refused_for_runs_begun_with_the_other(tmp_path: Path, capsys: Capture) -> None:
+    path = table(tmp_path, TABLE.replace("seeds = [0, 1]", "seeds = [0]"))
+    assert sweep.main([str(path)]) == 0
+    assert sweep.main([str(path), "--collect"]) == 0
+    table(tmp_path, TABLE.replace("seeds = [0, 1]", "seeds = [0]").replace("2e-3", "3e-3"))
+    assert sweep.main([str(path), "--collect"]) == 2
+    said = capsys.readouterr().err
+    assert "other-seed0 was begun with learning_rate 0.002, and the table has 0.003; name another out" in said

@@ -239,7 +239,10 @@ class BaseBackend:
         the environment (B, H, W, E) and for the first state (B, H, W, D), which without inputs_grad may be None;
         and the last state. Not offered by default.
         """
-        raise NotOffered("this backend offers no unroll_grads, which gradients and losses of one's own need")
+        raise NotOffered(
+            "this backend cannot train with this loss: it has neither loss_and_grads for it nor unroll_grads; "
+            "choose another backend"
+        )
 
     def loss_of_states(
         self,

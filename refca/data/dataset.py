@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,11 +20,12 @@ Samples = TypeVar("Samples")  # Split, or Photographs
 @dataclass(frozen=True)
 class Split:
     """pixels (N, H, W), or (N, H, W, K) of several channels, uint8, 0 for blank paper and `white` for full ink;
-    labels (N,) int64, from 0."""
+    labels (N,) int64, from 0; the file of each digit, if each has one."""
 
     pixels: Any  # NumPy's, or of the backend that they were moved to
     labels: np.ndarray
     white: int
+    files: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,7 +43,8 @@ class Split:
 
     def part(self, first: int, end: int) -> Split:
         """Return the digits from number `first` up to but not including number `end`."""
-        return replace(self, pixels=self.pixels[first:end], labels=self.labels[first:end])
+        files = self.files[first:end]
+        return replace(self, pixels=self.pixels[first:end], labels=self.labels[first:end], files=files)
 
     def centred(self, side: int) -> Split:
         """Return the digits in the middle of blank pictures of side×side, which are at least as large."""

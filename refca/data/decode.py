@@ -158,7 +158,7 @@ def with_channels(array: np.ndarray, channels: int, what: str = "picture") -> np
         return (array @ LUMINANCE)[..., None]
     if (C, channels) == (1, 3):
         return np.repeat(array, 3, axis=-1)
-    raise InvalidInput(f"{what} has {C} channels; needed are {channels}")
+    raise InvalidInput(f"{what} has {C} channels; needed are {channels}, as one picture (h, w, channels)")
 
 
 def adjusted(array: np.ndarray, invert: bool, stretch: bool) -> np.ndarray:

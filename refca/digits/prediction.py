@@ -176,7 +176,7 @@ def prepare(
     if isinstance(picture, Prepared):
         return picture
     experiment = automaton.experiment
-    if experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10 and not raw:
+    if handwritten(automaton) and not raw:
         made = digit(picture)
         pixels = made.pixels
         if experiment.dataset == "optdigits":  # fills its 8×8 pixels
@@ -191,10 +191,24 @@ def prepare(
     return Prepared(resized(pixels, side, side), words)
 
 
-def samples_of(digits: Split) -> Iterator[tuple[str, Prepared, int]]:
-    """Yield the number of each digit of a data set as its name, what the cells are to see of it, and its label."""
+def handwritten(automaton: Automaton) -> bool:
+    """Return whether the cells were trained on handwritten digits, so that pictures are made like MNIST's."""
+    experiment = automaton.experiment
+    return experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10
+
+
+def samples_of(automaton: Automaton, digits: Split, **options: Any) -> Iterator[tuple[str, Path | None, Prepared, int]]:
+    """Yield for each digit of a data set its number as a name, its file, what the cells are to see, and its label.
+
+    Files of digits are prepared as pictures that are named one by one.
+    """
     for i, label in enumerate(digits.labels):
-        yield f"{i:05}", Prepared(digits.images([i])[0], ""), int(label)
+        file = digits.files[i] if digits.files else None
+        if file and handwritten(automaton):
+            ready = prepare(automaton, file, **options)
+        else:
+            ready = Prepared(digits.images([i])[0], "")
+        yield f"{i:05}", file, ready, int(label)
 
 
 def classified(

@@ -137,7 +137,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         write_curves(folder / "evaluation.csv", curves)
         draw(folder, curves)
         confusion_matrices(votes.panels(), experiment.names, folder / "confusion.png", "cells or digits")
-        animate(experiment, params, backend, digits, folder, flags)
+        animate(experiment, params, backend, digits, samples, folder, flags)
         write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
     print(table(values, curves, flags.steps))
     print(votes.sentence())
@@ -171,12 +171,15 @@ def line(curves: Mapping[str, Curves], part: str) -> dict[str, Any]:
     return found | {"mutation": len(curves["before"]["accuracy"]) if len(parts) > 1 else None}
 
 
-def animate(experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, out: Path, flags: Namespace) -> None:
+def animate(
+    experiment: DigitsExperiment, params: Any, backend: Any, digits: Any, samples: int, out: Path, flags: Namespace
+) -> None:
     """Write animation.gif and digits.png; of small digits also digits-28.png, which is easier to read."""
-    from refca.digits.rollout import ROWS, of_all_labels, rollout, write_grid, write_pictures
+    from refca.digits.rollout import ROLLOUT, ROWS, of_all_labels, rollout, write_grid, write_pictures
 
-    chosen = range(min(ANIMATED, len(digits)))
-    frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed)
+    chosen = range(min(ANIMATED, samples))
+    with progress_bar(ROLLOUT, unit="drawn steps") as bar:
+        frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed, on_step=bar.update)
     palette = for_names(get_palette(flags.palette), experiment.names)
     write_pictures(frames, out, palette)
     if experiment.dataset == SMALL and BEST["digits"] in shipped_names():

@@ -5,7 +5,7 @@ Source: the article's figures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from refca.drawing.animation import write_animation
 from refca.drawing.palette import Palette, predicted_labels
 
 STEPS = 60  # before the mutation, and as many after it
+ROLLOUT = 2 * STEPS + 1  # states of a rollout
 SHOWN = (0, 2, 5, 10, 20, 60, 62, 65, 70, 80, 120)  # steps in digits.png
 ROWS = 8  # digits in digits.png
 
@@ -35,14 +36,22 @@ class Rollout(NamedTuple):
     truth: np.ndarray  # (T, B), the true labels
 
 
-def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Sequence[int], seed: int = 0) -> Rollout:
+def rollout(
+    cell: Cell,
+    params: Params,
+    backend: Any,
+    digits: Split,
+    numbers: Sequence[int],
+    seed: int = 0,
+    on_step: Callable[[], object] = lambda: None,
+) -> Rollout:
     """Return STEPS steps of these digits, then STEPS steps after each has mutated to a digit of another label."""
     chosen = np.asarray(numbers)
     params = {name: backend.asarray(x) for name, x in params.items()}
     image = backend.asarray(digits.images(chosen))
     streams, frames = Streams(seed), []
     state = backend.initial_state(cell, image, streams)
-    for t in range(2 * STEPS + 1):
+    for t in range(ROLLOUT):
         if t == STEPS + 1:
             chosen = of_other_labels(chosen, digits.labels)
             image = backend.asarray(digits.images(chosen))
@@ -52,6 +61,7 @@ def rollout(cell: Cell, params: Params, backend: Any, digits: Split, numbers: Se
         pixels, values = backend.asnumpy(image), backend.asnumpy(state)
         labels = predicted_labels(readout(cell, params, values))
         frames.append((labels, alive(cell, pixels), pixels, digits.labels[chosen]))
+        on_step()
     return Rollout(*(np.stack(arrays) for arrays in zip(*frames, strict=True)))
 
 

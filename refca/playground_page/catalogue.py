@@ -54,7 +54,10 @@ def model_files(names: list[Path], own: int) -> dict[str, bytes]:
         task = page_of(cell)
         if task is None:
             if number < own:
-                raise InvalidInput(f"{name}: the page shows digits and photographs, not an automaton of {cell}")
+                raise InvalidInput(
+                    f"{name}: the page shows cells of gray pictures with a label each, or of colour photographs with "
+                    f"three labels for their pixels, not {cell}"
+                )
             continue
         file = f"weights/{number}.safetensors"
         found[file] = save(weights.params)

@@ -246,10 +246,12 @@ def prepare(automaton: Automaton, picture: Picture, **_: Any) -> Prepared:
     return Prepared(adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch))
 
 
-def samples_of(photographs: Photographs) -> Iterator[tuple[str, Prepared, None]]:
-    """Yield the name of each photograph of a data set, what the cells are to see of it, and no label."""
+def samples_of(
+    automaton: Automaton, photographs: Photographs, **options: Any
+) -> Iterator[tuple[str, None, Prepared, None]]:
+    """Yield the name of each photograph of a data set, no file, what the cells are to see of it, and no label."""
     for i, name in enumerate(photographs.names):
-        yield name, Prepared((photographs.images([i])[0] + np.float32(1)) / 2), None
+        yield name, None, Prepared((photographs.images([i])[0] + np.float32(1)) / 2), None
 
 
 def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:

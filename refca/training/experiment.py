@@ -186,7 +186,9 @@ class Experiment(ABC):
         known_sets = data.names(self.kind)
         if self.dataset and self.dataset not in known_sets and not data.is_path(self.dataset):
             known = ", ".join(known_sets)
-            raise InvalidInput(f'dataset must be one of {known}, or the path of your own data, got "{self.dataset}"')
+            raise InvalidInput(
+                f'dataset must be one of {known}, or the path of your own data, and there is no "{self.dataset}" here'
+            )
         self.at_least_one("steps", "unroll", "batch")
         if not 0 < self.learning_rate < float("inf"):
             raise InvalidInput(f"learning_rate must be finite and above 0, got {self.learning_rate}")

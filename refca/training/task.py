@@ -111,8 +111,13 @@ class Prediction(Protocol):
     def prepare(self, automaton: Any, picture: Any, **options: Any) -> Any:
         """Return what `predict_all` needs of a picture. Raises InvalidInput for one that cannot be used."""
 
-    def samples_of(self, samples: Any) -> Iterable[tuple[str, Any, int | None]]:
-        """Yield of each sample of a data set its name, what `prepare` returns of it, and its label, if it has one."""
+    def samples_of(
+        self, automaton: Any, samples: Any, **options: Any
+    ) -> Iterable[tuple[str, Path | None, Any, int | None]]:
+        """Yield of each sample of a data set its name, its file, what `prepare` returns of it, and its label.
+
+        File and label are None if it has none.
+        """
 
     def paint_labels(self, automaton: Any, image: Any, logits: Any) -> Any:
         """Return pictures of the labels of images, (B, sH, sW, 3) uint8, for `Automaton.paint`."""

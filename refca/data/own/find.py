@@ -240,6 +240,7 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
                 f"{', '.join(own.classes)}"
             )
         pixels, labels, parts, names = whole.load(own)
+        files: tuple[Path, ...] = ()
     else:
         listed = listed_classes(path)
         present = sorted({item.label for item in listed}, key=natural)
@@ -247,7 +248,8 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
         numbers = {name: i for i, name in enumerate(own.classes or present)}
         labels = np.array([numbers[item.label] for item in listed], np.int64)
         parts, names = [item.part for item in listed], [item.name for item in listed]
-        pixels = pictures.load_all([item.file for item in listed], own, on_progress)
+        files = tuple(item.file for item in listed)
+        pixels = pictures.load_all(files, own, on_progress)
     train, test = divided(parts, names, names, labels, own.split, pixels)
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
@@ -255,7 +257,7 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
     def part(chosen: np.ndarray) -> Split | str:
         if not len(chosen):
             return f"{path} has no pictures for this part; --split says what fraction is held out"
-        return Split(pixels[chosen], labels[chosen], 255)
+        return Split(pixels[chosen], labels[chosen], 255, tuple(files[i] for i in chosen) if files else ())
 
     return Dataset(path, part(train), part(test), int((in_parts(parts) == "val").sum()))
 

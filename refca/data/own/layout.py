@@ -32,7 +32,7 @@ IMAGE_TOKENS |= {"inputs", "scan", "scans", "leftimg8bit", "slices"}
 MASK_TOKENS = {"mask", "masks", "label", "labels", "annotation", "annotations", "seg", "segmentation", "segmentations"}
 MASK_TOKENS |= {"gt", "groundtruth", "trimap", "trimaps", "target", "targets", "gtfine", "labelled", "annotated"}
 MASK_TOKENS |= {"annot", "annots"}
-NUMBERED = re.compile(r"^(?P<word>.*?[^\W\d_]) *[._-]*\(?\d+\)?$")  # cat.12, great_dane_3, dog (4)
+NUMBERED = re.compile(r"^(?P<word>.*?[^\W\d_]|\d(?=[ ._-])) *[._-]*\(?\d+\)?$")  # cat.12, dog (4), 7-3
 CAMERA_WORDS = {"img", "image", "dsc", "dscn", "dscf", "pxl", "picture", "photo", "p", "frame", "scan", "slice"}
 UNREAD = {  # what to do with files that may hold the labels
     ".npy": "numpy.savez('data.npz', images=..., masks=...) puts arrays into one file that is",

@@ -99,6 +99,7 @@ def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambd
     seen_in: dict[int, list[Masked]] = {}
     many: list[Path] = []
     numbered = 0  # masks whose values are 0, 1, 2, ... without gaps
+    with_gaps = 0  # masks whose values are such numbers with few gaps
     palettes: dict[int, tuple[int, int, int]] = {}
     colours, most, deep = False, 0, 0
     for pair, values, palette, coloured in values_of(pairs, on_progress):
@@ -106,6 +107,7 @@ def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambd
         unique, count = np.unique(values, return_counts=True)
         most = max(most, len(unique))
         numbered += len(unique) > 2 and bool((unique == np.arange(len(unique))).all())
+        with_gaps += len(unique) > 2 and looks_numbered(unique)
         deep += int(values.max(initial=0) > 255) and not coloured
         if len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique)):
             many.append(pair.masks[0])
@@ -123,12 +125,14 @@ def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambd
             f"masks have too many different values to be classes, as photographs have: {some(names)}; a mask has one "
             "value or colour for each class"
         )
-    if not colours and (deep or len(counts) > SMALL) and numbered >= len(pairs) / 2 and most > 3:
+    half = len(pairs) / 2
+    without_gaps = (deep or len(counts) > SMALL) and numbered >= half and most > 3
+    if not colours and (without_gaps or (len(counts) > MOST_CLASSES and with_gaps >= half)):
         return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
     if len(counts) > MOST_CLASSES:
         raise InvalidInput(
             f"masks have {len(counts)} different values, and at most {MOST_CLASSES} classes are possible; the first of "
-            f"these masks is {pairs[0].masks[0]}"
+            f"these masks is {pairs[0].masks[0]}; if each value is a thing, make all values above 0 one"
         )
     if ignore is None:
         others = sorted(set(counts) - {IGNORED})
