@@ -61,7 +61,7 @@ def test_the_best_digits_are_loaded_by_one_word(digits: refca.Automaton) -> None
 
 
 def test_an_unknown_name_is_refused_with_those_known() -> None:
-    with pytest.raises(InvalidInput, match="or one of digits, pets, digits-few-fresh"):
+    with pytest.raises(InvalidInput, match="or one of digits, pets, digits-drawn"):
         refca.load("dogs")
 
 

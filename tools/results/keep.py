@@ -25,6 +25,7 @@ from words import PUBLISHED
 
 from refca.atomic import atomic_write, write_csv, write_text
 from refca.cli import exit_code
+from refca.definition.cell import Params
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
 from refca.tasks import experiment_names, load_experiment
@@ -168,15 +169,18 @@ def describe(flags: Namespace, name: str, experiment: Experiment | None) -> dict
 
 
 def initial_weights(experiment: E, folder: str) -> tuple[Weights | None, E]:
-    """Return the weights that a run began with, None if they come with refca, and settings that name their copy.
+    """Return the weights that a run began with, and settings that name their copy, INIT_FILE in `folder`.
 
-    The copy is INIT_FILE in `folder`. Raises InvalidInput for weights that cannot be read, and for weights that began
+    Weights that come with refca, or that another run in results/ has, need no copy: these are None, and the settings
+    name them. Raises InvalidInput for weights that cannot be read, and for weights that began
     with others that do not come with refca.
     """
     public = ("", *shipped_names())
     if experiment.init_from in public:
         return None, experiment
     init = load_weights(experiment.init_from)
+    if name := public_name(init.params):
+        return None, experiment.with_(init_from=name)
     began = None if init.experiment is None else init.experiment.init_from
     if began not in public:
         raise InvalidInput(
@@ -186,15 +190,27 @@ def initial_weights(experiment: E, folder: str) -> tuple[Weights | None, E]:
     return init, experiment.with_(init_from=f"{folder}/{INIT_FILE}")
 
 
+def public_name(params: Params) -> str | None:
+    """Return the name of weights that come with refca, or the folder of a run in results/, with these parameters."""
+    root = FOLDER.parent
+    folders = sorted(str(path.parent.relative_to(root)) for path in FOLDER.rglob(WEIGHTS_FILE))
+    for name in (*shipped_names(), *folders):
+        others = load_weights(name if name in shipped_names() else root / name).params
+        if others.keys() == params.keys() and all(np.array_equal(x, params[key]) for key, x in others.items()):
+            return name
+    return None
+
+
 def keep_weights(run: Path, into: Path, experiment: Experiment, init: Weights | None) -> None:
-    """Copy the weights of a run; with weights that it began with, write both without the path of these."""
+    """Copy the weights of a run, with these settings, and those that it began with unless they are public."""
     (into / INIT_FILE).unlink(missing_ok=True)
-    if init is None or init.experiment is None:
+    params, settings, trained = load_weights(run / WEIGHTS_FILE)
+    if settings == experiment:
         copy(run / WEIGHTS_FILE, into / WEIGHTS_FILE)
-        return
-    params, _, trained = load_weights(run / WEIGHTS_FILE)
-    save_weights(into / WEIGHTS_FILE, experiment, params, trained or 0)
-    save_weights(into / INIT_FILE, init.experiment, init.params, init.done or 0)
+    else:
+        save_weights(into / WEIGHTS_FILE, experiment, params, trained or 0)
+    if init is not None and init.experiment is not None:
+        save_weights(into / INIT_FILE, init.experiment, init.params, init.done or 0)
 
 
 def source_of(experiment: Experiment) -> str | None:
