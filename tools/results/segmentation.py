@@ -264,9 +264,12 @@ def page(folder: Path) -> str:
 
 
 def summary(folder: Path) -> str:
-    """Return the table of the project's README.md: the floors, the best run, and cells of its size in the paper."""
+    """Return the table of the project's README.md.
+
+    It has the floors, the run with the best mean IoU, and cells of its size in the paper.
+    """
     at = STEPS[0]
-    best = max(read_all(folder), key=lambda run: float(run.values[f"iou_object_at_{at}"]))
+    best = max(read_all(folder), key=lambda run: float(run.values[f"mean_iou_at_{at}"]))
     _, parameters, *ious = row(best)
     rows = [
         *floor_rows(folder),
