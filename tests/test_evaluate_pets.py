@@ -14,6 +14,8 @@ from PIL import Image
 from refusals import Capture, sentence
 
 import refca
+import refca.digits.report  # binds data.load before a test replaces it
+import refca.digits.robustness_report
 from refca import data as data_sets
 from refca import evaluate
 from refca.confusion import mean_iou
