@@ -192,7 +192,7 @@ def near_square(count: int) -> int:
 
 
 def save(path: Path, format: str, frames: list[Image], durations: list[int]) -> None:
-    """Write the frames to one file atomically, in their exact colours, of which a GIF has at most 256."""
+    """Write the frames to one file atomically. Colours are exact, except in a GIF that would need more than 256."""
     if format == "GIF":
         frames = indexed(frames)
     first, *rest = frames
