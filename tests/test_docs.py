@@ -78,3 +78,17 @@ def in_torch_order(name: str, x: np.ndarray) -> np.ndarray:
     if name == "hidden.0.weight":
         return x.T[:, :, None, None]
     return x.T if x.ndim == 2 else x
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_page_on_python_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    for code in blocks("python.md"):
+        exec(compile(code, "python.md", "exec"), found)
+        for name, printed in re.findall(r"^print\((.*)\)  # (\d.*)$", code, re.M):  # what comments say is printed
+            assert eval(f"' '.join(map(str, ({name},)))", found) == printed.partition(":")[0]
+    assert found["frames"].shape == (2, 28, 28, 3)
+    assert found["overlay"].shape == (96, 96, 3)
+    assert found["automaton"].experiment.steps == 20
+    assert found["state"].shape == (2, 28, 28, 19)

@@ -18,6 +18,7 @@ from refusals import Capture, sentence
 import refca
 from refca import data as data_sets
 from refca import evaluate, train
+from refca.cli import STOPPED
 from refca.confusion import to_json
 from refca.contract.reference import reference
 from refca.data import Split
@@ -99,6 +100,19 @@ def test_the_same_seed_gives_the_same_files(trained: Path, tmp_path: Path) -> No
         assert evaluate.main([str(trained), "--samples", "20", "--steps", "3", "--out", str(out)]) == 0
         contents.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert contents[0] == contents[1]
+
+
+def test_a_stop_while_pictures_are_drawn_does_not_lose_the_table(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "draw", stop)
+    given = [str(trained), "--samples", "5", "--steps", "2", "--out", str(tmp_path / "out")]
+    assert evaluate.main(given) == STOPPED
+    assert "after mutation" in capsys.readouterr().out
+    assert not list((tmp_path / "out").iterdir())
 
 
 def copying_cell() -> tuple[refca.Cell, dict[str, Any]]:

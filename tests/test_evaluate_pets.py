@@ -18,6 +18,7 @@ import refca.digits.report  # binds data.load before a test replaces it
 import refca.digits.robustness_report
 from refca import data as data_sets
 from refca import evaluate
+from refca.cli import STOPPED
 from refca.confusion import mean_iou
 from refca.contract.reference import reference
 from refca.data import CLASSES, Dataset, Photographs
@@ -416,6 +417,19 @@ def test_it_writes_numbers_and_pictures_into_the_run(
         with Image.open(out / name) as picture:
             picture.verify()
     assert "at step 3" in capsys.readouterr().out
+
+
+def test_a_stop_while_pictures_are_drawn_does_not_lose_the_table(
+    tmp_path: Path, data: Photographs, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_pets, "draw", stop)
+    weights = trained(tmp_path / "run")
+    assert evaluate.main([str(weights), *FEW, "--samples", "2"]) == STOPPED
+    assert "at step 3" in capsys.readouterr().out
+    assert {path.name for path in weights.parent.iterdir()} == RUN
 
 
 def test_it_says_where_states_stopped_being_finite(

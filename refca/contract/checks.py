@@ -161,6 +161,12 @@ def count_steps(weights: Any) -> int:
     return int(weights.shape[0])
 
 
+def check_labels(target: Array, labels: int) -> None:
+    """Raise InvalidInput unless all integers of a target are labels, from 0 to labels - 1."""
+    if prod(target.shape) and not (int(target.min()) >= 0 and int(target.max()) < labels):
+        raise InvalidInput(f"labels must be from 0 to {labels - 1}, got {int(target.min())} to {int(target.max())}")
+
+
 def check_targets(cell: Cell, loss: Any, image: Array, target: Array, weights: Array) -> None:
     """Raise InvalidInput unless a loss of these arguments is defined."""
     if not callable(loss) and not (isinstance(loss, str) and loss in ("l2", "ce")):
@@ -173,9 +179,7 @@ def check_targets(cell: Cell, loss: Any, image: Array, target: Array, weights: A
     if dtype_kind(target) not in "iu":
         raise InvalidInput(f"target must have integers, got {dtype_name(target)}")
     own = callable(loss)  # a function may give other integers a meaning, such as -1 for pixels that do not count
-    if not own and prod(target.shape) and not (int(target.min()) >= 0 and int(target.max()) < cell.labels):
-        raise InvalidInput(
-            f"labels must be from 0 to {cell.labels - 1}, got {int(target.min())} to {int(target.max())}"
-        )
+    if not own:
+        check_labels(target, cell.labels)
     if weights.ndim != 2 or weights.shape[1] != B:
         raise InvalidInput(f"weights must have shape (steps, {B}), got {tuple(weights.shape)}")

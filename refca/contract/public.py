@@ -17,6 +17,7 @@ from refca.contract.checks import (
     check_cell,
     check_dtypes,
     check_integer,
+    check_labels,
     check_numpy,
     check_params,
     dtype_kind,
@@ -117,8 +118,7 @@ def check_loss(readout: Array, target: Array, live: Array) -> None:
     else:
         check_arrays({"target": (target, (B,))})
     check_kind("target", target, "iu", "integers")
-    if target.size and not 0 <= target.min() <= target.max() < readout.shape[-1]:
-        raise InvalidInput(f"labels must be from 0 to {readout.shape[-1] - 1}, got {target.min()} to {target.max()}")
+    check_labels(target, readout.shape[-1])
 
 
 def check_iou(predicted: Array, target: Array, labels: int) -> None:

@@ -133,14 +133,14 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     with publishing(out, FILES) as folder:
         curves = measure()
         values = summary(curves)
+        print(table(values, curves, flags.steps))  # before the pictures, which take long and may be interrupted
+        print(votes.sentence())
         setting |= {"mutation": flags.mutation}
         write_curves(folder / "evaluation.csv", curves)
         draw(folder, curves)
         confusion_matrices(votes.panels(), experiment.names, folder / "confusion.png", "cells or digits")
         animate(experiment, params, backend, digits, samples, folder, flags)
         write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
-    print(table(values, curves, flags.steps))
-    print(votes.sentence())
     if (out / "digits-28.png").exists():
         note(f"{out / 'digits-28.png'} shows the same digits at 28x28 under the weights that come with refca")
     note(f"see in {out}: {', '.join(name for name in DRAWN if (out / name).exists())}")

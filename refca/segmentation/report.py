@@ -165,6 +165,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         ious = iou_of(counts)
         if sentence := unmeasured(at, ious, measured):
             print(f"refca: {sentence}", file=sys.stderr)
+        print(table(at, counts, photographs.classes))  # before the pictures, which take long and may be interrupted
         values: dict[str, Any] = summary(at, ious, photographs.classes) | totals(at, counts)
         setting = {
             "model": str(flags.model),
@@ -181,7 +182,6 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         panels = {f"Step {step}": each for step, each in list(zip(at, counts, strict=True))[:MOST_MATRICES]}
         confusion_matrices(panels, photographs.classes, folder / "confusion.png", "pixels")
         draw_rollouts(experiment, params, backend, photographs, folder, flags)
-        print(table(at, counts, photographs.classes))
         if flags.adversarial is not None:
             values |= adversarial(experiment, params, backend, photographs, folder, flags)
         write_values(folder, values | setting)

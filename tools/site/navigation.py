@@ -21,6 +21,7 @@ SECTIONS: dict[str, list[Any]] = {
     "Use": [
         {"Playground": "playground.md"},
         "spec/programs.md",
+        "docs/python.md",
         "docs/own-data.md",
         "docs/own-cells.md",
         "docs/cluster.md",
