@@ -19,7 +19,7 @@ def faint(largest: float) -> str | None:
         return None
     return (
         f"the pictures are nearly black: their largest value is {largest:.2g} of 1; integers are taken as bytes, 0 to "
-        "255, so scale others, or stretch dark pictures by --stretch"
+        "255, so scale others; refca.train can stretch dark pictures, with --stretch"
     )
 
 

@@ -58,6 +58,7 @@ EXAMPLES = """examples:
 The program writes predictions.csv with a row for each picture, and for each picture a PNG of the predicted labels
 of its cells; for photographs also the labels as an indexed PNG and as .npy.
 """
+TABLE = "predictions.csv"
 FEW = 20  # pictures whose results are printed one by one
 
 
@@ -87,7 +88,12 @@ def parser() -> ArgumentParser:
     )
     p.add_argument("--data", metavar="DIR", help="folder with the files of --dataset; default: as in training")
     p.add_argument("--frames", metavar="N", type=int, help="number of frames of a film or a camera; default: all")
-    p.add_argument("--out", metavar="DIR", help="folder for the results; default: runs/NAME-predictions")
+    p.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for the results; default: runs/NAME-predictions, or "
+        "-2 and so on after it if there are predictions already",
+    )
     p.add_argument("--json", action="store_true", help="print a line of JSON for each picture, and nothing else")
     p.add_argument(
         "--steps",
@@ -122,18 +128,20 @@ def predict(flags: Namespace) -> int:
             raise InvalidInput(f"--{option} must be at least {least}, got {value}")
     predictions = [get_task(name).prediction for name in task_names()]
     complete(flags, automaton.task.prediction, predictions, automaton.task.samples)
-    out = Path(flags.out or default_out(flags.model))
+    out = Path(flags.out) if flags.out else default_out(flags.model)
     if not flags.json:
         note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
     return Program(flags, automaton, out, sources).run()
 
 
 def default_out(model: Path) -> Path:
-    """Return the folder of predictions, named after the model."""
+    """Return a folder for predictions, named after the model: one that holds none yet."""
     folder = folder_of(model).resolve().name
-    names = {"weights": folder, "best": f"{folder}-best"}  # of files in a run directory
+    names = {"weights": folder, "checkpoint": folder, "best": f"{folder}-best"}  # of files in a run directory
     name = folder if model.is_dir() else names.get(model.stem, model.stem)
-    return Path("runs") / f"{name}-predictions"
+    first = Path("runs") / f"{name}-predictions"
+    others = (first.with_name(f"{first.name}-{i}") for i in itertools.count(2))
+    return next(out for out in itertools.chain([first], others) if not (out / TABLE).exists())
 
 
 class Program:
@@ -143,7 +151,7 @@ class Program:
     def __init__(self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source]) -> None:
         self.flags, self.automaton, self.out, self.sources = flags, automaton, out, sources
         self.task = automaton.task.prediction
-        self.waiting: deque[tuple[str, Path, str]] = deque()  # name, file and true label of what is being worked on
+        self.waiting: deque[tuple[str, Path, str, str]] = deque()  # name, file, page, true label of what is worked on
         self.stop_asked: Callable[[], bool] = lambda: False
         self.right = self.labelled = 0
         self.films: list[Source] = []
@@ -157,9 +165,8 @@ class Program:
         """Predict everything; return the exit code: 2 if a file could not be used."""
         count = 0
         several = len(self.sources) != 1
-        self.task.write_legend(self.automaton, self.out)
         with (
-            atomic_write(self.out / "predictions.csv") as temporary,
+            atomic_write(self.out / TABLE) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
             progress_bar(len(self.sources), unit="pictures", shown=several and not self.flags.json) as bar,
             stoppable() as self.stop_asked,
@@ -169,11 +176,11 @@ class Program:
             rows.writerow(["file", "name", "label", "agreement", *self.automaton.names, *expected])
             prepared = self.samples(bar) if self.flags.dataset else self.prepared(bar)
             for result in self.task.predict_all(self.automaton, prepared, **self.options):
-                name, path, true = self.waiting.popleft()
+                name, path, page, true = self.waiting.popleft()
                 rows.writerow([*self.row(path, name, result), *([true] if self.flags.dataset else [])])
                 self.labelled += bool(true)
                 self.right += bool(true) and result.label == true
-                self.tell(path, name, result)
+                self.tell(path, name, page, result)
                 if not self.flags.no_pictures:
                     self.task.write_result(result, self.out, name)
                 count += 1
@@ -186,24 +193,24 @@ class Program:
             stopped = self.stop_asked() and not any(is_camera(source.path) for source in self.sources)
             if not count and not stopped:  # nothing is written over what was there
                 raise InvalidInput("none of the files could be used")
+            self.task.write_legend(self.automaton, self.out)
         if not self.flags.json:
             skipped = f", {self.failed} skipped" if self.failed else ""
             right = f", {self.right / self.labelled:.1%} labelled right" if self.labelled else ""
-            note(f"{'stopped: ' * stopped}{count:,} done{skipped}{right}; see {self.out / 'predictions.csv'}")
+            note(f"{'stopped: ' * stopped}{count:,} done{skipped}{right}; see {self.out / TABLE}")
         return STOPPED if stopped else 2 if self.failed else 0
 
     def samples(self, bar: Any) -> Iterator[Any]:
         """Yield each test sample of the data set, prepared for the cells."""
         dataset = full_path(self.flags.dataset)
-        experiment = self.automaton.experiment
-        if dataset != experiment.dataset:
-            experiment = experiment.with_(dataset=dataset, mask_values=())
+        experiment = self.automaton.experiment.on_data(dataset)
         samples = experiment.load_data(self.flags.data, ("test",)).test
         self.count = len(samples)
         bar.reset(self.count)
         found = self.task.samples_of(self.automaton, samples, **self.options)
         for name, file, ready, label in itertools.takewhile(lambda _: not self.stop_asked(), found):
-            self.waiting.append((name, file or Path(dataset), "" if label is None else self.automaton.names[label]))
+            true = "" if label is None else self.automaton.names[label]
+            self.waiting.append((name, file or Path(dataset), "", true))
             yield ready
             bar.update()
 
@@ -217,7 +224,7 @@ class Program:
                     continue
                 for page, pixels in self.limited(pages(source.path), source.path):
                     ready = self.task.prepare(self.automaton, pixels, **self.options)
-                    self.waiting.append((source.name + page, source.path, ""))
+                    self.waiting.append((source.name + page, source.path, page, ""))
                     self.begun = True
                     yield ready
             except InvalidInput as error:
@@ -248,14 +255,13 @@ class Program:
         numbers = [agreement, *result.shares.values()]
         return [path, name, result.label or "", *("" if x != x else f"{x:.6g}" for x in numbers)]
 
-    def tell(self, path: Path, name: str, result: Any) -> None:
+    def tell(self, path: Path, name: str, page: str, result: Any) -> None:
         """Print a result: as JSON, or as a line if there are few; and a warning of a picture unlike the others."""
         if getattr(result, "doubt", None):
             warn(f"{path}: {result.doubt}")
         if self.flags.json:
             print(json.dumps({"file": str(path), "name": name, **result.summary()}), flush=True)
         elif self.count <= FEW:
-            page = name[len(path.stem) :] if name.startswith(path.stem) else ""
             print_above_bar(f"{path}{page}: {result}" if path.is_file() else f"{name}: {result}")
 
     def film(self, source: Source, rows: Any) -> None:

@@ -119,6 +119,10 @@ def sweep(flags: Namespace) -> int:
     table = read_table(flags.table)
     if flags.jobs < 1:
         raise InvalidInput(f"--jobs must be at least 1, got {flags.jobs}")
+    if flags.write and not flags.slurm:
+        raise InvalidInput("--write needs --slurm, whose script it writes")
+    if flags.collect and flags.slurm:
+        raise InvalidInput("--collect trains nothing, and --slurm does; give one of them")
     if flags.task is not None:
         if not 0 <= flags.task < len(table.runs):
             raise InvalidInput(f"--task must be from 0 to {len(table.runs) - 1}, got {flags.task}")
@@ -134,7 +138,7 @@ def sweep(flags: Namespace) -> int:
 
 def read_table(path: Path) -> Table:
     """Read a table. Raises InvalidInput, naming the file, for one that cannot be used."""
-    with reading(path, "a TOML table of a sweep", "mend it, or take another"):
+    with reading(path, "a TOML table of a sweep", "correct it, or use another"):
         content = tomllib.loads(path.read_text("utf-8-sig"))
         try:
             return table_of(path, content)
@@ -168,9 +172,18 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
             raise InvalidInput("the setting seed comes from seeds")
         for seed in seeds:
             run = Run(name, seed, experiment, settings, out / f"{name}-seed{seed}")
-            check_unchanged(run, change(load_experiment(experiment), {**settings, "seed": seed}))
+            try:
+                check_unchanged(run, change(load_experiment(experiment), {**counted(settings), "seed": seed}))
+            except InvalidInput as error:
+                raise InvalidInput(f"runs.{name}: {error}") from error
             runs.append(run)
     return Table(path, out, runs, list(map(str, flags)), dict(content.get("slurm", {})))
+
+
+def counted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the number of labels where these name classes; in data of one's own it is found out."""
+    classes = settings.get("classes")
+    return {"labels": len(classes), **settings} if isinstance(classes, list) else dict(settings)
 
 
 def check_unchanged(run: Run, wanted: Experiment) -> None:

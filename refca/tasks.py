@@ -130,7 +130,7 @@ def load_experiment(name: str | Path) -> Experiment:
         raise InvalidInput(
             f'unknown experiment "{name}"{meant or ";"} --list shows all; a path to a .toml file works too'
         )
-    with reading(path, "a TOML file of settings", "mend it, or take another"):
+    with reading(path, "a TOML file of settings", "correct it, or use another"):
         settings = tomllib.loads(path.read_text("utf-8-sig"))
         if isinstance(settings.get("dataset"), str):
             settings["dataset"] = data.full_path(settings["dataset"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,8 @@ from refca.errors import InvalidInput
 from refca.evaluate import main as evaluate
 from refca.predict import main as predict
 from refca.robustness import main as robustness
+from refca.segmentation.settings import SegmentationExperiment
+from refca.segmentation.training import split_validation
 from refca.tasks import load_experiment, make_experiment
 from refca.training.class_weights import class_weights
 
@@ -249,7 +252,7 @@ def test_one_picture_with_its_mask_is_enough_to_train_on(tmp_path: Path) -> None
     save(tmp_path / "drawn by hand.png", disc(1) * 255)
     data = loaded(f"{tmp_path}/photograph.png::{tmp_path}/drawn by hand.png", size=40)
     np.testing.assert_array_equal(data.train.trimaps[0], disc(1))
-    with pytest.raises(InvalidInput, match="has no pictures for this part"):
+    with pytest.raises(InvalidInput, match=r"has no test pictures; refca\.train holds some out with --split"):
         data.test  # noqa: B018
 
 
@@ -312,7 +315,7 @@ def test_what_cannot_be_told_is_refused_with_the_flag_that_says_it(tmp_path: Pat
     for mask in (tmp_path / "b/masks").iterdir():
         mask.rename(mask.with_suffix(".npy"))
     with pytest.raises(
-        InvalidInput, match=r"masks has no pictures but files as p\d\.npy; masks are pictures such as PNG"
+        InvalidInput, match=r"masks has no pictures but files such as p\d\.npy; masks are pictures, or in"
     ):
         found(tmp_path / "b")
     (tmp_path / "c").mkdir()
@@ -393,6 +396,77 @@ def test_arrays_are_read_from_one_file(tmp_path: Path) -> None:
 
 
 # what masks mean
+
+
+def both_ways(folder: Path, paint: Paint, labels: int = 2) -> list[Any]:
+    """What is found in pictures with masks as files, and in the same as arrays."""
+    pairs(folder / "files", paint, labels=labels)
+    masks = np.stack([paint(disc(i, labels=labels)) for i in range(10)])
+    images = np.stack([photograph(disc(i, labels=labels), i) for i in range(10)])
+    np.savez(folder / "d.npz", images=images, masks=masks)
+    return [found(path).settings for path in (folder / "files", folder / "d.npz")]
+
+
+@pytest.mark.parametrize(
+    "paint",
+    [
+        lambda mask: np.where(np.arange(40) < 5, 255, mask).astype(np.uint8),  # a void
+        lambda mask: mask + 2 * (np.arange(40) // 4 + 1).astype(np.uint8) * (mask > 0),  # a number for each thing
+        lambda mask: mask * 255,
+    ],
+    ids=["void", "things", "black and white"],
+)
+def test_masks_mean_the_same_in_files_and_in_arrays(tmp_path: Path, paint: Paint) -> None:
+    files, arrays = both_ways(tmp_path, paint, labels=3 if paint(np.ones((40, 40), np.uint8)).max() < 255 else 2)
+    names = ("classes", "mask_values", "ignore", "labels")
+    assert [files[name] for name in names] == [arrays[name] for name in names]
+
+
+def test_a_stray_value_in_an_array_is_named(tmp_path: Path) -> None:
+    masks = np.stack([disc(i) for i in range(10)])
+    masks[3, 0, 0] = 9
+    np.savez(tmp_path / "d.npz", images=np.zeros((10, 40, 40), np.uint8), masks=masks)
+    with pytest.raises(
+        InvalidInput, match=r"the value 9 is in one mask alone, mask 3 of .*d\.npz, in 1 pixels; correct"
+    ):
+        found(tmp_path / "d.npz")
+
+
+def test_files_that_changed_are_read_again(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    (tmp_path / "pairs.csv").write_text(
+        "image,mask\n" + "".join(f"images/p{i}.png,masks/p{i}.png\n" for i in range(10))
+    )
+    for path in (f"{tmp_path}/images/*.png::{tmp_path}/masks/*.png", str(tmp_path / "pairs.csv")):
+        before = loaded(path).train.pixels.copy()
+        for file in (tmp_path / "images").iterdir():
+            save(file, 255 - np.asarray(Image.open(file)))
+            os.utime(file, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns + 10**9))
+        assert (loaded(path).train.pixels != before).any()
+
+
+def test_another_data_set_is_prepared_as_that_of_training(tmp_path: Path) -> None:
+    pairs(tmp_path / "a", labels=3, paint=lambda mask: mask)
+    pairs(tmp_path / "b", labels=3, paint=lambda mask: 100 * mask, channels=1)
+    small = ["--size", "20", "--state", "5", "--hidden", "6", "--batch", "2", "--steps", "1", "--channels", "1"]
+    given = ["--stretch", "--tiles", "--classes", "sky,sea,land"]
+    assert run(["--dataset", str(tmp_path / "a"), *given, *small, "--out", str(tmp_path / "run")]) == 0
+    trained: Any = refca.load(tmp_path / "run", "reference").experiment
+    assert trained.on_data(trained.dataset) is trained
+    other = trained.on_data(str(tmp_path / "b")).known_own
+    assert (other.stretch, other.tiles, other.size, other.classes) == (True, True, 20, ("sky", "sea", "land"))
+    assert other.mask_values == ("0", "100", "200")
+
+
+def test_parts_with_files_of_the_same_names_are_not_mixed_by_tiles(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("val", 4), ("test", 4)):
+        pairs(tmp_path, names=(f"{part}/images/{{}}.png", f"{part}/masks/{{}}.png"), count=count)
+    data, settings = loaded(tmp_path, tiles=True, size=16), found(tmp_path, tiles=True, size=16).settings
+    experiment = SegmentationExperiment(size=16, tiles=True, labels=2, validation=settings["validation"])
+    kept, held = split_validation(experiment, data.train)
+    assert {name.partition("/")[0] for name in kept.names} == {"train"}
+    assert {name.partition("/")[0] for name in held.names} == {"val"}
+    assert len(held) == settings["validation"]
 
 
 def test_gray_levels_are_classes(tmp_path: Path) -> None:
@@ -505,7 +579,7 @@ def test_empty_masks_are_told_of_and_refused_if_all_are(tmp_path: Path) -> None:
     assert any("masks have one class alone" in text for text in found(tmp_path, split=0.0).warnings)
     for i in range(10):
         save(tmp_path / f"masks/p{i}.png", np.zeros((40, 40), np.uint8))
-    with pytest.raises(InvalidInput, match=r"all masks have the one value 0, as .*masks/p0\.png"):
+    with pytest.raises(InvalidInput, match=r"all masks have the one value 0, such as .*masks/p0\.png"):
         found(tmp_path)
 
 
@@ -643,6 +717,14 @@ def test_idx_files_of_any_name(tmp_path: Path) -> None:
     assert len(loaded(tmp_path).test) == 5
     (tmp_path / "emnist-test-labels-idx1-ubyte").write_bytes(idx(labels[:4]))
     with pytest.raises(InvalidInput, match="5 pictures to test on, and 4 labels"):
+        found(tmp_path)
+    (tmp_path / "emnist-train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels)))  # the same, not another
+    (tmp_path / "emnist-test-labels-idx1-ubyte").write_bytes(idx(labels[:5]))
+    assert len(loaded(tmp_path).train) == 30
+    (tmp_path / "letters-train-images-idx3-ubyte").write_bytes(idx(images))
+    with pytest.raises(
+        InvalidInput, match=r"has emnist-train-images-idx3-ubyte\.gz and letters-train-images-idx3-ubyte;"
+    ):
         found(tmp_path)
 
 
@@ -822,7 +904,9 @@ def test_an_experiment_file_names_data_by_a_path_from_here(tmp_path: Path, monke
         make_experiment({"task": "segmentation", "dataset": "absent"})
 
 
-def test_digits_of_your_own_are_prepared_as_those_named_one_by_one(tmp_path: Path) -> None:
+def test_digits_of_your_own_are_prepared_as_those_named_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Dark on light, and larger than MNIST's: cells that were trained on MNIST would all live."""
     page = np.full((80, 80), 255, np.uint8)
     for label, columns in (("1", [40]), ("7", [30, 40])):
@@ -840,6 +924,12 @@ def test_digits_of_your_own_are_prepared_as_those_named_one_by_one(tmp_path: Pat
     with (tmp_path / "one by one/predictions.csv").open() as file:
         for mine, row in zip(rows, csv.DictReader(file), strict=True):
             assert {k: mine[k] for k in row if k != "name"} == {k: row[k] for k in row if k != "name"}
+    measured = ["digits", "--dataset", str(tmp_path / "d"), "--steps", "2", "--mutation", "none", "--out"]
+    assert evaluate([*measured, str(tmp_path / "measured"), "--backend", "reference"]) == 0
+    shown = capsys.readouterr().out
+    assert "test digits, made like those of training, 28x28;" in shown
+    right = sum(row["label"] == row["expected"] for row in rows) / len(rows)
+    assert json.loads((tmp_path / "measured/evaluation.json").read_text())["majority_accuracy_at_2"] == right
 
 
 def test_splits_of_a_table_that_are_not_known_are_refused(tmp_path: Path) -> None:

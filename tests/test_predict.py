@@ -25,7 +25,7 @@ from refca.data import inputs
 from refca.data.camera import device_of, newest
 from refca.data.inputs import expand, open_film, pages
 from refca.errors import InvalidInput
-from refca.predict import main
+from refca.predict import default_out, main
 from refca.segmentation.prediction import labels_at
 
 MEDIA = Path(os.environ.get("REFCA_DATA", "absent")) / "cat_and_dog_media"
@@ -315,10 +315,40 @@ def test_the_test_samples_of_a_data_set_are_predicted(
     assert main(["run", "empty.png", "other.png", "--out", "seen", *reference]) == 2
     assert (tmp_path / "seen/predictions.csv").read_bytes() == kept, "a run without results replaced another's"
     capsys.readouterr()
+    assert main(["run", "--dataset", "animals", "--size", "16", "--steps", "1", "--out", "small", *reference]) == 0
+    assert Image.open(next(Path("small").glob("*-cells.png"))).size == (128, 128)
+    capsys.readouterr()
     assert main(["run", "animals/cat/0.png", "--dataset", "animals"]) == 2
     assert "or --dataset; one of them, not both" in capsys.readouterr().err
     assert main(["run", "--dataset", "absent"]) == 2
     assert "absent" in capsys.readouterr().err
+
+
+def test_earlier_predictions_are_not_replaced_unless_their_folder_is_named(
+    sea: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"")
+    given = ["--backend", "reference", "--steps", "1"]
+    assert main([sea, "broken.png", *given]) == 2
+    assert not list(tmp_path.glob("runs/*/*")), "a run without results left files"
+    for name in ("sea-predictions", "sea-predictions-2", "sea-predictions-3"):
+        assert main([sea, str(folder / "a.png"), *given]) == 0
+        assert len(rows_of(Path("runs") / name)) == 1
+    assert "runs/sea-predictions-3/predictions.csv" in capsys.readouterr().out
+    for _ in range(2):
+        assert main([sea, str(folder / "a.png"), *given, "--out", "mine"]) == 0
+    assert default_out(tmp_path / "runs/x/checkpoint.safetensors") == Path("runs/x-predictions")
+
+
+def test_a_sample_is_not_taken_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in "01":
+        for i in range(2):
+            (tmp_path / "d" / label).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawn_seven()).save(tmp_path / "d" / label / f"{i}.png")
+    given = ["--steps", "1", "--backend", "reference", "--out", str(tmp_path / "out")]
+    assert main(["digits", "--dataset", str(tmp_path / "d"), *given]) == 0
+    assert ".png0" not in capsys.readouterr().out
 
 
 def test_pictures_that_are_inverted_for_the_cells_are_inverted_once(sea: str, folder: Path, tmp_path: Path) -> None:

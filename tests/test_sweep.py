@@ -111,6 +111,7 @@ def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> Non
         ("[runs.a]\nexperiment = 'demos'\n", 'unknown experiment "demos"'),
         ("[runs.a\n", "TOML"),
         ("flags = '--quiet'\n[runs.a]\n", "flags must be a list of words"),
+        ("[runs.a]\nsteps = 3\n[runs.b]\nbatch = 0\n", "runs.b: batch must be at least 1, got 0"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: Capture, text: str, sentence: str) -> None:
@@ -120,6 +121,23 @@ def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path: Path, capsys: Cap
     errors = capsys.readouterr().err
     assert sentence in errors
     assert str(path) in errors
+
+
+def test_flags_that_contradict_each_other_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    path = table(tmp_path)
+    assert sweep.main([str(path), "--write"]) == 2
+    assert "--write needs --slurm" in capsys.readouterr().err
+    assert sweep.main([str(path), "--collect", "--slurm"]) == 2
+    assert "--collect trains nothing" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_table_may_name_the_classes_of_your_own_data(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "d" / name / "1.png")
+    text = f'[runs.a]\ndataset = "{tmp_path / "d"}"\nclasses = ["dog", "cat"]\n'
+    assert sweep.read_table(table(tmp_path, text)).runs[0].settings["classes"] == ["dog", "cat"]
 
 
 def test_a_column_that_is_empty_in_every_run_is_none_in_the_summary(

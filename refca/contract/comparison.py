@@ -66,8 +66,9 @@ def compare(implementation: Any, cell: Cell, *, steps: int = 3, size: int = 7, s
     check_cell(cell)
     evolve = implementation if isfunction(implementation) else through(backend_of(implementation, cell))
     for name, number in (("steps", steps), ("size", size), ("seed", seed)):
-        if check_integer(name, number) < (name != "seed"):
-            raise InvalidInput(f"{name} must be at least 1, got {number}")
+        least = 0 if name == "seed" else 1
+        if check_integer(name, number) < least:
+            raise InvalidInput(f"{name} must be at least {least}, got {number}")
     found = compared(evolve, cell, steps, size, seed)
     return replace(found, other=other_numbers(evolve, cell, size, seed)) if found.same else found
 

@@ -67,6 +67,16 @@ class Split:
         """Rows of a picture."""
         return int(self.pixels.shape[1])
 
+    @property
+    def channels(self) -> int:
+        """Channels of a picture."""
+        return int(self.pixels.shape[3]) if self.pixels.ndim == 4 else 1
+
+    @property
+    def largest_label(self) -> int:
+        """The largest label that a digit has; -1 without digits."""
+        return int(self.labels.max(initial=-1))
+
 
 @dataclass(frozen=True)
 class Dataset(Generic[Samples]):

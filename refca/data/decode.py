@@ -111,7 +111,7 @@ def described(picture: Any, array: np.ndarray) -> str:
 
 
 def check_unit(array: np.ndarray, what: str) -> np.ndarray:
-    """Return the array if all its values are from 0 to 1. Raises InvalidInput, saying what would mend it."""
+    """Return the array if all its values are from 0 to 1. Raises InvalidInput, saying what would help."""
     if not np.isfinite(array).all():
         raise InvalidInput(f"{what} holds NaN or infinite values; all must be from 0 to 1")
     low, high = float(array.min()), float(array.max())

@@ -21,7 +21,7 @@ IGNORED = 255  # the number in a trimap of pixels that count in nothing
 
 
 def picture_of(tile: str) -> str:
-    """Return the name of the picture that a tile, as NAME#3, was cut from."""
+    """Return the name of the picture that a tile, such as NAME#3, was cut from."""
     return re.sub(r"#\d+$", "", tile)
 
 
@@ -39,6 +39,16 @@ class Photographs:
     def label_counts(self) -> np.ndarray:
         """The number of pixels that have each label, (256,)."""
         return np.bincount(self.trimaps.ravel(), minlength=256)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a picture."""
+        return int(self.pixels.shape[3])
+
+    @property
+    def largest_label(self) -> int:
+        """The largest label that a pixel has; -1 if all are ignored."""
+        return int(np.flatnonzero(self.label_counts[:IGNORED]).max(initial=-1))
 
     def __len__(self) -> int:
         return len(self.pixels)

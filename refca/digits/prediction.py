@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,9 +18,11 @@ from refca.atomic import atomic_write
 from refca.data import Split
 from refca.data.batches import batched
 from refca.data.decode import Picture, adjusted, pixels_of, resized
+from refca.data.own.pictures import as_bytes
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.prepare import BOX, PAGE, digit
+from refca.digits.settings import DigitsExperiment
 from refca.doubts import doubt
 from refca.drawing.canvas import enlarge
 from refca.drawing.palette import DEFAULT, for_names, paint, predicted_labels
@@ -175,14 +177,10 @@ def prepare(
     """Return what the cells are to see of a picture; of a prepared one itself."""
     if isinstance(picture, Prepared):
         return picture
-    experiment = automaton.experiment
-    if handwritten(automaton) and not raw:
-        made = digit(picture)
-        pixels = made.pixels
-        if experiment.dataset == "optdigits":  # fills its 8×8 pixels
-            edge = (PAGE - BOX) // 2
-            pixels = resized(pixels[edge:-edge, edge:-edge], 8, 8)
-        return Prepared(pixels if size is None else resized(pixels, size, size), str(made))
+    experiment: Any = automaton.experiment
+    if handwritten(experiment) and not raw:
+        pixels, words = like_training(experiment, picture)
+        return Prepared(pixels if size is None else resized(pixels, size, size), words)
     pixels = adjusted(pixels_of(picture, experiment.channels), experiment.invert, experiment.stretch)
     side = (None if raw else experiment.size or None) if size is None else size
     if side is None or pixels.shape[:2] == (side, side):
@@ -191,9 +189,26 @@ def prepare(
     return Prepared(resized(pixels, side, side), words)
 
 
-def handwritten(automaton: Automaton) -> bool:
-    """Return whether the cells were trained on handwritten digits, so that pictures are made like MNIST's."""
-    experiment = automaton.experiment
+def like_training(experiment: DigitsExperiment, picture: Picture) -> Prepared:
+    """Return a picture of a digit made like those of MNIST, or of optdigits if cells were trained on these."""
+    made = digit(picture)
+    pixels = made.pixels
+    if experiment.dataset == "optdigits":  # fills its 8×8 pixels
+        edge = (PAGE - BOX) // 2
+        pixels = resized(pixels[edge:-edge, edge:-edge], 8, 8)
+    return Prepared(pixels, str(made))
+
+
+def all_like_training(experiment: DigitsExperiment, digits: Split) -> Split:
+    """Return digits as `predict_all` has them: files made like those of training, if these are handwritten."""
+    if not digits.files or not handwritten(experiment):
+        return digits
+    pixels = [as_bytes(like_training(experiment, file).image[..., 0]) for file in digits.files]
+    return replace(digits, pixels=np.stack(pixels), white=255)
+
+
+def handwritten(experiment: DigitsExperiment) -> bool:
+    """Return whether cells were trained on handwritten digits, so that pictures are made like MNIST's."""
     return experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10
 
 
@@ -204,10 +219,11 @@ def samples_of(automaton: Automaton, digits: Split, **options: Any) -> Iterator[
     """
     for i, label in enumerate(digits.labels):
         file = digits.files[i] if digits.files else None
-        if file and handwritten(automaton):
+        if file and handwritten(automaton.experiment):
             ready = prepare(automaton, file, **options)
         else:
-            ready = Prepared(digits.images([i])[0], "")
+            pixels, size = digits.images([i])[0], options.get("size")
+            ready = Prepared(pixels if size is None else resized(pixels, size, size), "")
         yield f"{i:05}", file, ready, int(label)
 
 

@@ -27,6 +27,7 @@ from refca.data import Split, full_path, load
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_curves
 from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
+from refca.digits.prediction import all_like_training, handwritten
 from refca.digits.settings import DigitsExperiment
 from refca.distributed import current, first_of_machine
 from refca.doubts import LOOKED_AT, doubt
@@ -83,14 +84,15 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
     dataset = full_path(flags.dataset) if flags.dataset else experiment.dataset
-    experiment = experiment.with_(dataset=dataset)
-    digits: Split = experiment.load_data(flags.data).test
+    trained, experiment = experiment, experiment.with_(dataset=dataset)
+    digits: Split = all_like_training(trained, experiment.load_data(flags.data).test)
     count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
     if not 1 <= count <= len(digits):
         raise InvalidInput(f"--samples must be from 1 to {len(digits)}, the test digits of {dataset}, got {count}")
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
-    note(f"{dataset}, {count:,} test digits; writing to {out}")
+    prepared = "made like those of training, " if digits.files and handwritten(trained) else ""
+    note(f"{dataset}, {count:,} test digits, {prepared}{digits.side}x{digits.side}; writing to {out}")
     if warning := doubt(experiment.cell, digits.images(slice(min(count, LOOKED_AT)))):
         warn(f"{dataset}: {warning}")
     setting: dict[str, Any] = {"model": str(flags.model), "dataset": dataset, "samples": count}

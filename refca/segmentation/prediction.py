@@ -223,14 +223,13 @@ def predict_all(
         if value is not None and (value < stride or value % stride):
             raise InvalidInput(f"{name} must be a positive multiple of the stride, {stride}, got {value}")
     palette, done = palette_of(experiment), 0
-    alone = automaton.cell.norm == "batch"  # statistics of other pictures would change the result
     loaded = (prepare(automaton, picture).pixels for picture in pictures)
     if tile is not None:
         for pixels in loaded:
             labels = tiled(automaton, pixels, tile, steps, seed)
             yield Segmentation(labels, automaton.names, palette, pixels)
         return
-    for batch in batched(loaded, 1 if alone else BATCH, lambda pixels: pixels.shape[0] * pixels.shape[1], AT_ONCE):
+    for batch in batched(loaded, at_once(automaton), lambda pixels: pixels.shape[0] * pixels.shape[1], AT_ONCE):
         images = np.stack([as_seen(pixels, side) for pixels in batch])
         outputs = automaton.settled(images, steps, seed, done)
         done += len(batch)
@@ -279,6 +278,11 @@ def labels_at(logits: np.ndarray, h: int, w: int) -> np.ndarray:
     return labels
 
 
+def at_once(automaton: Automaton) -> int:
+    """Return how many images cells are given together: with batch norm one, as others would change its result."""
+    return 1 if automaton.cell.norm == "batch" else BATCH
+
+
 def tiled(automaton: Automaton, pixels: np.ndarray, tile: int, steps: int, seed: int) -> np.ndarray:
     """Return the label of each pixel (h, w) uint8, from overlapping tiles of a picture at its own scale.
 
@@ -290,7 +294,7 @@ def tiled(automaton: Automaton, pixels: np.ndarray, tile: int, steps: int, seed:
     labels = np.zeros((h, w), np.uint8)
     places = [(top, left) for top in rows for left in columns]
     done = 0
-    for some in batched(places, BATCH):
+    for some in batched(places, at_once(automaton)):
         images = np.stack([mirrored(pixels[top : top + tile, left : left + tile], tile) for top, left in some])
         outputs = automaton.settled(2 * images - np.float32(1), steps, seed, done).argmax(axis=-1)
         done += len(some)

@@ -119,7 +119,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     params, done = weights.params, weights.done
     experiment: Any = weights.experiment
     if flags.dataset:
-        experiment = experiment.with_(dataset=full_path(flags.dataset), mask_values=())
+        experiment = experiment.on_data(full_path(flags.dataset))
     cell, size = experiment.cell, experiment.size if flags.size is None else flags.size
     if size % cell.stride:
         raise InvalidInput(f"--size must be a multiple of {cell.stride}, the stride of these cells, got {size}")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from refca import data
 from refca.data.own import OwnSettings, check_known, found_at, load_own
 from refca.data.own.masks import INSTANCES
@@ -266,7 +268,10 @@ class Experiment(ABC):
         own = self.own
         if own.size and (own.mask_values or self.kind == "classification"):
             return own
-        given = {"channels": own.channels} | ({"size": own.size} if own.size else {})
+        given: dict[str, Any] = {"channels": own.channels} | ({"size": own.size} if own.size else {})
+        if self.kind == "segmentation":
+            given |= {name: getattr(own, name) for name in ("split", "invert", "stretch", "tiles")}
+            given |= {"ignore": own.ignore} if own.ignore >= 0 else {}
         found = found_at(self.dataset, given)
         settings = {name: found.settings[name] for name in OwnSettings.__dataclass_fields__}
         if found.kind == self.kind == "classification":
@@ -277,7 +282,11 @@ class Experiment(ABC):
                 f"{self.dataset} has {found.settings['labels']} labels for {found.kind}; these weights are for "
                 f"{self.labels} labels and {self.kind}"
             )
-        return OwnSettings(**settings)
+        return OwnSettings(**settings | {name: x for name in ("classes", "colours") if (x := getattr(own, name))})
+
+    def on_data(self, dataset: str) -> Self:
+        """Return the settings for another data set, by name or path: what its masks mean is found out there."""
+        return self if dataset == self.dataset else self.with_(dataset=dataset, mask_values=())
 
     def load_data(
         self,
@@ -290,7 +299,23 @@ class Experiment(ABC):
             raise InvalidInput("the weights do not say what they were trained on; name a --dataset")
         if data.is_path(self.dataset):
             return load_own(self.dataset, self.known_own, self.kind)
-        return data.load(self.dataset, folder, size=self.size or 48, splits=splits, on_progress=on_progress)
+        found = data.load(self.dataset, folder, size=self.size or 48, splits=splits, on_progress=on_progress)
+        for samples in (found.training, found.held_out):
+            if not isinstance(samples, str):
+                self.check_samples(samples)
+        return found
+
+    def check_samples(self, samples: Any) -> None:
+        """Raise InvalidInput unless cells of these settings can perceive the samples and predict their labels."""
+        if samples.channels != self.channels:
+            raise InvalidInput(
+                f"channels must be {samples.channels}, as many as the pictures of {self.dataset} have, got "
+                f"{self.channels}"
+            )
+        if samples.largest_label >= self.labels:
+            raise InvalidInput(
+                f"labels must be at least {samples.largest_label + 1}, as many as {self.dataset} has, got {self.labels}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -332,7 +357,9 @@ def cell_settings(cell: Cell) -> dict[str, Any]:
 
 def converted(value: Any, kind: type, optional: bool) -> Any:
     """Return the value of a setting converted to its kind if possible, else unchanged."""
-    if optional and value == "none":
+    if isinstance(value, np.generic):
+        value = value.item()
+    if optional and isinstance(value, str) and value == "none":
         return None
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)

@@ -13,7 +13,7 @@ import numpy as np
 
 from refca.data.decode import adjusted, from_array, resized, with_channels
 from refca.data.idx import read_idx
-from refca.data.own.masks import INSTANCES, Masks, binary, indexed, several
+from refca.data.own.masks import INSTANCES, Mask, Masks, indexed, meaning_of
 from refca.data.own.pairing import some
 from refca.data.own.pictures import SAMPLE, as_bytes, pieces
 from refca.data.own.settings import OwnSettings
@@ -53,17 +53,13 @@ class Whole:
         return from_array(images[i], f"picture {i} of {self.path}")
 
     def masks(self, ignore: int | None) -> Masks:
-        """Return what the values of the masks mean."""
-        values = np.unique(np.concatenate([np.unique(masks) for _, masks in self.parts.values()])).tolist()
-        ignore = -1 if ignore is None else ignore
-        values = [value for value in values if value != ignore]
-        if len(values) < 2:
-            raise InvalidInput(f"all masks of {self.path} have the one value {values[0] if values else 'none'}")
-        if len(values) > 64:
-            return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
-        if len(values) == 2:
-            return binary(tuple(map(str, values)), f"masks of {values[0]} and {values[1]}", ignore)
-        return several(values, {}, False, ignore)
+        """Return what the values of the masks mean. Raises InvalidInput as `meaning_of` does."""
+        found = (
+            Mask(f"mask {i} of {self.path}", values.astype(np.int64))
+            for _, masks in self.parts.values()
+            for i, values in enumerate(masks)
+        )
+        return meaning_of(found, sum(len(masks) for _, masks in self.parts.values()), ignore)
 
     def load(self, own: OwnSettings) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
         """Return pictures (N, S, S, C) uint8, labels, and the part and the name of each sample."""
@@ -106,7 +102,7 @@ def known(name: str) -> bool:
     return any(name in keys(word, part) for word in (*IMAGES, *LABELS, *MASKS) for part in ("", "train", "test", "val"))
 
 
-def in_parts(
+def pairs_by_part(
     path: Path, found: dict[str, np.ndarray], second: tuple[str, ...]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the pairs of arrays of each part: as images and labels, train_images and train_labels."""
@@ -131,9 +127,9 @@ def keys(name: str, part: str) -> list[str]:
 def npz_kind(path: Path) -> str:
     """Return the kind of an .npz file. Raises InvalidInput, with the arrays that it has, if it is of none."""
     found = read(path)
-    if in_parts(path, found, MASKS):
+    if pairs_by_part(path, found, MASKS):
         return "segmentation"
-    if parts := in_parts(path, found, LABELS):
+    if parts := pairs_by_part(path, found, LABELS):
         return "segmentation" if next(iter(parts.values()))[1].ndim >= 3 else "classification"
     with open_npz(path) as file:
         names = sorted(file.declared)
@@ -146,7 +142,7 @@ def npz_kind(path: Path) -> str:
 def masked_arrays(path: Path) -> Whole:
     """Return the pictures and masks of an .npz file. Raises InvalidInput for masks of another size."""
     found = read(path)
-    parts = in_parts(path, found, MASKS) or in_parts(path, found, LABELS)
+    parts = pairs_by_part(path, found, MASKS) or pairs_by_part(path, found, LABELS)
     for images, masks in parts.values():
         if masks.shape[1:3] != images.shape[1:3] or masks.dtype.kind not in "iub":
             raise InvalidInput(
@@ -162,7 +158,7 @@ def masked_arrays(path: Path) -> Whole:
 def labelled(path: Path) -> Whole | None:
     """Return pictures with labels from an .npz file, or from the IDX files of a folder; None if there are none."""
     if path.suffix.lower() == ".npz":
-        parts = in_parts(path, read(path), LABELS)
+        parts = pairs_by_part(path, read(path), LABELS)
         how = path.name
     elif path.is_dir() and (files := idx_files(path)):
         parts, how = idx_parts(path, files), "IDX files"
@@ -191,12 +187,16 @@ def idx_parts(folder: Path, files: list[Path]) -> dict[str, tuple[np.ndarray, np
     """Return the pictures and labels of IDX files, told apart by their dimensions and the words train and test."""
     pictures: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
+    read: dict[tuple[str, int], Path] = {}
     for file in files:
         part = "test" if any(word in file.name.lower() for word in TESTS) else "train"
         ndim = 1 if any(word in file.name.lower() for word in ("label", "idx1")) else 3
         where = labels if ndim == 1 else pictures
-        if part in where and file.suffix == ".gz":
-            continue  # the same file, unzipped, was read
+        other = read.setdefault((part, ndim), file)
+        if other is not file:
+            if file.name == f"{other.name}.gz":
+                continue  # the same file, unzipped, was read
+            raise InvalidInput(f"{folder} has {other.name} and {file.name}; keep each set in a folder of its own")
         where[part] = read_idx(file, ndim)
     parts = {}
     for part, images in pictures.items():

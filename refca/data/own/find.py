@@ -6,9 +6,10 @@ that a run keeps, and so in the same way wherever it is used again.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from refca.errors import InvalidInput
 OnProgress = Callable[[int, int], object]
 CLASSIFICATION = "classification"
 LAST: dict[Any, Dataset[Any]] = {}
+NONE_TO_TRAIN_ON = "has no pictures left to train on; refca.train holds fewer out with a smaller --split"
+NONE_TO_TEST = "has no test pictures; refca.train holds some out with --split (copies of one picture stay together)"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def kind_at(path: str) -> str:
     if "::" not in path and labelled_files(file):
         return "classification"
     raise InvalidInput(
-        f"{path} has none of the known layouts: a folder for each class; names as cat.1.jpg; IDX files; images "
+        f"{path} has none of the known layouts: a folder for each class; names such as cat.1.jpg; IDX files; images "
         "and masks in two folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or "
         "file and label; an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
         f"{'' if '::' in path else describe_tables(file)}"
@@ -174,7 +177,7 @@ def listed_classes(path: str) -> list[Labelled]:
     counts = Counter(item.label for item in listed)
     if len(counts) < 2:
         raise InvalidInput(
-            f"{path} has the one class {', '.join(counts)}; to tell classes apart there must be two"
+            f"{path} has only one class, {', '.join(counts)}; classification needs at least two"
             f"{describe_tables(Path(path))}"
         )
     alone = [item for item in listed if counts[item.label] == 1]
@@ -224,11 +227,22 @@ def load_own(
 
 def stamp(path: str) -> tuple[int, int]:
     """Return how many files are at a path, and when the newest was changed."""
-    times = [0]
-    for part in path.split("::"):
-        files = Path(part).rglob("*") if Path(part).is_dir() else [Path(part)]
-        times += [file.stat().st_mtime_ns for file in files if file.exists()]
+    times = [0, *(file.stat().st_mtime_ns for file in files_of(path) if file.exists())]
     return len(times), max(times)
+
+
+def files_of(path: str) -> Iterator[Path]:
+    """Yield the files at a path: those of folders and patterns, and a table with those that it lists."""
+    for part in path.split("::"):
+        folder = Path(part)
+        if folder.is_dir():
+            yield from folder.rglob("*")
+        elif folder.suffix.lower() == ".csv":
+            yield folder
+            yield from (item.file for item in label_list(folder) or ())
+            yield from (file for pair in masked(path) or () for file in (pair.file, *pair.masks))
+        else:
+            yield from map(Path, glob.glob(part, recursive=True))
 
 
 def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[Split]:
@@ -254,12 +268,14 @@ def load_classes(path: str, own: OwnSettings, on_progress: OnProgress) -> Datase
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
 
-    def part(chosen: np.ndarray) -> Split | str:
+    def part(chosen: np.ndarray, missing: str) -> Split | str:
         if not len(chosen):
-            return f"{path} has no pictures for this part; --split says what fraction is held out"
+            return f"{path} {missing}"
         return Split(pixels[chosen], labels[chosen], 255, tuple(files[i] for i in chosen) if files else ())
 
-    return Dataset(path, part(train), part(test), int((in_parts(parts) == "val").sum()))
+    return Dataset(
+        path, part(train, NONE_TO_TRAIN_ON), part(test, NONE_TO_TEST), int((complete_parts(parts) == "val").sum())
+    )
 
 
 def check_known(path: str, present: Sequence[str], classes: Sequence[str]) -> None:
@@ -279,12 +295,14 @@ def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[
     wholes = list(map(picture_of, names)) if own.tiles else names
     train, test = divided(parts, names, wholes, None, own.split, pixels)
 
-    def part(chosen: np.ndarray) -> Photographs | str:
+    def part(chosen: np.ndarray, missing: str) -> Photographs | str:
         if not len(chosen):
-            return f"{path} has no pictures for this part; --split says what fraction is held out"
+            return f"{path} {missing}"
         return Photographs(pixels[chosen], labels[chosen], tuple(names[i] for i in chosen), own.classes, own.colours)
 
-    return Dataset(path, part(train), part(test), int((in_parts(parts) == "val").sum()))
+    return Dataset(
+        path, part(train, NONE_TO_TRAIN_ON), part(test, NONE_TO_TEST), int((complete_parts(parts) == "val").sum())
+    )
 
 
 def divided(
@@ -302,7 +320,7 @@ def divided(
     fraction of each class is held out, chosen by a hash of the names, so that it is the same everywhere; copies of
     one picture, and the tiles of one, stay together.
     """
-    known = in_parts(parts)
+    known = complete_parts(parts)
     if (known == "test").any():
         numbers = [ordered(np.flatnonzero(chosen), names) for chosen in (known == "train", known == "val")]
         return np.concatenate(numbers), ordered(np.flatnonzero(known == "test"), names)
@@ -321,7 +339,7 @@ def divided(
     return ordered(np.setdiff1d(np.arange(len(names)), test), names), ordered(test, names)
 
 
-def in_parts(parts: list[str]) -> np.ndarray:
+def complete_parts(parts: list[str]) -> np.ndarray:
     """Return "train", "val" or "test" for each sample, (N,); samples for validation are "test" where none are."""
     known = np.array(parts)
     known = np.where(known == "", "train", known)

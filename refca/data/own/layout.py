@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refca.data.inputs import PICTURES
-from refca.data.own.pairing import MASK_SUFFIX, Masked, names_of, paired, some
+from refca.data.own.pairing import LOSSY, MASK_SUFFIX, Masked, names_of, paired, some
 from refca.errors import InvalidInput
 from refca.reading import reading
 
@@ -43,7 +43,6 @@ UNREAD = {  # what to do with files that may hold the labels
     ".hdf5": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
     ".parquet": "write a .csv with the columns file and label",
 }
-LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
 COLUMNS = {  # the heading of a column of a CSV file, in other words
     "image": {"image", "img", "picture", "photo", "input", "imagefile", "imagepath", "imagename", "imgpath", "scan"},
     "mask": {"mask", "annotation", "segmentation", "gt", "groundtruth", "target", "maskfile", "maskpath", "maskname"},
@@ -201,7 +200,15 @@ def masked(path: str) -> list[Masked] | None:
         return None
     ways: tuple[Callable[[Path], list[Masked] | None], ...]
     ways = (pair_list, pair_folders, part_folders, instance_folders, two_folders, side_by_side, same_names, one_ending)
-    return next((found for way in ways if (found := way(folder))), None)
+    found = next((found for way in ways if (found := way(folder))), None)
+    return found and told_apart(found)
+
+
+def told_apart(pairs: list[Masked]) -> list[Masked]:
+    """Return pairs with their parts in their names, if pictures of several parts have one name."""
+    if len({pair.name for pair in pairs}) == len(pairs):
+        return pairs
+    return [replace(pair, name=f"{pair.part}/{pair.name}" if pair.part else pair.name) for pair in pairs]
 
 
 def files_at(text: str) -> list[Path]:
@@ -247,10 +254,10 @@ def swapped(folder: Path) -> list[Masked] | None:
     images, masks = named_like(folder, IMAGE_FOLDERS), named_like(folder, MASK_FOLDERS)
     if images is None or masks is None:
         return None
-    return in_parts(parts_of(images), masks, folder)
+    return paired_parts(parts_of(images), masks, folder)
 
 
-def in_parts(parts: dict[str, Path], masks: Path, folder: Path) -> list[Masked]:
+def paired_parts(parts: dict[str, Path], masks: Path, folder: Path) -> list[Masked]:
     """The pictures of each part with the masks of the same part. Raises InvalidInput for a part without masks."""
     found: list[Masked] = []
     for part, below in parts.items():
@@ -348,7 +355,7 @@ def two_folders(folder: Path) -> list[Masked] | None:
     parts = parts_of(images[0])
     if set(parts) == {""}:
         return paired(pictures_in(images[0]), pictures_in(masks[0]), "", str(folder))
-    return in_parts(parts, masks[0], folder)
+    return paired_parts(parts, masks[0], folder)
 
 
 def side_by_side(folder: Path) -> list[Masked] | None:
@@ -420,7 +427,7 @@ def describe_tables(folder: Path) -> str:
     for path in folders_in(folder) if folder.is_dir() else []:
         others = [file for file in path.iterdir() if file.is_file() and not is_picture(file)]
         if path.name.lower() in MASK_FOLDERS and others:
-            return f"; {path} has no pictures but files as {others[0].name}; masks are pictures such as PNG, or an .npz"
+            return f"; {path} has no pictures but files such as {others[0].name}; masks are pictures, or in an .npz"
     for other in sorted(folder.iterdir()) if folder.is_dir() else []:
         if other.suffix.lower() in UNREAD and other.is_file():
             return f"; {other.name} is not read: {UNREAD[other.suffix.lower()]}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refca.data.decode import DEEP, open_picture
-from refca.data.own.pairing import Masked, some
+from refca.data.own.pairing import LOSSY, Masked, some
 from refca.data.photographs import IGNORED
 from refca.errors import InvalidInput
 from refca.reading import reading
@@ -65,7 +65,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, list[tuple[int, int, int]] | None
 
 
 def lossy(path: Path) -> bool:
-    return path.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif")
+    return path.suffix.lower() in LOSSY
 
 
 def sharpened(values: np.ndarray, path: Path) -> np.ndarray:
@@ -79,30 +79,47 @@ def sharpened(values: np.ndarray, path: Path) -> np.ndarray:
     return np.where(values >= 128, 255, 0)
 
 
-def values_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[tuple[Masked, np.ndarray, Any, bool]]:
-    """Yield each pair whose mask is one file with the values of that file."""
+class Mask(NamedTuple):
+    """The values of a mask (h, w), integers: gray levels, indices of a palette, or colours as numbers rrggbb."""
+
+    name: str  # for messages
+    values: np.ndarray
+    palette: list[tuple[int, int, int]] | None = None
+    coloured: bool = False
+
+
+def masks_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[Mask]:
+    """Yield the masks of pairs, each of which has one file."""
     for pair in pairs:
-        values, palette, coloured = read_mask(pair.masks[0])
-        yield pair, (sharpened(values, pair.masks[0]) if lossy(pair.masks[0]) else values), palette, coloured
+        path = pair.masks[0]
+        values, palette, coloured = read_mask(path)
+        yield Mask(str(path), sharpened(values, path) if lossy(path) else values, palette, coloured)
         on_progress()
 
 
 def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambda: None) -> Masks:
-    """Return what the masks of these pairs mean.
+    """Return what the masks of these pairs mean. Raises InvalidInput as `meaning_of` does."""
+    if any(len(pair.masks) > 1 for pair in pairs):
+        return binary(INSTANCES, "a mask file for each thing: all of them are one class", -1)
+    return meaning_of(masks_of(pairs, on_progress), len(pairs), ignore)
+
+
+def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
+    """Return what the values of masks mean, of which there are `total`.
 
     Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
     and if there is but one class.
     """
-    if any(len(pair.masks) > 1 for pair in pairs):
-        return binary(INSTANCES, "a mask file for each thing: all of them are one class", -1)
     counts: dict[int, int] = {}
-    seen_in: dict[int, list[Masked]] = {}
-    many: list[Path] = []
+    seen_in: dict[int, list[str]] = {}
+    many: list[str] = []
+    first = ""
     numbered = 0  # masks whose values are 0, 1, 2, ... without gaps
     with_gaps = 0  # masks whose values are such numbers with few gaps
     palettes: dict[int, tuple[int, int, int]] = {}
     colours, most, deep = False, 0, 0
-    for pair, values, palette, coloured in values_of(pairs, on_progress):
+    for name, values, palette, coloured in masks:
+        first = first or name
         colours |= coloured
         unique, count = np.unique(values, return_counts=True)
         most = max(most, len(unique))
@@ -110,36 +127,36 @@ def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambd
         with_gaps += len(unique) > 2 and looks_numbered(unique)
         deep += int(values.max(initial=0) > 255) and not coloured
         if len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique)):
-            many.append(pair.masks[0])
+            many.append(name)
         for value, n in zip(unique.tolist(), count.tolist(), strict=True):
             if len(counts) < 4096 or value in counts:
                 counts[value] = counts.get(value, 0) + n
                 if len(seen_in.setdefault(value, [])) < 2:
-                    seen_in[value].append(pair)
+                    seen_in[value].append(name)
         for value in unique.tolist() if palette else []:
             if value < len(palette):
                 palettes.setdefault(value, palette[value])
     if many or (colours and len(counts) > MOST_CLASSES):
-        names = many or [pair.masks[0] for value in list(counts)[-SHOWN_VALUES:] for pair in seen_in[value][:1]]
+        names = many or [seen_in[value][0] for value in list(counts)[-SHOWN_VALUES:]]
         raise InvalidInput(
-            f"masks have too many different values to be classes, as photographs have: {some(names)}; a mask has one "
-            "value or colour for each class"
+            f"masks have too many different values to be classes; they look like photographs: {some(names)}; a mask "
+            "has one value or colour for each class"
         )
-    half = len(pairs) / 2
+    half = total / 2
     without_gaps = (deep or len(counts) > SMALL) and numbered >= half and most > 3
     if not colours and (without_gaps or (len(counts) > MOST_CLASSES and with_gaps >= half)):
         return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
     if len(counts) > MOST_CLASSES:
         raise InvalidInput(
             f"masks have {len(counts)} different values, and at most {MOST_CLASSES} classes are possible; the first of "
-            f"these masks is {pairs[0].masks[0]}; if each value is a thing, make all values above 0 one"
+            f"these masks is {first}; if each value is a thing, make all values above 0 one"
         )
     if ignore is None:
         others = sorted(set(counts) - {IGNORED})
         voc = IGNORED in counts and not colours and len(others) >= 2 and others == list(range(len(others)))
         ignore = IGNORED if voc and len(others) <= SMALL else -1
     kept = sorted(value for value in counts if value != ignore)
-    check_values(kept, seen_in, counts, len(pairs))
+    check_values(kept, seen_in, counts, total)
     if len(kept) == 2 and not colours and not palettes:
         return binary(tuple(map(str, kept)), f"masks of {kept[0]} and {kept[1]}", ignore)
     return several(kept, palettes, colours, ignore)
@@ -153,20 +170,17 @@ def looks_numbered(unique: np.ndarray) -> bool:
     return bool(unique[0] == 0 and len(unique) > 0.5 * unique[-1])
 
 
-def check_values(values: list[int], seen_in: dict[int, list[Masked]], counts: dict[int, int], pairs: int) -> None:
+def check_values(values: list[int], seen_in: dict[int, list[str]], counts: dict[int, int], masks: int) -> None:
     """Raise InvalidInput for a class that is alone, and for one that a single mask has in a few pixels."""
     if len(values) < 2:
-        name = seen_in[values[0]][0].masks[0] if values else ""
-        raise InvalidInput(
-            f"all masks have the one value {values[0] if values else 'none'}, as {name}: no class to learn"
-        )
+        where = f", such as {seen_in[values[0]][0]}" if values else ""
+        raise InvalidInput(f"all masks have the one value {values[0] if values else 'none'}{where}: no class to learn")
     total = sum(counts.values())
     for value in values:
-        if len(seen_in[value]) < 2 and pairs > 4 and counts[value] < 1e-4 * total:
+        if len(seen_in[value]) < 2 and masks > 4 and counts[value] < 1e-4 * total:
             raise InvalidInput(
-                f"the value {value} is in one mask alone, {seen_in[value][0].masks[0]}, in {counts[value]} "
-                f"pixels; mend "
-                f"that file, or pass --ignore {value}"
+                f"the value {value} is in one mask alone, {seen_in[value][0]}, in {counts[value]} pixels; correct "
+                f"that mask, or pass --ignore {value}"
             )
 
 

@@ -1,7 +1,7 @@
 """Finding the mask of each picture by the names of both.
 
-A picture and its mask have the same name, or names that differ by words as _mask, or by what all names of one kind
-begin or end with, as _leftImg8bit and _gtFine_labelIds.
+A picture and its mask have the same name, or names that differ by words such as _mask, or by what all names of one
+kind begin or end with, such as _leftImg8bit and _gtFine_labelIds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from refca.errors import InvalidInput
 MASK_WORDS = "mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation|trimap"
 MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK_WORDS})$|^({MASK_WORDS})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"^(?P<stem>.+?)[ ._-]+(image|img|raw|photo|picture|rgb|sat|input)$", re.IGNORECASE)
+LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
 SHOWN = 3  # names of offending files in a message
 Key = Callable[[Path], str]
 
@@ -89,7 +90,7 @@ def mismatch(images: list[Path], masks: list[Path], where: str) -> InvalidInput:
 
 
 def key_of(path: Path) -> str:
-    """Return what a picture and its mask have in common: the name without suffix and words as _mask."""
+    """Return what a picture and its mask have in common: the name without suffix and words such as _mask."""
     stem = path.stem
     if match := MASK_SUFFIX.match(stem):
         stem = match["stem"] or match["stem2"]
