@@ -207,7 +207,7 @@ def add_backend_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mpi",
         action="store_true",
-        help="share the work with the other processes of an MPI launcher; needed only if they are not noticed",
+        help="share the work with the other processes of an MPI launcher; for launchers that refca does not detect",
     )
     parser.add_argument("--quiet", action="store_true", help="print results and errors only, and no progress")
 

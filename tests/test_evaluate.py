@@ -65,7 +65,7 @@ def test_it_writes_numbers_and_pictures_into_the_run(
         assert digits.sum() == 40
         assert cells.sum() > 40
         assert values[f"{part}majority_accuracy_at_6"] == np.trace(digits) / 40
-    assert "most cells of a digit are right in" in (printed := capsys.readouterr().out)
+    assert "the label of most cells is right for" in (printed := capsys.readouterr().out)
     assert "after mutation" in printed
     for name in ("curves.png", "confusion.png", "digits.png", "digits-28.png", "animation.gif"):
         with Image.open(trained / name) as picture:
@@ -154,7 +154,7 @@ def test_votes_are_those_that_one_counts_by_hand() -> None:
     assert votes.cells["carry"].tolist() == [[0, 0], [0, 2]]
     assert votes.digits["carry"].tolist() == [[0, 0], [0, 1]]
     assert votes.sentence() == (
-        "most cells of a digit are right in 50.0%; the most frequent mistake is one for zero, 1 times"
+        "the label of most cells is right for 50.0% of the digits; the most frequent mistake is one for zero, 1 times"
     )
 
 

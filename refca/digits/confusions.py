@@ -58,7 +58,11 @@ class Votes:
         """Return the accuracy of the majority of each digit from zero, and the most frequent mistake."""
         counts = self.digits["before"]
         right = float(accuracy_of(counts))
-        sentence = "no digit has a live cell" if right != right else f"most cells of a digit are right in {right:.1%}"
+        sentence = (
+            "no digit has a live cell"
+            if right != right
+            else f"the label of most cells is right for {right:.1%} of the digits"
+        )
         if mistake := worst(counts):
             truth, predicted, count = mistake
             sentence += (
