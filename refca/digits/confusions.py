@@ -58,11 +58,8 @@ class Votes:
         """Return the accuracy of the majority of each digit from zero, and the most frequent mistake."""
         counts = self.digits["before"]
         right = float(accuracy_of(counts))
-        sentence = (
-            "no digit has a live cell"
-            if right != right
-            else f"the label of most cells is right for {right:.1%} of the digits"
-        )
+        said = f"the label of most cells is right for {right:.1%} of the digits"
+        sentence = "no digit has a live cell" if right != right else said
         if mistake := worst(counts):
             truth, predicted, count = mistake
             sentence += (
