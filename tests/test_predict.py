@@ -316,7 +316,8 @@ def test_the_test_samples_of_a_data_set_are_predicted(
     assert (tmp_path / "seen/predictions.csv").read_bytes() == kept, "a run without results replaced another's"
     capsys.readouterr()
     assert main(["run", "--dataset", "animals", "--size", "16", "--steps", "1", "--out", "small", *reference]) == 0
-    assert Image.open(next(Path("small").glob("*-cells.png"))).size == (128, 128)
+    with Image.open(next(Path("small").glob("*-cells.png"))) as picture:
+        assert picture.size == (128, 128)
     capsys.readouterr()
     assert main(["run", "animals/cat/0.png", "--dataset", "animals"]) == 2
     assert "or --dataset; one of them, not both" in capsys.readouterr().err
@@ -345,7 +346,7 @@ def test_a_sample_is_not_taken_for_a_page(tmp_path: Path, capsys: pytest.Capture
     for label in "01":
         for i in range(2):
             (tmp_path / "d" / label).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(drawn_seven()).save(tmp_path / "d" / label / f"{i}.png")
+            Image.fromarray(drawn_seven(ink=10 * i)).save(tmp_path / "d" / label / f"{i}.png")
     given = ["--steps", "1", "--backend", "reference", "--out", str(tmp_path / "out")]
     assert main(["digits", "--dataset", str(tmp_path / "d"), *given]) == 0
     assert ".png0" not in capsys.readouterr().out

@@ -15,10 +15,12 @@ from refusals import Capture, sentence
 
 import refca
 from refca import cli as programs
-from refca import evaluate, train
+from refca import evaluate, predict, train
 from refca.atomic import make_folder, permission, write_text
 from refca.digits.pool import Pool
+from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
+from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import lookup
 from refca.training import loop
 from refca.training.adam import Adam
@@ -373,3 +375,48 @@ def test_ctrl_c_is_said_in_a_word_and_exits_with_130(capsys: Capture) -> None:
 
     assert programs.exit_code(interrupted) == 130
     assert capsys.readouterr().err == "refca: stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--labels", "5"], "labels must be at least 10, as many as optdigits has, got 5"),
+        (["--channels", "3"], "channels must be 1, as many as the pictures of optdigits have, got 3"),
+    ],
+)
+def test_data_that_the_cells_are_not_for_is_refused_before_a_run_begins(
+    tmp_path: Path, capsys: Capture, flags: list[str], words: str
+) -> None:
+    given = ["--dataset", "optdigits", "--steps", "2", *flags, "--backend", "reference", "--out", str(tmp_path / "run")]
+    assert words in sentence(capsys, lambda: train.main(given))
+    assert not (tmp_path / "run/checkpoint.safetensors").exists()
+
+
+def test_weights_for_fewer_labels_than_the_data_has_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    cell = refca.Cell(1, 6, 4, 2, alive_above=0.1)
+    refca.save_weights(tmp_path / "two.safetensors", cell, refca.init_params(cell, 0))
+    model = str(tmp_path / "two.safetensors")
+    given = [model, "--dataset", "optdigits", "--out", str(tmp_path / "out"), "--backend", "reference"]
+    assert "labels must be at least 10, as many as optdigits has" in sentence(capsys, lambda: evaluate.main(given))
+    assert "labels must be at least 10, as many as optdigits has" in sentence(capsys, lambda: predict.main(given))
+
+
+def test_numpy_numbers_are_settings() -> None:
+    given: Any = {"steps": np.int64(3), "learning_rate": np.float64(0.5), "biases": np.bool_(False)}
+    settings = DigitsExperiment(**given)
+    assert [type(x) for x in (settings.steps, settings.learning_rate, settings.biases)] == [int, float, bool]
+
+
+def test_a_seed_may_be_zero() -> None:
+    with pytest.raises(InvalidInput, match="seed must be at least 0, got -1"):
+        refca.compare("reference", refca.digits_cell(), seed=-1)
+
+
+def test_tiles_of_batch_norm_are_predicted_alone() -> None:
+    cell = refca.Cell(3, 4, 4, 2, norm="batch", linear_readout=True)
+    experiment = SegmentationExperiment(state=4, hidden=4, labels=2, norm="batch", resettable=False)
+    params, reference = refca.init_params(cell, 0), refca.get_backend("reference")
+    automaton = refca.Automaton("batch", cell, params, experiment, reference)
+    pixels = np.random.default_rng(0).random((8, 24, 3)).astype(np.float32)
+    whole, alone = (automaton.predict(each, tile=8, steps=3).labels for each in (pixels, pixels[:, :8]))
+    np.testing.assert_array_equal(whole[:, :6], alone[:, :6])

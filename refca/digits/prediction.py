@@ -22,11 +22,11 @@ from refca.data.own.pictures import as_bytes
 from refca.definition.metrics import predict
 from refca.definition.step import alive
 from refca.digits.prepare import BOX, PAGE, digit
-from refca.digits.settings import DigitsExperiment
 from refca.doubts import doubt
 from refca.drawing.canvas import enlarge
 from refca.drawing.palette import DEFAULT, for_names, paint, predicted_labels
 from refca.errors import InvalidInput
+from refca.training.experiment import Experiment
 
 if TYPE_CHECKING:
     from refca.automaton import Automaton
@@ -177,7 +177,7 @@ def prepare(
     """Return what the cells are to see of a picture; of a prepared one itself."""
     if isinstance(picture, Prepared):
         return picture
-    experiment: Any = automaton.experiment
+    experiment = automaton.experiment
     if handwritten(experiment) and not raw:
         pixels, words = like_training(experiment, picture)
         return Prepared(pixels if size is None else resized(pixels, size, size), words)
@@ -189,7 +189,7 @@ def prepare(
     return Prepared(resized(pixels, side, side), words)
 
 
-def like_training(experiment: DigitsExperiment, picture: Picture) -> Prepared:
+def like_training(experiment: Experiment, picture: Picture) -> Prepared:
     """Return a picture of a digit made like those of MNIST, or of optdigits if cells were trained on these."""
     made = digit(picture)
     pixels = made.pixels
@@ -199,7 +199,7 @@ def like_training(experiment: DigitsExperiment, picture: Picture) -> Prepared:
     return Prepared(pixels, str(made))
 
 
-def all_like_training(experiment: DigitsExperiment, digits: Split) -> Split:
+def all_like_training(experiment: Experiment, digits: Split) -> Split:
     """Return digits as `predict_all` has them: files made like those of training, if these are handwritten."""
     if not digits.files or not handwritten(experiment):
         return digits
@@ -207,7 +207,7 @@ def all_like_training(experiment: DigitsExperiment, digits: Split) -> Split:
     return replace(digits, pixels=np.stack(pixels), white=255)
 
 
-def handwritten(experiment: DigitsExperiment) -> bool:
+def handwritten(experiment: Experiment) -> bool:
     """Return whether cells were trained on handwritten digits, so that pictures are made like MNIST's."""
     return experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10
 

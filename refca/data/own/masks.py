@@ -133,8 +133,8 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
                 counts[value] = counts.get(value, 0) + n
                 if len(seen_in.setdefault(value, [])) < 2:
                     seen_in[value].append(name)
-        for value in unique.tolist() if palette else []:
-            if value < len(palette):
+        for value in unique.tolist():
+            if palette and value < len(palette):
                 palettes.setdefault(value, palette[value])
     if many or (colours and len(counts) > MOST_CLASSES):
         names = many or [seen_in[value][0] for value in list(counts)[-SHOWN_VALUES:]]
