@@ -415,8 +415,9 @@ def test_a_seed_may_be_zero() -> None:
 def test_tiles_of_batch_norm_are_predicted_alone() -> None:
     cell = refca.Cell(3, 4, 4, 2, norm="batch", linear_readout=True)
     experiment = SegmentationExperiment(state=4, hidden=4, labels=2, norm="batch", resettable=False)
-    params, reference = refca.init_params(cell, 0), refca.get_backend("reference")
+    rng, reference = np.random.default_rng(0), refca.get_backend("reference")
+    params = {name: rng.normal(size=x.shape).astype(np.float32) for name, x in refca.init_params(cell, 0).items()}
     automaton = refca.Automaton("batch", cell, params, experiment, reference)
-    pixels = np.random.default_rng(0).random((8, 24, 3)).astype(np.float32)
+    pixels = rng.random((8, 24, 3)).astype(np.float32)
     whole, alone = (automaton.predict(each, tile=8, steps=3).labels for each in (pixels, pixels[:, :8]))
     np.testing.assert_array_equal(whole[:, :6], alone[:, :6])
