@@ -399,7 +399,7 @@ def test_arrays_are_read_from_one_file(tmp_path: Path) -> None:
 
 
 def both_ways(folder: Path, paint: Paint, labels: int = 2) -> list[Any]:
-    """What is found in pictures with masks as files, and in the same as arrays."""
+    """Return what is found in pictures with masks as files, and in the same as arrays."""
     pairs(folder / "files", paint, labels=labels)
     masks = np.stack([paint(disc(i, labels=labels)) for i in range(10)])
     images = np.stack([photograph(disc(i, labels=labels), i) for i in range(10)])

@@ -269,7 +269,7 @@ class Experiment(ABC):
         if own.size and (own.mask_values or self.kind == "classification"):
             return own
         given: dict[str, Any] = {"channels": own.channels} | ({"size": own.size} if own.size else {})
-        if self.kind == "segmentation":
+        if self.kind != "classification":
             given |= {name: getattr(own, name) for name in ("split", "invert", "stretch", "tiles")}
             given |= {"ignore": own.ignore} if own.ignore >= 0 else {}
         found = found_at(self.dataset, given)
