@@ -172,13 +172,13 @@ class Program:
             stoppable() as self.stop_asked,
         ):
             rows = csv.writer(file, lineterminator="\n")
-            labelled = bool(self.flags.dataset) and self.automaton.experiment.kind == "classification"
-            expected = ["expected"] if labelled else []
+            has_labels = bool(self.flags.dataset) and self.automaton.experiment.kind == "classification"
+            expected = ["expected"] if has_labels else []
             rows.writerow(["file", "name", "label", "agreement", *self.automaton.names, *expected])
             prepared = self.samples(bar) if self.flags.dataset else self.prepared(bar)
             for result in self.task.predict_all(self.automaton, prepared, **self.options):
                 name, path, page, true = self.waiting.popleft()
-                rows.writerow([*self.row(path, name, result), *([true] if labelled else [])])
+                rows.writerow([*self.row(path, name, result), *([true] if has_labels else [])])
                 self.labelled += bool(true)
                 self.right += bool(true) and result.label == true
                 self.tell(path, name, page, result)

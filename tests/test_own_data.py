@@ -927,7 +927,7 @@ def test_digits_of_your_own_are_prepared_as_those_named_one_by_one(
     measured = ["digits", "--dataset", str(tmp_path / "d"), "--steps", "2", "--mutation", "none", "--out"]
     assert evaluate([*measured, str(tmp_path / "measured"), "--backend", "reference"]) == 0
     shown = capsys.readouterr().out
-    assert "test digits, made like those of training, 28x28;" in shown
+    assert "test digits, prepared like the training data, 28x28;" in shown
     right = sum(row["label"] == row["expected"] for row in rows) / len(rows)
     assert json.loads((tmp_path / "measured/evaluation.json").read_text())["majority_accuracy_at_2"] == right
 

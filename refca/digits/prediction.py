@@ -190,7 +190,7 @@ def prepare(
 
 
 def like_training(experiment: Experiment, picture: Picture) -> Prepared:
-    """Return a picture of a digit made like those of MNIST, or of optdigits if cells were trained on these."""
+    """Prepare a picture of a digit in the format of MNIST, or of optdigits if the cells were trained on optdigits."""
     made = digit(picture)
     pixels = made.pixels
     if experiment.dataset == "optdigits":  # fills its 8×8 pixels
@@ -200,7 +200,7 @@ def like_training(experiment: Experiment, picture: Picture) -> Prepared:
 
 
 def all_like_training(experiment: Experiment, digits: Split) -> Split:
-    """Return digits as `predict_all` has them: files made like those of training, if these are handwritten."""
+    """Prepare digit files for cells that were trained on handwritten digits; return other digits unchanged."""
     if not digits.files or not handwritten(experiment):
         return digits
     pixels = [as_bytes(like_training(experiment, file).image[..., 0]) for file in digits.files]
@@ -208,7 +208,7 @@ def all_like_training(experiment: Experiment, digits: Split) -> Split:
 
 
 def handwritten(experiment: Experiment) -> bool:
-    """Return whether cells were trained on handwritten digits, so that pictures are made like MNIST's."""
+    """Return whether cells were trained on handwritten digits, so that pictures are prepared in that format."""
     return experiment.channels == 1 and experiment.dataset in HANDWRITTEN and experiment.labels == 10
 
 

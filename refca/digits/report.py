@@ -84,14 +84,14 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
     if flags.noise is not None:
         experiment = experiment.with_(noise=flags.noise)
     dataset = full_path(flags.dataset) if flags.dataset else experiment.dataset
-    trained, experiment = experiment, experiment.with_(dataset=dataset)
+    trained, experiment = experiment, experiment.on_data(dataset)
     digits: Split = all_like_training(trained, experiment.load_data(flags.data).test)
     count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
     if not 1 <= count <= len(digits):
         raise InvalidInput(f"--samples must be from 1 to {len(digits)}, the test digits of {dataset}, got {count}")
     name, backend = choose_backend(flags.backend, flags.device)
     announce(describe_backend(name, backend), flags.model, weights.done, experiment.steps)
-    prepared = "made like those of training, " if digits.files and handwritten(trained) else ""
+    prepared = "prepared like the training data, " if digits.files and handwritten(trained) else ""
     note(f"{dataset}, {count:,} test digits, {prepared}{digits.side}x{digits.side}; writing to {out}")
     if warning := doubt(experiment.cell, digits.images(slice(min(count, LOOKED_AT)))):
         warn(f"{dataset}: {warning}")

@@ -232,7 +232,7 @@ def stamp(path: str) -> tuple[int, int]:
 
 
 def files_of(path: str) -> Iterator[Path]:
-    """Yield the files at a path: those of folders and patterns, and a table with those that it lists."""
+    """Yield the files in a folder or matching a pattern, or a table and the files that it lists."""
     for part in path.split("::"):
         folder = Path(part)
         if folder.is_dir():

@@ -89,7 +89,7 @@ class Mask(NamedTuple):
 
 
 def masks_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[Mask]:
-    """Yield the masks of pairs, each of which has one file."""
+    """Yield the mask of each pair. Every pair must have exactly one mask file."""
     for pair in pairs:
         path = pair.masks[0]
         values, palette, coloured = read_mask(path)
@@ -105,7 +105,7 @@ def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambd
 
 
 def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
-    """Return what the values of masks mean, of which there are `total`.
+    """Return the meaning of the values in `total` masks.
 
     Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
     and if there is but one class.
