@@ -61,7 +61,7 @@ bench: $(INSTALLED)  ## compare speed with PyTorch and JAX (installs them)
 	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
 	$(RUN) benchmarks/digits.py
 
-bench-pets: $(INSTALLED)  ## compare the speed of segmentation with PyTorch (installs it)
+bench-pets: $(INSTALLED)  ## compare the speed of segmentation with PyTorch and JAX (installs them)
 	$(RUN) -m pip install --quiet -r benchmarks/requirements.txt
 	$(RUN) benchmarks/pets.py
 

@@ -140,7 +140,7 @@ def load(name_or_path: Path | str, backend: str | Any | None = None) -> Automato
     """Return a trained automaton by the name of shipped weights, or from a run directory or a weights file.
 
     "digits" is the best shipped model for digits, "pets" for photographs of pets. `backend` is the name of a backend
-    or a backend; the default is the fastest available.
+    or a backend; the default is cpu, or reference where numba is missing.
     Raises InvalidInput for an unknown name and for a file that cannot be read.
     """
     weights = load_weights(name_or_path)

@@ -191,7 +191,8 @@ def add_backend_flags(parser: ArgumentParser) -> None:
     """Add the flags that choose what to compute on, and --quiet."""
     parser.add_argument(
         "--backend",
-        help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: the fastest available",
+        help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: cpu, or reference "
+        "where numba is missing",
     )
     parser.add_argument(
         "--device",
@@ -254,7 +255,7 @@ def complete(flags: Namespace, report: Any, reports: Sequence[Any], samples: str
 
 
 def choose_backend(name: str | None, device: str | None = None) -> tuple[str, Any]:
-    """Return the name and the module of a backend (None: the fastest available), set to use this device.
+    """Return the name and the module of a backend (None: cpu, or reference without numba), set to use this device.
 
     Raises InvalidInput for a device that does not exist or a backend without devices.
     """

@@ -1,4 +1,4 @@
-"""Draw on the cells, erase and mutate them in a browser, served on this machine or from one exported file.
+"""Draw, erase and change digits in a browser and watch the cells, served on this machine or from one exported file.
 
 The server listens on the loopback address only and serves the page's own files and the weights.
 Source: `spec/playground.md`.

@@ -99,7 +99,8 @@ def parser() -> ArgumentParser:
         "--steps",
         metavar="N",
         type=int,
-        help="steps of the automaton; default: 200 for digits, as in training for photographs",
+        help="steps of the automaton; default: 200 for digits, as in training for photographs, and 5 for each further "
+        "frame of a film",
     )
     p.add_argument(
         "--size", metavar="N", type=int, help="side in pixels of the image that cells perceive; default: as in training"

@@ -35,7 +35,7 @@ def backend_names() -> list[str]:
 def get_backend(name: str | None = None) -> BaseBackend:
     """Return the backend of this name, dotted module name, or program, as in exec:./program.
 
-    None is the fastest available.
+    None is the first of FASTEST_FIRST that is available.
 
     Raises InvalidInput for an unknown name and for a module that raises an error on import, Unavailable for a
     backend without its hardware or library.
@@ -61,7 +61,7 @@ def of_program(command: str) -> BaseBackend:
 
 
 def fastest() -> tuple[str, BaseBackend]:
-    """Return the name and the backend of the fastest available backend of refca."""
+    """Return the name and the backend of the first of FASTEST_FIRST that is available."""
     for name in FASTEST_FIRST:
         try:
             return name, get_backend(name)

@@ -40,7 +40,9 @@ class DigitsExperiment(TransformedExperiment):
     )
     pool: int = setting(160, "number of digits whose states are kept between training steps")
     fresh_fraction: float = setting(
-        0.25, "fraction of a batch that starts from zero on a new digit; the same fraction mutates to a new digit"
+        0.25,
+        "fraction of a batch that starts from zero on a new digit; the same fraction mutates to a new digit, or, if "
+        "--regime is persistent, starts from zero too",
     )
     unroll_max: int = setting(
         0, "longest unroll: each training step draws a length from --unroll to this (0: always --unroll)"

@@ -77,21 +77,27 @@ CHOICES: dict[str, tuple[Any, ...]] = {"norm": NORMS, "stride": STRIDES}
 
 
 def setting(
-    default: Any, help: str, choices: tuple[Any, ...] = (), *, group: str = "", kind: type | None = None
+    default: Any,
+    help: str,
+    choices: tuple[Any, ...] = (),
+    *,
+    group: str = "",
+    kind: type | None = None,
+    detected: bool = False,
 ) -> Any:
     """Return a dataclass field with its text for `--help` and its allowed values (empty: any).
 
     `group` is its heading in `--help`. A setting with a `kind`, the type of its values, may also be None, written
     "none".
     """
-    metadata: dict[str, Any] = {"help": help, "choices": choices, "group": group}
+    metadata: dict[str, Any] = {"help": help, "choices": choices, "group": group, "detected": detected}
     metadata |= {"kind": kind or type(default), "optional": kind is not None}
     return field(default=default, metadata=metadata)
 
 
-def data_setting(default: Any, help: str) -> Any:
-    """Return a setting that says how data of the user's own is read."""
-    return setting(default, help, group=DATA_GROUP)
+def data_setting(default: Any, help: str, *, detected: bool = False) -> Any:
+    """Return a setting that says how data of the user's own is read; `detected`: unless given, it is found out there."""
+    return setting(default, help, group=DATA_GROUP, detected=detected)
 
 
 def validation_setting(default: Any, help: str) -> Any:
@@ -146,14 +152,18 @@ class Experiment(ABC):
         "splits a batch",
     )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
-    classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog")
+    classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog", detected=True)
     colours: tuple[str, ...] = data_setting((), "colours of the labels, as #0044aa,#ffcc00")
     split: float = data_setting(0.2, "fraction that is held out for tests, where no test part comes with the data")
-    invert: bool = data_setting(False, "exchange dark and light, for ink that is dark on light")
+    invert: bool = data_setting(False, "exchange dark and light, for ink that is dark on light", detected=True)
     stretch: bool = data_setting(False, "stretch the values of each picture to the range from black to white")
     tiles: bool = data_setting(False, "cut pictures into tiles at their own scale; else they are resampled to --size")
-    mask_values: tuple[str, ...] = data_setting((), "values of the labels in masks, as 0,255 or #000000,#ff0000")
-    ignore: int = data_setting(-1, "value of masks that counts neither in the loss nor in IoU; -1 for none")
+    mask_values: tuple[str, ...] = data_setting(
+        (), "values of the labels in masks, as 0,255 or #000000,#ff0000", detected=True
+    )
+    ignore: int = data_setting(
+        -1, "value of masks that counts neither in the loss nor in IoU; -1 for none", detected=True
+    )
     class_weights: str = setting(
         "none",
         "weights of the labels in the loss: none, inverse to the square root of their frequency (root), or inverse "

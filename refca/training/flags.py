@@ -40,7 +40,9 @@ def add_flag(group: Any, name: str, fields_of: dict[str, Field[Any]]) -> None:
     field = next(iter(fields_of.values()))
     choices = [str(choice) for f in fields_of.values() for choice in f.metadata["choices"]]
     defaults = {task: shown(f.default) for task, f in fields_of.items()}
-    if len(set(defaults.values())) == 1:
+    if field.metadata["detected"]:
+        default = "found in the data"
+    elif len(set(defaults.values())) == 1:
         default = next(iter(defaults.values()))
     else:
         default = ", ".join(f"{task} {value}" for task, value in defaults.items())

@@ -24,7 +24,7 @@ def parser(program: str, description: str, samples: int | None) -> ArgumentParse
     p.add_argument(
         "--samples", metavar="N", type=int, default=samples, help=f"number of test digits; default: {default}"
     )
-    p.add_argument("--backend", help="backend; default: the fastest installed one")
+    p.add_argument("--backend", help="backend; default: cpu, or reference where numba is missing")
     p.add_argument("--into", metavar="DIR", type=Path, default=FOLDER, help="folder of results; default: results/")
     return p
 

@@ -2,7 +2,7 @@
 
     Figure 15        the gate in training, from metrics.csv
     Figure 11        other photographs every 40 steps, from evaluation.csv
-    Figures 16, 17   magnitudes over ten times the target, from evaluation.csv
+    Figures 16, 17   magnitudes over ten times the horizon, from evaluation.csv
     Figure 20        the adversarial image, from adversarial.json, if it was measured
 
 Source: the paper, 5.5, A.1 and A.2; `spec/programs.md`.
@@ -34,7 +34,7 @@ def section(folder: Path, horizon: int) -> str:
 
 
 def magnitudes(folder: Path, horizon: int) -> Iterator[str]:
-    """Yield the table of gate and magnitudes at STEPS, and a sentence on ten times the target."""
+    """Yield the table of gate and magnitudes at STEPS, and a sentence on ten times the horizon."""
     kept = read_curves(folder / "evaluation.csv", folder)["kept"]
     steps = [step for step in STEPS if step <= len(kept["step"])]
     names = [name for name in TITLES if not name.startswith("iou") and np.isfinite(kept[name]).any()]
@@ -45,7 +45,7 @@ def magnitudes(folder: Path, horizon: int) -> Iterator[str]:
     if last > len(kept["step"]):
         return
     yield (
-        f"Figures 16 and 17: from step {horizon} to {last}, ten times the target, the magnitude of states grows by a "
+        f"Figures 16 and 17: from step {horizon} to {last}, ten times the horizon, the magnitude of states grows by a "
         f"factor of\n{growth(kept, 'state', horizon, last):.2f} and of logits by "
         f"{growth(kept, 'logits', horizon, last):.2f}, in the second half of these steps by "
         f"{growth(kept, 'state', last // 2, last):.3f} and {growth(kept, 'logits', last // 2, last):.3f}; the change "

@@ -114,8 +114,11 @@ def summary(runs: Sequence[Kept]) -> str:
 
 
 def measured(run: Kept) -> tuple[str, str, str]:
-    """Return accuracy and agreement at STEP, at LATE, and at STEP after a mutation."""
-    late = pair(run.long or run.evaluation, "before", LATE)
+    """Return accuracy and agreement at STEP, at LATE, and at STEP after a mutation, and the number of fewer digits."""
+    longer = run.long or run.evaluation
+    late = pair(longer, "before", LATE)
+    if late != "–" and longer.samples < run.evaluation.samples:
+        late += f" ({longer.samples})"
     return pair(run.evaluation, "before", STEP), late, pair(run.evaluation, "carry", STEP)
 
 

@@ -56,7 +56,7 @@ def of_run(run: Kept, values: dict[str, Any]) -> str:
             f"![The worst test digits of {titled(run)}, and the predicted labels of their cells]({picture})",
             f"Of all {values['samples']:,} test digits:",
             aligned(counts),
-            f"Of these {count}:",
+            f"Of the {count} worst digits, which the picture shows:",
             aligned([head, *kinds(rows, values["steps"])]),
             f"And of the {len(others['digit'])} connected digits whose cells disagree:",
             aligned([head, *kinds(others, values["steps"])]),
