@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import Field, fields
 from functools import partial
@@ -46,10 +46,10 @@ from refca.tasks import (
 )
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
 from refca.training.events import event_files, no_events
-from refca.training.experiment import Experiment
+from refca.training.experiment import Experiment, typed
 from refca.training.flags import settings, shown
 from refca.training.loop import fit as fit_until_stopped
-from refca.training.metrics_log import LOG_FILE, last_mean, read_metrics
+from refca.training.metrics_log import LOG_FILE, last_mean, last_values, read_metrics
 from refca.training.run_directory import locked
 from refca.training.task import Training
 from refca.training.train_state import TrainState
@@ -102,14 +102,18 @@ def fit(
 
 
 def given(name: str, value: Any, fields_of: Mapping[str, Field[Any]]) -> Any:
-    """Return the value of a setting as a flag would give it. Raises InvalidInput for None where it means nothing."""
-    if value is None and not any(field.metadata["optional"] for field in fields_of.values()):
+    """Return the value of a setting as a flag would give it.
+
+    Raises InvalidInput for a value of another kind, and for None where it means nothing.
+    """
+    field = next(iter(fields_of.values()))
+    if value is None and not field.metadata["optional"]:
         raise InvalidInput(f"{name} must not be None; leave it out for the experiment's own value")
-    return "none" if value is None else str(value) if isinstance(value, Path) else value
+    return "none" if value is None else typed(field, str(value) if isinstance(value, Path) else value)
 
 
 def train_seeds(flags: Namespace) -> int:
-    """Train once for each seed; print the mean and the spread of what was measured last.
+    """Train once for each seed; print what was measured in the last batches, its mean and its spread.
 
     With --resume the runs that have begun continue, and the others begin.
     """
@@ -117,6 +121,7 @@ def train_seeds(flags: Namespace) -> int:
         seeds = [int(seed) for seed in flags.seeds.split(",")]
     except ValueError:
         raise InvalidInput(f"--seeds must be numbers such as 0,1,2, got {flags.seeds!r}") from None
+    check_seeds(seeds)
     if flags.seed is not None:
         raise InvalidInput("--seeds cannot be combined with --seed")
     rows = []
@@ -129,17 +134,26 @@ def train_seeds(flags: Namespace) -> int:
             print("to continue with all seeds, repeat the command with --resume", file=sys.stderr)
         if code:
             return code
-        rows += read_metrics(Path(out) / LOG_FILE)[-1:]
-    if len(rows) < len(seeds):
+        rows.append(last_values(Path(out) / LOG_FILE))
+    if not all(rows):
         note("a log is empty, so there is no summary")
         return 0
-    print(f"{'last step':>14}" + "".join(f"{f'seed {seed}':>12}" for seed in seeds) + f"{'mean':>12}{'spread':>12}")
+    print(f"{'last batches':>14}" + "".join(f"{f'seed {seed}':>12}" for seed in seeds) + f"{'mean':>12}{'spread':>12}")
     for name in rows[0]:
         if name != "step":
             values = np.array([row[name] for row in rows])
             numbers = (*values, values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0)
             print(f"{name:>14}" + "".join(f"{value:>12.4g}" for value in numbers))
     return 0
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise InvalidInput unless seeds differ and each is one that a run can have."""
+    for number, seed in enumerate(seeds):
+        if not 0 <= seed < 2**64:
+            raise InvalidInput(f"seeds must be from 0 to 2**64 - 1, got {seed}")
+        if seed in seeds[:number]:
+            raise InvalidInput(f"seeds must differ, and {seed} is there twice")
 
 
 def train(flags: Namespace) -> int:
@@ -271,14 +285,19 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
         if not is_path(path):
             check_named(experiment)
         return experiment
-    changes = (stated_for_data(load_experiment(named)) if named else {}) | changes
+    kind = kind_at(path)
+    base = load_experiment(named or OWN_EXPERIMENTS[kind])
+    if base.kind != kind:
+        what = {"classification": "picture", "segmentation": "pixel"}[kind]
+        raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
+    changes = (stated_for_data(base) if named else {}) | changes
+    if changes.get("size") == 0:  # as the data has it
+        del changes["size"]
+    of_labels = ("classes", "colours", "mask_values")  # as many as the labels, which are not known yet
+    change(base, {name: x for name, x in changes.items() if name not in of_labels})  # before pictures are decoded
     with counting_bar("pictures") as show:
         found = found_at(path, changes, show)
-    base = load_experiment(named or OWN_EXPERIMENTS[found.kind])
-    if base.kind != found.kind:
-        what = {"classification": "picture", "segmentation": "pixel"}[found.kind]
-        raise InvalidInput(f"{path} has a label for each {what}, which {named} is not for; leave --experiment out")
-    note(f"{path}: {'; '.join(found.description)}; experiment {named or OWN_EXPERIMENTS[found.kind]}")
+    note(f"{path}: {'; '.join(found.description)}; experiment {named or OWN_EXPERIMENTS[kind]}")
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     return change(base, found.settings | changes)
@@ -395,7 +414,7 @@ def resume(flags: Namespace, out: Path, changes: dict[str, Any], backend: Any) -
         saved, other = getattr(experiment, f.name), getattr(requested, f.name)
         if saved != other and not (f.name == "steps" and goes_on(experiment, train_state.done, other)):
             sentence = f"a resumed run keeps its settings: {f.name} is {shown(saved)} in {out}, got {shown(other)}"
-            raise InvalidInput(f"{sentence}; {remedy(out, experiment, f.name, other)}")
+            raise InvalidInput(f"{sentence}; {remedy(out, experiment, train_state.done, f.name, other)}")
     return experiment.with_(steps=requested.steps), train_state
 
 
@@ -404,10 +423,12 @@ def goes_on(experiment: Experiment, done: int, steps: int) -> bool:
     return getattr(experiment, "schedule", "") == "constant" and steps >= done
 
 
-def remedy(out: Path, experiment: Experiment, name: str, value: Any) -> str:
-    """Return what to do instead of resuming a run with another value of a setting."""
+def remedy(out: Path, experiment: Experiment, done: int, name: str, value: Any) -> str:
+    """Return what to do instead of resuming a run with another value of a setting, `done` steps after its begin."""
     if name != "steps":
         return "leave it out, or begin another run in another --out"
+    if value < done:
+        return f"{done:,} steps are done; leave --steps out"
     return (
         "the learning rate depends on steps unless --schedule is constant; to train further, begin another run with "
         f"these weights: {command('train')} --experiment "

@@ -16,6 +16,8 @@ mpi4py.rc.thread_level = "funneled"
 
 from mpi4py import MPI  # noqa: E402  starts MPI
 
+from refca.liveness import has_died  # noqa: E402
+
 LOOK_EVERY = 0.5  # seconds between looks at ranks that one waits for
 SPINS = 200  # tests of a request before the processor is left to others
 LONGEST_SLEEP = 1e-3  # seconds
@@ -91,17 +93,3 @@ class MpiRanks:
             stream.flush()
         self.comm.Abort(code)
         os._exit(code)
-
-
-def has_died(host: str, pid: int) -> bool:
-    """Return whether a process of this machine has ended; of other machines this is not known."""
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (ProcessLookupError, FileNotFoundError):
-        return True
-    except OSError:
-        return False

@@ -37,7 +37,7 @@ from refca.cli import (
 )
 from refca.data import full_path
 from refca.data.camera import is_camera
-from refca.data.inputs import Source, expand, is_film, open_film, pages
+from refca.data.inputs import Source, apart, expand, is_film, open_film, pages
 from refca.definition.randomness import Streams
 from refca.distributed import current
 from refca.drawing.film import film_writer
@@ -129,13 +129,13 @@ def predict(flags: Namespace) -> int:
             raise InvalidInput(f"--{option} must be at least {least}, got {value}")
     predictions = [get_task(name).prediction for name in task_names()]
     complete(flags, automaton.task.prediction, predictions, automaton.task.samples)
-    out = Path(flags.out) if flags.out else default_out(flags.model)
+    out = Path(flags.out) if flags.out else predictions_folder(flags.model)
     if not flags.json:
         note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
     return Program(flags, automaton, out, sources).run()
 
 
-def default_out(model: Path) -> Path:
+def predictions_folder(model: Path) -> Path:
     """Return a folder for predictions, named after the model: one that holds none yet."""
     folder = folder_of(model).resolve().name
     names = {"weights": folder, "checkpoint": folder, "best": f"{folder}-best"}  # of files in a run directory
@@ -156,6 +156,7 @@ class Program:
         self.stop_asked: Callable[[], bool] = lambda: False
         self.right = self.labelled = 0
         self.films: list[Source] = []
+        self.used: set[str] = set()  # names of results
         self.failed = 0
         self.count = len(sources)  # of pictures, films and folders named, or of samples
         self.begun = False  # whether cells have been given a picture
@@ -221,12 +222,12 @@ class Program:
         for source in itertools.takewhile(lambda source: not self.stop_asked(), self.sources):
             try:
                 if self.task.FILMS and is_film(source.path):
-                    self.films.append(source)
+                    self.films.append(Source(source.path, apart(source.name, self.used)))
                     bar.update()
                     continue
                 for page, pixels in self.limited(pages(source.path), source.path):
                     ready = self.task.prepare(self.automaton, pixels, **self.options)
-                    self.waiting.append((source.name + page, source.path, page, ""))
+                    self.waiting.append((apart(source.name + page, self.used), source.path, page, ""))
                     self.begun = True
                     yield ready
             except InvalidInput as error:

@@ -28,13 +28,13 @@ from refca.atomic import atomic_write, make_folder, write_text
 from refca.cli import Parser, run_program
 from refca.data import full_path, is_path
 from refca.errors import InvalidInput
-from refca.fitting import SETTINGS_FILE, own_experiment
+from refca.fitting import SETTINGS_FILE, check_seeds, own_experiment
 from refca.reading import reading
 from refca.tasks import change, load_experiment
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from refca.training.experiment import Experiment
 from refca.training.flags import shown
-from refca.training.metrics_log import LOG_FILE, last_mean, read_metrics
+from refca.training.metrics_log import LOG_FILE, last_values
 
 EXAMPLES = """examples:
   python -m refca.sweep TABLE.toml                     train what is not done yet, one run after the other
@@ -154,6 +154,7 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
     out, seeds = Path(content.get("out", f"runs/{path.stem}")), content.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
         raise InvalidInput(f"seeds must be a list of numbers, got {seeds!r}")
+    check_seeds(seeds)
     flags = content.get("flags", [])
     if not isinstance(flags, list):
         raise InvalidInput(f'flags must be a list of words, such as ["--backend", "cpu"], got {flags!r}')
@@ -177,7 +178,13 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
             except InvalidInput as error:
                 raise InvalidInput(f"runs.{name}: {error}") from error
             runs.append(run)
-    return Table(path, out, runs, list(map(str, flags)), dict(content.get("slurm", {})))
+    slurm = content.get("slurm", {})
+    if not isinstance(slurm, dict) or any(isinstance(value, list | dict) for value in slurm.values()):
+        raise InvalidInput(f"slurm must be a table of options with one value each, got {slurm!r}")
+    ntasks = slurm.get("ntasks", 1)
+    if type(ntasks) is not int or ntasks < 1:
+        raise InvalidInput(f"ntasks must be a number of at least 1, got {ntasks!r}")
+    return Table(path, out, runs, list(map(str, flags)), slurm)
 
 
 def counted(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,8 +223,7 @@ def log_of(run: Run) -> Path:
 
 def command_of(table: Table, run: Run) -> list[str]:
     """Return the command that trains a run; with `ntasks` in the table, its ranks are started by Slurm."""
-    ranks = int(table.slurm.get("ntasks", 1))
-    launcher = ["srun", "--kill-on-bad-exit=1"] if ranks > 1 and shutil.which("srun") else []
+    launcher = ["srun", "--kill-on-bad-exit=1"] if table.slurm.get("ntasks", 1) > 1 and shutil.which("srun") else []
     return [*launcher, sys.executable, "-m", "refca.train", *run.arguments(table.flags)]
 
 
@@ -286,7 +292,8 @@ def script_of(table: Table, waiting: Sequence[int]) -> str:
     """Return the script of a job array. SIGTERM comes two minutes before the end, so that runs write checkpoints."""
     options = {"job-name": f"refca-{table.path.stem}", "signal": "B:TERM@120", "requeue": True, **table.slurm}
     options |= {"array": ",".join(map(str, waiting)), "output": f"{table.out}/%A_%a.out"}
-    lines = [f"#SBATCH --{name}" + ("" if value is True else f"={value}") for name, value in options.items()]
+    given = {name: value for name, value in options.items() if value is not False}
+    lines = [f"#SBATCH --{name}" + ("" if value is True else f"={value}") for name, value in given.items()]
     command = shlex.join([sys.executable, "-m", "refca.sweep", str(table.path.resolve()), "--task"])
     return "\n".join(
         [
@@ -322,13 +329,6 @@ def collect(table: Table) -> str:
         cells = (spread([row[column] for row in own if column in row]) for column in names[2:])
         lines.append(f"{name:20}{f'{len(own)}/{total}':>6}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n".join(lines)
-
-
-def last_values(log: Path) -> dict[str, float]:
-    """Return the last step of a log, and the mean of each column over its last rows."""
-    rows = read_metrics(log)
-    last = rows[-1] if rows else {}
-    return {name: value if name == "step" else last_mean(rows, name) for name, value in last.items()}
 
 
 def spread(values: Sequence[float]) -> str:

@@ -5,7 +5,11 @@ The ranks are threads here; `test_mpi.py` has processes.
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,7 @@ from refca.digits.evaluation import evaluate
 from refca.digits.robustness import erase_and_redraw, make_runner, row
 from refca.distributed import current, simulate, sum_over_tree
 from refca.errors import InvalidInput
+from refca.liveness import has_died
 from refca.segmentation.evaluation import confusion_at, curves
 from refca.tasks import change, load_experiment, lookup, task_of
 from refca.training import parts
@@ -355,3 +360,20 @@ def test_a_launcher_without_mpi4py_is_one_sentence(monkeypatch: pytest.MonkeyPat
     monkeypatch.delitem(sys.modules, "refca.mpi_ranks", raising=False)
     with pytest.raises(InvalidInput, match=r"4 processes .* needs mpi4py; .*refca\[mpi\]"):
         distributed.start()
+
+
+def test_a_process_is_called_dead_only_when_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = socket.gethostname()
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        while not has_died(host, child.pid):  # a zombie from its end until this process waits for it
+            time.sleep(0.01)
+    assert has_died(host, child.pid)
+    assert not has_died("elsewhere", child.pid)
+    assert not has_died(host, os.getpid())
+
+    def missing(*given: Any, **named: Any) -> Any:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", missing)  # as on macOS, which has no /proc
+    assert not has_died(host, os.getpid())
+    assert has_died(host, child.pid)

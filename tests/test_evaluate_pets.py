@@ -34,9 +34,9 @@ from refca.segmentation import adversarial
 from refca.segmentation import report as evaluate_pets
 from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import (
-    COLUMNS,
     LEAP,
     MAGNITUDES,
+    columns,
     confusion_at,
     curves,
     iou_at,
@@ -47,11 +47,12 @@ from refca.segmentation.evaluation import (
     totals,
     unmeasured,
 )
-from refca.segmentation.gate import IOUS, gates
+from refca.segmentation.gate import gate_function, iou_names
 from refca.segmentation.rollout import Rollout, replaced_grid, rollout
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights
 
+COLUMNS, IOUS = columns(CLASSES), iou_names(CLASSES)
 FEW = ["--backend", "reference", "--at", "1,3", "--steps", "5", "--every", "2", "--shift", "1"]
 WRITTEN = {"evaluation.json", "evaluation.csv", "confusion.png", *evaluate_pets.PICTURES}
 
@@ -217,7 +218,9 @@ def test_gates_are_those_of_the_step(settings: dict[str, Any]) -> None:
     image = random_photographs(3).images(slice(3))
     state = refca.init_state(cell, image, Streams(0))
     hidden = hidden_layers(cell, params, neighbourhood(encode(cell, params, image), state))
-    np.testing.assert_allclose(gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        gate_function(cell, params, reference)(image, state), gate(params, hidden)[..., 0], rtol=1e-5
+    )
 
 
 def test_gates_of_a_cell_with_biases_and_noise() -> None:
@@ -226,7 +229,9 @@ def test_gates_of_a_cell_with_biases_and_noise() -> None:
     image = random_photographs(1).images(slice(1))
     state = refca.init_state(cell, image, Streams(0))
     hidden = hidden_layers(cell, params, neighbourhood(image, state))
-    np.testing.assert_allclose(gates(cell, params, reference, image, state), gate(params, hidden)[..., 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        gate_function(cell, params, reference)(image, state), gate(params, hidden)[..., 0], rtol=1e-5
+    )
 
 
 def test_nothing_is_null() -> None:

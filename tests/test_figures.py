@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from refca.atomic import atomic_write
+from refca.data import CLASSES
 from refca.digits.figures import curves, digit_grid
 from refca.digits.rollout import of_all_labels, of_other_labels
 from refca.drawing.animation import write_animation
@@ -33,7 +34,7 @@ from refca.drawing.palette import (
 from refca.drawing.plots import LINES, apart, loss_curve, running_median
 from refca.drawing.vision import contrasts, differences, seen
 from refca.errors import InvalidInput
-from refca.segmentation.evaluation import COLUMNS, CONDITIONS
+from refca.segmentation.evaluation import CONDITIONS, columns
 from refca.segmentation.figures import SEGMENTATION, iou_curves, magnitude_curves
 from refca.segmentation.rollout import Rollout
 from refca.segmentation.rollout import write_animation as write_photographs
@@ -262,8 +263,8 @@ def test_a_new_digit_is_marked_for_a_while(tmp_path: Path) -> None:
 
 def test_steps_are_shown_and_rows_are_made(tmp_path: Path) -> None:
     labels, live, image = frames(T=2, B=6)
-    for name, steps, columns in (("a", [0, 1], 3), ("b", [0, 2], 3), ("c", [0, 1], 6)):
-        write_animation(tmp_path / f"{name}.png", labels, live, image, steps=steps, columns=columns)
+    for name, steps, width in (("a", [0, 1], 3), ("b", [0, 2], 3), ("c", [0, 1], 6)):
+        write_animation(tmp_path / f"{name}.png", labels, live, image, steps=steps, columns=width)
     (a, b, c) = (decoded(tmp_path / f"{name}.png")[0] for name in "abc")
     assert (a[0] == b[0]).all()
     assert (a[1] != b[1]).any()
@@ -416,7 +417,7 @@ def test_a_grid_needs_a_head_for_each_column(tmp_path: Path) -> None:
 
 
 def measured(T: int = 50, gate: float = 0.5) -> dict[str, dict[str, np.ndarray]]:
-    curve: dict[str, np.ndarray] = {key: np.linspace(0.1, 0.9, T) for key in COLUMNS}
+    curve: dict[str, np.ndarray] = {key: np.linspace(0.1, 0.9, T) for key in columns(CLASSES)}
     curve |= {"step": np.arange(1, T + 1), "changes": np.arange(T) // 20, "gate": np.full(T, gate)}
     return dict.fromkeys(CONDITIONS, curve)
 

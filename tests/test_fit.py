@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_own_data import pairs
 
 import refca
 from refca import fitting, train
@@ -49,17 +51,37 @@ def test_fit_refuses_what_the_program_refuses(tmp_path: Path) -> None:
         refca.fit("demo", out=tmp_path, hidden=None)
     with pytest.raises(InvalidInput, match="fire_rate must be between 0 and 1"):
         refca.fit("demo", out=tmp_path, fire_rate=3.0)
+    for name, value, words in (
+        ("size", "16", "size must be int, got '16'"),
+        ("dataset", 3, "dataset must be str, got 3"),
+        ("classes", "cat,dog", "classes must be a list of text, got 'cat,dog'"),
+        ("mask_values", (0, 0.5), "mask_values must be a list of text, got [0, 0.5]"),
+    ):
+        with pytest.raises(InvalidInput, match=re.escape(words)):
+            refca.fit(out=tmp_path, **{name: value})  # type: ignore[arg-type]
+
+
+def test_fit_takes_lists_and_numbers_as_the_program_takes_words(tmp_path: Path) -> None:
+    pairs(tmp_path / "discs", paint=lambda mask: 255 * mask)
+    given = {"dataset": tmp_path / "discs", "classes": ["paper", "disc"], "mask_values": (0, 255), "size": 0}
+    automaton = refca.fit(out=tmp_path / "run", steps=1, batch=2, backend="reference", **given)  # type: ignore[arg-type]
+    assert (automaton.names, automaton.experiment.mask_values) == (("paper", "disc"), ("0", "255"))
 
 
 def test_several_seeds_are_trained_and_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")
     assert train.main([*FLAGS, "--out", out, "--seeds", "0,1,2"]) == 0
     said = capsys.readouterr().out.splitlines()
-    losses = [read_metrics(Path(f"{out}-seed{seed}") / "metrics.csv")[-1]["loss"] for seed in range(3)]
+    logs = [read_metrics(Path(f"{out}-seed{seed}") / "metrics.csv") for seed in range(3)]
+    losses = [np.mean([row["loss"] for row in rows[-20:]]) for rows in logs]
     (row,) = [line.split() for line in said if line.split()[:1] == ["loss"]]
     assert [float(x) for x in row[1:]] == pytest.approx([*losses, np.mean(losses), np.std(losses, ddof=1)], rel=1e-3)
     assert len(set(losses)) == 3
     assert train.main([*FLAGS, "--out", out, "--seeds", "0,x"]) == 2
+    for seeds, words in (("7,-1", "seeds must be from 0"), ("7,8,7", "seeds must differ, and 7 is there twice")):
+        assert train.main([*FLAGS, "--out", out, "--seeds", seeds]) == 2
+        assert words in capsys.readouterr().err
+        assert not Path(f"{out}-seed7").exists()
 
 
 def test_several_seeds_continue_after_a_stop(

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -736,6 +737,52 @@ def test_arrays_with_a_label_each(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", images=2 * images, labels=np.arange(12) % 2)
     with pytest.raises(InvalidInput, match=r"picture 0 of .*d\.npz of floats must have values from 0 to 1"):
         found(tmp_path / "d.npz")
+    np.savez(tmp_path / "d.npz", images=images, labels=(np.arange(12) % 2)[:, None])
+    assert found(tmp_path / "d.npz").settings["labels"] == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "name", "targets", "words"),
+    [
+        ((12, 8, 8), "labels", (12, 3), "if there is a column for each class, save labels.argmax(1)"),
+        ((12, 8, 8), "labels", (), "has pictures (12, 8, 8) for labels (); each needs one"),
+        ((12, 8, 8), "labels", (11,), "has pictures (12, 8, 8) for labels (11,); each needs one"),
+        ((12, 64), "labels", (12,), "pictures must be (N, height, width) or"),
+        ((12, 3, 8, 8), "labels", (12,), "save images.transpose(0, 2, 3, 1)"),
+        ((12, 8, 8, 3), "masks", (12, 8, 8, 3), "save masks.argmax(-1)"),
+        ((12, 8, 8, 3), "masks", (12, 8, 9), "masks are whole numbers of the size of the pictures"),
+        ((12, 8, 8, 3), "masks", (12,), "masks are whole numbers of the size of the pictures"),
+        ((0, 8, 8), "labels", (0,), "each needs one"),
+    ],
+)
+def test_arrays_of_other_shapes_are_refused_with_what_to_save(
+    tmp_path: Path, images: tuple[int, ...], name: str, targets: tuple[int, ...], words: str
+) -> None:
+    arrays = {"images": np.zeros(images, np.uint8), name: np.zeros(targets, np.int64)}
+    np.savez(tmp_path / "d.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=re.escape(words)):
+        found(tmp_path / "d.npz")
+
+
+def test_data_that_is_no_longer_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs(tmp_path / "cells")
+    for i, name in enumerate("ab" * 4):
+        save(tmp_path / "animals" / name / f"{i}.png", photograph(disc(i), i))
+    few = ["--steps", "1", "--batch", "2", "--backend", "reference", "--state", "12", "--hidden", "4", "--size", "8"]
+    for name in ("cells", "animals"):
+        data, out = tmp_path / name, str(tmp_path / f"run-{name}")
+        assert run(["--dataset", str(data), "--out", out, *few, *(["--pool", "4"] if name == "animals" else [])]) == 0
+        data.rename(tmp_path / "elsewhere")
+        capsys.readouterr()
+        assert evaluate([out, "--steps", "1"]) == 2
+        assert f"{data} does not exist" in capsys.readouterr().err
+        assert run(["--out", out, "--resume"]) == 2
+        assert f"{data} does not exist" in capsys.readouterr().err
+        data.mkdir()
+        assert run(["--out", out, "--resume"]) == 2
+        assert f"{data} has no pictures with " in capsys.readouterr().err
+        data.rmdir()
+        (tmp_path / "elsewhere").rename(data)
 
 
 @pytest.mark.parametrize(
@@ -851,6 +898,32 @@ def test_mistakes_are_told_before_training_starts(tmp_path: Path, capsys: pytest
     assert run(["--dataset", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "1 pictures have no mask" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--size", "-1"], "size must not be negative, got -1"),
+        (["--size", "5000"], "size must be at most 4,096, got 5000"),
+        (["--batch", "0"], "batch must be at least 1, got 0"),
+        (["--channels", "0"], "channels must be"),
+        (["--mask-values", "a,b"], "mask_values must be numbers such as 0,255 or colours such as #0044aa, got 'a'"),
+    ],
+)
+def test_settings_are_checked_before_pictures_are_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    pairs(tmp_path)
+    (tmp_path / "images/p9.png").write_bytes(b"damaged")
+    assert run(["--dataset", str(tmp_path), "--out", str(tmp_path / "run"), *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_size_of_zero_is_that_of_the_data(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    flags = ["--steps", "1", "--batch", "2", "--backend", "reference", "--size", "0"]
+    assert run(["--dataset", str(tmp_path), "--out", str(tmp_path / "run"), *flags]) == 0
+    assert "size = 40" in (tmp_path / "run/settings.toml").read_text()
 
 
 @pytest.mark.parametrize("name", ["own-segmentation", "own-tiles", "own-classification"])

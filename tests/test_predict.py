@@ -23,9 +23,10 @@ import refca
 from refca import predict, train
 from refca.data import inputs
 from refca.data.camera import device_of, newest
-from refca.data.inputs import expand, open_film, pages
+from refca.data.inputs import apart, expand, open_film, pages
 from refca.errors import InvalidInput
-from refca.predict import default_out, main
+from refca.playground_page.catalogue import make_catalogue
+from refca.predict import main, predictions_folder
 from refca.segmentation.prediction import labels_at
 
 MEDIA = Path(os.environ.get("REFCA_DATA", "absent")) / "cat_and_dog_media"
@@ -91,6 +92,29 @@ def test_a_folder_is_predicted_with_all_that_is_in_it(sea: str, folder: Path, tm
         ("sea", "#0000ff"),
         ("land", "#00ff00"),
     ]
+
+
+def test_pages_and_long_names_never_share_the_files_of_a_result(sea: str, folder: Path, tmp_path: Path) -> None:
+    for name in ("stack-001.png", f"{'x' * 240}.png", f"{'x' * 241}.png"):
+        Image.fromarray(np.zeros((10, 12, 3), np.uint8)).save(folder / name)
+    out = tmp_path / "out"
+    assert main([sea, str(folder), "--out", str(out), "--backend", "reference"]) == 0
+    names = [row["name"] for row in rows_of(out)]
+    long = "x" * 200
+    assert names == ["a", "a-2", "below/b", "stack-001", "stack-001-2", "stack-002", long, f"{long}-2"]
+    for name in names:
+        assert (out / f"{name}-labels.png").exists()
+
+
+def test_a_folder_of_data_does_not_hide_shipped_weights(
+    sea: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "digits-large-batch", "pets"):
+        Path(name).mkdir()
+    assert main(["pets", str(folder / "a.png"), "--steps", "1", "--backend", "reference"]) == 0
+    assert rows_of(tmp_path / "runs/pets-predictions")
+    assert len(make_catalogue([Path(sea)])) == len(make_catalogue()) + 1
 
 
 def test_the_result_of_a_picture_is_that_of_the_library(sea: str, folder: Path, tmp_path: Path) -> None:
@@ -339,7 +363,7 @@ def test_earlier_predictions_are_not_replaced_unless_their_folder_is_named(
     assert "runs/sea-predictions-3/predictions.csv" in capsys.readouterr().out
     for _ in range(2):
         assert main([sea, str(folder / "a.png"), *given, "--out", "mine"]) == 0
-    assert default_out(tmp_path / "runs/x/checkpoint.safetensors") == Path("runs/x-predictions")
+    assert predictions_folder(tmp_path / "runs/x/checkpoint.safetensors") == Path("runs/x-predictions")
 
 
 def test_a_sample_is_not_taken_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -411,13 +435,15 @@ def test_thousands_of_pictures_stream_at_constant_memory(sea: str, tmp_path: Pat
 
 def test_files_are_named_once_and_told_apart(folder: Path) -> None:
     found = expand([str(folder), str(folder / "a.png"), f"{folder}/*.jpg"])
-    assert [source.name for source in found] == ["a", "a-2", "below/b", "stack"]
+    assert [source.name for source in found] == ["a", "a", "below/b", "stack"]
+    used: set[str] = set()
+    assert [apart(source.name, used) for source in found] == ["a", "a-2", "below/b", "stack"]
 
 
 def test_a_pattern_that_matches_folders_names_what_is_in_them(folder: Path) -> None:
     assert [source.name for source in expand([f"{folder.parent}/{folder.name[:-1]}?"])] == [
         "a",
-        "a-2",
+        "a",
         "below/b",
         "stack",
     ]

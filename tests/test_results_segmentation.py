@@ -14,14 +14,16 @@ import short_runs
 from kept import FOLDER
 from refusals import Capture, sentence
 
-from refca.data import Dataset, Photographs
+from refca.data import CLASSES, Dataset, Photographs
 from refca.definition.params import init_params
 from refca.segmentation.curves_csv import read_curves, write_curves
-from refca.segmentation.evaluation import COLUMNS, CONDITIONS
+from refca.segmentation.evaluation import CONDITIONS, columns
 from refca.segmentation.settings import SegmentationExperiment
 from refca.tasks import load_experiment
 from refca.training.checkpoint import save_weights
 from refca.weights.load import load_weights
+
+COLUMNS = columns(CLASSES)
 
 
 def measured(out: Path, done: int = 7, **settings: int | str) -> Path:

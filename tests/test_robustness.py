@@ -25,7 +25,7 @@ from refca.digits.perturbations import (
     dilate_or_erode,
     placed,
     rescale_same_stroke,
-    resized,
+    rescaled,
     without_lower_half,
 )
 from refca.digits.robustness import erase_and_redraw, label_shares, make_runner, oscillation, row
@@ -58,7 +58,7 @@ def copying(seed: int = 0) -> Any:
 
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 28), (1.0, 28), (1.5, 42), (2.0, 56)])
 def test_digits_of_another_size_have_as_much_more_ink_on_a_grid_that_fits(factor: float, side: int) -> None:
-    large = resized(bar(), factor)
+    large = rescaled(bar(), factor)
     assert large.shape == (1, side, side, 1)
     assert large.dtype == np.float32
     np.testing.assert_allclose(large.sum(), bar().sum() * factor**2, rtol=0.02)
@@ -91,7 +91,7 @@ def test_digits_are_placed_where_asked_or_not_at_all() -> None:
         with pytest.raises(InvalidInput, match="do not fit in a grid of 40x40"):
             placed(bar(), 40, top, left)
     with pytest.raises(InvalidInput, match=r"factor must leave at least one pixel of"):
-        resized(bar(), 0.01)
+        rescaled(bar(), 0.01)
 
 
 def test_erasing_leaves_the_upper_half() -> None:
@@ -221,10 +221,10 @@ def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) ->
         nonlocal done
         done += count
 
-    digits = robustness.first(load("optdigits-28").test, 120)
+    digits = load("optdigits-28").test.part(0, 120)
     runner = make_runner(refca.digits_cell(), load_weights(weights).params, reference, 0, on_progress)
     given = (tmp_path, get_palette("article"))
-    few = robustness.first(digits, 7)
+    few = digits.part(0, 7)
     robustness.measure_perturbations(runner, few, few, flags.steps, *given)
     robustness.measure_chimeras(runner, digits, flags, *given)
     robustness.measure_erasing(runner, few, flags.steps, *given)

@@ -68,6 +68,11 @@ def test_a_job_array_has_the_runs_that_are_not_done(tmp_path: Path, monkeypatch:
     script = (tmp_path / "runs" / "sweep.sbatch").read_text()
     assert "#SBATCH --array=0,1\n" in script
     assert "#SBATCH --time=00:10:00\n" in script
+    assert "#SBATCH --requeue\n" in script
+    before = path.read_text()
+    path.write_text(before + "requeue = false\n")
+    assert "requeue" not in sweep.script_of(sweep.read_table(path), [0])
+    path.write_text(before)
     commands = tmp_path / "bin"
     commands.mkdir()
     stand_in = commands / "sbatch"
@@ -106,6 +111,10 @@ def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> Non
     [
         ("seeds = 3\n[runs.a]\n", "seeds must be a list of numbers, got 3"),
         ("[run.a]\n", "got run"),
+        ("seeds = [0, 1, 0]\n[runs.a]\n", "seeds must differ, and 0 is there twice"),
+        ("seeds = [0, -1]\n[runs.a]\n", "seeds must be from 0 to 2**64 - 1, got -1"),
+        ("[runs.a]\n[slurm]\nntasks = 'two'\n", "ntasks must be a number of at least 1, got 'two'"),
+        ("slurm = 3\n[runs.a]\n", "slurm must be a table of options with one value each, got 3"),
         ("seeds = [0]\n", "at least one run"),
         ("[runs.a]\nsteps = 0\n", "steps must be at least 1, got 0"),
         ("[runs.a]\nexperiment = 'demos'\n", 'unknown experiment "demos"'),

@@ -6,6 +6,8 @@ import itertools
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from test_run_directory import stop_when
 
 import refca
 from refca import train
+from refca.contract.reference import reference
 from refca.data import Photographs
 from refca.digits import validation as digits_validation
 from refca.digits.settings import DigitsExperiment
@@ -202,6 +205,23 @@ def test_a_run_whose_learning_rate_depends_on_its_end_does_not_go_on(tmp_path: P
     for name, steps, words in (("a", "4", "depends on steps unless --schedule is constant"), ("b", "3", "steps is 4")):
         flags = ["--out", str(tmp_path / name), "--resume", "--steps", steps, "--backend", "reference"]
         assert words in sentence(capsys, lambda flags=flags: train.main(flags))  # type: ignore[misc]
+    trained(tmp_path / "c", *DIGITS, "--schedule", "constant", "--steps", "4")
+    flags = ["--out", str(tmp_path / "c"), "--resume", "--steps", "2", "--backend", "reference"]
+    assert sentence(capsys, lambda: train.main(flags)).endswith("4 steps are done; leave --steps out")
+
+
+def test_the_loss_of_held_out_digits_has_the_weights_of_labels() -> None:
+    experiment = DigitsExperiment(dataset="optdigits", state=12, hidden=4, unroll=1, class_weights="balanced")
+    train = refca.data.load("optdigits").train
+    few = replace(train.part(0, 60), labels=np.where(np.arange(60) < 50, 0, 1))
+    params = refca.init_params(experiment.cell, 0)
+    measure = partial(digits_validation.measure, experiment, reference, params=params, samples=few)
+    zeros, ones, both = (measure(held_out=few.part(*span))["loss"] for span in ((0, 50), (50, 60), (0, 60)))
+    plain = digits_validation.measure(experiment.with_(class_weights="none"), reference, few.part(0, 50), params, few)[
+        "loss"
+    ]
+    assert zeros == pytest.approx(plain * 60 / (2 * 50), rel=1e-5)
+    assert both == pytest.approx((50 * zeros + 10 * ones) / 60, rel=0.2)  # other random numbers
 
 
 # event files

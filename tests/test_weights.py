@@ -18,6 +18,7 @@ from refca import evaluate
 from refca.definition.params import param_shapes
 from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
+from refca.playground_page.catalogue import summary
 from refca.training.checkpoint import save_weights
 from refca.weights import load
 from refca.weights.load import shipped, shipped_names
@@ -77,16 +78,27 @@ def test_a_folder_of_weights_alone_is_measured_and_left_as_it_is(model: dict[str
 
 def test_a_path_that_exists_goes_before_a_name(model: dict[str, np.ndarray]) -> None:
     other = refca.init_params(refca.digits_cell(), 1)
+    Path("data").mkdir()
+    with pytest.raises(InvalidInput, match="data is not a run directory: it has neither checkpoint"):
+        refca.load_weights("data")
     Path("small-model").mkdir()
-    with pytest.raises(
-        InvalidInput, match="is not a run directory: it has neither checkpoint"
-    ):  # a folder, and no run is in it
-        refca.load_weights("small-model")
+    assert refca.load_weights("small-model").done == 70  # a folder without weights is in nobody's way
     save_weights(Path("small-model/weights.safetensors"), DigitsExperiment(), other, 1)
     assert refca.load_weights("small-model").done == 1
     save_weights(Path("other.safetensors"), DigitsExperiment(), other, 1)
     got = refca.load_weights("other.safetensors").params["perceive.weight"]
     np.testing.assert_array_equal(got, other["perceive.weight"])
+    assert load.load_shipped("small-model").done == 70
+
+
+def test_weights_that_say_nothing_of_their_training_are_not_called_untrained(tmp_path: Path, capsys: Capture) -> None:
+    cell = refca.digits_cell()
+    refca.save_weights(tmp_path / "mine.safetensors", cell, refca.init_params(cell, 0))
+    assert refca.load_weights(tmp_path / "mine.safetensors").done is None
+    flags = ["--dataset", "optdigits", "--samples", "3", "--steps", "2", "--out", str(tmp_path / "out")]
+    assert evaluate.main([str(tmp_path / "mine.safetensors"), *flags]) == 0
+    assert "training steps" not in capsys.readouterr().err
+    assert "trained for" not in summary(refca.load_weights(tmp_path / "mine.safetensors"))
 
 
 def test_an_unknown_name_is_refused_with_those_that_are_known(model: dict[str, np.ndarray], capsys: Capture) -> None:

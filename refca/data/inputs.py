@@ -29,12 +29,13 @@ PICTURES = frozenset(  # suffixes of files that are looked at in folders
 )
 FILMS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .ogv".split(" "))  # noqa: SIM905
 ANIMATED = ("GIF", "WEBP", "PNG")  # formats of Pillow whose frames are a film, not pages
+LONGEST_NAME = 200  # bytes; file systems take 255, and suffixes are added
 WIDEST = 640  # pixels of a film's longer side; larger ones are made smaller while they are read
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that was named, and the name of its results: its path in the folder that was named, without suffix."""
+    """A file that was named, and its path in the folder that was named, without suffix: the name of its results."""
 
     path: Path
     name: str
@@ -57,8 +58,8 @@ def expand(inputs: Iterable[str]) -> list[Source]:
     found: dict[Path, Source] = {}
     for text in inputs:
         for file, name in files_of(text):
-            found.setdefault(file, Source(file, str(PurePosixPath(name))))
-    return named_apart(list(found.values()))
+            found.setdefault(file, Source(file, str(PurePosixPath(name).with_suffix(""))))
+    return list(found.values())
 
 
 def files_of(text: str) -> list[tuple[Path, Path]]:
@@ -97,19 +98,19 @@ def is_media(path: Path) -> bool:
     return path.suffix.lower() in PICTURES | FILMS and not path.name.startswith(".")
 
 
-def named_apart(sources: list[Source]) -> list[Source]:
-    """Return the sources with names that differ and have no suffix; of two a.png and a.jpg the second is a-2."""
-    used: set[str] = set()
-    named = []
-    for source in sources:
-        plain = str(PurePosixPath(source.name).with_suffix(""))
-        name, number = plain, 1
-        while name in used:
-            number += 1
-            name = f"{plain}-{number}"
-        used.add(name)
-        named.append(Source(source.path, name))
-    return named
+def apart(name: str, used: set[str]) -> str:
+    """Return a name for the files of a result that is not used yet, and add it to the used ones.
+
+    Of two equal names the second gets -2. What no file system takes is cut.
+    """
+    path = PurePosixPath(name)
+    plain = str(path.with_name(path.name.encode()[:LONGEST_NAME].decode(errors="ignore")))
+    name, number = plain, 1
+    while name in used:
+        number += 1
+        name = f"{plain}-{number}"
+    used.add(name)
+    return name
 
 
 def is_video(path: Path) -> bool:

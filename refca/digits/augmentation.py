@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refca.definition.generators import AUGMENTATION, generator
-from refca.digits.perturbations import dilate_or_erode, placed, resized
+from refca.digits.perturbations import dilate_or_erode, placed, rescaled
 from refca.errors import InvalidInput
 
 NODES = 4  # on each axis of the digit: an elastic deformation displaces these
@@ -108,7 +108,7 @@ def augment(images: np.ndarray, drawings: Drawings, grid: int) -> np.ndarray:
         image = dilate_or_erode(images[b : b + 1], float(drawings.stroke[b]) / scale)
         image = slanted(deformed(image, drawings.displacement[b]), float(drawings.slant[b]))
         image = partly_erased(image, float(drawings.erased[b]), float(drawings.side[b]))
-        image = resized(image, scale, round(scale * images.shape[1]))
+        image = rescaled(image, scale, round(scale * images.shape[1]))
         cut = max(0, image.shape[1] - grid)
         kept = slice(cut // 2, image.shape[1] - (cut - cut // 2))
         image = image[:, kept, kept]

@@ -17,7 +17,7 @@ STROKE = 3  # pixels, about the width of a stroke in MNIST
 ALIVE = 0.1  # threshold of live cells
 
 
-def resized(images: np.ndarray, factor: float, side: int | None = None) -> np.ndarray:
+def rescaled(images: np.ndarray, factor: float, side: int | None = None) -> np.ndarray:
     """Return digits scaled by a factor, bilinear, centred on a grid of side×side (None: as large as needed).
 
     Raises InvalidInput if they do not fit or become smaller than a pixel.
@@ -71,7 +71,7 @@ def dilate_or_erode(images: np.ndarray, more: float) -> np.ndarray:
 
 def rescale_same_stroke(images: np.ndarray, factor: float) -> np.ndarray:
     """Return digits scaled by a factor, with strokes about as wide as before."""
-    return dilate_or_erode(resized(images, factor), (1 - factor) * STROKE)
+    return dilate_or_erode(rescaled(images, factor), (1 - factor) * STROKE)
 
 
 def without_lower_half(images: np.ndarray) -> np.ndarray:

@@ -97,7 +97,10 @@ class Classification:
 def add_flags(group: _ArgumentGroup) -> None:
     """Add the flags that only pictures with one label have."""
     group.add_argument(
-        "--raw", action="store_true", default=None, help="use pictures as they are; by default digits are converted to MNIST's format"
+        "--raw",
+        action="store_true",
+        default=None,
+        help="use pictures as they are; by default digits are converted to MNIST's format",
     )
 
 

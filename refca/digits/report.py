@@ -37,7 +37,7 @@ from refca.errors import InvalidInput
 from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
-from refca.weights.load import BEST, load_weights, shipped_names
+from refca.weights.load import BEST, load_shipped, shipped_names
 
 ANIMATED = 24  # digits of the animation
 DRAWN = ("curves.png", "confusion.png", "digits.png", "digits-28.png", "animation.gif")
@@ -185,7 +185,7 @@ def animate(
     palette = for_names(get_palette(flags.palette), experiment.names)
     write_pictures(frames, out, palette)
     if experiment.dataset == SMALL and BEST["digits"] in shipped_names():
-        shipped, large = load_weights("digits"), load(ENLARGED).test
+        shipped, large = load_shipped("digits"), load(ENLARGED).test
         rows = of_all_labels(large.labels[:ANIMATED], ROWS)
         cell = shipped.experiment.cell if shipped.experiment else experiment.cell
         write_grid(rollout(cell, shipped.params, backend, large, rows, seed=flags.seed), out / "digits-28.png", palette)

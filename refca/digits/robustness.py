@@ -22,7 +22,7 @@ from refca.digits.perturbations import (
     dilate_or_erode,
     placed,
     rescale_same_stroke,
-    resized,
+    rescaled,
     without_lower_half,
 )
 from refca.distributed import shared_map
@@ -93,7 +93,7 @@ def make_runner(cell: Cell, params: Params, backend: Any, seed: int, on_progress
 def perturbed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield the name and the amount of each perturbation, and the perturbed digits (N, H, W, 1)."""
     for factor in SIZES:
-        yield "size", f"{factor:g}", resized(images, factor)
+        yield "size", f"{factor:g}", rescaled(images, factor)
     for factor in SIZES:
         yield "drawn", f"{factor:g}", rescale_same_stroke(images, factor)
     for more in STROKES:

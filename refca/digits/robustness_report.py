@@ -86,7 +86,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     """Measure robustness, print a table, and write tables and figures into `out`."""
     check_digits(flags.model, weights.experiment)
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
-    digits_used, others = first(digits, samples), other_source(weights.experiment or experiment, samples)
+    digits_used, others = digits.part(0, samples), other_source(weights.experiment or experiment, samples)
 
     at_once = min(backend.sample_slice, samples)
     palette = for_names(get_palette(flags.palette), experiment.names)
@@ -150,7 +150,7 @@ def other_source(experiment: Experiment, samples: int) -> Split | None:
     if experiment.dataset.startswith("optdigits"):
         return None
     others = load(OTHER_SOURCE)
-    return first(others.test if samples <= len(others.test) else everything(others), samples)
+    return (others.test if samples <= len(others.test) else everything(others)).part(0, samples)
 
 
 def digit_steps(digits: Split, others: Split | None, flags: Namespace) -> int:
@@ -231,11 +231,6 @@ def measure_erasing(runner: Runner, digits: Split, steps: int, out: Path, palett
 def true_labels(digits: Split, palette: Palette) -> list[str]:
     """Return the true labels of the digits in pictures, by name."""
     return [palette.names[label] for label in digits.labels[:SHOWN]]
-
-
-def first(digits: Split, count: int) -> Split:
-    """Return the first digits of a split."""
-    return Split(digits.pixels[:count], digits.labels[:count], digits.white)
 
 
 def everything(dataset: Any) -> Split:

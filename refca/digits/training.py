@@ -133,9 +133,7 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
         batch = pool.gather(cell, plan, image, label, xp, initial)
     else:
         batch = gather_own(pool, cell, plan, division, pictures, labels, initial, backend)
-    if experiment.class_weights != "none":
-        counts = np.bincount(digits.labels, minlength=cell.labels)
-        weights = weights * class_weights(counts, experiment.class_weights).astype(np.float32)[batch.label]
+    weights = weights * label_weights(experiment, digits)[batch.label]
     given = train_state.params, batch.image, batch.state, batch.label, weights, streams
     loss, grads, state = loss_and_grads(backend, division, cell, experiment.loss, *given)
     schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
@@ -147,6 +145,14 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
         commit_own(pool, plan, division, batch, state, backend)
     train_state.done += 1
     return StepResult(loss, batch.image, batch.label, state, division)
+
+
+def label_weights(experiment: DigitsExperiment, digits: Split) -> np.ndarray:
+    """Return the weight of each label in the loss, (L,) float32, from the numbers of the training digits."""
+    if experiment.class_weights == "none":
+        return np.ones(experiment.labels, np.float32)
+    counts = np.bincount(digits.labels, minlength=experiment.labels)
+    return class_weights(counts, experiment.class_weights).astype(np.float32)
 
 
 def measure(

@@ -19,6 +19,7 @@ from refca.definition.randomness import Streams
 from refca.definition.step import alive, readout
 from refca.digits.evaluation import slices
 from refca.digits.settings import DigitsExperiment
+from refca.digits.training import label_weights
 from refca.distributed import shared_map
 
 UNROLLS = 5  # lengths of an unroll that cells run
@@ -50,6 +51,7 @@ def measure(
     """
     cell, steps = experiment.cell, UNROLLS * max(experiment.unroll, experiment.unroll_max)
     weights = {name: backend.asnumpy(x) for name, x in params.items()}
+    of_label = label_weights(experiment, samples)
 
     def of_slice(chosen: np.ndarray) -> tuple[float, tuple[int, ...]]:
         """Return the share of a slice of digits in the loss, and its counts."""
@@ -57,7 +59,7 @@ def measure(
         streams, live = Streams(experiment.seed, first_sample=int(chosen[0])), alive(cell, image)
         state, image = backend.initial_state(cell, image, streams), backend.asarray(image)
         state = backend.evolve(cell, params, image, state, streams, steps)
-        mean = np.full((1, len(chosen)), 1 / len(held_out), np.float32)
+        mean = of_label[label][None] / len(held_out)
         loss = float(backend.loss_of_states(cell, experiment.loss, params, image, label, mean, state[None])[0])
         predicted = predict(readout(cell, weights, backend.asnumpy(state)))
         return loss, (*count_correct_cells(predicted, label, live), *count_agreeing_digits(predicted, live))

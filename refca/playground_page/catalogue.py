@@ -15,7 +15,7 @@ from refca.definition.cell import Cell
 from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
 from refca.training.train_state import Weights
-from refca.weights.load import FORMER_NAMES, load_weights, shipped_names
+from refca.weights.load import FORMER_NAMES, load_shipped, load_weights, shipped_names
 
 PAGE_SUFFIXES = (".html", ".css", ".js", ".json", ".svg", ".jpg")
 
@@ -29,7 +29,7 @@ def make_catalogue(own: Iterable[Path] = ()) -> dict[str, bytes]:
     page = folder(files("refca.playground_page") / "site")
     engine = folder(files("refca_js"))
     pages = page | {f"engine/{name}": content for name, content in engine.items()}
-    return pages | model_files([*own, *map(Path, shipped_names())], len(list(own)))
+    return pages | model_files(own)
 
 
 def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
@@ -43,9 +43,10 @@ def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
     return found
 
 
-def model_files(names: list[Path], own: int) -> dict[str, bytes]:
-    """Return the weights as safetensors and `catalogue.json`, which lists them."""
-    models = {str(name): load_weights(name) for name in names}
+def model_files(own: Iterable[Path]) -> dict[str, bytes]:
+    """Return weights of the user's own and the shipped ones as safetensors, and `catalogue.json`, which lists them."""
+    mine = {str(name): load_weights(name) for name in own}
+    models = mine | {name: load_shipped(name) for name in shipped_names() if name not in mine}
     initial = [getattr(weights.experiment, "init_from", "") for weights in models.values()]
     sources = {FORMER_NAMES.get(name, name) for name in initial}
     entries, found = [], {}
@@ -53,7 +54,7 @@ def model_files(names: list[Path], own: int) -> dict[str, bytes]:
         cell = weights.experiment.cell if weights.experiment else digits_cell()
         task = page_of(cell)
         if task is None:
-            if number < own:
+            if name in mine:
                 raise InvalidInput(
                     f"{name}: the page shows cells of gray pictures with a label each, or of colour photographs with "
                     f"three labels for their pixels, not {cell}"
@@ -69,7 +70,7 @@ def model_files(names: list[Path], own: int) -> dict[str, bytes]:
                 "summary": summary(weights),
                 "cell": asdict(cell),
                 # the user's own comes first; of the others, one that no other was trained from
-                "preferred": number < own or name not in sources,
+                "preferred": name in mine or name not in sources,
             }
         )
     return found | {"catalogue.json": json.dumps({"models": entries}, indent=1).encode()}
@@ -93,5 +94,6 @@ def summary(weights: Weights) -> str:
     how = f"{cell.state_channels} state channels, {cell.hidden_width} hidden"
     how += f", noise {cell.noise:g}" if cell.noise else ""
     how += f", norm {cell.norm}" if cell.norm != "none" else ""
-    how += f"; trained for {done or 0:,} steps of {experiment.batch} pictures of {experiment.dataset}"
+    if done is not None:
+        how += f"; trained for {done:,} steps of {experiment.batch} pictures of {experiment.dataset}"
     return how + (", from earlier weights" if getattr(experiment, "init_from", "") else "")

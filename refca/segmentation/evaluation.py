@@ -296,9 +296,6 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
     return ("step", "changes", *iou_names(classes), *MAGNITUDES)
 
 
-COLUMNS = columns(CLASSES)
-
-
 def summary(at: Sequence[int], ious: np.ndarray, classes: Sequence[str] = CLASSES) -> dict[str, float | None]:
     """Return the numbers of evaluation.json, such as iou_background_at_40; None if undefined."""
     return {

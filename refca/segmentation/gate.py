@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from refca.data.photographs import CLASSES
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Streams
 from refca.definition.step import sigmoid
@@ -25,14 +24,6 @@ def iou_names(classes: Sequence[str]) -> tuple[str, ...]:
     plain = [re.sub(r"\W+", "_", name.lstrip("#")).strip("_").lower() for name in classes]
     unique = len(set(plain)) == len(plain) and all(plain)
     return tuple(f"iou_{name}" for name in (plain if unique else map(str, range(len(classes)))))
-
-
-IOUS = iou_names(CLASSES)
-
-
-def gates(cell: Cell, params: Params, backend: Any, image: Array, state: Array) -> Array:
-    """Return the gate of every cell in the step after this state, (B, H, W), an array of the backend."""
-    return gate_function(cell, params, backend)(image, state)
 
 
 def gate_function(cell: Cell, params: Params, backend: Any) -> Callable[[Array, Array], Array]:

@@ -127,9 +127,12 @@ def check_counts(path: Path, experiment: Experiment, train_state: TrainState) ->
             raise InvalidInput(f"{path}: Adam's moments do not have the shapes of the parameters")
 
 
-def save_weights(path: Path, experiment: Experiment, params: Params, done: int) -> None:
-    """Write parameters (NumPy arrays) and the settings that they were trained with."""
-    write_tensors(path, params, metadata_of(experiment) | {"done": done})
+def save_weights(path: Path, experiment: Experiment, params: Params, done: int | None) -> None:
+    """Write parameters (NumPy arrays) and the settings that they were trained with, in `done` training steps.
+
+    None says that the number of training steps is unknown.
+    """
+    write_tensors(path, params, metadata_of(experiment) | ({} if done is None else {"done": done}))
 
 
 def metadata_of(experiment: Experiment) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -96,7 +96,7 @@ def setting(
 
 
 def data_setting(default: Any, help: str, *, detected: bool = False) -> Any:
-    """Return a setting that says how data of the user's own is read; `detected`: unless given, it is found out there."""
+    """Return a setting that says how data of the user's own is read; if `detected`, its default is found there."""
     return setting(default, help, group=DATA_GROUP, detected=detected)
 
 
@@ -183,11 +183,8 @@ class Experiment(ABC):
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = converted(getattr(self, setting.name), setting.metadata["kind"], setting.metadata["optional"])
+            value, kind = typed(setting, getattr(self, setting.name)), setting.metadata["kind"]
             object.__setattr__(self, setting.name, value)
-            kind = setting.metadata["kind"]
-            if type(value) is not kind and not (value is None and setting.metadata["optional"]):
-                raise InvalidInput(f"{setting.name} must be {kind.__name__}, got {value!r}")
             choices = setting.metadata["choices"]
             if choices and value not in choices:
                 known = ", ".join(map(str, choices))
@@ -365,6 +362,16 @@ def cell_settings(cell: Cell) -> dict[str, Any]:
     return {name: getattr(cell, of_cell) for of_cell, (name, _) in CELL_SETTINGS.items()}
 
 
+def typed(setting: Field[Any], value: Any) -> Any:
+    """Return the value of a setting, converted to its kind if possible. Raises InvalidInput for one of another kind."""
+    kind, optional = setting.metadata["kind"], setting.metadata["optional"]
+    value = converted(value, kind, optional)
+    if type(value) is not kind and not (value is None and optional):
+        wanted = "a list of text" if kind is tuple else kind.__name__
+        raise InvalidInput(f"{setting.name} must be {wanted}, got {value!r}")
+    return value
+
+
 def converted(value: Any, kind: type, optional: bool) -> Any:
     """Return the value of a setting converted to its kind if possible, else unchanged."""
     if isinstance(value, np.generic):
@@ -373,8 +380,8 @@ def converted(value: Any, kind: type, optional: bool) -> Any:
         return None
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
-    if kind is tuple and isinstance(value, list) and all(type(item) is str for item in value):
-        return tuple(value)
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(map(str, value)) if all(type(item) in (str, int) for item in value) else list(value)
     return value
 
 

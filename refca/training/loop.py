@@ -86,7 +86,7 @@ def fit(
                 on_row(row)
                 name = training.shown(experiment)
                 bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
-            if train_state.done % checkpoint_every == 0:
+            if train_state.done % checkpoint_every == 0 and train_state.done < experiment.steps:
                 save()
             bar.update()
         save()

@@ -175,5 +175,12 @@ def last_mean(rows: Sequence[Mapping[str, float]], name: str) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
+def last_values(log: Path) -> dict[str, float]:
+    """Return the last step of a log, and the mean of each column over its last rows; nothing of an empty log."""
+    rows = read_metrics(log)
+    last = rows[-1] if rows else {}
+    return {name: value if name == "step" else last_mean(rows, name) for name, value in last.items()}
+
+
 def number(name: str, text: str) -> float:
     return int(text) if name == "step" else float(text or "nan")

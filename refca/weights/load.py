@@ -46,14 +46,23 @@ def load_weights(name: Path | str) -> Weights:
     """Return the float32 parameters at a path, or shipped with the package under a name.
 
     A path is a run directory (its checkpoint, or else its weights), a checkpoint, a weights file (.safetensors,
-    .npz) or the article's model.json. An existing path takes precedence over a name. PyTorch's order of
-    dimensions and its prefixes are understood where their meaning is certain.
+    .npz) or the article's model.json. An existing path takes precedence over a name, unless it is a folder without
+    weights. PyTorch's order of dimensions and its prefixes are understood where their meaning is certain.
 
     Raises InvalidInput for a file that cannot be read, is damaged, or holds NaN or another cell's weights.
     """
     if not isinstance(name, str | PathLike):
         raise InvalidInput(f"weights must be named by text or a path, got {type(name).__name__}")
-    path = file_of(Path(name))
+    return read_weights(file_of(Path(name)))
+
+
+def load_shipped(name: str) -> Weights:
+    """Return the weights that come with the package under a name, whatever lies in the current folder."""
+    return read_weights(shipped_file(BEST.get(name, name)))
+
+
+def read_weights(path: Path) -> Weights:
+    """Return the float32 parameters in a file. Raises InvalidInput as `load_weights`."""
     if path.suffix == ".json":
         params, experiment, done = read_published(path), None, None
         check_weights(path, task_of(None).experiment().cell, params, UNNAMED)
@@ -68,18 +77,19 @@ def load_weights(name: Path | str) -> Weights:
         )
     else:
         with open_tensors(path) as file:
-            experiment, done = experiment_in(path, file.settings)
+            experiment, done = saved_experiment(path, file.settings)
             cell = (experiment or task_of(None).experiment()).cell
             params = read_params(path, file, cell, "" if experiment else UNNAMED)
     return Weights(params, experiment, done)
 
 
-def experiment_in(path: Path, saved: Any) -> tuple[Experiment | None, int | None]:
+def saved_experiment(path: Path, saved: Any) -> tuple[Experiment | None, int | None]:
     """The experiment and the training steps done, as a file names them. Raises InvalidInput, naming the file."""
     if saved is None:
         return None, None
     try:
-        return make_experiment(settings_of(saved)), int(saved.get("done", 0))
+        done = saved.get("done")
+        return make_experiment(settings_of(saved)), None if done is None else int(done)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
     except Exception as error:  # what another program wrote under this key can be any JSON
@@ -142,7 +152,7 @@ def save_weights(path: Path | str, cell: Cell, params: Params, *, task: str | No
     experiment = get_task(task or task_of_cell(cell)).experiment(**known)
     if experiment.cell != cell:
         raise InvalidInput(f"settings must not change the cell, got {experiment.cell} for {cell}")
-    save_params(path, experiment, params, 0)
+    save_params(path, experiment, params, None)
 
 
 def file_of(path: Path) -> Path:
@@ -150,17 +160,23 @@ def file_of(path: Path) -> Path:
     if path.is_dir():
         for file in filter(Path.is_file, (path / CHECKPOINT_FILE, path / WEIGHTS_FILE)):
             return file
-        raise InvalidInput(f"{path} is not a run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
     name = FORMER_NAMES.get(str(path), BEST.get(str(path), str(path)))
-    if name in shipped_names() and not path.exists():
-        path = Path(str(shipped() / f"{name}.safetensors"))
-        check_shipped(path)
-        return path
+    if name in shipped_names() and not path.is_file():
+        return shipped_file(name)
+    if path.is_dir():
+        raise InvalidInput(f"{path} is not a run directory: it has neither {CHECKPOINT_FILE} nor {WEIGHTS_FILE}")
     if not path.is_file():
         known = f"; or one of {', '.join((*BEST, *shipped_names()))}"
         raise InvalidInput(
             f"{path} does not exist; name a run directory, or weights as .safetensors, .npz or .json{known}"
         )
+    return path
+
+
+def shipped_file(name: str) -> Path:
+    """Return the file of weights that come with the package. Raises InvalidInput if it is not as it was published."""
+    path = Path(str(shipped() / f"{name}.safetensors"))
+    check_shipped(path)
     return path
 
 

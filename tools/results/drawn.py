@@ -31,9 +31,9 @@ from refca.cli import exit_code, progress_bar
 from refca.data.decode import open_picture, pixels_of
 from refca.definition.metrics import predict
 from refca.definition.step import alive
-from refca.digits.perturbations import dilate_or_erode, resized
+from refca.digits.perturbations import dilate_or_erode, rescaled
 from refca.digits.robustness import Runner, in_slices, make_runner
-from refca.digits.robustness_report import OTHER_SOURCE, first, other_source
+from refca.digits.robustness_report import OTHER_SOURCE, other_source
 
 FILE = "drawn.json"
 AT = (200, 400)  # steps after which cells are measured: through a large digit information takes longer
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(flags: Namespace) -> int:
     folder: Path = flags.into / flags.name
     params, experiment, digits, samples, backend, setting = begin_measuring(flags, AT[-1], folder)
-    used, others = first(digits, samples), other_source(experiment, samples)
+    used, others = digits.part(0, samples), other_source(experiment, samples)
     own = Path(flags.data or os.environ.get("REFCA_DATA", ""), "own_digits", "labels.csv")
     runner = make_runner(experiment.cell, params, backend, setting["seed"], lambda count: None)
     rows = []
@@ -76,7 +76,7 @@ def run(flags: Namespace) -> int:
 def changed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield the kind and the amount of each change, and the changed digits (N, H, W, 1)."""
     for factor in SIZES:
-        yield "size", f"{factor:g}", resized(images, factor)
+        yield "size", f"{factor:g}", rescaled(images, factor)
     for more in STROKES:
         yield "strokes", f"{more:+g}", dilate_or_erode(images, more)
 

@@ -112,12 +112,33 @@ def pairs_by_part(
         b = next((found[k] for name in second for k in keys(name, part) if k in found), None)
         if a is None or b is None:
             continue
-        if a.ndim not in (3, 4) or len(a) != len(b) or not len(a):
-            raise InvalidInput(
-                f"{path} has {len(a)} pictures of shape {a.shape[1:]} for {len(b)} labels; each needs one"
-            )
-        parts[part] = (a, b)
+        parts[part] = (a, fitting(path, a, b))
     return parts
+
+
+def fitting(path: Path, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return labels as (N,) and masks as (N, h, w). Raises InvalidInput for arrays of other shapes or lengths."""
+    N, shape = targets.shape[:1], images.shape
+    if len(shape) not in (3, 4):
+        raise InvalidInput(f"{path}: pictures must be (N, height, width) or (N, height, width, channels), got {shape}")
+    if len(shape) == 4 and shape[1] in (1, 3, 4) and shape[3] > 4:
+        raise InvalidInput(
+            f"{path}: pictures must be (N, height, width, channels), got {shape}, which looks like channels before "
+            "rows; save images.transpose(0, 2, 3, 1) instead"
+        )
+    if not N or shape[:1] != N or not all(shape):
+        raise InvalidInput(f"{path} has pictures {shape} for labels {targets.shape}; each needs one")
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        raise InvalidInput(
+            f"{path}: labels must be (N,), got {targets.shape}; if there is a column for each class, save "
+            "labels.argmax(1) instead"
+        )
+    if targets.ndim > 3 and targets.shape[3:] != (1,):
+        raise InvalidInput(
+            f"{path}: masks must be (N, height, width), got {targets.shape}; if there is a channel for each class, "
+            "save masks.argmax(-1) instead"
+        )
+    return targets.reshape(targets.shape[:3] if targets.ndim > 2 else N)
 
 
 def keys(name: str, part: str) -> list[str]:
@@ -150,7 +171,6 @@ def masked_arrays(path: Path) -> Whole:
                 f"masks are whole "
                 "numbers of the size of the pictures"
             )
-    parts = {part: (images, masks.reshape(masks.shape[:3])) for part, (images, masks) in parts.items()}
     count = sum(len(images) for images, _ in parts.values())
     return Whole(path, parts, [], f"{count} pictures with masks in {path.name}")
 

@@ -19,6 +19,7 @@ import numpy as np
 from refca.data.dataset import Dataset, Split
 from refca.data.own import arrays, pictures
 from refca.data.own.layout import Labelled, class_folders, describe_tables, label_list, masked, numbered_names
+from refca.data.own.masks import check_written
 from refca.data.own.orientation import orientation
 from refca.data.own.pairing import some
 from refca.data.own.settings import OwnSettings
@@ -48,9 +49,8 @@ def kind_at(path: str) -> str:
 
     Raises InvalidInput, saying what layouts are known, for a path where neither is.
     """
+    check_exists(path)
     file = Path(path)
-    if "::" not in path and not file.exists():
-        raise InvalidInput(f"{path} does not exist; name a folder, an .npz or .csv file, or IMAGES::MASKS")
     if file.suffix.lower() == ".npz":
         return arrays.npz_kind(file)
     if file.is_dir() and arrays.idx_files(file):
@@ -67,6 +67,12 @@ def kind_at(path: str) -> str:
     )
 
 
+def check_exists(path: str) -> None:
+    """Raise InvalidInput if there is nothing at a path."""
+    if "::" not in path and not Path(path).exists():
+        raise InvalidInput(f"{path} does not exist; name a folder, an .npz or .csv file, or IMAGES::MASKS")
+
+
 def labelled_files(path: Path) -> list[Labelled] | None:
     """Return the pictures with a label each that a table lists, or that folders or names say."""
     if found := label_list(path):
@@ -81,6 +87,7 @@ def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lamb
     """
     kind = kind_at(path)
     wanted = {name: given[name] for name in OwnSettings.__dataclass_fields__ if name in given}
+    check_written(wanted.get("mask_values", ()))
     describe = {"classification": describe_classes, "segmentation": describe_masks}[kind]
     settings, description = describe(path, wanted, on_progress)
     own = OwnSettings(**{k: v for k, v in settings.items() if k in OwnSettings.__dataclass_fields__} | wanted)
@@ -175,6 +182,8 @@ def listed_classes(path: str) -> list[Labelled]:
     """Return the labelled pictures at a path. Raises InvalidInput for one class alone, and a class with one picture."""
     listed = labelled_files(Path(path)) or []
     counts = Counter(item.label for item in listed)
+    if not counts:
+        raise InvalidInput(f"{path} has no pictures with a label each{describe_tables(Path(path))}")
     if len(counts) < 2:
         raise InvalidInput(
             f"{path} has only one class, {', '.join(counts)}; classification needs at least two"
@@ -218,6 +227,7 @@ def load_own(
 
     The last one is remembered: who finds out what is there loads it too.
     """
+    check_exists(path)
     key = path, own, kind, stamp(path)
     if key not in LAST:
         LAST.clear()
@@ -290,7 +300,9 @@ def load_masks(path: str, own: OwnSettings, on_progress: OnProgress) -> Dataset[
     if Path(path).suffix.lower() == ".npz":
         pixels, labels, parts, names = arrays.masked_arrays(Path(path)).load(own)
     else:
-        pairs = masked(path) or []
+        pairs = masked(path)
+        if not pairs:
+            raise InvalidInput(f"{path} has no pictures with masks")
         pixels, labels, parts, names = pictures.load_pairs(pairs, own, on_progress)
     wholes = list(map(picture_of, names)) if own.tiles else names
     train, test = divided(parts, names, wholes, None, own.split, pixels)

@@ -5,6 +5,7 @@ Letters: h×w pixels of a mask, L classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,9 +223,23 @@ def labels_of(pair: Masked, values: tuple[str, ...], ignore: int, shape: tuple[i
     return indexed(mask, values, ignore, coloured, path)
 
 
+def check_written(values: Iterable[str]) -> None:
+    """Raise InvalidInput, naming the first, for values of masks that are neither numbers nor colours."""
+    for value in values:
+        if value not in INSTANCES:
+            number_of(value)
+
+
+def number_of(value: str) -> int:
+    """Return a value of masks, written as a number or as #rrggbb, as a number. Raises InvalidInput for another text."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}|-?[0-9]{1,9}", value):
+        raise InvalidInput(f"mask_values must be numbers such as 0,255 or colours such as #0044aa, got {value!r}")
+    return int(value[1:], 16) if value.startswith("#") else int(value)
+
+
 def indexed(mask: np.ndarray, values: tuple[str, ...], ignore: int, coloured: bool, path: Any) -> np.ndarray:
     """Return the labels of a mask's values. Raises InvalidInput for a value that no class has."""
-    numbers = [int(value[1:], 16) if value.startswith("#") else int(value) for value in values]
+    numbers = [number_of(value) for value in values]
     if values[0].startswith("#") and not coloured:  # black, white and gray as colours
         mask = mask * 0x010101
     order = np.argsort(numbers)
