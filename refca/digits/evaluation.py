@@ -10,7 +10,7 @@ Letters: B digits of a slice, H×W grid, D state channels, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
@@ -161,6 +161,16 @@ def count(predicted: Array, labels: Array, live: Array, rows: Array, updates: Ar
     """
     counted = (*count_correct_cells(predicted, labels, live, xp), *count_agreeing_digits(predicted, live, xp))
     return [1.0 * x for x in (*counted, abs(rows).sum(), abs(updates).sum())]
+
+
+def rates(counts: Iterable[float]) -> dict[str, float]:
+    """Return accuracy and agreement from the numbers of correct cells, live cells, agreeing digits and digits.
+
+    Each is NaN where there is nothing to count.
+    """
+    correct, cells, agreeing, digits = map(float, counts)
+    nan = float("nan")
+    return {"accuracy": correct / cells if cells else nan, "agreement": agreeing / digits if digits else nan}
 
 
 def count_votes(predicted: Array, live: Array, labels: int, xp: Any) -> Array:

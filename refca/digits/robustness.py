@@ -17,6 +17,7 @@ from refca.definition.metrics import count_agreeing_digits, count_correct_cells,
 from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
+from refca.digits.evaluation import rates
 from refca.digits.perturbations import (
     chimeras,
     dilate_or_erode,
@@ -113,7 +114,8 @@ def row(runner: Runner, perturbation: str, amount: str, images: np.ndarray, labe
         return count(runner, runner.run(image, None, steps, 0, first), image, label)
 
     counts = sum(shared_map(of_slice, in_slices(runner, images, labels)), np.zeros(4, int))
-    return Row(perturbation, amount, *rates(counts))
+    _, cells, _, digits = map(int, counts)
+    return Row(perturbation, amount, digits, cells / digits if digits else float("nan"), **rates(counts))
 
 
 def in_slices(runner: Runner, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -127,18 +129,6 @@ def count(runner: Runner, state: Array, image: np.ndarray, label: np.ndarray) ->
     """Return the numbers of correct cells, live cells, agreeing digits and digits, (4,)."""
     live, predicted = alive(runner.cell, image), predict(runner.logits(state))
     return np.array([*count_correct_cells(predicted, label, live), *count_agreeing_digits(predicted, live)])
-
-
-def rates(counts: np.ndarray) -> tuple[int, float, float, float]:
-    """Return the number of digits, the mean number of live cells, accuracy and agreement from counts (4,)."""
-    correct, cells, agreeing, digits = map(int, counts)
-    nan = float("nan")
-    return (
-        digits,
-        cells / digits if digits else nan,
-        correct / cells if cells else nan,
-        agreeing / digits if digits else nan,
-    )
 
 
 def erase_and_redraw(runner: Runner, images: np.ndarray, labels: np.ndarray, steps: int) -> np.ndarray:
@@ -161,7 +151,7 @@ def erase_and_redraw(runner: Runner, images: np.ndarray, labels: np.ndarray, ste
 
     nothing = np.zeros((len(PARTS) * steps, 4), int)
     counts = sum(shared_map(of_slice, in_slices(runner, images, labels)), nothing)
-    return np.array([rates(each)[2:] for each in counts])
+    return np.array([list(rates(each).values()) for each in counts])
 
 
 def make_chimeras(images: np.ndarray, labels: np.ndarray, above: int, below: int, count: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from refca.definition.metrics import count_agreeing_digits, count_correct_cells,
 from refca.definition.randomness import Streams
 from refca.definition.step import alive, readout
 from refca.digits.augmentation import Ranges, augment, draw
+from refca.digits.evaluation import rates
 from refca.digits.pool import Pool, sample
 from refca.digits.settings import DigitsExperiment
 from refca.digits.shared_pool import commit_own, gather_own
@@ -167,9 +168,7 @@ def measure(
     params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
     live, predicted = alive(experiment.cell, image), predict(readout(experiment.cell, params, state))
     counts = [*count_correct_cells(predicted, result.target[own], live), *count_agreeing_digits(predicted, live)]
-    correct, cells, agreeing, digits = map(int, total(np.array(counts, np.int64)))
-    nan = float("nan")
-    return {"accuracy": correct / cells if cells else nan, "agreement": agreeing / digits if digits else nan}
+    return rates(total(np.array(counts, np.int64)))
 
 
 def check_buffer(path: Path, experiment: DigitsExperiment, pool: Pool) -> None:

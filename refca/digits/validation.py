@@ -17,7 +17,7 @@ from refca.definition.cell import Params
 from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
 from refca.definition.step import alive, readout
-from refca.digits.evaluation import slices
+from refca.digits.evaluation import rates, slices
 from refca.digits.settings import DigitsExperiment
 from refca.digits.training import label_weights
 from refca.distributed import shared_map
@@ -68,10 +68,4 @@ def measure(
     for slice_loss, slice_counts in shared_map(of_slice, slices(len(held_out), backend.sample_slice)):
         loss += slice_loss
         counts += slice_counts
-    correct, cells, agreeing, digits = map(float, counts)
-    nan = float("nan")
-    return {
-        "loss": loss,
-        "accuracy": correct / cells if cells else nan,
-        "agreement": agreeing / digits if digits else nan,
-    }
+    return {"loss": loss, **rates(counts)}
