@@ -1,4 +1,4 @@
-"""Whether another process of this machine has ended.
+"""The end of other processes, as far as this machine knows it.
 
 Source: refca's own.
 """

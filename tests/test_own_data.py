@@ -768,7 +768,7 @@ def test_data_that_is_no_longer_there_is_named(tmp_path: Path, capsys: pytest.Ca
     pairs(tmp_path / "cells")
     for i, name in enumerate("ab" * 4):
         save(tmp_path / "animals" / name / f"{i}.png", photograph(disc(i), i))
-    few = ["--steps", "1", "--batch", "2", "--backend", "reference", "--state", "12", "--hidden", "4", "--size", "8"]
+    few = ["--steps", "1", "--batch", "4", "--backend", "reference", "--state", "12", "--hidden", "4", "--size", "8"]
     for name in ("cells", "animals"):
         data, out = tmp_path / name, str(tmp_path / f"run-{name}")
         assert run(["--dataset", str(data), "--out", out, *few, *(["--pool", "4"] if name == "animals" else [])]) == 0
