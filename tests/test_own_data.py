@@ -112,6 +112,10 @@ def assert_labels(path: Path | str, labels: int = 2, **given: Any) -> None:
         ("scan_{}.ppm", "scan_{}_lab.pgm"),
         ("{}.png", "{}_drawn by Ann.png"),
         ("all/{}/raw.tif", "all/{}/annotation.png"),
+        ("{}.jpg", "{}_annot.png"),
+        ("{}_original.png", "{}_target.png"),
+        ("rgb/{}.png", "annotated/{}.png"),
+        ("scans/{}_scan.png", "seg/{}_segmentation.png"),
     ],
 )
 def test_pictures_find_their_masks(tmp_path: Path, names: tuple[str, str]) -> None:

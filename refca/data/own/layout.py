@@ -15,23 +15,14 @@ from pathlib import Path
 
 from refca.data.inputs import PICTURES
 from refca.data.own.pairing import LOSSY, MASK_SUFFIX, Masked, names_of, paired, some
+from refca.data.own.words import IMAGE_FOLDERS, IMAGE_WORDS, MASK_FOLDERS, MASK_WORDS
 from refca.errors import InvalidInput
 from refca.reading import reading
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "inputs", "input", "x", "raw")
-MASK_FOLDERS = (
-    *("masks", "mask", "labels", "label", "annotations", "segmentation", "segmentations", "segmentationclass", "gt"),
-    *("groundtruth", "ground_truth", "trimaps", "targets", "target", "y", "instances"),
-)
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= {"val": "val", "valid": "val", "validation": "val", "dev": "val"}
 PART_WORDS = "|".join(sorted(PARTS, key=len, reverse=True))
 PART_NAME = re.compile(rf"^(?:(?P<part>{PART_WORDS})(?P<after>.*)|(?P<before>.+?)(?P<part2>{PART_WORDS}))$")
-IMAGE_TOKENS = {"image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "original", "input", "raw"}
-IMAGE_TOKENS |= {"inputs", "scan", "scans", "leftimg8bit", "slices"}
-MASK_TOKENS = {"mask", "masks", "label", "labels", "annotation", "annotations", "seg", "segmentation", "segmentations"}
-MASK_TOKENS |= {"gt", "groundtruth", "trimap", "trimaps", "target", "targets", "gtfine", "labelled", "annotated"}
-MASK_TOKENS |= {"annot", "annots"}
 NUMBERED = re.compile(r"^(?P<word>.*?[^\W\d_]|\d(?=[ ._-])) *[._-]*\(?\d+\)?$")  # cat.12, dog (4), 7-3
 CAMERA_WORDS = {"img", "image", "dsc", "dscn", "dscf", "pxl", "picture", "photo", "p", "frame", "scan", "slice"}
 UNREAD = {  # what to do with files that may hold the labels
@@ -277,12 +268,12 @@ def part_folders(folder: Path) -> list[Masked] | None:
     for path in filter(has_pictures, folders_in(folder)):
         match = PART_NAME.match(re.sub("[^a-z]", "", path.name.lower()))
         rest = match and (match["before"] or match["after"] or "")
-        if match is None or (rest and rest not in IMAGE_TOKENS | MASK_TOKENS):
+        if match is None or (rest and rest not in IMAGE_WORDS + MASK_WORDS):
             continue
         kind = kinds[PARTS[match["part"] or match["part2"]]]
-        if (rest in MASK_TOKENS) in kind:
+        if (rest in MASK_WORDS) in kind:
             return None  # two folders of pictures, or of masks
-        kind[rest in MASK_TOKENS] = path
+        kind[rest in MASK_WORDS] = path
     kinds = {part: kind for part, kind in kinds.items() if set(kind) == {False, True}}
     if "train" not in kinds or len(kinds) < 2:
         return None
@@ -330,25 +321,28 @@ def is_holder(folder: Path) -> bool:
 
 def is_mask_name(path: Path) -> bool:
     """Return whether a file is called a mask: a_mask.png, or mask.png."""
-    return bool(MASK_SUFFIX.match(path.stem)) or bool(tokens(path.stem) & MASK_TOKENS)
+    return bool(MASK_SUFFIX.match(path.stem)) or has_mask_word(path.stem)
 
 
-def tokens(name: str) -> frozenset[str]:
-    """Return the words of a name in lower case: of gtFine, gt-fine and "GT fine" gt and fine, and the whole."""
+def has_mask_word(name: str) -> bool:
+    """Return whether one of the words of a name is one for masks: of gtFine, gt-fine and "GT fine" gt, or the whole."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
-    return frozenset(part.lower() for part in [*parts, re.sub(r"\W", "", name)])
+    return any(part.lower() in MASK_WORDS for part in [*parts, re.sub(r"\W", "", name)])
 
 
 def two_folders(folder: Path) -> list[Masked] | None:
     """Two folders of which one has a word for masks in its name: train and train_masks, Scans and Segmentation maps."""
     filled = list(filter(has_pictures, folders_in(folder)))
-    masks = [path for path in filled if tokens(path.name) & MASK_TOKENS]
+    masks = [path for path in filled if has_mask_word(path.name)]
     images = [path for path in filled if path not in masks]
     if len(masks) != 1 or not images:
         return None
     if len(images) > 1:
-        words = {part.lower() for part in re.findall("[A-Za-z]+", masks[0].name)} - MASK_TOKENS
-        named = {path: {part.lower() for part in re.findall("[A-Za-z]+", path.name)} - IMAGE_TOKENS for path in images}
+        words = {part.lower() for part in re.findall("[A-Za-z]+", masks[0].name)}.difference(MASK_WORDS)
+        named = {
+            path: {part.lower() for part in re.findall("[A-Za-z]+", path.name)}.difference(IMAGE_WORDS)
+            for path in images
+        }
         images = [path for path in images if named[path] == words]
         if len(images) != 1:
             return None

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from refca.data.own.words import IMAGE_WORDS, MASK_WORDS
 from refca.errors import InvalidInput
 
-MASK_WORDS = "mask|masks|seg|segmentation|label|labels|gt|groundtruth|annotation|trimap"
-MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK_WORDS})$|^({MASK_WORDS})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
-IMAGE_SUFFIX = re.compile(r"^(?P<stem>.+?)[ ._-]+(image|img|raw|photo|picture|rgb|sat|input)$", re.IGNORECASE)
+MASK, IMAGE = "|".join(MASK_WORDS), "|".join(IMAGE_WORDS)
+MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK})$|^({MASK})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({IMAGE})$", re.IGNORECASE)
 LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
 SHOWN = 3  # names of offending files in a message
 Key = Callable[[Path], str]
