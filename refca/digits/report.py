@@ -16,6 +16,7 @@ from refca.atomic import write_text
 from refca.cli import (
     announce,
     choose_backend,
+    counting_bar,
     describe_backend,
     memory_for,
     note,
@@ -85,7 +86,8 @@ def begin(flags: Namespace, weights: Weights, out: Path, samples: int | None = N
         experiment = experiment.with_(noise=flags.noise)
     dataset = full_path(flags.dataset) if flags.dataset else experiment.dataset
     trained, experiment = experiment, experiment.on_data(dataset)
-    digits: Split = all_like_training(trained, experiment.load_data(flags.data).test)
+    with counting_bar("pictures") as show:
+        digits: Split = all_like_training(trained, experiment.load_data(flags.data, on_progress=show).test)
     count = min(samples or len(digits), len(digits)) if flags.samples is None else flags.samples
     if not 1 <= count <= len(digits):
         raise InvalidInput(f"--samples must be from 1 to {len(digits)}, the test digits of {dataset}, got {count}")

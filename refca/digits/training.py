@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.cli import warn
+from refca.cli import counting_bar, warn
 from refca.data import Split, is_path
 from refca.definition.cell import Array
 from refca.definition.generators import POOL, generator
@@ -60,7 +60,8 @@ def useful(experiment: DigitsExperiment) -> tuple[float, str]:
 
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
     """Return the training digits without those held out. Raises InvalidInput if they are missing or damaged."""
-    train: Split = experiment.load_data(folder).train
+    with counting_bar("pictures") as show:
+        train: Split = experiment.load_data(folder, on_progress=show).train
     if warning := doubt(experiment.cell, train.images(slice(LOOKED_AT))):
         warn(f"{experiment.dataset}: {warning}")
     return train.part(0, len(train) - experiment.held_out(len(train)))

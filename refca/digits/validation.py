@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from refca.cli import counting_bar
 from refca.data import Split
 from refca.definition.cell import Params
 from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
@@ -37,7 +38,8 @@ def score(experiment: DigitsExperiment, measured: Mapping[str, float]) -> float:
 
 def load_samples(experiment: DigitsExperiment, folder: str | None) -> Split:
     """Return the held-out digits, drawn as the grid of the training digits needs them."""
-    train: Split = experiment.load_data(folder).train
+    with counting_bar("pictures") as show:
+        train: Split = experiment.load_data(folder, on_progress=show).train
     held_out = train.part(len(train) - experiment.held_out(len(train)), len(train))
     return held_out.centred(experiment.grid) if experiment.grid > held_out.side else held_out
 

@@ -305,7 +305,7 @@ class Experiment(ABC):
         if not self.dataset:
             raise InvalidInput("the weights do not say what they were trained on; name a --dataset")
         if data.is_path(self.dataset):
-            return load_own(self.dataset, self.known_own, self.kind)
+            return load_own(self.dataset, self.known_own, self.kind, on_progress)
         found = data.load(self.dataset, folder, size=self.size or 48, splits=splits, on_progress=on_progress)
         for samples in (found.training, found.held_out):
             if not isinstance(samples, str):

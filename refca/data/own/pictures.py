@@ -78,7 +78,7 @@ def load_pairs(
             labels.append(m)
             parts.append(pair.part)
             names.append(f"{pair.name}#{number + 1}" if own.tiles else pair.name)
-        on_progress(len(pairs) + i + 1, 2 * len(pairs))
+        on_progress(i + 1, len(pairs))
     return np.stack(pixels), np.stack(labels), parts, names
 
 
