@@ -109,7 +109,8 @@ def given(name: str, value: Any, fields_of: Mapping[str, Field[Any]]) -> Any:
     field = next(iter(fields_of.values()))
     if value is None and not field.metadata["optional"]:
         raise InvalidInput(f"{name} must not be None; leave it out for the experiment's own value")
-    return "none" if value is None else typed(field, str(value) if isinstance(value, Path) else value)
+    value = typed(field, str(value) if isinstance(value, Path) else value)
+    return "none" if value is None else value
 
 
 def train_seeds(flags: Namespace) -> int:
@@ -153,7 +154,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
         if not 0 <= seed < 2**64:
             raise InvalidInput(f"seeds must be from 0 to 2**64 - 1, got {seed}")
         if seed in seeds[:number]:
-            raise InvalidInput(f"seeds must differ, and {seed} is there twice")
+            raise InvalidInput(f"seeds must differ, got {seed} twice")
 
 
 def train(flags: Namespace) -> int:
@@ -424,7 +425,7 @@ def goes_on(experiment: Experiment, done: int, steps: int) -> bool:
 
 
 def remedy(out: Path, experiment: Experiment, done: int, name: str, value: Any) -> str:
-    """Return what to do instead of resuming a run with another value of a setting, `done` steps after its begin."""
+    """Return what to do instead of resuming a run with another value of a setting, after `done` training steps."""
     if name != "steps":
         return "leave it out, or begin another run in another --out"
     if value < done:

@@ -1,4 +1,4 @@
-"""The end of other processes, as far as this machine knows it.
+"""Finding out whether another process on this machine has ended.
 
 Source: refca's own.
 """
@@ -22,5 +22,5 @@ def has_died(host: str, pid: int) -> bool:
     try:  # a zombie can still be signalled
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except OSError:  # there is no /proc on macOS; where it is, the next look finds that the process is gone
+    except OSError:  # macOS has no /proc; where there is one, the process has just gone, and the next call says so
         return False

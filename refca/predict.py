@@ -222,12 +222,12 @@ class Program:
         for source in itertools.takewhile(lambda source: not self.stop_asked(), self.sources):
             try:
                 if self.task.FILMS and is_film(source.path):
-                    self.films.append(Source(source.path, apart(source.name, self.used)))
+                    self.films.append(Source(source.path, apart(source.name, "", self.used)))
                     bar.update()
                     continue
                 for page, pixels in self.limited(pages(source.path), source.path):
                     ready = self.task.prepare(self.automaton, pixels, **self.options)
-                    self.waiting.append((apart(source.name + page, self.used), source.path, page, ""))
+                    self.waiting.append((apart(source.name, page, self.used), source.path, page, ""))
                     self.begun = True
                     yield ready
             except InvalidInput as error:

@@ -292,6 +292,8 @@ def script_of(table: Table, waiting: Sequence[int]) -> str:
     """Return the script of a job array. SIGTERM comes two minutes before the end, so that runs write checkpoints."""
     options = {"job-name": f"refca-{table.path.stem}", "signal": "B:TERM@120", "requeue": True, **table.slurm}
     options |= {"array": ",".join(map(str, waiting)), "output": f"{table.out}/%A_%a.out"}
+    if options["requeue"] is False:  # Slurm's own default may be to requeue
+        options["no-requeue"] = True
     given = {name: value for name, value in options.items() if value is not False}
     lines = [f"#SBATCH --{name}" + ("" if value is True else f"={value}") for name, value in given.items()]
     command = shlex.join([sys.executable, "-m", "refca.sweep", str(table.path.resolve()), "--task"])

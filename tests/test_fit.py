@@ -30,8 +30,9 @@ def test_fit_trains_with_settings_and_returns_the_automaton(tmp_path: Path) -> N
 
 
 def test_fit_takes_none_where_it_is_a_value(tmp_path: Path) -> None:
-    everywhere = refca.fit("demo", out=tmp_path / "run", steps=1, alive_above=None, **SMALL)  # type: ignore[arg-type]
-    assert everywhere.cell.alive_above is None
+    for name, value in (("a", None), ("b", "none")):
+        everywhere = refca.fit("demo", out=tmp_path / name, steps=1, alive_above=value, **SMALL)  # type: ignore[arg-type]
+        assert everywhere.cell.alive_above is None
 
 
 def test_a_quiet_fit_prints_its_result_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,8 +55,8 @@ def test_fit_refuses_what_the_program_refuses(tmp_path: Path) -> None:
     for name, value, words in (
         ("size", "16", "size must be int, got '16'"),
         ("dataset", 3, "dataset must be str, got 3"),
-        ("classes", "cat,dog", "classes must be a list of text, got 'cat,dog'"),
-        ("mask_values", (0, 0.5), "mask_values must be a list of text, got [0, 0.5]"),
+        ("classes", "cat,dog", "classes must be a list of strings or integers, got 'cat,dog'"),
+        ("mask_values", (0, 0.5), "mask_values must be a list of strings or integers, got (0, 0.5)"),
     ):
         with pytest.raises(InvalidInput, match=re.escape(words)):
             refca.fit(out=tmp_path, **{name: value})  # type: ignore[arg-type]
@@ -70,15 +71,16 @@ def test_fit_takes_lists_and_numbers_as_the_program_takes_words(tmp_path: Path) 
 
 def test_several_seeds_are_trained_and_summarised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")
-    assert train.main([*FLAGS, "--out", out, "--seeds", "0,1,2"]) == 0
+    assert train.main([*FLAGS, "--steps", "30", "--out", out, "--seeds", "0,1,2"]) == 0
     said = capsys.readouterr().out.splitlines()
     logs = [read_metrics(Path(f"{out}-seed{seed}") / "metrics.csv") for seed in range(3)]
+    assert all(len(rows) == 3 for rows in logs)
     losses = [np.mean([row["loss"] for row in rows[-20:]]) for rows in logs]
     (row,) = [line.split() for line in said if line.split()[:1] == ["loss"]]
     assert [float(x) for x in row[1:]] == pytest.approx([*losses, np.mean(losses), np.std(losses, ddof=1)], rel=1e-3)
     assert len(set(losses)) == 3
     assert train.main([*FLAGS, "--out", out, "--seeds", "0,x"]) == 2
-    for seeds, words in (("7,-1", "seeds must be from 0"), ("7,8,7", "seeds must differ, and 7 is there twice")):
+    for seeds, words in (("7,-1", "seeds must be from 0"), ("7,8,7", "seeds must differ, got 7 twice")):
         assert train.main([*FLAGS, "--out", out, "--seeds", seeds]) == 2
         assert words in capsys.readouterr().err
         assert not Path(f"{out}-seed7").exists()

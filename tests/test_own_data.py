@@ -178,6 +178,13 @@ def test_classes_in_the_names_of_files(tmp_path: Path, names: str) -> None:
     assert sorted(labels.tolist()) == [0] * 5 + [1] * 5
 
 
+def test_words_for_masks_before_a_name_may_be_classes(tmp_path: Path) -> None:
+    for i in range(3):
+        for name in ("target", "decoy", "annotated"):
+            save(tmp_path / f"{name}_{i}.png", photograph(disc(i), i))
+    assert found(tmp_path).settings["classes"] == ("annotated", "decoy", "target")
+
+
 def test_names_that_cameras_write_are_no_classes(tmp_path: Path) -> None:
     for i in range(6):
         save(tmp_path / f"{('IMG', 'DSC')[i % 2]}_{i:04}.jpg", photograph(disc(i), i))
@@ -755,6 +762,9 @@ def test_arrays_with_a_label_each(tmp_path: Path) -> None:
         ((12, 3, 8, 8), "labels", (12,), "save images.transpose(0, 2, 3, 1)"),
         ((12, 8, 8, 3), "masks", (12, 8, 8, 3), "save masks.argmax(-1)"),
         ((12, 8, 8, 3), "masks", (12, 8, 9), "masks are whole numbers of the size of the pictures"),
+        ((12, 8, 8), "labels", (12, 0), "if there is a column for each class, save labels.argmax(1)"),
+        ((12, 8, 8), "masks", (12, 64), "masks are whole numbers of the size of the pictures"),
+        ((12, 8, 8), "masks", (12, 3, 8, 8), "save masks.argmax(1) instead, or masks[:, 0] if there is one"),
         ((12, 8, 8, 3), "masks", (12,), "masks are whole numbers of the size of the pictures"),
         ((0, 8, 8), "labels", (0,), "each needs one"),
     ],

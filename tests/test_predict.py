@@ -101,6 +101,7 @@ def test_pages_and_long_names_never_share_the_files_of_a_result(sea: str, folder
     assert main([sea, str(folder), "--out", str(out), "--backend", "reference"]) == 0
     names = [row["name"] for row in rows_of(out)]
     long = "x" * 200
+    assert apart("x" * 250, "-002", set()) == f"{long}-002"
     assert names == ["a", "a-2", "below/b", "stack-001", "stack-001-2", "stack-002", long, f"{long}-2"]
     for name in names:
         assert (out / f"{name}-labels.png").exists()
@@ -437,7 +438,7 @@ def test_files_are_named_once_and_told_apart(folder: Path) -> None:
     found = expand([str(folder), str(folder / "a.png"), f"{folder}/*.jpg"])
     assert [source.name for source in found] == ["a", "a", "below/b", "stack"]
     used: set[str] = set()
-    assert [apart(source.name, used) for source in found] == ["a", "a-2", "below/b", "stack"]
+    assert [apart(source.name, "", used) for source in found] == ["a", "a-2", "below/b", "stack"]
 
 
 def test_a_pattern_that_matches_folders_names_what_is_in_them(folder: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_job_array_has_the_runs_that_are_not_done(tmp_path: Path, monkeypatch:
     assert "#SBATCH --requeue\n" in script
     before = path.read_text()
     path.write_text(before + "requeue = false\n")
-    assert "requeue" not in sweep.script_of(sweep.read_table(path), [0])
+    assert "#SBATCH --no-requeue\n" in sweep.script_of(sweep.read_table(path), [0])
     path.write_text(before)
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -111,7 +111,7 @@ def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> Non
     [
         ("seeds = 3\n[runs.a]\n", "seeds must be a list of numbers, got 3"),
         ("[run.a]\n", "got run"),
-        ("seeds = [0, 1, 0]\n[runs.a]\n", "seeds must differ, and 0 is there twice"),
+        ("seeds = [0, 1, 0]\n[runs.a]\n", "seeds must differ, got 0 twice"),
         ("seeds = [0, -1]\n[runs.a]\n", "seeds must be from 0 to 2**64 - 1, got -1"),
         ("[runs.a]\n[slurm]\nntasks = 'two'\n", "ntasks must be a number of at least 1, got 'two'"),
         ("slurm = 3\n[runs.a]\n", "slurm must be a table of options with one value each, got 3"),

@@ -98,13 +98,13 @@ def is_media(path: Path) -> bool:
     return path.suffix.lower() in PICTURES | FILMS and not path.name.startswith(".")
 
 
-def apart(name: str, used: set[str]) -> str:
-    """Return a name for the files of a result that is not used yet, and add it to the used ones.
+def apart(name: str, page: str, used: set[str]) -> str:
+    """Return a name for the files of a page's result that is not used yet, and add it to the used ones.
 
-    Of two equal names the second gets -2. What no file system takes is cut.
+    Of two equal names the second gets -2. Longer names are cut to LONGEST_NAME bytes.
     """
     path = PurePosixPath(name)
-    plain = str(path.with_name(path.name.encode()[:LONGEST_NAME].decode(errors="ignore")))
+    plain = str(path.with_name(path.name.encode()[:LONGEST_NAME].decode(errors="ignore"))) + page
     name, number = plain, 1
     while name in used:
         number += 1

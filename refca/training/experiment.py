@@ -87,8 +87,8 @@ def setting(
 ) -> Any:
     """Return a dataclass field with its text for `--help` and its allowed values (empty: any).
 
-    `group` is its heading in `--help`. A setting with a `kind`, the type of its values, may also be None, written
-    "none".
+    `group` is its heading in `--help`. With `detected`, `--help` says that the default is found in the data. A setting
+    with a `kind`, the type of its values, may also be None, written "none".
     """
     metadata: dict[str, Any] = {"help": help, "choices": choices, "group": group, "detected": detected}
     metadata |= {"kind": kind or type(default), "optional": kind is not None}
@@ -96,7 +96,7 @@ def setting(
 
 
 def data_setting(default: Any, help: str, *, detected: bool = False) -> Any:
-    """Return a setting that says how data of the user's own is read; if `detected`, its default is found there."""
+    """Return a setting that says how data of the user's own is read."""
     return setting(default, help, group=DATA_GROUP, detected=detected)
 
 
@@ -153,7 +153,7 @@ class Experiment(ABC):
     )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
     classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog", detected=True)
-    colours: tuple[str, ...] = data_setting((), "colours of the labels, as #0044aa,#ffcc00")
+    colours: tuple[str, ...] = data_setting((), "colours of the labels, as #0044aa,#ffcc00", detected=True)
     split: float = data_setting(0.2, "fraction that is held out for tests, where no test part comes with the data")
     invert: bool = data_setting(False, "exchange dark and light, for ink that is dark on light", detected=True)
     stretch: bool = data_setting(False, "stretch the values of each picture to the range from black to white")
@@ -366,8 +366,9 @@ def typed(setting: Field[Any], value: Any) -> Any:
     """Return the value of a setting, converted to its kind if possible. Raises InvalidInput for one of another kind."""
     kind, optional = setting.metadata["kind"], setting.metadata["optional"]
     value = converted(value, kind, optional)
-    if type(value) is not kind and not (value is None and optional):
-        wanted = "a list of text" if kind is tuple else kind.__name__
+    fits = type(value) is kind and (kind is not tuple or all(type(item) is str for item in value))
+    if not fits and not (value is None and optional):
+        wanted = "a list of strings or integers" if kind is tuple else kind.__name__
         raise InvalidInput(f"{setting.name} must be {wanted}, got {value!r}")
     return value
 
@@ -381,7 +382,7 @@ def converted(value: Any, kind: type, optional: bool) -> Any:
     if kind is float and type(value) is int and abs(value) < 2**53:
         return float(value)
     if kind is tuple and isinstance(value, list | tuple):
-        return tuple(map(str, value)) if all(type(item) in (str, int) for item in value) else list(value)
+        return tuple(map(str, value)) if all(type(item) in (str, int) for item in value) else value
     return value
 
 

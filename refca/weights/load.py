@@ -62,7 +62,7 @@ def load_shipped(name: str) -> Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """Return the float32 parameters in a file. Raises InvalidInput as `load_weights`."""
+    """Return the float32 parameters in a file. Raises InvalidInput as `load_weights` does."""
     if path.suffix == ".json":
         params, experiment, done = read_published(path), None, None
         check_weights(path, task_of(None).experiment().cell, params, UNNAMED)
@@ -174,7 +174,7 @@ def file_of(path: Path) -> Path:
 
 
 def shipped_file(name: str) -> Path:
-    """Return the file of weights that come with the package. Raises InvalidInput if it is not as it was published."""
+    """Return the file of shipped weights. Raises InvalidInput if its hash differs from the published one."""
     path = Path(str(shipped() / f"{name}.safetensors"))
     check_shipped(path)
     return path

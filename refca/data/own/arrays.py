@@ -112,11 +112,11 @@ def pairs_by_part(
         b = next((found[k] for name in second for k in keys(name, part) if k in found), None)
         if a is None or b is None:
             continue
-        parts[part] = (a, fitting(path, a, b))
+        parts[part] = (a, fitting(path, a, b, second is LABELS))
     return parts
 
 
-def fitting(path: Path, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def fitting(path: Path, images: np.ndarray, targets: np.ndarray, maybe_labels: bool) -> np.ndarray:
     """Return labels as (N,) and masks as (N, h, w). Raises InvalidInput for arrays of other shapes or lengths."""
     N, shape = targets.shape[:1], images.shape
     if len(shape) not in (3, 4):
@@ -128,17 +128,22 @@ def fitting(path: Path, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
         )
     if not N or shape[:1] != N or not all(shape):
         raise InvalidInput(f"{path} has pictures {shape} for labels {targets.shape}; each needs one")
-    if targets.ndim == 2 and targets.shape[1] > 1:
+    if targets.ndim == 2 and maybe_labels and targets.shape[1] != 1:
         raise InvalidInput(
             f"{path}: labels must be (N,), got {targets.shape}; if there is a column for each class, save "
             "labels.argmax(1) instead"
+        )
+    if targets.ndim > 3 and targets.shape[1] < targets.shape[3]:
+        raise InvalidInput(
+            f"{path}: masks must be (N, height, width), got {targets.shape}, which looks like channels before rows; "
+            "save masks.argmax(1) instead, or masks[:, 0] if there is one"
         )
     if targets.ndim > 3 and targets.shape[3:] != (1,):
         raise InvalidInput(
             f"{path}: masks must be (N, height, width), got {targets.shape}; if there is a channel for each class, "
             "save masks.argmax(-1) instead"
         )
-    return targets.reshape(targets.shape[:3] if targets.ndim > 2 else N)
+    return targets.reshape(N) if targets.ndim == 2 and maybe_labels else targets.reshape(targets.shape[:3])
 
 
 def keys(name: str, part: str) -> list[str]:

@@ -97,7 +97,7 @@ def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lamb
             f"{path} has {len(settings['classes'])} classes, {names}; --classes names {len(own.classes)}: "
             f"{', '.join(own.classes)}"
         )
-    looked = kind != CLASSIFICATION  # at all masks, which is the first half
+    looked = kind != CLASSIFICATION  # describe_masks has read all masks: the first half of the progress
     dataset = load_own(path, own, kind, lambda done, total: on_progress(done + looked * total, total + looked * total))
     counted, warnings = checked(dataset, own, kind)
     settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}

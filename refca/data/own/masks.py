@@ -232,7 +232,7 @@ def check_written(values: Iterable[str]) -> None:
 
 def number_of(value: str) -> int:
     """Return a value of masks, written as a number or as #rrggbb, as a number. Raises InvalidInput for another text."""
-    if not re.fullmatch("#[0-9a-fA-F]{6}|-?[0-9]{1,9}", value):
+    if not re.fullmatch("#[0-9a-fA-F]{6}|-?[0-9]{1,18}", value):
         raise InvalidInput(f"mask_values must be numbers such as 0,255 or colours such as #0044aa, got {value!r}")
     return int(value[1:], 16) if value.startswith("#") else int(value)
 

@@ -18,7 +18,9 @@ from refca.data.own.words import IMAGE_WORDS, MASK_WORDS
 from refca.errors import InvalidInput
 
 MASK, IMAGE = "|".join(MASK_WORDS), "|".join(IMAGE_WORDS)
-MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK})$|^({MASK})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
+# at the beginning of a name fewer words mean a mask: target_1.png may be a picture of the class target
+BEFORE = "masks|mask|seg|segmentation|labels|label|gt|groundtruth|annotation|trimap"
+MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK})$|^({BEFORE})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({IMAGE})$", re.IGNORECASE)
 LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
 SHOWN = 3  # names of offending files in a message
