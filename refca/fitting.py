@@ -294,8 +294,9 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     changes = (stated_for_data(base) if named else {}) | changes
     if changes.get("size") == 0:  # as the data has it
         del changes["size"]
-    of_labels = ("classes", "colours", "mask_values")  # as many as the labels, which are not known yet
-    change(base, {name: x for name, x in changes.items() if name not in of_labels})  # before pictures are decoded
+    # before pictures are decoded: all settings but those that depend on the number of labels, which is not known yet
+    few: dict[str, Any] = {"classes": (), "colours": (), "mask_values": ()}
+    change(base, {"labels": 2} | changes | few)
     with counting_bar("pictures") as show:
         found = found_at(path, changes, show)
     note(f"{path}: {'; '.join(found.description)}; experiment {named or OWN_EXPERIMENTS[kind]}")

@@ -933,6 +933,12 @@ def test_settings_are_checked_before_pictures_are_decoded(
     assert words in capsys.readouterr().err
 
 
+def test_cells_may_have_fewer_channels_than_the_experiment_has_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", images=np.eye(12, dtype=np.uint8)[None].repeat(12, 0) * 255, labels=np.arange(12) % 2)
+    flags = ["--steps", "1", "--batch", "4", "--pool", "8", "--backend", "reference", "--state", "6", "--hidden", "4"]
+    assert run(["--dataset", str(tmp_path / "d.npz"), "--out", str(tmp_path / "run"), *flags]) == 0
+
+
 def test_a_size_of_zero_is_that_of_the_data(tmp_path: Path) -> None:
     pairs(tmp_path)
     flags = ["--steps", "1", "--batch", "2", "--backend", "reference", "--size", "0"]
