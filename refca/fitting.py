@@ -298,7 +298,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     few: dict[str, Any] = {"classes": (), "colours": (), "mask_values": ()}
     change(base, {"labels": 2} | changes | few)
     with counting_bar("pictures") as show:
-        found = found_at(path, changes, show)
+        found = found_at(path, changes, show, kind)
     note(f"{path}: {'; '.join(found.description)}; experiment {named or OWN_EXPERIMENTS[kind]}")
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)

@@ -80,12 +80,17 @@ def labelled_files(path: Path) -> list[Labelled] | None:
     return (class_folders(path) or numbered_names(path)) if path.is_dir() else None
 
 
-def found_at(path: str, given: Mapping[str, Any], on_progress: OnProgress = lambda done, total: None) -> Found:
-    """Return what is at a path. `given` are settings that the user has decided on.
+def found_at(
+    path: str,
+    given: Mapping[str, Any],
+    on_progress: OnProgress = lambda done, total: None,
+    kind: str | None = None,
+) -> Found:
+    """Return what is at a path. `given` are settings that the user has decided on, `kind` is its kind if it is known.
 
     Raises InvalidInput, with the names of the first offending files, for data that cannot be learned from.
     """
-    kind = kind_at(path)
+    kind = kind or kind_at(path)
     wanted = {name: given[name] for name in OwnSettings.__dataclass_fields__ if name in given}
     check_written(wanted.get("mask_values", ()))
     describe = {"classification": describe_classes, "segmentation": describe_masks}[kind]
