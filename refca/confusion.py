@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.definition.metrics import ratio
-from refca.errors import InvalidInput
+from refca.definition.metrics import check_label_maps, ratio
 
 MOST_WRITTEN = 256  # labels whose matrix is written into a JSON file
 
@@ -23,11 +22,7 @@ def confusion(predicted: np.ndarray, target: np.ndarray, labels: int) -> np.ndar
 
     Raises InvalidInput for shapes that differ or labels out of range.
     """
-    if predicted.shape != target.shape:
-        raise InvalidInput(f"predicted and target must have the same shape, got {predicted.shape} and {target.shape}")
-    for array in (predicted, target):
-        if array.size and not 0 <= int(array.min()) <= int(array.max()) < labels:
-            raise InvalidInput(f"labels must be from 0 to {labels - 1}, got {int(array.min())} to {int(array.max())}")
+    check_label_maps(predicted, target, labels)
     pairs = target.astype(np.int64).ravel() * labels + predicted.astype(np.int64).ravel()
     return np.bincount(pairs, minlength=labels**2).reshape(labels, labels)
 

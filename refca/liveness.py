@@ -7,11 +7,30 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import NamedTuple
 
 
-def has_died(host: str, pid: int) -> bool:
-    """Return whether a process of this machine has ended; of other machines this is not known."""
-    if host != socket.gethostname():
+class Place(NamedTuple):
+    """Where a process is: two containers may share the name of their host and have processes of their own."""
+
+    host: str
+    namespace: str  # of process numbers; "" where the system has none
+    pid: int
+
+    @classmethod
+    def here(cls) -> Place:
+        """Return the place of this process."""
+        try:
+            namespace = os.readlink("/proc/self/ns/pid")
+        except OSError:
+            namespace = ""
+        return cls(socket.gethostname(), namespace, os.getpid())
+
+
+def has_died(place: Place) -> bool:
+    """Return whether a process that this one can see has ended; of any other this is not known."""
+    here, pid = Place.here(), place.pid
+    if (place.host, place.namespace) != (here.host, here.namespace):
         return False
     try:
         os.kill(pid, 0)

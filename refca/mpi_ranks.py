@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -16,7 +15,7 @@ mpi4py.rc.thread_level = "funneled"
 
 from mpi4py import MPI  # noqa: E402  starts MPI
 
-from refca.liveness import has_died  # noqa: E402
+from refca.liveness import Place, has_died  # noqa: E402
 
 LOOK_EVERY = 0.5  # seconds between looks at ranks that one waits for
 SPINS = 200  # tests of a request before the processor is left to others
@@ -36,11 +35,10 @@ class MpiRanks:
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip("\0 ")
         self.messages = self.sent = 0
         self.leaving: list[tuple[Any, np.ndarray]] = []  # requests, and the arrays that they send
-        places = self.comm.allgather((socket.gethostname(), os.getpid()))
-        self.places: list[tuple[str, int]] = places
-        host = places[self.rank][0]
-        self.local_size = sum(other == host for other, _ in places)
-        self.local_rank = sum(other == host for other, _ in places[: self.rank])
+        self.places: list[Place] = self.comm.allgather(Place.here())
+        hosts = [place.host for place in self.places]
+        self.local_size = hosts.count(hosts[self.rank])
+        self.local_rank = hosts[: self.rank].count(hosts[self.rank])
 
     def send(self, content: np.ndarray, to: int) -> None:
         """Send the bytes of an array, which must not change until the next `flush`."""
@@ -77,9 +75,10 @@ class MpiRanks:
     def check_alive(self, ranks: Any) -> None:
         """Look at ranks; when one has died, say so and end all."""
         for rank in ranks:
-            if has_died(*self.places[rank]):
-                host, pid = self.places[rank]
-                self.say(rank, f"the process {pid} on {host} ended before the run did; the last checkpoint stays")
+            place = self.places[rank]
+            if has_died(place):
+                ended = f"the process {place.pid} on {place.host} ended before the run did"
+                self.say(rank, f"{ended}; the last checkpoint stays")
                 self.abort(1)
 
     def say(self, rank: int, sentence: str) -> None:

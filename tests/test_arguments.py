@@ -163,6 +163,32 @@ def test_shapes_that_are_right_alone_and_do_not_fit_together_are_refused() -> No
         refca.l2(READOUT, np.zeros((2, 4, 4), int), LIVE)
 
 
+REAL = ("step", "alive", "init_state", "mutate", "cell_accuracy", "total_agreement", "l2", "cross_entropy", "evolve")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_numbers_of_half_precision_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    function, right = calls(tmp_path)[name]
+    found = [argument for argument, x in right.items() if getattr(x, "dtype", None) == np.float32]
+    assert found
+    for argument in found:
+        with pytest.raises(InvalidInput, match=f"{argument} must be float32 or float64, got float16"):
+            function(**{**right, argument: right[argument].astype(np.float16)})
+
+
+def test_parameters_of_another_dtype_than_the_state_are_refused() -> None:
+    double = {name: x.astype(float) for name, x in PARAMS.items()}
+    with pytest.raises(InvalidInput, match=r"dtypes must be equal, got .*state float32, update.weight float64"):
+        refca.step(CELL, double, IMAGE, STATE, LIVE, None, None)
+
+
+def test_an_image_that_does_not_divide_into_cells_has_no_first_state() -> None:
+    cell = refca.segmentation_cell(stride=2)
+    for function in (refca.init_state, reference.initial_state):
+        with pytest.raises(InvalidInput, match="image sides must be multiples of the stride 2, got 9x8"):
+            function(cell, np.zeros((1, 9, 8, 3), np.float32), STREAMS)
+
+
 def test_labels_that_a_readout_does_not_have_are_refused() -> None:
     for loss in (refca.l2, refca.cross_entropy):
         for label in (-1, 10):

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,22 @@ def test_the_program_evolves_from_streams_and_other_sources_that_are_drawn_for_i
         got = backend.evolve(CELL, *arguments(), refca.Streams(5), 2, first_step=first_step)
         expected = reference.evolve(CELL, *arguments(), refca.Streams(5), 2, first_step=first_step)
         np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_threads_that_ask_one_program_get_their_own_answers(tmp_path: Path) -> None:
+    backend = started(tmp_path, program())
+    params, image, state = arguments()
+    still = {name: np.zeros_like(x) for name, x in params.items()}  # the state stays, but for its noise
+    cell = refca.Cell(1, 4, 5, 3, alive_above=0.1)
+
+    def ask(value: int) -> bool:
+        given = np.full_like(state, value)
+        return all(
+            np.array_equal(backend.evolve(cell, still, image, given, refca.Streams(1), 1), given) for _ in range(20)
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(4)))
 
 
 def wrapping(cell: Any, params: Any, image: Any, state: Any, randomness: Any, steps: int) -> Any:
@@ -387,6 +404,17 @@ def test_a_broken_constraint_is_quoted_and_can_be_known(tmp_path: Path) -> None:
     assert repr(eval(failure["case"], {"Case": Case, "Cell": refca.Cell})) == failure["case"]
     assert failure["repeat"].startswith("pytest --pyargs refca_spec --refca-backend mycells -k test_step_c6")
     assert json.loads((tmp_path / "report" / "badge.json").read_text())["color"] == "red"
+
+
+def test_laws_count_for_the_backend_that_they_were_tried_on(tmp_path: Path) -> None:
+    """The name of one ends as the other's, after a hyphen."""
+    (tmp_path / "cells.mjs").write_text(program(), "utf-8")
+    script = tmp_path / "of-mycells"
+    script.write_text(f"#!/bin/sh\nexec {node()} {tmp_path / 'cells.mjs'}\n")
+    script.chmod(0o755)
+    run = suite(tmp_path, "assert steps < 0", "--refca-backend", "exec:./of-mycells", "-k", "test_step_c2")
+    assert "refca: mycells: step 0/1" in run.stdout, run.stdout
+    assert "refca: exec:./of-mycells: step 1/1" in run.stdout, run.stdout
 
 
 def test_an_error_of_the_implementation_is_shown_with_its_traceback(tmp_path: Path) -> None:

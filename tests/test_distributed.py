@@ -5,8 +5,6 @@ The ranks are threads here; `test_mpi.py` has processes.
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -30,7 +28,7 @@ from refca.digits.evaluation import evaluate
 from refca.digits.robustness import erase_and_redraw, make_runner, row
 from refca.distributed import current, simulate, sum_over_tree
 from refca.errors import InvalidInput
-from refca.liveness import has_died
+from refca.liveness import Place, has_died
 from refca.segmentation.evaluation import confusion_at, curves
 from refca.tasks import change, load_experiment, lookup, task_of
 from refca.training import parts
@@ -363,19 +361,23 @@ def test_a_launcher_without_mpi4py_is_one_sentence(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_process_is_called_dead_only_when_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    host = socket.gethostname()
+    here = Place.here()
     with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
         until = time.monotonic() + 60
-        while Path("/proc").exists() and not has_died(host, child.pid):  # a zombie until this process waits for it
+        while Path("/proc").exists() and not has_died(
+            here._replace(pid=child.pid)
+        ):  # a zombie until this process waits for it
             assert time.monotonic() < until
             time.sleep(0.01)
-    assert has_died(host, child.pid)
-    assert not has_died("elsewhere", child.pid)
-    assert not has_died(host, os.getpid())
+    gone = here._replace(pid=child.pid)
+    assert has_died(gone)
+    assert not has_died(gone._replace(host="elsewhere"))
+    assert not has_died(gone._replace(namespace="of another container"))
+    assert not has_died(here)
 
     def missing(*given: Any, **named: Any) -> Any:
         raise FileNotFoundError
 
     monkeypatch.setattr("builtins.open", missing)  # as on macOS, which has no /proc
-    assert not has_died(host, os.getpid())
-    assert has_died(host, child.pid)
+    assert not has_died(here)
+    assert has_died(gone)

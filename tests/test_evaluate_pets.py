@@ -339,6 +339,8 @@ def test_an_adversarial_image_differs_in_its_corner_only_and_goes_where_it_is_to
     np.testing.assert_array_equal(again.image["after"], after)
     values = adversarial.adversarial_summary(found)
     assert values["adversarial_label"] == "object"
+    named = adversarial.adversarial_summary(found._replace(classes=("#000000", "Cat & dog", "rest")))
+    assert {"adversarial_iou_000000_before", "adversarial_iou_cat_dog_after"} <= set(named)
     assert values["adversarial_iou_background_before"] == values["adversarial_iou_background_after"] == 1
     assert values["adversarial_inside_after"] == 1
     assert values["adversarial_outside_after"] == (photographs.trimaps[~found.mask] == 1).mean()

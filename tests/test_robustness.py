@@ -28,7 +28,7 @@ from refca.digits.perturbations import (
     rescaled,
     without_lower_half,
 )
-from refca.digits.robustness import erase_and_redraw, label_shares, make_runner, oscillation, row
+from refca.digits.robustness import erase_and_redraw, label_shares, make_runner, oscillation, perturbed, row
 from refca.digits.settings import DigitsExperiment
 from refca.drawing.palette import get_palette
 from refca.errors import InvalidInput
@@ -54,6 +54,16 @@ def copying(seed: int = 0) -> Any:
     params["perceive.weight"][1, 1, 0, 0] = 1
     params["update.weight"][0, 2] = 1
     return make_runner(cell, params, reference, seed, lambda done: None)
+
+
+@pytest.mark.parametrize("side", [9, 10, 28, 29])
+def test_digits_of_any_side_are_shifted_as_far_to_both_sides(side: int) -> None:
+    image = np.ones((1, side, side, 1), np.float32)
+    shifts = {amount: shifted for name, amount, shifted in perturbed(image) if name == "shift"}
+    assert {amount.lstrip("+-") for amount in shifts if amount.startswith("-")} == {
+        amount.lstrip("+-") for amount in shifts if amount.startswith("+")
+    }
+    assert all(shifted.sum() == image.sum() for shifted in shifts.values())
 
 
 @pytest.mark.parametrize(("factor", "side"), [(0.5, 28), (1.0, 28), (1.5, 42), (2.0, 56)])

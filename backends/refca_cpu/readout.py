@@ -20,7 +20,7 @@ def loss_of_states(
 ) -> tuple[float, Array, Params]:
     """The weighted loss of states (S, b, H, W, D), its gradient with respect to them, and to the readout.
 
-    image (b, sH, sW, K), target (b,) or (b, sH, sW), weights (S, b), as in `refca.contract.reference`.
+    image (b, sH, sW, K), target (b,) or (b, sH, sW), weights (S, b), as in `refca.contract.objective`.
     """
     b, rows, columns, _ = image.shape
     if target.ndim == 1:

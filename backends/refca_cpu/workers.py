@@ -19,12 +19,25 @@ ParallelMap: TypeAlias = Callable[..., list[Any]]  # `map`, but all is done when
 
 
 class Inside(threading.local):
-    """The workspace of a thread that computes a part of a batch; None outside."""
+    """What a thread is in the middle of."""
 
-    workspace: Workspace | None = None
+    working: bool = False  # a call, or a part of a batch: it starts no threads
+    workspace: Workspace | None = None  # of this call
+    spare: Workspace | None = None  # for the next call
 
 
 INSIDE = Inside()
+
+
+@contextmanager
+def working(workspace: Workspace | None = None, spare: Workspace | None = None) -> Iterator[None]:
+    """Within this context the thread works. A call in a call, as of a loss that evolves cells, has its own memory."""
+    before = INSIDE.working, INSIDE.workspace, INSIDE.spare
+    INSIDE.working, INSIDE.workspace, INSIDE.spare = True, workspace, spare
+    try:
+        yield
+    finally:
+        INSIDE.working, INSIDE.workspace, INSIDE.spare = before
 
 
 def map_parts(work: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray]) -> list[Any]:
@@ -37,11 +50,8 @@ def map_parts(work: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray]) ->
     def compute(part: np.ndarray) -> Any:
         if not hasattr(own, "workspace"):
             own.workspace = Workspace()
-        INSIDE.workspace = own.workspace
-        try:
+        with working(spare=own.workspace):
             return work(part)
-        finally:
-            INSIDE.workspace = None
 
     with workers(len(parts)) as parallel_map:
         return parallel_map(compute, parts)
@@ -50,15 +60,26 @@ def map_parts(work: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray]) ->
 @contextmanager
 def workers(tasks: int) -> Iterator[ParallelMap]:
     """A map, in order, whose calls are spread over as many threads as `threads()`."""
-    if INSIDE.workspace is not None:
-        yield lambda work, *items: list(map(work, *items))
+    if INSIDE.working:
+        with working(INSIDE.spare):
+            yield lambda work, *items: list(map(work, *items))
         return
-    with blas.single_threaded():
+    with blas.single_threaded(), working():
         if tasks <= 1 or threads() == 1:
             yield lambda work, *items: list(map(work, *items))
         else:
             with ThreadPoolExecutor(threads()) as pool:
-                yield lambda work, *items: list(pool.map(work, *items))
+                yield lambda work, *items: list(pool.map(at_work(work), *items))
+
+
+def at_work(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that does this in a thread of a pool."""
+
+    def call(*item: Any) -> Any:
+        with working():
+            return work(*item)
+
+    return call
 
 
 def threads() -> int:

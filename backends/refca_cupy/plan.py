@@ -186,7 +186,7 @@ class Plan:
         if self.taped:
             readout = self.cell.state_channels * self.cell.labels
             self.give(gradients=self.device.empty((u.parameters + readout + 1,), self.dtype))
-        self.module.write("u", u)
+        self.tell()
         launch("prepare", self.device.spread(self.memory["pixels"].size // 4))
         if self.schedule.whole:
             launch("forward", u.blocks, shared=self.shared.forward)
@@ -195,6 +195,10 @@ class Plan:
                 launch("forward_phase", u.blocks, phase, i, j)
         launch("unpad", self.device.spread(last.size))
         return last
+
+    def tell(self) -> None:
+        """Tell the kernels where the arrays of this plan are."""
+        self.module.write("u", self.u)
 
     def phases(self, *rest: tuple[int, int]) -> list[tuple[int, int]]:
         """The phases of a step, each with its layer, or one where blocks need not wait within a step."""

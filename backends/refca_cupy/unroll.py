@@ -9,11 +9,13 @@ Source: the contract of `spec/chapters/backends.md`.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from refca.contract.checks import check_unroll
+from refca.contract.checks import check_cell, check_image, check_unroll
 from refca.contract.objective import Objective
 from refca.contract.protocol import BaseBackend, ObjectiveFunction, UnrollGrads
 from refca.contract.strided_vjp import decoded, decoded_grad, encoded
@@ -72,6 +74,15 @@ class DeviceBackend(BaseBackend):
             self.plans[key] = Plan(self.device, cell, state, steps, taped, kept)
         self.plans.move_to_end(key)
         return self.plans[key]
+
+    @contextmanager
+    def in_use(self, plan: Plan) -> Iterator[None]:
+        """Within this context the backend may be called again, as by a loss that evolves cells: not on this plan."""
+        key = next(key for key, found in self.plans.items() if found is plan)
+        del self.plans[key]
+        yield
+        self.plans[key] = plan
+        plan.tell()
 
     def evolve(
         self,
@@ -156,7 +167,8 @@ class DeviceBackend(BaseBackend):
         elif named:
             plan.loss(named.loss)
         else:
-            value, plan.arrays["state_grad"][...] = objective(plan.arrays["states"], part)
+            with self.in_use(plan):
+                value, plan.arrays["state_grad"][...] = objective(plan.arrays["states"], part)
         grads, loss = plan.backward()
         if named:
             readout_grads |= {"readout.weight": grads.pop("readout.weight")} if "readout.weight" in grads else {}
@@ -179,10 +191,12 @@ class DeviceBackend(BaseBackend):
 
     def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
         """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
+        check_cell(cell)
+        check_image(cell, image)
         (B, H, W), D = grid(cell, image), cell.state_channels
         if not cell.normal_start:
             return self.xp.zeros((B, H, W, D), np.float32)
-        if streams is None or not B * H * W:
+        if type(streams) is not Streams or not B * H * W:
             return super().initial_state(cell, image, streams)
         state = self.device.empty((B, H, W, D), np.float32)
         key0, key1 = streams.key

@@ -70,11 +70,9 @@ class Jax(BaseBackend):
 
     def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
         """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
+        if not cell.normal_start or type(streams) is not Streams:
+            return super().initial_state(cell, image, streams)
         blank = jnp.zeros((*grid(cell, image), cell.state_channels), np.float32)
-        if not cell.normal_start:
-            return blank
-        if streams is None:
-            return super().initial_state(cell, image)  # raises InvalidInput
         return initial(source_of(cell, streams, 0, 1, blank), blank)
 
     def evolve(
@@ -89,7 +87,7 @@ class Jax(BaseBackend):
         first_step: int = 0,
     ) -> Array:
         """Return the state (B, H, W, D) after `steps` steps, numbered from `first_step`; a new array."""
-        check_unroll(cell, params, image, state, steps, first_step)
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
         if not steps or not len(state):
             return jnp.array(state)
         source = source_of(cell, randomness, first_step, steps, state)

@@ -65,19 +65,19 @@ def source_of(cell: Cell, randomness: Any, first_step: int, steps: int, state: j
     """
     if hasattr(randomness, "draw"):
         return randomness
-    if isinstance(randomness, Streams):
+    if type(randomness) is Streams:  # a kind of streams may draw other numbers
         word = np.uint32
         key = (word(randomness.key[0]), word(randomness.key[1]))
         return Seeded(word(first_step), key, word(randomness.first_sample))
     draws = [randomness.at(cell, first_step + i, *state.shape[:3]) for i in range(steps)]
     first = draws[0]
-    if isinstance(randomness, Recorded):
+    if type(randomness) is Recorded:
         used = (None if x is None else whole for x, whole in zip(first, vars(randomness).values(), strict=True))
         fire, *normal = used
     else:
         fire, *normal = (None if x is None else jnp.stack(xs) for x, *xs in zip(first, *draws, strict=True))
     noise, reset_noise = (None if x is None else jnp.asarray(x, state.dtype) for x in normal)
-    return Arrays(first_step if isinstance(randomness, Recorded) else 0, jnp.asarray(fire), noise, reset_noise)
+    return Arrays(first_step if type(randomness) is Recorded else 0, jnp.asarray(fire), noise, reset_noise)
 
 
 def normals(source: Seeded, purpose: int, t: Any, like: jax.Array) -> jax.Array:

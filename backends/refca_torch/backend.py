@@ -5,7 +5,7 @@ Letters: B samples, H×W grid, E environment channels, D state channels, S count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from refca.definition.randomness import INITIAL, Randomness, Streams
 from refca.definition.state import grid
 from refca.errors import InvalidInput
 from refca_torch.cell import kernels, step
-from refca_torch.streams import draw, normals
+from refca_torch.streams import as_tensor, draw, normals
 
 
 class Torch(BaseBackend):
@@ -76,7 +76,7 @@ class Torch(BaseBackend):
 
     def asarray(self, x: Any) -> Array:
         """Return x as a tensor on the device; real, boolean and integer dtypes stay."""
-        return (x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, order="C"))).to(self.device)
+        return as_tensor(x, self.device)
 
     def asnumpy(self, x: Array) -> np.ndarray:
         """Return a tensor, or an array of NumPy, as a NumPy array; waits for the device."""
@@ -84,11 +84,11 @@ class Torch(BaseBackend):
 
     def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
         """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
+        if not cell.normal_start or type(streams) is not Streams:
+            return super().initial_state(cell, image, streams)
         B, H, W = grid(cell, image)
-        blank = torch.zeros(B, cell.state_channels, H, W, device=self.device)
-        if cell.normal_start and streams is None:
-            return super().initial_state(cell, image)  # raises InvalidInput
-        return channels_last(normals(streams, INITIAL, 0, blank) if cell.normal_start and streams else blank)
+        like = torch.empty(B, cell.state_channels, H, W, device=self.device, dtype=torch.float32)
+        return channels_last(normals(streams, INITIAL, 0, like))
 
     def evolve(
         self,
@@ -102,7 +102,8 @@ class Torch(BaseBackend):
         first_step: int = 0,
     ) -> Array:
         """Return the state (B, H, W, D) after `steps` steps, numbered from `first_step`; a new tensor."""
-        check_unroll(cell, params, image, state, steps, first_step)
+        check_unroll(cell, params, image, state, steps, first_step, randomness)
+        check_tensors({**params, "image": image, "state": state})
         if not steps or not len(state):
             return state.clone()
         with torch.no_grad(), enough_memory():
@@ -126,6 +127,7 @@ class Torch(BaseBackend):
         inputs_grad: bool = True,
     ) -> UnrollGrads:
         """Unroll T steps and differentiate an objective of the states after those that count."""
+        check_tensors({**params, "image": environment, "state": state})
         leaves = {name: x.detach().requires_grad_() for name, x in params.items()}
         inputs = [x.detach().requires_grad_(inputs_grad) for x in (environment, state)]
         with enough_memory():
@@ -156,6 +158,15 @@ class Torch(BaseBackend):
 def channels_last(x: torch.Tensor) -> torch.Tensor:
     """Return (B, channels, H, W) as (B, H, W, channels)."""
     return x.movedim(1, -1).contiguous()
+
+
+def check_tensors(arrays: Mapping[str, Array]) -> None:
+    """Raise InvalidInput, naming the argument, if one is not a tensor."""
+    for name, x in arrays.items():
+        if not isinstance(x, torch.Tensor):
+            raise InvalidInput(
+                f"{name} must be a tensor, got {type(x).__name__}; asarray of the backend makes one of it"
+            )
 
 
 @contextmanager

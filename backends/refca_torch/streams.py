@@ -12,6 +12,7 @@ from __future__ import annotations
 from math import pi
 from typing import Any
 
+import numpy as np
 import torch
 
 from refca.definition.cell import Cell
@@ -24,22 +25,22 @@ Draw = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 def draw(cell: Cell, source: Randomness, t: int, like: torch.Tensor) -> Draw:
     """Return fire (B, 1, H, W), noise and reset noise (B, D, H, W) of step t, for a state (B, D, H, W)."""
     B, _, H, W = like.shape
-    if not isinstance(source, Streams):
+    if type(source) is not Streams:  # a kind of streams may draw other numbers
         fire, noise, reset_noise = source.at(cell, t, B, H, W)
-        return recorded(fire, like.device)[:, None], channels_first(noise, like), channels_first(reset_noise, like)
+        return as_tensor(fire, like.device)[:, None], channels_first(noise, like), channels_first(reset_noise, like)
     word, _, _, _ = words(source, FIRE, 1, t, (B, H, W), like.device)
     noise = normals(source, NOISE, t, like) if cell.noise else None
     return word < round(cell.fire_rate * 2**32), noise, normals(source, RESET, t, like) if cell.resettable else None
 
 
-def recorded(x: Any, device: torch.device) -> torch.Tensor:
-    """Return an array, NumPy's or PyTorch's, as a tensor on a device."""
-    return torch.as_tensor(x).to(device)
+def as_tensor(x: Any, device: torch.device) -> torch.Tensor:
+    """Return an array, NumPy's or PyTorch's, as a tensor on a device; NumPy's are copied."""
+    return (x if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, order="C"))).to(device)
 
 
 def channels_first(x: Any, like: torch.Tensor) -> torch.Tensor | None:
     """Return numbers (B, H, W, D) as a tensor (B, D, H, W) in the dtype of another; None stays None."""
-    return None if x is None else torch.as_tensor(x).to(like).movedim(-1, 1)
+    return None if x is None else as_tensor(x, like.device).to(like).movedim(-1, 1)
 
 
 def normals(source: Streams, purpose: int, t: int, like: torch.Tensor) -> torch.Tensor:

@@ -119,6 +119,16 @@ def check_dtypes(arrays: Mapping[str, Array]) -> None:
         )
 
 
+def check_image(cell: Cell, image: Array) -> None:
+    """Raise InvalidInput unless an array (B, sH, sW, K) divides into cells of the stride s."""
+    check_arrays({"image": (image, None)})
+    shape = tuple(image.shape)
+    if len(shape) != 4 or shape[-1] != cell.image_channels:
+        raise InvalidInput(f"image must have shape (B, H, W, {cell.image_channels}) for this cell, got {shape}")
+    if shape[1] % cell.stride or shape[2] % cell.stride:
+        raise InvalidInput(f"image sides must be multiples of the stride {cell.stride}, got {shape[1]}x{shape[2]}")
+
+
 def check_unroll(
     cell: Cell,
     params: Mapping[str, Array],
@@ -134,15 +144,9 @@ def check_unroll(
     check_arrays({"image": (image, None), "state": (state, None)})
     steps, first_step = check_integer("steps", steps), check_integer("first_step", first_step)
     check_dtypes({"image": image, "state": state, "update.weight": params["update.weight"]})
-    if image.ndim != 4 or image.shape[-1] != cell.image_channels:
-        raise InvalidInput(
-            f"image must have shape (B, H, W, {cell.image_channels}) for this cell, got {tuple(image.shape)}"
-        )
+    check_image(cell, image)
     if not image.shape[1] * image.shape[2]:
         raise InvalidInput(f"image must have at least one pixel, got shape {tuple(image.shape)}")
-    if image.shape[1] % cell.stride or image.shape[2] % cell.stride:
-        size = f"{image.shape[1]}x{image.shape[2]}"
-        raise InvalidInput(f"image sides must be multiples of the stride {cell.stride}, got {size}")
     expected = (*grid(cell, image), cell.state_channels)
     if tuple(state.shape) != tuple(expected):
         raise InvalidInput(f"state must have shape {tuple(expected)} for this image, got {tuple(state.shape)}")

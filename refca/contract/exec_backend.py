@@ -58,6 +58,7 @@ class ExecBackend(BaseBackend):
 
     def __init__(self, command: str, seconds: float = SECONDS) -> None:
         self.command, self.seconds = command, seconds
+        self.talking = threading.Lock()
         self.failure: ProgramFailed | None = None
 
     @cached_property
@@ -185,6 +186,13 @@ class ExecBackend(BaseBackend):
         return tensors, fields
 
     def exchange(self, message: bytes, operation: str) -> bytes:
+        """Send a message and return the answer, to one thread at a time. Raises ProgramFailed without one in time."""
+        with self.talking:
+            if self.failure:  # of another thread's message
+                raise self.failure
+            return self.answer_to(message, operation)
+
+    def answer_to(self, message: bytes, operation: str) -> bytes:
         """Send a message and return the answer. Raises ProgramFailed if none comes in time."""
         found: list[bytes] = []
         failures: list[str] = []

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from refca.contract.checks import dtype_name
 from refca.contract.strided_vjp import decoded, decoded_grad
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.step import alive
@@ -113,19 +112,32 @@ def losses_of(backend: Any, loss: Any, readout: Array, target: Array, live: Arra
             return found
         losses, pullback = backend.vjp(lambda readout, xp: loss(readout, target, live, xp), readout)
         return losses, pullback(xp.ones_like(losses))
-    one_hot = backend.asarray(np.eye(readout.shape[-1], dtype=dtype_name(readout)))[target]
-    one_hot = one_hot if target.ndim == 3 else one_hot[:, None, None]  # (N, 1, 1, L) or (N, H, W, L)
     if loss == "l2":
-        grad = readout - one_hot
+        grad = readout - one_hot(readout, target, xp)
         of_cells = (grad**2).sum(-1) / 2
     else:
-        shifted = readout - xp.amax(readout, axis=-1)[..., None]
-        exponentials = xp.exp(shifted)
-        total = exponentials.sum(-1)
-        grad = exponentials / total[..., None] - one_hot
-        of_cells = xp.log(total) - (shifted * one_hot).sum(-1)
+        of_cells, grad = cross_entropies(readout, one_hot(readout, target, xp), xp)
     if target.ndim == 3:
         pixels = of_cells.shape[1] * of_cells.shape[2]
         return of_cells.sum((1, 2)) / pixels, grad / pixels
     of_cells = xp.where(live, of_cells, xp.zeros_like(of_cells))
     return of_cells.sum((1, 2)), xp.where(live[..., None], grad, xp.zeros_like(grad))
+
+
+def one_hot(readout: Array, target: Array, xp: Any) -> Array:
+    """Return the one-hot target in the dtype of the readout: (N, H, W, L), or (N, 1, 1, L) for labels (N,).
+
+    A target that is no label, as of pixels that count for nothing, has zeros alone.
+    """
+    of_maps = target.ndim == 3
+    target, like = (target, readout[..., 0]) if of_maps else (target[:, None, None], readout[:, :1, :1, 0])
+    one, zero = xp.ones_like(like), xp.zeros_like(like)
+    return xp.stack([xp.where(target == label, one, zero) for label in range(readout.shape[-1])], axis=-1)
+
+
+def cross_entropies(readout: Array, one_hot: Array, xp: Any) -> tuple[Array, Array]:
+    """Return the cross-entropy of each cell (N, H, W), and its gradient with respect to the readout (N, H, W, L)."""
+    shifted = readout - xp.amax(readout, axis=-1)[..., None]  # exp cannot overflow
+    exponentials = xp.exp(shifted)
+    total = exponentials.sum(-1)
+    return xp.log(total) - (shifted * one_hot).sum(-1), exponentials / total[..., None] - one_hot

@@ -20,7 +20,7 @@ import numpy as np
 from autograd import make_vjp
 
 from refca.contract.adam import adam_step
-from refca.contract.checks import check_arrays, check_cell, check_targets, check_unroll, count_steps, dtype_name
+from refca.contract.checks import check_cell, check_image, check_targets, check_unroll, count_steps, dtype_name
 from refca.contract.objective import Objective, loss_of_states
 from refca.contract.strided_vjp import encoded, encoded_grad
 from refca.definition.cell import Array, Cell, Params
@@ -320,8 +320,7 @@ class BaseBackend:
         Only the shape of image (B, sH, sW, K) is used: it may be NumPy's or the backend's.
         """
         check_cell(cell)
-        if not hasattr(image, "shape") or len(image.shape) != 4:
-            check_arrays({"image": (image, ("B", "H", "W", cell.image_channels))})
+        check_image(cell, image)
         blank = np.broadcast_to(np.float32(0), tuple(image.shape))
         return self.asarray(init_state(cell, blank, streams))
 

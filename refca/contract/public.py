@@ -16,6 +16,7 @@ from refca.contract.checks import (
     check_arrays,
     check_cell,
     check_dtypes,
+    check_image,
     check_integer,
     check_labels,
     check_numpy,
@@ -54,7 +55,7 @@ def check_kind(name: str, x: Array, kinds: str, words: str) -> None:
 
 def check_counted(readout: Array, live: Array) -> None:
     check_arrays({"readout": (readout, (*GRID, "L")), "live": (live, GRID)})
-    check_kind("readout", readout, "f", "float32 or float64")
+    check_dtypes({"readout": readout})
     check_kind("live", live, "b", "boolean")
 
 
@@ -73,19 +74,19 @@ def check_step(
     check_arrays(given)
     check_numpy({**params, **{name: x for name, (x, _) in given.items()}})
     check_kind("fire_mask", fire_mask, "b", "boolean")
-    check_dtypes({"environment": environment, "state": state})
+    check_dtypes({"environment": environment, "state": state, "update.weight": params["update.weight"]})
 
 
 def check_alive(cell: Cell, environment: Array) -> None:
     check_cell(cell)
     check_arrays({"environment": (environment, (*GRID, "C"))})
-    check_kind("environment", environment, "f", "float32 or float64")
+    check_dtypes({"environment": environment})
 
 
 def check_init_state(cell: Cell, image: Array, streams: Any) -> None:
     check_cell(cell)
-    check_arrays({"image": (image, ("B", "sH", "sW", cell.image_channels))})
-    check_kind("image", image, "f", "float32 or float64")
+    check_image(cell, image)
+    check_dtypes({"image": image})
     if streams is not None and not hasattr(streams, "initial"):
         raise InvalidInput(f"streams must be Streams(seed) or None, got {type(streams).__name__}")
 
@@ -94,8 +95,8 @@ def check_mutate(cell: Cell, state: Array, image: Array, xp: Any) -> None:
     check_cell(cell)
     given = {"state": (state, (*GRID, cell.state_channels)), "image": (image, (*GRID, cell.image_channels))}
     check_arrays(given)
-    check_kind("state", state, "f", "float32 or float64")
-    check_kind("image", image, "f", "float32 or float64")
+    for name, (x, _) in given.items():
+        check_dtypes({name: x})
 
 
 def check_init_params(cell: Cell, seed: int) -> None:

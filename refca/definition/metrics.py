@@ -71,15 +71,20 @@ def count_agreeing_digits(predicted: Array, live: Array, xp: Any = np) -> tuple[
 
 def count_overlaps(predicted: Array, target: Array, labels: int) -> tuple[Array, Array]:
     """Return the pixels in the intersection and in the union of each class, both (labels,) int64."""
+    check_label_maps(predicted, target, labels)
+    of_class = [(predicted == label, target == label) for label in range(labels)]
+    intersection = [int(np.sum(p & t)) for p, t in of_class]
+    union = [int(np.sum(p | t)) for p, t in of_class]
+    return np.array(intersection, np.int64), np.array(union, np.int64)
+
+
+def check_label_maps(predicted: Array, target: Array, labels: int) -> None:
+    """Raise InvalidInput unless both have the same shape, and labels from 0 to labels - 1."""
     if predicted.shape != target.shape:
         raise InvalidInput(f"predicted and target must have the same shape, got {predicted.shape} and {target.shape}")
     for array in (predicted, target):
         if array.size and not 0 <= int(array.min()) <= int(array.max()) < labels:
             raise InvalidInput(f"labels must be from 0 to {labels - 1}, got {int(array.min())} to {int(array.max())}")
-    of_class = [(predicted == label, target == label) for label in range(labels)]
-    intersection = [int(np.sum(p & t)) for p, t in of_class]
-    union = [int(np.sum(p | t)) for p, t in of_class]
-    return np.array(intersection, np.int64), np.array(union, np.int64)
 
 
 def ratio(part: Array, whole: Array) -> Array:

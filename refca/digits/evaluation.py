@@ -145,7 +145,7 @@ def digits_of(cell: Cell, backend: Any, digits: Split, chosen: np.ndarray) -> Sh
 
 
 def others(chosen: np.ndarray, count: int) -> np.ndarray:
-    """Return the digit that each chosen digit mutates to: half the data set further on, so never itself."""
+    """Return the digit that each chosen digit mutates to: half the data set further on; a lone digit is itself."""
     return (chosen + count // 2) % count
 
 

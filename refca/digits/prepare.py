@@ -44,7 +44,7 @@ class Digit:
     done: tuple[str, ...]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.pixels, dtype)
+        return np.array(self.pixels, dtype, copy=copy)
 
     def __str__(self) -> str:
         return "; ".join(self.done)

@@ -101,7 +101,7 @@ def perturbed(images: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
         yield "strokes", f"{more:+g}" if more else "0", dilate_or_erode(images, more)
     side = 2 * images.shape[1]
     for shift in SHIFTS:
-        shift = shift * images.shape[1] // 28
+        shift = int(shift * images.shape[1] / 28)  # towards 0, so that digits of an odd side stay in the grid
         corner = (side - images.shape[1]) // 2 + shift
         yield "shift", f"{shift:+d}" if shift else "0", placed(images, side, corner, corner)
 

@@ -28,6 +28,7 @@ from refca.definition.step import readout
 from refca.drawing.palette import Palette, in_colour, lay_over
 from refca.drawing.plots import tile_grid
 from refca.segmentation.figures import palette_of
+from refca.segmentation.gate import iou_names
 from refca.segmentation.loss import weighted_cross_entropy
 from refca.segmentation.persistence import loss_weights
 from refca.segmentation.rollout import predict_if_finite, sized
@@ -118,10 +119,10 @@ def adversarial_summary(found: Attack) -> dict[str, Any]:
     }
     for when, labels in found.predicted.items():
         ious = iou(np.maximum(labels, 0)[outside], found.target[outside], len(found.classes))
-        for name, value in zip(found.classes, ious, strict=True):
-            inside = found.region == "label" and name == found.classes[found.label]
+        for label, (name, value) in enumerate(zip(iou_names(found.classes), ious, strict=True)):
+            inside = found.region == "label" and label == found.label
             none = value != value or labels.min() < 0 or inside
-            values[f"adversarial_iou_{name}_{when}"] = None if none else float(value)
+            values[f"adversarial_{name}_{when}"] = None if none else float(value)
         for where, pixels in (("inside", found.mask), ("outside", ~found.mask)):
             predicted = labels[pixels] == found.label
             values[f"adversarial_{where}_{when}"] = float(predicted.mean()) if predicted.size else None

@@ -20,11 +20,12 @@ def floors(train: Photographs, test: Photographs, labels: int) -> dict[str, np.n
     pixels = np.stack([(train.trimaps == label).sum(0) for label in range(labels)])  # (L, H, W)
     everywhere = np.full(pixels.shape[1:], pixels.sum((1, 2)).argmax())
     return {
-        name: iou_of(x, test, labels) for name, x in {"everywhere": everywhere, "each pixel": pixels.argmax(0)}.items()
+        name: iou_of_map(x, test, labels)
+        for name, x in {"everywhere": everywhere, "each pixel": pixels.argmax(0)}.items()
     }
 
 
-def iou_of(predicted: np.ndarray, test: Photographs, labels: int) -> np.ndarray:
+def iou_of_map(predicted: np.ndarray, test: Photographs, labels: int) -> np.ndarray:
     """Return the IoU of each class, (L,), of one label map (H, W) on all test photographs."""
     counts = np.zeros((2, labels), np.int64)
     for n in range(len(test)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from refca.contract.objective import cross_entropies, one_hot
 from refca.data import Photographs
 from refca.definition.cell import Array
 from refca.segmentation.settings import SegmentationExperiment
@@ -36,17 +37,11 @@ def weighted_cross_entropy(weights: Sequence[float]) -> Loss:
 
     def loss(readout: Array, target: Array, live: Array, xp: Any) -> tuple[Array, Array]:
         """Return the losses (N,) of a readout (N, H, W, L) and their gradient; target (N, H, W)."""
-        one, zero = xp.ones_like(readout[..., 0]), xp.zeros_like(readout[..., 0])
-        of_labels = [xp.where(target == label, one, zero) for label in range(len(weights))]  # none of an ignored pixel
-        one_hot = xp.stack(of_labels, axis=-1)
-        weight = sum(w * x for w, x in zip(weights, of_labels, strict=True))  # (N, H, W)
+        hot = one_hot(readout, target, xp)
+        weight = sum(w * hot[..., label] for label, w in enumerate(weights))  # (N, H, W)
         total = weight.sum((1, 2))
         weight = weight / xp.where(total > 0, total, xp.ones_like(total))[:, None, None]
-        shifted = readout - xp.amax(readout, axis=-1)[..., None]
-        exponentials = xp.exp(shifted)
-        sums = exponentials.sum(-1)
-        of_pixels = xp.log(sums) - (shifted * one_hot).sum(-1)
-        grad = (exponentials / sums[..., None] - one_hot) * weight[..., None]
-        return (weight * of_pixels).sum((1, 2)), grad
+        of_pixels, grad = cross_entropies(readout, hot, xp)
+        return (weight * of_pixels).sum((1, 2)), grad * weight[..., None]
 
     return loss

@@ -43,6 +43,7 @@ from refca.segmentation.evaluation import (
     totals,
     unmeasured,
 )
+from refca.segmentation.gate import iou_names
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation
 from refca.training.run_directory import publishing
@@ -253,7 +254,7 @@ def adversarial(
     values = attacks.adversarial_summary(found)
     whens = {"before": "before the attack", "gray": "with a gray region", "after": "after the attack"}
     for when in found.image:
-        ious = (values[f"adversarial_iou_{name}_{when}"] for name in names)
+        ious = (values[f"adversarial_{name}_{when}"] for name in iou_names(names))
         shown = (f"{name} {formatted(value)}" for name, value in zip(names, ious, strict=True))
         inside, outside = (formatted(values[f"adversarial_{where}_{when}"]) for where in ("inside", "outside"))
         print(f"IoU outside the region, {whens[when]}: {', '.join(shown)}")

@@ -22,8 +22,6 @@ from refca_spec.report import constraint_of, text_of
 from refca_spec.strategies import restricted
 from refca_spec.trial import OnTrial
 
-GIVEN = {"backend", "dtype"}  # arguments of a law that the caller chooses
-
 
 def broken(
     backend: Any, chapter: str = "step", constraints: Sequence[int] | None = None, dtype: str = "float32"

@@ -387,6 +387,38 @@ def evolve_from_step_0(*args: Any, first_step: int = 0) -> Array:
     return evolve(*args, first_step=0)
 
 
+def plain_streams(draws: Any) -> Any:
+    """Take every kind of streams for plain ones."""
+    return Streams(draws.seed, draws.first_sample) if isinstance(draws, Streams) else draws
+
+
+def plain_evolve(cell: Cell, params: dict, image: Array, state: Array, draws: Any, *args: Any, **named: Any) -> Array:
+    return evolve(cell, params, image, state, plain_streams(draws), *args, **named)
+
+
+def plain_loss_and_grads(*args: Any, **named: Any) -> Any:
+    given = [*args[:-1], plain_streams(args[-1])]
+    return loss_and_grads(*given, **named)
+
+
+def masking_loss_and_grads(
+    cell: Cell, loss: Any, params: dict, image: Array, state: Array, target: Array, *args: Any, **named: Any
+) -> Any:
+    """Labels in bytes are taken for a mask."""
+    masks = np.asarray(target).dtype == np.uint8
+    return loss_and_grads(
+        cell, loss, params, image, state, (target > 0).astype(int) if masks else target, *args, **named
+    )
+
+
+def overwritten_loss_and_grads(*args: Any, calls: list[None] = [], **named: Any) -> Any:  # noqa: B006
+    """A call within a call works in the memory of the outer one, and clears it."""
+    calls.append(None)
+    before = len(calls)
+    value, grads, last = loss_and_grads(*args, **named)
+    return value, grads, last if len(calls) == before else 0 * last
+
+
 def unchecked_evolve(
     cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, first_step: int = 0
 ) -> Array:
@@ -905,6 +937,25 @@ BACKENDS: dict[str, Mutant] = {
         "test_adam_c8_a_backend_s_own_update_is_that_of_the_formulas",
         {"backend:adam_step": writing_adam_step},
         (("normalise", True),),
+    ),
+    "a kind of streams taken for plain ones by evolve": Mutant(
+        "test_backends_c3_evolve_draws_from_any_source",
+        {"backend:evolve": plain_evolve},
+        (("source", "streams with numbers of their own"),),
+    ),
+    "chosen samples taken for the first ones by loss_and_grads": Mutant(
+        "test_backends_c9_loss_and_grads_draws_from_any_source",
+        {"backend:loss_and_grads": plain_loss_and_grads},
+        (("source", "streams of chosen samples"),),
+    ),
+    "labels in bytes taken for a mask": Mutant(
+        "test_backends_c20_a_target_has_any_integers",
+        {"backend:loss_and_grads": masking_loss_and_grads},
+        (("kind", "labels"), ("integers", "uint8")),
+    ),
+    "a call within a call clears the outer one's memory": Mutant(
+        "test_backends_c21_a_loss_may_call_the_backend",
+        {"backend:loss_and_grads": overwritten_loss_and_grads},
     ),
     "the gradient of a loss of one's own is doubled": Mutant(
         "test_backends_c21_a_loss_may_be_a_function",

@@ -159,13 +159,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "dtype" in metafunc.fixturenames:
         wanted: tuple[str, ...] = ("backend", "dtype")
         params = [
-            pytest.param(OnTrial(backend), dtype, id=f"{name}-{dtype}")
+            pytest.param(OnTrial(backend, name), dtype, id=f"{name}-{dtype}")
             for name, backend in backends.items()
             for dtype in backend.dtypes
         ]
     else:
         wanted = ("backend",)
-        params = [pytest.param(OnTrial(backend), id=name) for name, backend in backends.items()]
+        params = [pytest.param(OnTrial(backend, name), id=name) for name, backend in backends.items()]
     nothing = [None] * len(wanted)
     skips = [pytest.param(*nothing, id=name, marks=pytest.mark.skip(why)) for name, why in ABSENT.items()]
     metafunc.parametrize(wanted, [*params, *skips])
@@ -212,7 +212,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Have the law draw only cells that its backend supports."""
     from refca_spec.strategies import restricted
 
-    with restricted(backend_of(item) if key_of(item) else None):
+    with restricted(backend_of(item).backend if key_of(item) else None):
         return (yield)
 
 
@@ -221,7 +221,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
     """Note the result of a law, and quote the constraint that it breaks."""
     outcome = yield
     key = key_of(item)
-    found = report_of(item) if key else None
+    found = REPORTS.get(backend_of(item).asked) if key else None
     if not key or not found or (outcome.when != "call" and outcome.outcome == "passed"):
         return outcome
     status, why = outcome.outcome, ""
@@ -238,13 +238,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
             outcome.sections.append(("refca", f"broken: {report.named(key)}"))
     outcome.user_properties.append((RESULT, [found.backend, *key, status, item.name, why]))
     return outcome
-
-
-def report_of(item: pytest.Item) -> report.Report | None:
-    """Return the report of the backend that a law is tried on, None unless it was asked for by name."""
-    name = item.callspec.id.removesuffix("-float32").removesuffix("-float64")  # type: ignore[attr-defined]
-    found = next((REPORTS[each] for each in REPORTS if name == each or each in name.split("-")), None)
-    return found or next((REPORTS[each] for each in REPORTS if name.startswith(each)), None)
 
 
 def sentences(call: pytest.CallInfo) -> str:

@@ -14,10 +14,10 @@ OPERATIONS = ("evolve", "loss_and_grads", "unroll_grads")
 
 
 class OnTrial:
-    """A backend as the laws see it."""
+    """A backend as the laws see it; `asked` is the name that it was asked for by."""
 
-    def __init__(self, backend: BaseBackend) -> None:
-        self.backend = backend
+    def __init__(self, backend: BaseBackend, asked: str = "") -> None:
+        self.backend, self.asked = backend, asked
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.backend, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from refca.contract.checks import dtype_name
-from refca.contract.parts import contiguous_parts, streams_of, tree_sum
+from refca.contract.parts import ChosenStreams, contiguous_parts, streams_of, tree_sum
 from refca.contract.protocol import Backend
 from refca.contract.reference import reference
 from refca.contract.registry import get_backend
 from refca.definition.cell import NORMS, Array, Cell, Params
 from refca.definition.params import frozen, param_shapes
-from refca.definition.randomness import Streams
+from refca.definition.randomness import Draw, Randomness, Streams
 from refca.definition.step import alive
 from refca.distributed import simulate, sum_over_tree
 from refca.errors import InvalidInput
@@ -43,6 +43,8 @@ CASE = Case(Cell(2, 4, 5, 3, noise=0.02, alive_above=0.1), B=2, H=3, W=4, T=2, s
 PAPER: dict[str, Any] = {"hidden_layers": 2, "biases": False, "resettable": True, "norm": "instance"}
 STRIDED = Case(Cell(2, 4, 5, 3, **PAPER, stride=4), B=2, H=3, W=4, T=2, seed=0)
 BATCHED = Case(Cell(2, 4, 5, 3, **PAPER | {"norm": "batch"}, depthwise=True), B=2, H=3, W=4, T=2, seed=0)
+SOURCES = ("streams of chosen samples", "streams with numbers of their own", "an object")
+sources = pytest.mark.parametrize("source", SOURCES)
 TURN = 1e-3  # of sums before a relu that no difference along a direction may turn over
 both = pytest.mark.parametrize(("loss", "kind"), [(loss, kind) for loss in LOSSES for kind in KINDS])
 
@@ -79,6 +81,55 @@ def test_backends_c3_evolve_draws_from_streams(backend: Any, dtype: str, case: C
     got = evolve(backend, dtype, case, case.streams, first_step=first_step)
     ref = reference_state(case, source=case.streams, first_step=first_step)
     assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, first_step), steps=case.T)
+
+
+@sources
+@law
+@given(case=cases(), first_step=st.integers(0, 10**6))
+def test_backends_c3_evolve_draws_from_any_source(
+    backend: Any, dtype: str, source: str, case: Case, first_step: int
+) -> None:
+    drawn = source_of(source, case)
+    got = evolve(backend, dtype, case, drawn, first_step=first_step)
+    ref = reference_state(case, source=drawn, first_step=first_step)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, first_step), steps=case.T)
+
+
+@sources
+@law
+@given(case=cases(), first_step=st.integers(0, 10**6))
+def test_backends_c9_loss_and_grads_draws_from_any_source(
+    backend: Any, dtype: str, source: str, case: Case, first_step: int
+) -> None:
+    drawn = source_of(source, case)
+    assume(min_relu_margin(case, drawn, first_step) > MARGIN[dtype])
+    arguments: dict = {"source": drawn, "first_step": first_step}
+    got = loss_and_grads(backend, dtype, case, **arguments)
+    compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
+
+
+class Later(Streams):
+    """Streams whose step t is step t + 1 of plain ones."""
+
+    def at(self, cell: Any, t: int, B: int, H: int, W: int) -> Draw:
+        return super().at(cell, t + 1, B, H, W)
+
+
+class Drawn(NamedTuple):
+    """A source that is no kind of streams."""
+
+    streams: Streams
+
+    def at(self, cell: Any, t: int, B: int, H: int, W: int) -> Draw:
+        return self.streams.at(cell, t, B, H, W)
+
+
+def source_of(source: str, case: Case) -> Randomness:
+    """Return a source that is neither `Streams` nor `Recorded`: samples in reverse, later steps, or an object."""
+    seed, first = case.streams.seed, case.streams.first_sample
+    if source == SOURCES[0]:
+        return ChosenStreams(seed, first, tuple(range(case.B))[::-1])
+    return Later(seed, first) if source == SOURCES[1] else Drawn(case.streams)
 
 
 @law
@@ -449,6 +500,26 @@ def test_backends_c20_targets_and_weights_may_be_numpy_s(
     compare(got, Result(ref.loss, real, ref.state.astype(np.float64)), dtype, case, {"NumPy's": loss})
 
 
+@pytest.mark.parametrize("integers", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_backends_c20_a_target_has_any_integers(backend: Any, dtype: str, kind: str, integers: str) -> None:
+    """As many samples as labels, none of them labelled 0: a target that is read as a mask selects every row."""
+    case = replace(CASE, B=CASE.cell.labels, T=1)
+    params, image, state = inputs(backend, dtype, case)
+    target = (1 + case.target(kind) % (case.cell.labels - 1)).astype(integers)
+    weights, ref = (
+        case.weights.astype(dtype),
+        reference_loss_and_grads(case, loss="ce", kind=kind, source=case.streams, target=target),
+    )
+    few = (
+        target.dtype.kind == "u" and target.itemsize > 1
+    )  # a library may have such arrays, and hardly compute with them
+    for given_ in (target, *(() if few else (backend.asarray(target),))):
+        loss, grads, last = backend.loss_and_grads(case.cell, "ce", params, image, state, given_, weights, case.streams)
+        got = Result(float(loss), {n: backend.asnumpy(grad) for n, grad in grads.items()}, backend.asnumpy(last))
+        compare(got, ref, dtype, case, {"integers": integers})
+
+
 @law
 @given(case=cases(B=2, norm="batch", fire_rate=1.0, alive_above=None, hidden_width=4, resettable=False))
 def test_backends_c5_under_batch_norm_the_samples_are_one(backend: Any, dtype: str, case: Case) -> None:
@@ -487,6 +558,34 @@ def test_backends_c21_a_loss_may_be_a_function(
     arguments: dict = {"kind": kind, "source": case.streams, "first_step": first_step, "image_grad": True}
     got = loss_and_grads(backend, dtype, case, loss=quartic_with_gradient, **arguments)
     compare(got, reference_loss_and_grads(case, loss=quartic, **arguments), dtype, case, arguments)
+
+
+@law
+@given(case=cases(), data=st.data())
+def test_backends_c21_a_loss_may_call_the_backend(backend: Any, dtype: str, case: Case, data: st.DataObject) -> None:
+    """It evolves other cells, or the same, and takes the gradients of others: nothing of its own call changes."""
+    other = data.draw(st.one_of(st.just(case), cases()))
+    params, image, state = inputs(backend, dtype, other)
+    weights = other.weights.astype(dtype)
+
+    def loss(readout: Array, target: Array, live: Array, xp: Any) -> tuple[Array, Array]:
+        given_ = other.cell, params, image, state
+        backend.evolve(*given_, other.streams, other.T)
+        labels = other.target("labels")
+        backend.loss_and_grads(other.cell, quartic_with_gradient, *given_[1:], labels, weights, other.streams)
+        return quartic_with_gradient(readout, target, live, xp)
+
+    for got, ref in zip(
+        flat(loss_and_grads(backend, dtype, case, loss=loss, image_grad=True)),
+        flat(loss_and_grads(backend, dtype, case, loss=quartic_with_gradient, image_grad=True)),
+        strict=True,
+    ):
+        assert_same(got, ref, "A result with a loss that calls the backend", (case, other))
+
+
+def flat(result: Result) -> list[Array]:
+    """Return loss, gradients and last state."""
+    return [np.asarray(result.loss), *result.grads.values(), result.state]
 
 
 @pytest.mark.parametrize("kind", KINDS)
