@@ -14,7 +14,7 @@ from dataclasses import Field, fields
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -167,6 +167,18 @@ def train(flags: Namespace) -> int:
         return train_in(flags, stack)
 
 
+class PreparedRun(NamedTuple):
+    """A run that is ready to train, and on the rank that writes a check that nobody has replaced its directory."""
+
+    out: Path
+    backend: Any
+    experiment: Experiment
+    training: Training
+    samples: Any
+    train_state: TrainState
+    check_in_place: Callable[[], None] | None
+
+
 def train_in(flags: Namespace, stack: ExitStack) -> int:
     """Train in a run directory that is locked until the stack is closed."""
     changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
@@ -177,55 +189,77 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         raise InvalidInput(
             f"{name} cannot train: it has neither loss_and_grads nor unroll_grads; choose another backend"
         )
-    first = current().rank == 0  # the rank that writes
-    check_in_place: Callable[[], None] | None = None
-    if flags.resume:
-        out = run_to_resume(flags)
-        if first:
-            check_in_place = stack.enter_context(locked(out))
-        experiment, train_state = resume(flags, out, changes, backend)
-        training = task_of(experiment).training
-        samples = training.load_samples(experiment, flags.data)
-        if samples.fingerprint() != train_state.data:
-            raise InvalidInput(
-                f"the run in {out} was trained on other {experiment.samples} than --dataset "
-                f"{experiment.dataset} has here"
-            )
-        training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
-    else:
-        experiment = new_experiment(flags, changes)
-        out = new_run(flags, experiment)
-        training = task_of(experiment).training
-        samples = training.load_samples(experiment, flags.data)
-        with enough_memory(training, experiment, samples):
-            train_state = training.begin(experiment, backend, samples)
-        if first:
-            check_in_place = stack.enter_context(locked(out))
-            new_run(flags, experiment)  # another run may have begun there meanwhile
-    check_same(f"--dataset {experiment.dataset}", samples.fingerprint())  # until here no rank has written
+    run = (resumed_run if flags.resume else begun_run)(flags, changes, backend, stack)
+    out, experiment, train_state, first = run.out, run.experiment, run.train_state, current().rank == 0
+    check_same(f"--dataset {experiment.dataset}", run.samples.fingerprint())  # until here no rank has written
     events = stack.enter_context(event_files(out, train_state.done)) if flags.tensorboard and first else no_events
-    validator = validator_of(experiment, backend, samples, train_state, out, flags, events)
+    validator = validator_of(experiment, backend, run.samples, train_state, out, flags, events)
     weights = sum(prod(x.shape) for x in train_state.params.values())
     initial = f", initial weights {experiment.init_from}" if experiment.init_from else ""
     note(
-        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(samples):,} training "
+        f"{describe_backend(name, backend)}; {experiment.dataset}, {len(run.samples):,} training "
         f"{experiment.samples}; {weights:,} parameters{initial}; writing to {out}"
     )
     if first:
         write_text(out / SETTINGS_FILE, experiment.toml())
+    finished = fit_run(run, flags, validator, partial(events, "training"))
+    if run.check_in_place:
+        run.check_in_place()
+    if not finished:
+        steps = "step" if train_state.done == 1 else "steps"
+        print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)
+        return STOPPED
+    if first:
+        report_run(run, flags)
+    return 0
+
+
+def resumed_run(flags: Namespace, changes: dict[str, Any], backend: Any, stack: ExitStack) -> PreparedRun:
+    """Return a run that goes on from its checkpoint. Raises InvalidInput if its data are not those of before."""
+    out = run_to_resume(flags)
+    check_in_place = stack.enter_context(locked(out)) if current().rank == 0 else None
+    experiment, train_state = resume(flags, out, changes, backend)
+    training = task_of(experiment).training
+    samples = training.load_samples(experiment, flags.data)
+    if samples.fingerprint() != train_state.data:
+        raise InvalidInput(
+            f"the run in {out} was trained on other {experiment.samples} than --dataset {experiment.dataset} has here"
+        )
+    training.check_samples(out / CHECKPOINT_FILE, experiment, train_state.buffer, samples)
+    return PreparedRun(out, backend, experiment, training, samples, train_state, check_in_place)
+
+
+def begun_run(flags: Namespace, changes: dict[str, Any], backend: Any, stack: ExitStack) -> PreparedRun:
+    """Return a run from its first step on."""
+    experiment = new_experiment(flags, changes)
+    out = new_run(flags, experiment)
+    training = task_of(experiment).training
+    samples = training.load_samples(experiment, flags.data)
+    with enough_memory(training, experiment, samples):
+        train_state = training.begin(experiment, backend, samples)
+    check_in_place = None
+    if current().rank == 0:
+        check_in_place = stack.enter_context(locked(out))
+        new_run(flags, experiment)  # another run may have begun there meanwhile
+    return PreparedRun(out, backend, experiment, training, samples, train_state, check_in_place)
+
+
+def fit_run(run: PreparedRun, flags: Namespace, validator: Validator | None, on_row: Callable[[Row], None]) -> bool:
+    """Train to the end, or until stopped; return whether it came to the end. Raises InvalidInput with a remedy."""
+    out, training, experiment, samples = run.out, run.training, run.experiment, run.samples
     try:
         with enough_memory(training, experiment, samples):
-            finished = fit_until_stopped(
+            return fit_until_stopped(
                 training,
                 experiment,
-                backend,
+                run.backend,
                 samples,
-                train_state,
+                run.train_state,
                 out,
                 flags.checkpoint_every,
                 flags.drop_log,
                 validator,
-                partial(events, "training"),
+                on_row,
             )
     except (OSError, NotWritable) as error:
         then = f"resume with {again(out, flags)}" if (out / CHECKPOINT_FILE).exists() else "start it again"
@@ -235,23 +269,19 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
         raise InvalidInput(
             f"{error}: training diverged; {out} keeps the last checkpoint; try a lower --learning-rate in another --out"
         ) from error
-    if check_in_place:
-        check_in_place()
-    if not finished:
-        steps = "step" if train_state.done == 1 else "steps"
-        print(f"stopped after {train_state.done:,} {steps}; resume with {again(out, flags)}", file=sys.stderr)
-        return STOPPED
-    if not first:
-        return 0
+
+
+def report_run(run: PreparedRun, flags: Namespace) -> None:
+    """Draw the loss of a run that has ended, and say how far it came and how to measure it."""
+    out, experiment = run.out, run.experiment
     rows = read_metrics(out / LOG_FILE)
     see = f"see {out / 'loss.png'}, and " if draw_loss(rows, out) else ""
-    if check_in_place:
-        check_in_place()
-    print(f"done: {reached(rows, experiment, training, train_state.done)}")
-    if best := train_state.best:
+    if run.check_in_place:
+        run.check_in_place()
+    print(f"done: {reached(rows, experiment, run.training, run.train_state.done)}")
+    if best := run.train_state.best:
         note(f"the best weights on held-out {experiment.samples} come from step {best.step:,}: {out / BEST_FILE}")
     note(f"{see}measure it: {command('evaluate')} {shlex.quote(str(out))}{same(flags)}")
-    return 0
 
 
 def validator_of(
