@@ -29,7 +29,7 @@ from refca.training.train_state import Weights
 from refca.weights.layouts import layouts_of
 from refca.weights.tfjs_weights import read_published
 
-BEST = {"digits": "digits-large-batch", "pets": "pets-18k-root-longest"}  # the best shipped weights of each task
+BEST = {"digits": "digits-large-batch", "pets": "pets-18k-root-final"}  # the best shipped weights of each task
 FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-3": "digits-long-unroll",
     "digits-recipe-4": "digits-few-fresh",
