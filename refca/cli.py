@@ -327,11 +327,12 @@ def counting_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
+def stoppable(answer: str = "") -> Iterator[Callable[[], bool]]:
     """Within this block, let Ctrl-C and SIGTERM request a stop; the yielded function tells whether one did.
 
-    A second Ctrl-C stops at once, but not in the first seconds if there are other ranks: a launcher may pass on the
-    signal that this process got too. Outside the main thread, which alone gets signals, nothing requests a stop.
+    The first request is answered by a line of text, if there is one. A second Ctrl-C stops at once, but not in the
+    first seconds if there are other ranks: a launcher may pass on the signal that this process got too. Outside the
+    main thread, which alone gets signals, nothing requests a stop.
     """
     requested = float("inf")  # the time of the first request
     grace = REPEATED if current().size > 1 else 0
@@ -340,6 +341,8 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         nonlocal requested
         if time.monotonic() > requested + grace:
             raise KeyboardInterrupt
+        if answer and requested == float("inf"):
+            os.write(2, f"{answer}\n".encode())  # printing is not safe in a handler
         requested = min(requested, time.monotonic())
 
     if threading.current_thread() is not threading.main_thread():

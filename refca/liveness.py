@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """Where a process is: two containers may share the name of their host and have processes of their own."""
+    """The place of a process: two containers may share the name of their host and have processes of their own."""
 
     host: str
     namespace: str  # of process numbers; "" where the system has none

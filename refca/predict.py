@@ -44,6 +44,7 @@ from refca.drawing.film import film_writer
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names
 from refca.training.run_directory import folder_of
+from refca.training.warm_up import warm_up
 from refca.weights.load import load_weights
 
 EXAMPLES = """examples:
@@ -132,6 +133,7 @@ def predict(flags: Namespace) -> int:
     out = Path(flags.out) if flags.out else predictions_folder(flags.model)
     if not flags.json:
         note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
+    warm_up(backend, automaton.cell, 1, 8 * automaton.cell.stride)
     return Program(flags, automaton, out, sources).run()
 
 

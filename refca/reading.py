@@ -13,6 +13,7 @@ from refca.definition.errors import one_line
 from refca.errors import InvalidInput
 
 AGAIN = "get the file again"
+TABLE = "a CSV file"
 UNCHECKED = 64 * 2**20  # bytes that compressed content may become whatever its size in the file
 EXPANSION = 200  # times its size in the file that it may become beyond that; label maps reach about 80
 
@@ -34,6 +35,10 @@ def reading(what: Path | str, kind: str, remedy: str = AGAIN) -> Iterator[None]:
         if error.errno is not None:
             raise InvalidInput(f"{what} cannot be read: {error.strerror or error}") from error
         raise InvalidInput(damaged(what, kind, error, remedy)) from error
+    except UnicodeDecodeError as error:
+        if kind != TABLE:
+            raise InvalidInput(damaged(what, kind, error, remedy)) from error
+        raise InvalidInput(f'{what} is not in UTF-8; save it in that, in Excel as "CSV UTF-8"') from error
     except Exception as error:
         raise InvalidInput(damaged(what, kind, error, remedy)) from error
     except BaseException as error:  # a panic in a parser written in Rust is no Exception

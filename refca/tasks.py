@@ -83,7 +83,9 @@ def change(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
                 raise InvalidInput(f"{name} is a setting of {other.name} experiments, not of {experiment.task}")
     dataset = settings.get("dataset", experiment.dataset)
     if (other_name := task_for_dataset(dataset)) not in (None, experiment.task):
-        raise InvalidInput(f"{dataset} needs a {other_name} experiment, not {experiment.task}; --list shows all")
+        raise InvalidInput(
+            f"{dataset} needs a {other_name} experiment, not {experiment.task}: --experiment NAME; --list shows all"
+        )
     return experiment.with_(**settings)
 
 

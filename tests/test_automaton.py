@@ -344,6 +344,10 @@ def test_channels_are_changed_only_where_it_is_clear_how() -> None:
     assert pixels_of(np.zeros((2, 3, 3), np.uint8), 1).shape == (2, 3, 1)
     see_through = np.zeros((2, 3, 4), np.uint8)
     assert pixels_of(see_through, 3).min() == 1  # transparent is white
+    see_through[0] = 255  # white ink
+    for picture in (see_through, Image.fromarray(see_through)):
+        for channels in (1, 3):
+            np.testing.assert_array_equal(pixels_of(picture, channels)[:, 0, 0], [1, 0])
     with pytest.raises(InvalidInput, match="has 5 channels; needed are 3"):
         pixels_of(np.zeros((2, 3, 5), np.uint8), 3)
 

@@ -338,6 +338,18 @@ def test_what_cannot_be_told_is_refused_with_the_flag_that_says_it(tmp_path: Pat
         found(tmp_path / "c")
 
 
+def test_a_table_of_no_use_is_told_of_alone(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("file,lable\na.png,b\n")
+    with pytest.raises(
+        InvalidInput, match=r"list\.csv has no samples; .* has the columns file,lable, and needs file and"
+    ):
+        found(table)
+    table.write_bytes("file,label\na.png,übel\n".encode("latin-1"))
+    with pytest.raises(InvalidInput, match=r'list\.csv is not in UTF-8; save it in that, in Excel as "CSV UTF-8"'):
+        found(table)
+
+
 def test_two_patterns_name_any_two_folders(tmp_path: Path) -> None:
     pairs(tmp_path, names=("one/{}.bmp", "two/sub/{}.png"))
     assert_labels(f"{tmp_path}/one::{tmp_path}/two")
@@ -565,7 +577,7 @@ def test_pictures_without_masks_are_named(tmp_path: Path) -> None:
 def test_masks_without_pictures_are_named(tmp_path: Path) -> None:
     pairs(tmp_path)
     (tmp_path / "images/p7.png").unlink()
-    with pytest.raises(InvalidInput, match=r"1 masks have no picture: .*masks/p7\.png"):
+    with pytest.raises(InvalidInput, match=r"1 mask has no picture: .*masks/p7\.png"):
         found(tmp_path)
 
 
@@ -576,11 +588,20 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
         found(tmp_path)
 
 
-def test_masks_that_are_photographs_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [59, 255])
+@pytest.mark.parametrize("shape", [(40, 40, 3), (40, 40)], ids=["colour", "gray"])
+def test_masks_that_are_photographs_are_named(tmp_path: Path, shape: tuple[int, ...], most: int) -> None:
     pairs(tmp_path)
     for i in range(10):
-        save(tmp_path / f"masks/p{i}.png", np.random.default_rng(i).integers(0, 255, (40, 40, 3), np.uint8))
+        save(tmp_path / f"masks/p{i}.png", np.random.default_rng(i).integers(0, most, shape, np.uint8))
     with pytest.raises(InvalidInput, match=r"too many different values .*masks/p0\.png"):
+        found(tmp_path)
+
+
+def test_a_class_that_only_pictures_held_out_have_is_named(tmp_path: Path) -> None:
+    pairs(tmp_path, names=("train/images/{}.png", "train/masks/{}.png"), paint=lambda mask: mask)
+    pairs(tmp_path, names=("test/images/{}.png", "test/masks/{}.png"), paint=lambda mask: 2 * mask)
+    with pytest.raises(InvalidInput, match="no picture to train on has the class 2; all of its pictures are held out"):
         found(tmp_path)
 
 
@@ -910,7 +931,7 @@ def test_mistakes_are_told_before_training_starts(tmp_path: Path, capsys: pytest
     pairs(tmp_path)
     (tmp_path / "masks/p3.png").unlink()
     assert run(["--dataset", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
-    assert "1 pictures have no mask" in capsys.readouterr().err
+    assert "1 picture has no mask" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -19,7 +19,7 @@ ParallelMap: TypeAlias = Callable[..., list[Any]]  # `map`, but all is done when
 
 
 class Inside(threading.local):
-    """What a thread is in the middle of."""
+    """The work that a thread is in the middle of."""
 
     working: bool = False  # a call, or a part of a batch: it starts no threads
     workspace: Workspace | None = None  # of this call

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Picture: TypeAlias = Any  # a path, a Pillow image, or an array: (h, w) or (h, w, C)
 
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # Pillow's modes of more than 8 bits a channel
+FAINT = np.float32(1 / 25)  # of the range from black to white: less difference cannot be seen
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -27,9 +28,9 @@ def pixels_of(picture: Picture, channels: int | None = None, what: str = "pictur
     """Return the picture's pixels, (h, w, C) float32 from 0 to 1, with `channels` channels if that is given.
 
     A file or a Pillow image is turned upright as its EXIF data says; CMYK and palettes become RGB, what is
-    transparent becomes white. Of several frames the first is taken. Values of more than 8 bits are divided by
-    the largest value of the picture, because cameras seldom use the whole range. An array holds
-    bytes, unsigned 16-bit values, booleans, or floats from 0 to 1.
+    transparent becomes white, or black under ink that is white. Of several frames the first is taken. Values of more
+    than 8 bits are divided by the largest value of the picture, because cameras seldom use the whole range. An array
+    holds bytes, unsigned 16-bit values, booleans, or floats from 0 to 1.
     Raises InvalidInput, naming `what` or the file, for anything else.
     """
     if isinstance(picture, str | PathLike):
@@ -57,7 +58,7 @@ def from_image(image: Image, what: str = "picture") -> np.ndarray:
 
     Raises InvalidInput for NaN and infinite values.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image)
     if image.mode in DEEP:
@@ -65,10 +66,16 @@ def from_image(image: Image, what: str = "picture") -> np.ndarray:
     if image.mode in ("1", "L"):
         return as_unit(np.asarray(image.convert("L")))[..., None]
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(paper, image)
+        return on_paper(as_unit(np.asarray(image.convert("RGBA"))))
     return as_unit(np.asarray(image.convert("RGB")))
+
+
+def on_paper(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (h, w, C+1), the last channel opacity, laid on white: (h, w, C). White ink is laid on black."""
+    colours, opacity = pixels[..., :-1], pixels[..., -1:]
+    white = colours * opacity + (1 - opacity)
+    hidden = np.ptp(white) < FAINT <= np.ptp(opacity)
+    return colours * opacity if hidden else white
 
 
 def from_array(picture: Any, what: str) -> np.ndarray:
@@ -148,10 +155,8 @@ def with_channels(array: np.ndarray, channels: int, what: str = "picture") -> np
     C = array.shape[-1]
     if channels == C:
         return array
-    if C == 4 and channels in (1, 3):  # transparent is white
-        array, C = array[..., :3] * array[..., 3:] + (1 - array[..., 3:]), 3
-    if C == 2 and channels in (1, 3):
-        array, C = array[..., :1] * array[..., 1:] + (1 - array[..., 1:]), 1
+    if C in (2, 4) and channels in (1, 3):
+        array, C = on_paper(array), C - 1
     if channels == C:
         return array
     if (C, channels) == (3, 1):

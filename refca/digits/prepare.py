@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from math import ceil, pi, sqrt
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refca.data.decode import Picture, from_array, open_picture, pixels_of
+from refca.data.decode import Picture, pixels_of
 from refca.errors import InvalidInput
 
 PAGE, BOX = 28, 20
@@ -99,31 +98,9 @@ def shown(value: float, places: int) -> str:
 
 
 def gray_levels(picture: Picture, what: str) -> np.ndarray:
-    """Return the gray level of each pixel, (h, w), from 0 to WHITE. Transparent pixels show white paper.
-
-    A picture of one gray level has its opacity for ink, if that varies: white ink on a transparent canvas.
-    """
-    if isinstance(picture, str | PathLike):
-        picture = open_picture(Path(picture))
+    """Return the gray level of each pixel, (h, w), from 0 to WHITE. Transparent pixels show paper."""
     colours = np.rint(255 * pixels_of(picture, 3, what))
-    gray = (colours @ np.array([299, 587, 114], np.float32)).astype(np.float64)
-    if np.ptp(gray) < FAINT:
-        opacity = opacity_of(picture)
-        if opacity is not None and np.ptp(opacity) >= FAINT:
-            return opacity
-    return gray
-
-
-def opacity_of(picture: Any) -> np.ndarray | None:
-    """Return how opaque each pixel is, (h, w) from 0 to WHITE; None for a picture without transparency."""
-    if hasattr(picture, "convert"):
-        from PIL import ImageOps
-
-        return 1000 * np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"), np.float64)[..., 3]
-    array = np.asarray(picture)
-    if array.ndim != 3 or array.shape[-1] != 4:
-        return None
-    return 1000 * np.rint(255 * from_array(array, "picture")[..., 3]).astype(np.float64)
+    return (colours @ np.array([299, 587, 114], np.float32)).astype(np.float64)
 
 
 def is_prepared(gray: np.ndarray) -> bool:

@@ -28,7 +28,8 @@ def warm_up(backend: Any, cell: Cell, batch: int, side: int, loss: str | None = 
     params = {name: backend.asarray(x) for name, x in init_params(cell, 0).items()}
     state = backend.initial_state(cell, image, Streams(0))
     weights = np.ones((1, batch), np.float32)
-    with stoppable() as stop_asked:  # interrupting a compiler can crash the process
+    answer = "stopping when the backend is ready; Ctrl-C again stops at once"
+    with stoppable(answer) as stop_asked:  # interrupting a compiler can crash the process
         timer.start()
         try:
             backend.evolve(cell, params, image, state, Streams(0), 1)

@@ -59,6 +59,8 @@ def kind_at(path: str) -> str:
         return "segmentation"
     if "::" not in path and labelled_files(file):
         return "classification"
+    if file.suffix.lower() == ".csv":
+        raise InvalidInput(f"{path} has no samples{describe_tables(file)}")
     raise InvalidInput(
         f"{path} has none of the known layouts: a folder for each class; names such as cat.1.jpg; IDX files; images "
         "and masks in two folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or "
@@ -386,6 +388,8 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
     if kind != CLASSIFICATION:
         for number, name in enumerate(own.classes):
             if not any((x == number).any() for x in train.trimaps):
+                if not isinstance(test, str) and any((x == number).any() for x in dataset.test.trimaps):
+                    raise InvalidInput(f"no picture to train on has the class {name}; all of its pictures are held out")
                 raise InvalidInput(
                     f"no picture to train on has the class {name} at {own.size}x{own.size}; try a larger "
                     f"--size, or --tiles"

@@ -17,7 +17,7 @@ from refca.data.inputs import PICTURES
 from refca.data.own.pairing import LOSSY, MASK_SUFFIX, Masked, names_of, paired, some
 from refca.data.own.words import IMAGE_FOLDERS, IMAGE_WORDS, MASK_FOLDERS, MASK_WORDS
 from refca.errors import InvalidInput
-from refca.reading import reading
+from refca.reading import TABLE, reading
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= {"val": "val", "valid": "val", "validation": "val", "dev": "val"}
@@ -152,7 +152,7 @@ def part_of(row: dict[str, str], path: Path) -> str:
 
 def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
     """Return the rows of a CSV that has these columns, in these words or others of COLUMNS; None if it has others."""
-    with reading(path, "a CSV file"), path.open(newline="", encoding="utf-8-sig") as file:
+    with reading(path, TABLE), path.open(newline="", encoding="utf-8-sig") as file:
         text = file.read()
         delimiter = max(",;\t", key=text.partition("\n")[0].count)
         table = csv.DictReader(text.splitlines(), delimiter=delimiter)
@@ -415,7 +415,7 @@ def describe_tables(folder: Path) -> str:
     """Return what a CSV at a path has that is of no use, and what a folder has that looks like masks; "" for none."""
     table = table_at(folder, "labels.csv")
     if table:
-        with reading(table, "a CSV file"), table.open(encoding="utf-8-sig") as file:
+        with reading(table, TABLE), table.open(encoding="utf-8-sig") as file:
             headings = file.readline().strip()
         return f"; {table} has the columns {headings}, and needs file and label, or image and mask"
     for path in folders_in(folder) if folder.is_dir() else []:

@@ -127,7 +127,8 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
         numbered += len(unique) > 2 and bool((unique == np.arange(len(unique))).all())
         with_gaps += len(unique) > 2 and looks_numbered(unique)
         deep += int(values.max(initial=0) > 255) and not coloured
-        if len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique)):
+        beyond = len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique))
+        if beyond or (len(unique) > SMALL and is_rough(values)):
             many.append(name)
         for value, n in zip(unique.tolist(), count.tolist(), strict=True):
             if len(counts) < 4096 or value in counts:
@@ -164,6 +165,11 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
 
 
 SHOWN_VALUES = 3
+
+
+def is_rough(values: np.ndarray) -> bool:
+    """Return whether most neighbours in a row differ, as in photographs; the classes and things of masks are areas."""
+    return bool(values.shape[1] > 1 and np.mean(values[:, 1:] == values[:, :-1]) < 0.5)
 
 
 def looks_numbered(unique: np.ndarray) -> bool:

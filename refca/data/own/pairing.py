@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +85,9 @@ def mismatch(images: list[Path], masks: list[Path], where: str) -> InvalidInput:
     beyond = [files[0] for key, files in by_key.items() if key not in keys]
     remedy = "names must be equal, or end in _mask; --dataset pairs.csv with the columns image and mask says any pairs"
     if without:
-        return InvalidInput(f"{where}: {len(without)} pictures have no mask: {some(without)}; {remedy}")
+        return InvalidInput(f"{where}: {counted(without)} no mask: {some(without)}; {remedy}")
     if beyond:
-        return InvalidInput(f"{where}: {len(beyond)} masks have no picture: {some(beyond)}; {remedy}")
+        return InvalidInput(f"{where}: {counted(beyond, 'mask')} no picture: {some(beyond)}; {remedy}")
     double = next(files for files in by_key.values() if len(files) > 1)
     return InvalidInput(f"{where}: {double[0]} and {double[1]} are both masks of one picture")
 
@@ -125,3 +125,8 @@ def common_start(texts: list[str]) -> str:
         return ""
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(min(texts), max(texts), strict=False))
     return "".join(letter for letter, _ in same).rstrip("0123456789")
+
+
+def counted(names: Sequence[object], what: str = "picture") -> str:
+    """Return how many there are, with the verb: "1 picture has", "2 pictures have"."""
+    return f"1 {what} has" if len(names) == 1 else f"{len(names)} {what}s have"

@@ -503,7 +503,7 @@ def test_backends_c20_targets_and_weights_may_be_numpy_s(
 @pytest.mark.parametrize("integers", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_backends_c20_a_target_has_any_integers(backend: Any, dtype: str, kind: str, integers: str) -> None:
-    """As many samples as labels, none of them labelled 0: a target that is read as a mask selects every row."""
+    """A batch has as many samples as labels, none labelled 0: a target that is read as a mask selects every row."""
     case = replace(CASE, B=CASE.cell.labels, T=1)
     params, image, state = inputs(backend, dtype, case)
     target = (1 + case.target(kind) % (case.cell.labels - 1)).astype(integers)
@@ -563,7 +563,7 @@ def test_backends_c21_a_loss_may_be_a_function(
 @law
 @given(case=cases(), data=st.data())
 def test_backends_c21_a_loss_may_call_the_backend(backend: Any, dtype: str, case: Case, data: st.DataObject) -> None:
-    """It evolves other cells, or the same, and takes the gradients of others: nothing of its own call changes."""
+    """A loss evolves other cells, or the same, and takes their gradients: nothing of its own call changes."""
     other = data.draw(st.one_of(st.just(case), cases()))
     params, image, state = inputs(backend, dtype, other)
     weights = other.weights.astype(dtype)
