@@ -56,8 +56,9 @@ def model_files(own: Iterable[Path]) -> dict[str, bytes]:
         if task is None:
             if name in mine:
                 raise InvalidInput(
-                    f"{name}: the page shows cells of gray pictures with a label each, or of colour photographs with "
-                    f"three labels for their pixels, not {cell}"
+                    f"{name}: the page shows cells of gray pictures with ten labels, the last state channels, or of "
+                    f"colour photographs with three; these have image_channels "
+                    f"{cell.image_channels} and labels {cell.labels}"
                 )
             continue
         file = f"weights/{number}.safetensors"
