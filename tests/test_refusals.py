@@ -105,7 +105,7 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
         (["--norm", "layer"], 'norm must be one of none, instance, batch, channel, got "layer"'),
         (["--state", "0"], "state must be at least 1, got 0"),
         (["--regime", "naive"], "regime is a setting of digits experiments, not of segmentation"),
-        (["--dataset", "mnist"], "mnist needs a digits experiment, not segmentation; --list shows"),
+        (["--dataset", "mnist"], "mnist needs a digits experiment, not segmentation: --experiment NAME; --list"),
         (
             ["--experiment", "demo", "--keep-image", "1"],
             "keep_image is a setting of segmentation experiments, not of digits",

@@ -76,6 +76,7 @@ def check_1_3(step: Callable[..., Any]) -> None:
     cell, rng = refca.digits_cell(), np.random.default_rng(1)
     params = refca.init_params(cell, seed=1)
     params["update.weight"] = rng.normal(0, 0.1, params["update.weight"].shape).astype(np.float32)
+    params = {name: x.astype(np.float64) for name, x in params.items()}
     image = rng.random((5, 6, 1)) * (rng.random((5, 6, 1)) < 0.7)
     state, noise, fire = rng.normal(0, 1, (5, 6, 19)), rng.normal(0, 1, (5, 6, 19)), rng.random((5, 6)) < 0.5
 
