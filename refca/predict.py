@@ -35,6 +35,7 @@ from refca.cli import (
     stoppable,
     warn,
 )
+from refca.contract.registry import PROGRAM
 from refca.data import full_path
 from refca.data.camera import is_camera
 from refca.data.inputs import Source, apart, expand, is_film, open_film, pages
@@ -133,7 +134,8 @@ def predict(flags: Namespace) -> int:
     out = Path(flags.out) if flags.out else predictions_folder(flags.model)
     if not flags.json:
         note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
-    warm_up(backend, automaton.cell, 1, 8 * automaton.cell.stride)
+    if not name.startswith(PROGRAM):  # a program prepares itself
+        warm_up(backend, automaton.cell, 1, 8 * automaton.cell.stride)
     return Program(flags, automaton, out, sources).run()
 
 
