@@ -215,7 +215,7 @@ def train_in(flags: Namespace, stack: ExitStack) -> int:
 
 
 def resumed_run(flags: Namespace, changes: dict[str, Any], backend: Any, stack: ExitStack) -> PreparedRun:
-    """Return a run that goes on from its checkpoint. Raises InvalidInput if its data are not those of before."""
+    """Return a run that goes on from its checkpoint. Raises InvalidInput if its data have changed."""
     out = run_to_resume(flags)
     check_in_place = stack.enter_context(locked(out)) if current().rank == 0 else None
     experiment, train_state = resume(flags, out, changes, backend)

@@ -196,7 +196,7 @@ def test_the_program_evolves_from_streams_and_other_sources_that_are_drawn_for_i
 def test_threads_that_ask_one_program_get_their_own_answers(tmp_path: Path) -> None:
     backend = started(tmp_path, program())
     params, image, state = arguments()
-    still = {name: np.zeros_like(x) for name, x in params.items()}  # the state stays, but for its noise
+    still = {name: np.zeros_like(x) for name, x in params.items()}  # nothing is added to the state
     cell = refca.Cell(1, 4, 5, 3, alive_above=0.1)
 
     def ask(value: int) -> bool:
