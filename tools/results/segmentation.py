@@ -268,8 +268,7 @@ def summary(folder: Path) -> str:
 
     It has the floors, the run with the best mean IoU, and cells of its size in the paper.
     """
-    at = STEPS[0]
-    best = max(read_all(folder), key=lambda run: float(run.values[f"mean_iou_at_{at}"]))
+    at, best = STEPS[0], max(read_all(folder), key=mean_iou)
     _, parameters, *ious = row(best)
     rows = [
         *floor_rows(folder),
@@ -283,11 +282,11 @@ def summary(folder: Path) -> str:
 
 
 def read_all(folder: Path) -> list[Kept]:
-    """Return the runs that are kept. Raises InvalidInput if there is none."""
-    runs = [read(path.parent) for path in sorted(folder.glob("*/run.json"))]
+    """Return the runs that are kept, by size and then by mean IoU. Raises InvalidInput if there is none."""
+    runs = [read(path.parent) for path in folder.glob("*/run.json")]
     if not runs:
         raise InvalidInput(f"{folder} holds no run; keep one first: python tools/results/segmentation.py keep RUN")
-    return runs
+    return sorted(runs, key=lambda run: (run.about["parameters"], mean_iou(run), run.name))
 
 
 def read(folder: Path) -> Kept:
@@ -297,6 +296,10 @@ def read(folder: Path) -> Kept:
         raise InvalidInput(f"{folder} holds a run on {experiment.samples}, not on photographs")
     long = read_json(folder / "long.json") if (folder / "long.json").exists() else {}
     return Kept(folder, read_json(folder / "run.json"), read_json(folder / "evaluation.json"), long, experiment)
+
+
+def mean_iou(run: Kept) -> float:
+    return float(run.values[f"mean_iou_at_{STEPS[0]}"])
 
 
 def floor_rows(folder: Path) -> Iterator[tuple[str, ...]]:
