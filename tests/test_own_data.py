@@ -652,6 +652,18 @@ def test_copies_held_out_are_told_of(tmp_path: Path) -> None:
     assert any("2 of the pictures held out are among those to train on" in text for text in found(tmp_path).warnings)
 
 
+def test_class_folders_without_pictures_are_told_of(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            for i in range(3):
+                save(tmp_path / part / name / f"{i}.png", photograph(disc(i), i))
+    for folder in ("train/bird", "test/fish"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "notes.txt").write_text("no picture")
+    said = [text for text in found(tmp_path).warnings if "no pictures" in text]
+    assert said == ["folders left out because they have no pictures: bird, fish"]
+
+
 def test_copies_are_never_split(tmp_path: Path) -> None:
     pairs(tmp_path, count=8)
     for i in range(8):

@@ -18,7 +18,15 @@ import numpy as np
 
 from refca.data.dataset import Dataset, Split
 from refca.data.own import arrays, pictures
-from refca.data.own.layout import Labelled, class_folders, describe_tables, label_list, masked, numbered_names
+from refca.data.own.layout import (
+    Labelled,
+    class_folders,
+    describe_tables,
+    empty_class_folders,
+    label_list,
+    masked,
+    numbered_names,
+)
 from refca.data.own.masks import check_written
 from refca.data.own.orientation import orientation
 from refca.data.own.pairing import some
@@ -107,6 +115,8 @@ def found_at(
     looked = kind != CLASSIFICATION  # describe_masks has read all masks: the first half of the progress
     dataset = load_own(path, own, kind, lambda done, total: on_progress(done + looked * total, total + looked * total))
     counted, warnings = checked(dataset, own, kind)
+    if kind == CLASSIFICATION and (empty := empty_class_folders(Path(path))):
+        warnings.append(f"folders left out because they have no pictures: {some(empty)}")
     settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}
     settings |= {"dataset": path, "labels": len(own.classes), "validation": dataset.validation}
     return Found(kind, settings, (*description, *counted), tuple(warnings))

@@ -98,6 +98,13 @@ def class_folders(folder: Path) -> list[Labelled] | None:
     return found or None
 
 
+def empty_class_folders(path: Path) -> list[str]:
+    """Return the names of folders that look like those of classes but hold no pictures, in no part of the data."""
+    found = None if label_list(path) or not path.is_dir() else class_folders(path)
+    names = {below.name for part in parts_of(path).values() for below in folders_in(part)} if found else set()
+    return sorted(names - {item.label for item in found or ()})
+
+
 def numbered_names(folder: Path) -> list[Labelled] | None:
     """The pictures of one folder, or of train and test, whose names are classes with numbers: cat.12.jpg, dog_3.jpg.
 
