@@ -27,7 +27,7 @@ from refca.playground_page.export import one_file
 from refca.playground_page.server import serve
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights
-from refca.weights.load import shipped_names
+from refca.weights.load import BEST, shipped_names
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,12 @@ def address(catalogue: dict[str, bytes]) -> Iterator[str]:
         yield address
         server.shutdown()
         thread.join()
+
+
+def test_one_shipped_model_of_each_task_is_shown_first() -> None:
+    models = json.loads(make_catalogue()["catalogue.json"])["models"]
+    first = [model["name"] for model in models if model["preferred"]]
+    assert sorted(first) == sorted({"digits-drawn", BEST["pets"]})
 
 
 def ask(address: str, path: str, host: str | None = None) -> http.client.HTTPResponse:

@@ -15,8 +15,9 @@ from refca.definition.cell import Cell
 from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
 from refca.training.train_state import Weights
-from refca.weights.load import FORMER_NAMES, load_shipped, load_weights, shipped_names
+from refca.weights.load import BEST, load_shipped, load_weights, shipped_names
 
+PREFERRED = ("digits-drawn", BEST["pets"])  # the page starts with these: hands draw in many sizes and strokes
 PAGE_SUFFIXES = (".html", ".css", ".js", ".json", ".svg", ".jpg")
 
 
@@ -47,8 +48,6 @@ def model_files(own: Iterable[Path]) -> dict[str, bytes]:
     """Return weights of the user's own and the shipped ones as safetensors, and `catalogue.json`, which lists them."""
     mine = {str(name): load_weights(name) for name in own}
     models = mine | {name: load_shipped(name) for name in shipped_names() if name not in mine}
-    initial = [getattr(weights.experiment, "init_from", "") for weights in models.values()]
-    sources = {FORMER_NAMES.get(name, name) for name in initial}
     entries, found = [], {}
     for number, (name, weights) in enumerate(models.items()):
         cell = weights.experiment.cell if weights.experiment else digits_cell()
@@ -70,8 +69,7 @@ def model_files(own: Iterable[Path]) -> dict[str, bytes]:
                 "task": task,
                 "summary": summary(weights),
                 "cell": asdict(cell),
-                # the user's own comes first; of the others, one that no other was trained from
-                "preferred": name in mine or name not in sources,
+                "preferred": name in mine or name in PREFERRED,
             }
         )
     return found | {"catalogue.json": json.dumps({"models": entries}, indent=1).encode()}

@@ -235,9 +235,80 @@ test("a link brings the same drawing, model and seed, and so the same states", a
   await close();
 });
 
-test("a link with nonsense in it opens the page as any other", async () => {
-  const { page, close } = await open(browser, `${URL}#model=none&size=7&seed=x&fire=9&noise=-1&drawing=%%%`);
-  await support.waitForAgreement(page, 2);
+test("a link with nonsense in it opens the page as any other, and the page says what is not there", async () => {
+  for (const [link, said] of [["model=none&size=7&seed=x&fire=9&noise=-1", /none, is not here/], ["drawing=%%%", /cannot be read/]]) {
+    const { page, close } = await open(browser, `${URL}#${link}`);
+    await support.waitForAgreement(page, 2);
+    assert.match(await page.locator("#problem").innerText(), said);
+    await close();
+  }
+});
+
+test("another link in the address bar is followed", async () => {
+  const { page, close } = await open(browser, URL);
+  const name = await page.locator("#model option").last().innerText();
+  await page.evaluate((wanted) => (location.hash = `model=${wanted}&size=56`), name);
+  await page.waitForFunction((wanted) => globalThis.refca?.page.world.model.name === wanted, name);
+  assert.equal(await page.locator("#size").inputValue(), "56");
+  await close();
+});
+
+test("the space bar presses what has the focus, and else plays", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.focus("#show-fires");
+  await page.keyboard.press("Space");
+  assert.ok(await page.locator("#show-fires").isChecked());
+  await page.focus("#more summary");
+  await page.keyboard.press("Space");
+  assert.ok(await page.locator("#seed").isVisible());
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  await page.focus("#board");
+  await page.keyboard.press("Space");
+  await page.getByRole("button", { name: "Play" }).waitFor();
+  await close();
+});
+
+test("without its server the page says so, keeps its model, and takes that back once it is there", async () => {
+  const { page, close } = await open(browser, URL);
+  const [first, ...others] = await page.locator("#model option").allInnerTexts();
+  const shown = await page.locator("#model").inputValue();
+  const other = others.find((name) => name !== shown) ?? first;
+  await page.route("**/weights/*", (route) => route.abort());
+  await page.locator("#model").selectOption(other);
+  await page.waitForFunction(() => /does not answer/.test(document.querySelector("#problem").innerText));
+  assert.equal(await page.locator("#model").inputValue(), shown);
+  await page.unroute("**/weights/*");
+  await page.locator("#model").selectOption(other);
+  await page.waitForFunction(() => document.querySelector("#problem").hidden);
+  await close(/ERR_FAILED|does not answer/);
+});
+
+test("on a phone what an experiment shows, and what a cell says, stands under the board", async () => {
+  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+  const { page, close } = await open(browser, URL, phone);
+  await page.evaluate(() => globalThis.refca.step(20));
+  const near = page.locator("#near-board");
+  assert.equal(await near.innerText(), "");
+  await page.getByRole("button", { name: "Wound half" }).click();
+  assert.match(await near.innerText(), /without agreement so far/);
+  await page.click("[data-tool=inspect]");
+  await page.waitForFunction(() => /Tap a living cell/.test(document.querySelector("#near-board").innerText));
+  await page.setViewportSize({ width: 1280, height: 844 });
+  assert.ok(await near.isHidden());
+  await close();
+});
+
+test("a file that is dropped beside the board is used too", async () => {
+  const { page, close } = await open(browser, URL);
+  const stopped = await page.evaluate(() => {
+    const data = new DataTransfer();
+    data.items.add(new File(["no picture"], "photo.heic"));
+    const event = (name) => new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true });
+    const header = document.querySelector("header");
+    return [event("dragover"), event("drop")].map((each) => !header.dispatchEvent(each));
+  });
+  assert.deepEqual(stopped, [true, true]);
+  await page.waitForFunction(() => /not a picture/.test(document.querySelector("#kept").innerText));
   await close();
 });
 

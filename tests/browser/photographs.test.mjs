@@ -81,6 +81,36 @@ test("a picture of one's own is used, and a file that is none is refused", async
   await close();
 });
 
+test("a picture with transparent parts lies on white, not on the picture before it", async () => {
+  const { page, close } = await photographs();
+  const png = await page.evaluate(() => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 60, height: 60 });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "rgb(255 0 0)";
+    context.fillRect(0, 0, 30, 60);
+    return canvas.toDataURL().split(",")[1];
+  });
+  const buffer = Buffer.from(png, "base64");
+  await page.locator("#photo-file").setInputFiles({ name: "half.png", mimeType: "image/png", buffer });
+  await page.waitForFunction(() => /on this page only/.test(document.querySelector("#photo-note").innerText));
+  const image = await seen(page);
+  const at = (x, y) => image.slice(3 * (48 * y + x), 3 * (48 * y + x) + 3);
+  for (const y of [0, 20, 47]) {
+    assert.deepEqual(at(12, y), [1, -1, -1]);
+    assert.deepEqual(at(36, y), [1, 1, 1]);
+  }
+  await close();
+});
+
+test("a sample, or a picture of one's own, takes the camera's place", async () => {
+  const { page, close } = await photographs({ permissions: ["camera"] });
+  await page.click("#photo-camera");
+  await page.getByRole("button", { name: "Stop camera" }).waitFor();
+  await page.locator("#photo-samples button").nth(1).click();
+  await page.getByRole("button", { name: "Camera", exact: true }).waitFor();
+  await close();
+});
+
 test("the camera's pictures are seen by the cells until it is stopped", async () => {
   const { page, close } = await photographs({ permissions: ["camera"] });
   const before = await seen(page);

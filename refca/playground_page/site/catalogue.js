@@ -26,13 +26,15 @@ const embedded = (() => {
   return element ? JSON.parse(element.textContent ?? "") : null;
 })();
 
-/** The bytes of a file. Throws an Error that names the file if it cannot be read. @param {string} name */
+/** The bytes of a file. Throws an Error if it cannot be read. @param {string} name */
 export async function readFile(name) {
   if (embedded) {
     if (!(name in embedded)) throw new Error(`${name} is not in this page`);
     return Uint8Array.from(atob(embedded[name]), (letter) => letter.charCodeAt(0));
   }
-  const response = await fetch(name);
+  const response = await fetch(name).catch(() => {
+    throw new Error("the playground's server does not answer; check that it is still running");
+  });
   if (!response.ok) throw new Error(`${name} cannot be read (${response.status})`);
   return new Uint8Array(await response.arrayBuffer());
 }

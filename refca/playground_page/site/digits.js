@@ -8,7 +8,7 @@ import { Clock } from "./clock.js";
 import { loadModel, models, preferred, readJson } from "./catalogue.js";
 import { digit } from "./digit_picture.js";
 import { agreed, DigitsWorld, UNDECIDED } from "./digits_world.js";
-import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
+import { attempt, byId, complain, fillSelect, onRange, pressed, radioGroup, spacePresses, typing } from "./dom.js";
 import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
 import { Explained } from "./explained.js";
 import { download, drawingCanvas, GifRecorder, recordsVideo, recordVideo } from "./keeping.js";
@@ -36,8 +36,11 @@ export class DigitsPage {
   static async open() {
     const [entries, sheet] = await Promise.all([models("digits"), readJson("samples/digits.json")]);
     const link = readLink(location.hash);
-    const entry = entries.find(({ name }) => name === link.model) ?? preferred(entries);
+    const meant = entries.find(({ name }) => name === link.model);
+    const entry = meant ?? preferred(entries);
     if (!entry) throw new Error("no weights of a digits automaton came with this page");
+    if (link.model && !meant) complain(`The model of this link, ${link.model}, is not here: ${entry.name} is shown.`);
+    else if (link.drawn && !link.image) complain("The drawing of this link cannot be read; the link may be cut short.");
     const samples = sheet.packed.map((/** @type {string[]} */ packed) =>
       packed.map((text) => /** @type {Uint8Array} */ (unpack(text, sheet.size ** 2))),
     );
@@ -165,6 +168,7 @@ export class DigitsPage {
 
   /** @param {number} size */
   resize(size) {
+    if (this.film) this.stopFilm(); // a film has one size
     const before = this.world.image;
     const side = this.world.size;
     this.world.resize(size);
@@ -219,6 +223,7 @@ export class DigitsPage {
       /** @type {HTMLElement} */ (button).tabIndex = chosen ? 0 : -1;
     }
     this.board.canvas.dataset.tool = tool;
+    this.drawSoon();
   }
 
   setUpBoard() {
@@ -354,10 +359,11 @@ export class DigitsPage {
 
   setUpSettings() {
     const select = fillSelect("model", this.entries.map(({ name }) => [name, name]));
-    select.addEventListener("change", async () => {
+    const change = async () => {
       const entry = this.entries.find(({ name }) => name === select.value);
       if (entry) this.use(await loadModel(entry));
-    });
+    };
+    select.addEventListener("change", () => attempt(change, () => this.showSettings()));
     onRange("fire-rate", (value) => {
       this.world.settings.fire_rate = value;
       byId("fire-rate-value").textContent = `${Math.round(100 * value)} %`;
@@ -492,7 +498,7 @@ export class DigitsPage {
 
   async copyLink() {
     const { world } = this;
-    location.hash = writeLink(world);
+    history.replaceState(null, "", `#${writeLink(world)}`); // does not reload the page
     try {
       await navigator.clipboard.writeText(location.href);
       this.keep("The link is in the clipboard.");
@@ -512,7 +518,7 @@ export class DigitsPage {
     else if (document.activeElement === this.board.canvas && this.moveCursor(key)) event.preventDefault();
     else if (/^[0-9]$/.test(key)) this.mutate(Number(key));
     else if (key === " ") {
-      if (document.activeElement instanceof HTMLButtonElement) return;
+      if (spacePresses()) return;
       this.time.toggle();
     } else if (key === ".") this.singleStep();
     else if (key === "Delete" || key === "Backspace") this.clear();
@@ -606,6 +612,8 @@ export class DigitsPage {
     for (const button of this.experimentButtons ?? []) button.disabled = !moment.live;
     const finding = this.finding ? `${this.finding} ${this.recovery()}` : INVITATION;
     if (byId("finding").textContent !== finding) byId("finding").textContent = finding;
+    const near = this.tool === "inspect" ? this.inspection() : this.finding && finding;
+    if (byId("near-board").textContent !== near) byId("near-board").textContent = near;
   }
 
   /** The share of each label, and how many cells there are. @param {import("./digits_world.js").Moment} moment */
@@ -635,6 +643,14 @@ export class DigitsPage {
       noise: settings.noise,
       votes: automaton.grid.subarray(end - automaton.cell.labels, end),
     };
+  }
+
+  /** One sentence on the inspected cell, for screens on which its panel is far from the board. */
+  inspection() {
+    if (this.inspected === null) return "Tap a living cell.";
+    const label = this.world.labels[this.inspected];
+    const says = label === UNDECIDED ? "is undecided" : `says ${label}`;
+    return `This cell ${says}. See what it computes below, in “Inside one cell”.`;
   }
 
   /** How far the cells have come since the last disturbance. */

@@ -53,6 +53,32 @@ export function radioGroup(element, selector, choose) {
   });
 }
 
+/**
+ * Do what may fail. A failure is undone and passed on; a success takes back what the page complained of before.
+ *
+ * @param {() => Promise<void>} work @param {() => void} undo
+ */
+export async function attempt(work, undo) {
+  try {
+    await work();
+    complain("");
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+/** Show a sentence on what went wrong; none hides it. @param {string} text */
+export function complain(text) {
+  byId("problem").textContent = text;
+  byId("problem").hidden = !text;
+}
+
+/** Whether the space bar presses what has the focus. */
+export function spacePresses() {
+  return document.activeElement?.matches("button, summary, input[type=checkbox], input[type=radio]") ?? false;
+}
+
 /** Whether a key goes to a control that takes text or arrows. @param {KeyboardEvent} event */
 export function typing({ target }) {
   if (!(target instanceof HTMLElement)) return false;

@@ -1,7 +1,7 @@
 /** The playground: opens the digits at once, the photographs when asked for, and the object that tests use. */
 
 import { models } from "./catalogue.js";
-import { byId } from "./dom.js";
+import { attempt, byId, complain } from "./dom.js";
 import { DigitsPage } from "./digits.js";
 import { PhotographsPage } from "./photographs.js";
 import { setUpTheme } from "./theme.js";
@@ -15,6 +15,7 @@ let photographs;
 setUpTheme(byId("theme"), () => digits?.recolour());
 addEventListener("unhandledrejection", ({ reason }) => report(reason));
 addEventListener("error", ({ error }) => report(error));
+addEventListener("hashchange", () => location.reload()); // another link
 
 const tabs = [byId("tab-digits"), byId("tab-photographs")];
 tabs.forEach((tab, i) => {
@@ -50,15 +51,15 @@ async function show(wanted) {
   }
   digits?.leave();
   if (photographs === undefined) {
-    photographs = await PhotographsPage.open();
-    photographs?.start();
+    await attempt(async () => {
+      photographs = await PhotographsPage.open();
+      photographs?.start();
+    }, () => show(false));
   }
   photographs?.draw();
 }
 
 /** Show what went wrong. @param {unknown} error */
 function report(error) {
-  const problem = byId("problem");
-  problem.hidden = false;
-  problem.textContent = `Something went wrong: ${error instanceof Error ? error.message : error}.`;
+  complain(`Something went wrong: ${error instanceof Error ? error.message : error}.`);
 }

@@ -3,7 +3,7 @@
 import { loadModel, models, preferred, readJson, fileAddress } from "./catalogue.js";
 import { paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
-import { byId, fillSelect, onRange, pressed, radioGroup, typing } from "./dom.js";
+import { attempt, byId, fillSelect, onRange, pressed, radioGroup, spacePresses, typing } from "./dom.js";
 import { Explained } from "./explained.js";
 import { css, SEGMENTATION } from "./palettes.js";
 import { PhotoWorld } from "./photo_world.js";
@@ -95,6 +95,7 @@ export class PhotographsPage {
       button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", async () => {
         await image.decode();
+        this.stopCamera();
         this.show(image, image.naturalWidth, image.naturalHeight);
         buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
       });
@@ -136,6 +137,7 @@ export class PhotographsPage {
   async take(file) {
     try {
       const bitmap = await createImageBitmap(file);
+      this.stopCamera();
       this.show(bitmap, bitmap.width, bitmap.height);
       for (const button of byId("photo-samples").children) button.setAttribute("aria-pressed", "false");
       this.note("The picture is on this page only.");
@@ -144,10 +146,12 @@ export class PhotographsPage {
     }
   }
 
-  /** The middle square of a picture. @param {CanvasImageSource} source @param {number} width @param {number} height */
+  /** Show the middle square of a picture, on white where it is transparent. @param {CanvasImageSource} source @param {number} width @param {number} height */
   show(source, width, height) {
     const side = Math.min(width, height);
     const { pictureContext: context } = this;
+    context.fillStyle = "white";
+    context.fillRect(0, 0, SHOWN_SIDE, SHOWN_SIDE);
     context.imageSmoothingQuality = "high";
     context.drawImage(source, (width - side) / 2, (height - side) / 2, side, side, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
     this.pictureChanged();
@@ -239,8 +243,9 @@ export class PhotographsPage {
       this.pictureChanged();
       this.draw();
     };
-    select.addEventListener("change", change);
-    size.addEventListener("change", change);
+    const keep = () => (select.value = this.world.model.name);
+    select.addEventListener("change", () => attempt(change, keep));
+    size.addEventListener("change", () => attempt(change, keep));
     onRange("photo-fire-rate", (value) => {
       this.world.fireRate = value;
       byId("photo-fire-rate-value").textContent = `${Math.round(100 * value)} %`;
@@ -274,7 +279,7 @@ export class PhotographsPage {
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const arrow = arrows[/** @type {keyof typeof arrows} */ (event.key)];
     if (arrow && document.activeElement === this.canvas) this.shift(arrow[0], arrow[1]);
-    else if (event.key === " " && !(document.activeElement instanceof HTMLButtonElement)) this.time.toggle();
+    else if (event.key === " " && !spacePresses()) this.time.toggle();
     else if (event.key === ".") this.singleStep();
     else if (event.key.toLowerCase() === "r") this.restart();
     else return;

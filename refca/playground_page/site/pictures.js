@@ -24,28 +24,31 @@ export async function readPicture(file, side = 1024) {
 }
 
 /**
- * Call `take` with each picture that is dropped on an element or pasted while it is shown.
+ * Call `take` with each file that is dropped or pasted while an element is shown; pictures are preferred.
  *
  * @param {HTMLElement} element
  * @param {(file: Blob) => void} take
  */
 export function acceptPictures(element, take) {
-  const first = (/** @type {DataTransfer | null} */ data) =>
-    [...(data?.files ?? [])].find((file) => file.type.startsWith("image/"));
-  element.addEventListener("dragover", (event) => {
+  const use = (/** @type {DataTransfer | null} */ data) => {
+    const files = [...(data?.files ?? [])];
+    const file = files.find(({ type }) => type.startsWith("image/")) ?? files[0];
+    if (file) take(file);
+  };
+  document.addEventListener("dragover", (event) => {
+    if (element.hidden || !event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     element.classList.add("dropping");
   });
-  element.addEventListener("dragleave", () => element.classList.remove("dropping"));
-  element.addEventListener("drop", (event) => {
-    event.preventDefault();
+  document.addEventListener("dragleave", () => element.classList.remove("dropping"));
+  document.addEventListener("drop", (event) => {
     element.classList.remove("dropping");
-    const file = first(event.dataTransfer);
-    if (file) take(file);
+    if (element.hidden || !event.dataTransfer?.files.length) return;
+    event.preventDefault();
+    use(event.dataTransfer);
   });
   document.addEventListener("paste", (event) => {
-    const file = first(event.clipboardData);
-    if (file && !element.hidden) take(file);
+    if (!element.hidden) use(event.clipboardData);
   });
 }
 

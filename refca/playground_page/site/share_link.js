@@ -9,7 +9,8 @@ const SIZES = [28, 56, 96];
  * @property {string | null} model
  * @property {number} size
  * @property {string} [seed]
- * @property {Uint8Array | null} image
+ * @property {boolean} drawn whether it says that it has a drawing
+ * @property {Uint8Array | null} image the drawing, null without one that can be read
  * @property {{fire_rate?: number, noise?: number}} settings
  */
 
@@ -40,6 +41,7 @@ export function readLink(hash) {
     model: said.get("model"),
     size,
     seed: /^\d{1,19}$/.test(seed) ? seed : undefined,
+    drawn: said.has("drawing"),
     image: said.has("drawing") ? unpack(said.get("drawing") ?? "", size * size) : null,
     settings,
   };
