@@ -1,6 +1,6 @@
 """python -m refca.robustness: measure trained weights on inputs unlike their training data.
 
-Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/programs.md`.
 """
 
 from __future__ import annotations

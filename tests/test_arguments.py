@@ -220,3 +220,37 @@ def test_automata_are_compared_without_their_arrays() -> None:
     assert one == one
     assert one != other
     assert len({one, other}) == 2
+
+
+@pytest.mark.parametrize("library", ["torch", "jax.numpy"])
+def test_arrays_that_numpy_does_not_compute_with_are_refused(library: str) -> None:
+    xp = pytest.importorskip(library)
+    cell = refca.segmentation_cell(state=8, hidden=8)
+    image, state, readout, labels, live = map(xp.asarray, (IMAGE, STATE, READOUT, LABELS, LIVE))
+    for name, call in {
+        "environment": lambda: refca.step(CELL, PARAMS, image, STATE, LIVE, None, None),
+        "image": lambda: refca.init_state(cell, xp.zeros((1, 4, 5, 3)), STREAMS),
+        "state": lambda: refca.mutate(CELL, state, image),
+        "readout": lambda: refca.total_agreement(readout, live),
+        "labels": lambda: refca.cell_accuracy(READOUT, labels, LIVE),
+        "target": lambda: refca.l2(READOUT, labels, LIVE),
+        "predicted": lambda: refca.iou(labels, labels, 2),
+    }.items():
+        said = refusal(call) or ""
+        assert said.startswith(f"{name} must be a NumPy array, got a "), (name, said)
+
+
+def test_values_that_mean_nothing_are_refused() -> None:
+    strided = refca.segmentation_cell(state=8, hidden=8, stride=2)
+    noisy, large = refca.digits_cell(), np.zeros((2, 8, 10, 3), np.float32)
+    for call, words in (
+        (lambda: refca.cell_accuracy(READOUT, LABELS + 10, LIVE), "labels must be from 0 to 9, got 10 to 10"),
+        (lambda: refca.total_agreement(READOUT[:, :0], LIVE[:, :0]), "readout must have a row, a column and a label"),
+        (lambda: refca.l2(READOUT[..., :0], LABELS, LIVE), "readout must have a row, a column and a label"),
+        (lambda: refca.mutate(strided, np.zeros((2, 4, 5, 8)), large), "cell must have stride 1"),
+        (
+            lambda: refca.step(noisy, PARAMS, IMAGE, STATE, LIVE, STATE.astype(complex), None),
+            "noise must be real numbers, got complex128",
+        ),
+    ):
+        assert words in (refusal(call) or "")

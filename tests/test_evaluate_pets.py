@@ -32,6 +32,7 @@ from refca.digits.settings import DigitsExperiment
 from refca.errors import InvalidInput
 from refca.segmentation import adversarial
 from refca.segmentation import report as evaluate_pets
+from refca.segmentation.columns import iou_names
 from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import (
     LEAP,
@@ -47,7 +48,7 @@ from refca.segmentation.evaluation import (
     totals,
     unmeasured,
 )
-from refca.segmentation.gate import gate_function, iou_names
+from refca.segmentation.gate import gate_function
 from refca.segmentation.rollout import Rollout, replaced_grid, rollout
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.checkpoint import save_weights

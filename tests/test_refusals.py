@@ -95,7 +95,7 @@ def test_training_refuses(tmp_path: Path, capsys: Capture, flags: list[str], wor
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--unroll", "7"], "horizon must be a multiple of unroll, 7, got 40"),
+        (["--unroll", "41"], "unroll must be at most horizon, 40, got 41"),
         (["--no-persistence"], "unroll must equal horizon, 40, without persistence, got 10"),
         (["--keep-image", "0"], "keep_image must be above 0 and at most 1, got 0.0"),
         (["--keep-state", "1.5"], "keep_state must be above 0 and at most 1, got 1.5"),

@@ -1,7 +1,7 @@
 """Adam with normalised gradients, over the arrays of any backend.
 
-The code uses operators alone; a backend may override `adam_step`. Source: the article's training notebook (the
-article only names Adam); `spec/chapters/adam.md`.
+The code uses operators alone; a backend may override `adam_step`. Source: the article's training notebook;
+`spec/chapters/adam.md`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from operator import index
 from typing import Any
 
 import numpy as np
+from autograd.tracer import Box
 
 from refca.definition.cell import Array, Cell
 from refca.definition.params import param_shapes
@@ -84,11 +85,16 @@ def others(given: Mapping[str, tuple[Array, Any]], name: str) -> str:
 
 
 def check_numpy(arrays: Mapping[str, Array]) -> None:
-    """Raise InvalidInput, naming the argument, if one is an array of a library whose dtypes are not NumPy's."""
+    """Raise InvalidInput, naming the argument, if NumPy's functions do not compute with an array, as with PyTorch's.
+
+    They do with CuPy's, and with those that autograd differentiates.
+    """
     for name, x in arrays.items():
-        if hasattr(x, "dtype") and not isinstance(x.dtype, np.dtype):
-            kind = f"{type(x).__name__} of {x.dtype}"
-            raise InvalidInput(f"{name} must be a NumPy array, got a {kind}; x.detach().cpu().numpy() makes one of it")
+        if not (hasattr(x, "__array_function__") or isinstance(x, Box)):
+            kind, remedy = f"{type(x).__name__} of {x.dtype}", "numpy.asarray(x)"
+            if hasattr(x, "detach"):
+                remedy = "x.detach().cpu().numpy()"
+            raise InvalidInput(f"{name} must be a NumPy array, got a {kind}; {remedy} makes one of it")
 
 
 def check_params(cell: Cell, params: Mapping[str, Array]) -> None:

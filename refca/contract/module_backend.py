@@ -18,7 +18,7 @@ from refca.definition.randomness import Draw, Randomness, Recorded
 from refca.errors import InvalidInput
 
 FUNCTIONS = (
-    *("asarray", "asnumpy", "put", "supports", "step", "unroll_grads", "vjp", "initial_state"),
+    *("asarray", "asnumpy", "put", "supports", "step", "unroll_grads", "loss_of_states", "vjp", "initial_state"),
     *("adam_step", "batch_parts", "map_parts", "use_device", "description"),
 )
 CONSTANTS = ("xp", "dtypes", "devices", "sample_slice")
@@ -29,7 +29,8 @@ class ModuleBackend(BaseBackend):
 
     It needs `evolve(cell, params, image, state, randomness, steps)`, with an optional keyword `first_step`, or
     `step(cell, params, environment, state, fire_mask, noise, reset_noise)`. An optional tuple `cells` lists the
-    supported cells, whose fire rate, noise and threshold may differ. Raises InvalidInput if it has neither function.
+    supported cells, whose fire rate, noise, threshold, first state and frozen filters may differ. Raises
+    InvalidInput if it has neither function.
     """
 
     def __init__(self, module: Any, name: str) -> None:

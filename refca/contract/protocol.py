@@ -87,6 +87,11 @@ class Backend(Protocol):
     ) -> UnrollGrads:
         """Unroll T steps and differentiate an objective of the states after those that count."""
 
+    def loss_of_states(
+        self, cell: Cell, loss: Any, params: Params, image: Array, target: Array, weights: np.ndarray, states: Array
+    ) -> tuple[Any, Array, Params]:
+        """Return the weighted loss of states, its gradient, and the gradients of the readout's parameters."""
+
     def loss_and_grads(
         self,
         cell: Cell,

@@ -12,6 +12,8 @@ from functools import wraps
 from inspect import signature
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from refca.contract.checks import (
     check_arrays,
     check_cell,
@@ -55,7 +57,10 @@ def check_kind(name: str, x: Array, kinds: str, words: str) -> None:
 
 def check_counted(readout: Array, live: Array) -> None:
     check_arrays({"readout": (readout, (*GRID, "L")), "live": (live, GRID)})
+    check_numpy({"readout": readout, "live": live})
     check_dtypes({"readout": readout})
+    if not all(readout.shape[1:]):
+        raise InvalidInput(f"readout must have a row, a column and a label at least, got shape {tuple(readout.shape)}")
     check_kind("live", live, "b", "boolean")
 
 
@@ -74,6 +79,9 @@ def check_step(
     check_arrays(given)
     check_numpy({**params, **{name: x for name, (x, _) in given.items()}})
     check_kind("fire_mask", fire_mask, "b", "boolean")
+    for name, x in normal.items():
+        if x is not None:
+            check_kind(name, x, "f", "real numbers")
     check_dtypes({"environment": environment, "state": state, "update.weight": params["update.weight"]})
 
 
@@ -86,6 +94,7 @@ def check_alive(cell: Cell, environment: Array) -> None:
 def check_init_state(cell: Cell, image: Array, streams: Any) -> None:
     check_cell(cell)
     check_image(cell, image)
+    check_numpy({"image": image})
     check_dtypes({"image": image})
     if streams is not None and not hasattr(streams, "initial"):
         raise InvalidInput(f"streams must be Streams(seed) or None, got {type(streams).__name__}")
@@ -93,10 +102,14 @@ def check_init_state(cell: Cell, image: Array, streams: Any) -> None:
 
 def check_mutate(cell: Cell, state: Array, image: Array, xp: Any) -> None:
     check_cell(cell)
+    if cell.stride > 1:
+        raise InvalidInput(f"cell must have stride 1, because digits alone mutate, got {cell.stride}")
     given = {"state": (state, (*GRID, cell.state_channels)), "image": (image, (*GRID, cell.image_channels))}
     check_arrays(given)
     for name, (x, _) in given.items():
         check_dtypes({name: x})
+        if xp is np:
+            check_numpy({name: x})
 
 
 def check_init_params(cell: Cell, seed: int) -> None:
@@ -108,7 +121,9 @@ def check_init_params(cell: Cell, seed: int) -> None:
 def check_accuracy(readout: Array, labels: Array, live: Array) -> None:
     check_counted(readout, live)
     check_arrays({"readout": (readout, (*GRID, "L")), "labels": (labels, ("B",))})
+    check_numpy({"labels": labels})
     check_kind("labels", labels, "iu", "integers")
+    check_labels(labels, readout.shape[-1])
 
 
 def check_loss(readout: Array, target: Array, live: Array) -> None:
@@ -118,6 +133,7 @@ def check_loss(readout: Array, target: Array, live: Array) -> None:
         check_arrays({"target": (target, (B, H, W))})
     else:
         check_arrays({"target": (target, (B,))})
+    check_numpy({"target": target})
     check_kind("target", target, "iu", "integers")
     check_labels(target, readout.shape[-1])
 
@@ -125,6 +141,7 @@ def check_loss(readout: Array, target: Array, live: Array) -> None:
 def check_iou(predicted: Array, target: Array, labels: int) -> None:
     for name, x in (("predicted", predicted), ("target", target)):
         check_arrays({name: (x, None)})
+        check_numpy({name: x})
         check_kind(name, x, "iu", "integers")
     check_integer("labels", labels)
 

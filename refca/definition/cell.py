@@ -2,7 +2,7 @@
 
 Source: "Self-classifying MNIST Digits" (Randazzo et al., Distill 2020, doi 10.23915/distill.00027.002),
 called *the article* throughout, section "Model"; and "Image segmentation via Cellular Automata" (Sandler et
-al., 2020, arXiv 2008.04965), called *the paper*, sections 3.1 to 3.5.
+al., 2020, arXiv 2008.04965), called *the paper*, section 3.
 
 Letters: K image channels, E channels of the environment, D state channels, P hidden width, L labels.
 """

@@ -2,7 +2,7 @@
 
 A cell's predicted label is the argmax over its L readout channels; ties go to the lowest label.
 
-Source: the article, experiment 1 ("average cell accuracy", "total agreement"); the paper, Table 1 and
+Source: the article, experiment 2 ("average cell accuracy", "total agreement"); the paper, Table 1 and
 Figures 2 and 11 (IoU, which it does not define); `spec/chapters/cell_accuracy.md`, `spec/chapters/total_agreement.md`,
 `spec/chapters/iou.md`.
 """

@@ -1,6 +1,6 @@
 """The parameters of a cell: names, shapes and initial values.
 
-Source: the article's training notebook (initial weights); the paper, 3.1, 3.3 and Table 1 (counts).
+Source: the article's training notebook (initial weights); the paper, 3, 3.3 and Table 1 (counts).
 
 Letters: K image channels, E channels of the environment, D state channels, P hidden width, L labels.
 """

@@ -19,7 +19,7 @@ from refca.definition.step import alive
 
 
 def init_state(cell: Cell, image: Array, streams: Streams | None = None) -> Array:
-    """Return the state before the first step, (B, H, W, D), in the dtype and library of image (B, sH, sW, K).
+    """Return the state before the first step, (B, H, W, D), in the dtype of image (B, sH, sW, K).
 
     It is zero, or N(0, 1) from `streams` for a cell with a normal start, and a new array at each call.
     Raises InvalidInput for a normal start without streams.

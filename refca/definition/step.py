@@ -3,7 +3,7 @@
 This file is the definition. It is written to be read and is not optimised; the backends are. It uses NumPy
 through autograd, which derives the gradients.
 
-Source: the article, "Model" and experiment 2; the paper, 3.1 (depthwise), 3.3 (reset gate), 3.5 (norms);
+Source: the article, "Model" and experiment 2; the paper, section 3 (depthwise), 3.3 (reset gate), 3.5 (norms);
 `spec/chapters/step.md` gives the index formula.
 
 Letters: B samples, H×W grid, E environment channels, D state channels, P hidden width, L labels.

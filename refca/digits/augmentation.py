@@ -3,7 +3,7 @@
 Every draw is a function of (seed, training step, sample), so a resumed run makes the same ones. The article
 trains without: its digits have one size and lie in the middle.
 
-Source: the article, "Observed robustness and limitations"; `spec/chapters/augmentation.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/chapters/augmentation.md`.
 
 Letters: B digits of S×S pixels, on a grid of G×G.
 """

@@ -1,9 +1,9 @@
 """Evaluation of digits: curves over the steps of the automaton, before and after a mutation.
 
-The article evaluates batches of 1,000 test digits for 200 steps, mutates each digit to another one, and goes on
+Batches of 1,000 test digits are evaluated for 200 steps; then each digit mutates to another one, and its cells go on
 for 200 steps. Cells are counted on the backend, so that a device is waited for once for each slice of digits.
 
-Source: the article, experiment 1; `spec/programs.md`.
+Source: the article, experiments 1 and 2, and its training notebook; `spec/chapters/evaluation.md`.
 
 Letters: B digits of a slice, H×W grid, D state channels, L labels.
 """

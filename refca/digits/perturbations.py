@@ -2,7 +2,7 @@
 
 Images are (N, H, W, 1) float32 from 0 (paper) to 1 (ink), as `Split.images` returns them.
 
-Source: the article, "Observed robustness and limitations", which shows such digits without measurements;
+Source: the article, "Robustness to out-of-distribution shapes", which shows such digits without measurements;
 `spec/programs.md`.
 """
 

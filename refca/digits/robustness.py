@@ -2,7 +2,7 @@
 
 Letters: N digits, T steps, L labels.
 
-Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/programs.md`.
 """
 
 from __future__ import annotations

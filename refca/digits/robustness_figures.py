@@ -2,7 +2,7 @@
 
 Letters: N digits, T steps, L labels.
 
-Source: the article, "Observed robustness and limitations".
+Source: the article, "Robustness to out-of-distribution shapes".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The inputs are digits of other sizes, stroke widths and positions, digits from another source, chimeras of two
 digits, and digits that are erased and drawn again.
 
-Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/programs.md`.
 """
 
 from __future__ import annotations

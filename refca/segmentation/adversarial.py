@@ -27,8 +27,8 @@ from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.drawing.palette import Palette, in_colour, lay_over
 from refca.drawing.plots import tile_grid
+from refca.segmentation.columns import iou_names
 from refca.segmentation.figures import palette_of
-from refca.segmentation.gate import iou_names
 from refca.segmentation.loss import weighted_cross_entropy
 from refca.segmentation.persistence import loss_weights
 from refca.segmentation.rollout import predict_if_finite, sized

@@ -1,6 +1,6 @@
 """The paper's cell.
 
-Source: the paper, 3.1 to 3.5, and Table 1.
+Source: the paper, section 3 and Table 1.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.distributed import shared_map
-from refca.segmentation.gate import gate_function, iou_names
+from refca.segmentation.columns import iou_names
+from refca.segmentation.gate import gate_function
 
 SLICE = 32  # photographs evolved at a time
 LEAP = 1009  # distance in the test set from a photograph to its replacement

@@ -7,8 +7,7 @@ Letters: B samples, H×W grid.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +16,6 @@ import numpy as np
 from refca.definition.cell import Array, Cell, Params
 from refca.definition.randomness import Streams
 from refca.definition.step import sigmoid
-
-
-def iou_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns with the IoU of these classes: iou_background and so on."""
-    plain = [re.sub(r"\W+", "_", name.lstrip("#")).strip("_").lower() for name in classes]
-    unique = len(set(plain)) == len(plain) and all(plain)
-    return tuple(f"iou_{name}" for name in (plain if unique else map(str, range(len(classes)))))
 
 
 def gate_function(cell: Cell, params: Params, backend: Any) -> Callable[[Array, Array], Array]:

@@ -32,6 +32,7 @@ from refca.distributed import current, first_of_machine
 from refca.doubts import LOOKED_AT, faint
 from refca.drawing.confusion import confusion_matrices
 from refca.errors import InvalidInput
+from refca.segmentation.columns import iou_names
 from refca.segmentation.curves_csv import read_curves, write_curves
 from refca.segmentation.evaluation import (
     CONDITIONS,
@@ -43,7 +44,6 @@ from refca.segmentation.evaluation import (
     totals,
     unmeasured,
 )
-from refca.segmentation.gate import iou_names
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation
 from refca.training.run_directory import publishing

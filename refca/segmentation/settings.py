@@ -54,8 +54,8 @@ class SegmentationExperiment(TransformedExperiment):
 
     def check(self) -> None:
         self.at_least_one("size", "state", "hidden", "horizon")
-        if self.horizon % self.unroll:
-            raise InvalidInput(f"horizon must be a multiple of unroll, {self.unroll}, got {self.horizon}")
+        if self.unroll > self.horizon:
+            raise InvalidInput(f"unroll must be at most horizon, {self.horizon}, got {self.unroll}")
         if not self.persistence and self.unroll != self.horizon:
             raise InvalidInput(f"unroll must equal horizon, {self.horizon}, without persistence, got {self.unroll}")
         for name in ("keep_image", "keep_state"):

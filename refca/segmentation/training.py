@@ -21,7 +21,8 @@ from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.distributed import current, gathered, total
 from refca.errors import InvalidInput
-from refca.segmentation.gate import gate_function, iou_names
+from refca.segmentation.columns import iou_names
+from refca.segmentation.gate import gate_function
 from refca.segmentation.loss import loss_of
 from refca.segmentation.persistence import (
     PersistentBatch,

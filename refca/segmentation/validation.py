@@ -17,8 +17,8 @@ from refca.definition.metrics import count_overlaps, predict, ratio
 from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.distributed import shared_map
+from refca.segmentation.columns import iou_names
 from refca.segmentation.evaluation import slices
-from refca.segmentation.gate import iou_names
 from refca.segmentation.loss import loss_of
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation

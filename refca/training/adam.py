@@ -1,7 +1,7 @@
 """The state of the optimiser, and the schedules of the learning rate.
 
-A backend's `adam_step` does the updates. Source: the article's training notebook (the article only names
-Adam); `spec/chapters/adam.md`.
+A backend's `adam_step` does the updates. Source: the article's training notebook;
+`spec/chapters/adam.md`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ other sizes and with other strokes, digits from another source, and the pictures
 if it is there: only inverted if they are dark on light, and as `refca.digit` prepares them. `rebuild.py` puts the
 table and the curves on the page.
 
-Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/programs.md`.
 
 Letters: N digits, H×W grid, L labels.
 """

@@ -1,6 +1,6 @@
 """The section of results/README.md on digits as people draw them, from the files that drawn.py wrote.
 
-Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/programs.md`.
 """
 
 from __future__ import annotations

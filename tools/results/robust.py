@@ -1,6 +1,6 @@
 """The robustness of the runs in `results/`: tables and curves from their JSON and CSV files.
 
-Source: the article, "Observed robustness and limitations"; `spec/programs.md`.
+Source: the article, "Robustness to out-of-distribution shapes"; `spec/programs.md`.
 """
 
 from __future__ import annotations
