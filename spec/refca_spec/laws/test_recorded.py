@@ -81,7 +81,7 @@ def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(backend: Any, 
 
 
 def refused(backend: Any, dtype: str, case: Case, name: str) -> None:
-    """Raise AssertionError unless a case without this array, or with a wrong one, raises InvalidInput at its first step.
+    """Raise AssertionError unless a case without this array, or with a wrong one, raises InvalidInput at step 0.
 
     Wrong arrays have other shapes, fewer or more steps than the fire masks, no axis at all, or integers.
     """
