@@ -21,7 +21,7 @@ from refca_spec.compare import assert_same
 import refca
 from refca import distributed, interrupt
 from refca.contract.parts import ChosenStreams, contiguous_parts, streams_of, tree_sum
-from refca.contract.reference import reference
+from refca.contract.reference import Reference, reference
 from refca.data import Photographs
 from refca.digits import validation as digits_validation
 from refca.digits.evaluation import evaluate
@@ -217,6 +217,17 @@ def test_a_batch_that_is_one_whole_is_not_shared() -> None:
 
     assert "--logical-workers 2" in simulate(2, refused)[0]
     assert len(divide(reference, refca.digits_cell(), image, 0).parts) == 1
+
+
+def test_a_backend_may_not_cut_a_batch_under_batch_norm() -> None:
+    class Cutting(Reference):
+        def batch_parts(self, cell: refca.Cell, image: Any) -> list[np.ndarray]:
+            return contiguous_parts(len(image), 2)
+
+    image = np.zeros((4, 8, 8, 1), np.float32)
+    assert len(divide(Cutting(), refca.digits_cell(), image, 0).parts) == 2
+    with pytest.raises(InvalidInput, match='must return one part under the norm "batch", got 2'):
+        divide(Cutting(), replace(refca.digits_cell(), norm="batch"), image, 0)
 
 
 def test_streams_of_chosen_samples_are_rows_of_those_of_the_batch() -> None:

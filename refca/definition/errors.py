@@ -1,4 +1,9 @@
-"""The error for invalid input."""
+"""The error for invalid input, and the check of a number that counts."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
 
 LONGEST = 1000  # characters of a message
 
@@ -11,6 +16,20 @@ class InvalidInput(ValueError):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(one_line(str(message)))
+
+
+def check_count(name: str, value: Any, bits: int) -> int:
+    """Return a number as an int; NumPy's integers are integers too.
+
+    Raises InvalidInput, naming it, unless it is an integer from 0 to 2**bits - 1.
+    """
+    try:
+        count = index(value)
+    except TypeError:
+        raise InvalidInput(f"{name} must be an integer, got {type(value).__name__}") from None
+    if not 0 <= count < 2**bits:
+        raise InvalidInput(f"{name} must be from 0 to 2**{bits} - 1, got {count}")
+    return count
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:

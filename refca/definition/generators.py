@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from refca.definition.errors import check_count
+
 WEIGHTS, POOL, BATCH, RESAMPLE, UNROLL, AUGMENTATION, TRANSFORM = range(7)
 
 
 def generator(purpose: int, seed: int, i: int = 0) -> np.random.Generator:
-    """Return the generator for a purpose, a seed and training step i; seed and i are from 0 to 2**64 - 1."""
+    """Return the generator for a purpose, a seed and training step i.
+
+    Raises InvalidInput unless seed and i are integers from 0 to 2**64 - 1.
+    """
+    seed, i = check_count("seed", seed, 64), check_count("i", i, 64)
     return np.random.default_rng((purpose, seed % 2**32, seed >> 32, i % 2**32, i >> 32))

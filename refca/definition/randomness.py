@@ -15,13 +15,12 @@ Source: the article, "Model" (stochastic updates) and experiment 2 (noise); the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from operator import index
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from refca.definition.cell import Array, Cell
-from refca.definition.errors import InvalidInput
+from refca.definition.errors import InvalidInput, check_count
 from refca.definition.philox import Words, philox
 
 FIRE, NOISE, RESET, INITIAL, FOLD = range(5)  # purposes, in the upper half of the last counter word
@@ -75,8 +74,9 @@ class Recorded:
             raise InvalidInput("reset must be an array for a cell with a reset gate, got None")
         for name, used in (("noise", cell.noise), ("reset", cell.resettable)):
             array, shape = getattr(self, name), (len(self.fire), B, H, W, cell.state_channels)
-            if used and (len(array) <= t or array.shape[1:] != shape[1:]):
-                raise InvalidInput(f"{name} must be {shape}, got {tuple(array.shape)}")
+            if used and (tuple(array.shape) != shape or not str(array.dtype).endswith(("float32", "float64"))):
+                got = f"{array.dtype} {tuple(array.shape)}"
+                raise InvalidInput(f"{name} must be float32 or float64 {shape}, got {got}")
         noise = self.noise[t] if cell.noise and self.noise is not None else None
         reset_noise = self.reset[t] if cell.resettable and self.reset is not None else None
         return Draw(self.fire[t], noise, reset_noise)
@@ -94,15 +94,8 @@ class Streams:
     first_sample: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("seed", "first_sample"):
-            try:
-                object.__setattr__(self, name, index(getattr(self, name)))  # accepts NumPy integers
-            except TypeError:
-                raise InvalidInput(f"{name} must be an integer, got {type(getattr(self, name)).__name__}") from None
-        if not 0 <= self.seed < 2**64:
-            raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
-        if not 0 <= self.first_sample < 2**32:
-            raise InvalidInput(f"first_sample must be from 0 to 2**32 - 1, got {self.first_sample}")
+        object.__setattr__(self, "seed", check_count("seed", self.seed, 64))
+        object.__setattr__(self, "first_sample", check_count("first_sample", self.first_sample, 32))
 
     @property
     def key(self) -> tuple[int, int]:
@@ -111,8 +104,7 @@ class Streams:
 
     def fold(self, i: int) -> Streams:
         """Return independent streams for training step i, whose seed is the first two words at counter i."""
-        if not 0 <= i < 2**64:
-            raise InvalidInput(f"i must be from 0 to 2**64 - 1, got {i}")
+        i = check_count("i", i, 64)
         w0, w1, _, _ = philox((i % 2**32, i // 2**32, 0, FOLD << 16), self.key)
         return replace(self, seed=int(w0) + (int(w1) << 32))
 
@@ -129,12 +121,14 @@ class Streams:
 
     def fire_mask(self, rate: float, t: int, B: int, H: int, W: int) -> Array:
         """Return the cells that fire, (B, H, W) boolean: first word < round(rate·2³²), exact on any backend."""
-        word, _, _, _ = self.words(FIRE, 0, t, B, H, W)
+        word, _, _, _ = self.words(FIRE, 0, check_count("t", t, 32), B, H, W)
         return word < np.uint64(round(rate * 2**32))
 
     def normals(self, purpose: int, t: int, B: int, H: int, W: int, channels: int) -> Array:
         """Return standard normal numbers, (B, H, W, channels) float64; channel c comes from block c // 4."""
-        blocks = []
+        t, blocks = check_count("t", t, 32), []
+        if not 1 <= check_count("D", channels, 32) <= BLOCK * 2**16:
+            raise InvalidInput(f"D must be from 1 to {BLOCK * 2**16} channels, got {channels}")
         for block in range(-(-channels // BLOCK)):
             w0, w1, w2, w3 = self.words(purpose, block, t, B, H, W)
             blocks += [*box_muller(w0, w1), *box_muller(w2, w3)]

@@ -62,8 +62,8 @@ def sample(regime: str, fresh_fraction: float, batch: int, pool: int, digits: in
 def fractions(regime: str, fresh_fraction: float, batch: int) -> tuple[int, int]:
     """Return the number of samples of a batch that start from zero, and the number that mutate.
 
-    Let n = floor(batch * fresh_fraction). In the regime "naive" all samples start from zero; in "mutating" n
-    start from zero and n mutate; in "persistent" 2 n start from zero.
+    Let n be the largest integer that exceeds batch * fresh_fraction by no more than 1e-9. In the regime "naive" all
+    samples start from zero; in "mutating" n start from zero and n mutate; in "persistent" 2 n start from zero.
     Raises InvalidInput for an unknown regime, an empty batch, or a fraction outside 0 to 1/2.
     """
     if regime not in REGIMES:
@@ -72,7 +72,7 @@ def fractions(regime: str, fresh_fraction: float, batch: int) -> tuple[int, int]
         raise InvalidInput(f"batch must be at least 1, got {batch}")
     if not 0 <= fresh_fraction <= 0.5:
         raise InvalidInput(f"fresh_fraction must be from 0 to 0.5, got {fresh_fraction}")
-    part = int(batch * fresh_fraction)
+    part = int(batch * fresh_fraction + 1e-9)  # 100 * 0.29 is 28.999999999999996
     return {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}[regime]
 
 

@@ -59,10 +59,13 @@ def undivided(batch: int) -> Division:
 def divide(backend: Any, cell: Cell, image: Array, workers: int) -> Division:
     """Return the parts of a batch (B, sH, sW, K): `workers` of them, or for 0 the parts that the backend chooses.
 
-    Raises InvalidInput where several ranks would have to share a batch that is computed as a whole.
+    Raises InvalidInput where several ranks would have to share a batch that is computed as a whole, and for several
+    parts under the norm "batch".
     """
     size, B = current().size, len(image)
     parts = contiguous_parts(B, workers) if workers else backend.batch_parts(cell, image)
+    if cell.norm == "batch" and not workers and parts is not None and len(parts) > 1:
+        raise InvalidInput(f'batch_parts must return one part under the norm "batch", got {len(parts)}')
     if cell.norm == "batch" and (workers > 1 or size > 1):
         raise InvalidInput(
             'norm "batch" makes a batch one whole, which is computed by one rank and one logical worker, '

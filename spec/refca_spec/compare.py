@@ -44,6 +44,18 @@ def assert_same(got: Array, ref: Array, what: str, call: object) -> None:
     report(got, ref, ~((got == ref) | ((got != got) & (ref != ref))), what, call)
 
 
+def assert_uniform(drawn: Array, count: int, what: str, call: object) -> None:
+    """Raise AssertionError unless the numbers 0 ... count - 1 are about equally frequent among independent draws.
+
+    By Hoeffding's inequality uniform draws fail less than once in 10⁹.
+    """
+    shares = np.bincount(np.ravel(drawn), minlength=count) / np.size(drawn)
+    expected = np.full(count, 1 / count)
+    assert_same_shape(shares, expected, f"{what}, counted,", call)
+    bound = np.full(count, np.sqrt(np.log(2 * count / 1e-9) / (2 * np.size(drawn))))
+    report(shares, expected, np.abs(shares - expected) > bound, f"{what}, as a share of each,", call, bound)
+
+
 def assert_same_shape(got: Array, ref: Array, what: str, call: object) -> None:
     """Raise AssertionError unless two NumPy arrays have the same shape."""
     assert got.shape == ref.shape, f"{what} has shape {got.shape}; expected {ref.shape}. The call: {call}"

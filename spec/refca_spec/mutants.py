@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -22,11 +23,13 @@ import numpy
 
 from refca.contract.adam import adam_step
 from refca.contract.objective import losses_of
+from refca.contract.parts import contiguous_parts
 from refca.contract.reference import Reference, reference
-from refca.definition.cell import Array, Cell
+from refca.data import Photographs
+from refca.definition.cell import Array, Cell, Params
 from refca.definition.losses import reduce_cells
 from refca.definition.metrics import cell_accuracy, iou, total_agreement
-from refca.definition.params import encoders, param_shapes
+from refca.definition.params import encoders, init_params, param_shapes
 from refca.definition.randomness import NOISE, Draw, Recorded, Streams
 from refca.definition.state import grid, init_state
 from refca.definition.step import (
@@ -47,7 +50,7 @@ from refca.definition.step import (
 from refca.definition.strided import conv_stride2, conv_transpose_stride2
 from refca.digits.pool import BatchPlan, sample
 from refca.digits.unroll_length import last_steps, unroll_length
-from refca.segmentation.evaluation import shifted
+from refca.segmentation.evaluation import Snapshot, shifted, shown
 from refca.segmentation.persistence import (
     PersistentBatch,
     Resample,
@@ -365,6 +368,26 @@ def relu_with_half_at_zero(x: Array) -> Array:
     return (x + np.abs(x)) / 2
 
 
+def cutting_recorded_at(self: Any, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+    """Steps to spare are left out."""
+    noise, reset = (x[: len(self.fire)] if x is not None and x.ndim else x for x in (self.noise, self.reset))
+    return recorded_at(replace(self, noise=noise, reset=reset), cell, t, B, H, W)
+
+
+def waiting_recorded_at(self: Any, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+    """Steps that are missing are noticed when they are drawn."""
+    shortest = min(len(x) for x in vars(self).values() if x is not None and x.ndim)
+    if t < shortest:
+        self = Recorded(*(x[:shortest] if x is not None and x.ndim else x for x in vars(self).values()))
+    return recorded_at(self, cell, t, B, H, W)
+
+
+def whole_recorded_at(self: Any, cell: Cell, t: int, B: int, H: int, W: int) -> Draw:
+    """Integers are taken for real numbers."""
+    given = (x if x is None or x.dtype.kind == "f" else x.astype(float) for x in (self.noise, self.reset))
+    return recorded_at(Recorded(self.fire, *given), cell, t, B, H, W)
+
+
 # Faults of a backend's two functions
 
 
@@ -445,6 +468,12 @@ def double_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = Fa
 
 def loss_and_grads_from_step_0(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     return loss_and_grads(*args, first_step=0, image_grad=image_grad)
+
+
+def unchecked_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
+    """Steps that have no number are given one."""
+    last = 2**32 - len(args[6])
+    return loss_and_grads(*args, first_step=min(max(first_step, 0), last), image_grad=image_grad)
 
 
 def forgetful_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
@@ -556,6 +585,19 @@ def quarter_sample(regime: str, fresh_fraction: float, *of: Any) -> BatchPlan:
     return sample(regime, 0.25, *of)
 
 
+def short_sample(
+    regime: str, fresh_fraction: float, batch: int, pool_: int, digits: int, seed: int, i: int
+) -> BatchPlan:
+    """The last digit never occurs, as in the article's notebook."""
+    return sample(regime, fresh_fraction, batch, pool_, max(1, digits - 1), seed, i)
+
+
+def truncated_fractions(regime: str, fresh_fraction: float, batch: int) -> tuple[int, int]:
+    """The product in floating point, rounded down."""
+    part = int(batch * fresh_fraction)
+    return {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}[regime]
+
+
 def replacing_sample(
     regime: str, fresh_fraction: float, batch: int, pool_: int, digits: int, seed: int, i: int
 ) -> BatchPlan:
@@ -626,6 +668,11 @@ def fixed_unroll_length(least: int, most: int, seed: int, i: int) -> int:
     return unroll_length(least, most, seed, 0)
 
 
+def low_unroll_length(least: int, most: int, seed: int, i: int) -> int:
+    """The smaller of two draws."""
+    return min(unroll_length(least, most, seed, i), unroll_length(least, most, seed, i + 10**6))
+
+
 def heavy_last_steps(steps: int, batch: int, last: int) -> Array:
     """Each of the last steps weighs as much as one alone would."""
     return last_steps(steps, batch, last) * last
@@ -634,6 +681,16 @@ def heavy_last_steps(steps: int, batch: int, last: int) -> Array:
 def cold_learning_rate(rate: float, i: int, steps: int, schedule: str, warmup_steps: int = 0) -> float:
     """The rate does not rise: training starts at the schedule's rate."""
     return learning_rate_at(rate, i, steps, schedule)
+
+
+def rate_of_updates() -> Callable[..., float]:
+    """The rate of the number of updates, which is the number of rates asked for before."""
+    updates = count()
+
+    def wrong(rate: float, i: int, *schedule: Any) -> float:
+        return learning_rate_at(rate, next(updates), *schedule)
+
+    return wrong
 
 
 def late_learning_rate(rate: float, i: int, steps: int) -> float:
@@ -663,6 +720,22 @@ def shifting_draw_resample(
     """Asking for flips uses up other draws than it should: photographs differ with and without."""
     drawn = draw_resample(batch, photos, keep_photo, keep_state, seed, i, flips)
     return replace(drawn, photo=drawn.photo + flips)
+
+
+def halving_draw_resample(
+    batch: int, photos: int, keep_photo: float, keep_state: float, seed: int, i: int, flips: bool = False
+) -> Resample:
+    """Only the first half of the photographs is drawn."""
+    return draw_resample(batch, (photos + 1) // 2, keep_photo, keep_state, seed, i, flips)
+
+
+def writing_resample(
+    cell: Cell, batch: PersistentBatch, resampling: Resample, streams: Streams, backend: Any
+) -> PersistentBatch:
+    """New photographs are written into the batch that was given."""
+    right = resample(cell, batch, resampling, streams, backend)
+    batch.photo[...] = right.photo
+    return right
 
 
 def turning_resample(
@@ -760,17 +833,53 @@ def reaching_fires(self: Any, rate: float, t: int, B: int, H: int, W: int) -> Ar
     return (word / numpy.float32(2**32)).astype(numpy.float32) <= numpy.float32(rate)
 
 
-words, at = Streams.words, Streams.at
+words, at, fold, recorded_at, labels = Streams.words, Streams.at, Streams.fold, Recorded.at, Photographs.labels
 
 LAWS = "refca_spec.laws."
 ORDER = {"loss": "l2", "kind": "labels"}
 L2 = tuple(ORDER.items())
 INSTANCE = (("norm", "instance"),)
 DECODED = (("kind", "decoded"),)
+STRIDE_8 = (("change", {"stride": 8, "linear_readout": False}),)
 MAP = tuple((ORDER | {"kind": "map"}).items())
 
 
 # Faults of the training step and of the evaluation
+
+
+def small_weights(*layers: str) -> Callable[..., Params]:
+    """Initial weights of these layers a third of what they should be."""
+
+    def wrong(cell: Cell, seed: int) -> Params:
+        params = init_params(cell, seed)
+        return {name: x / 3 if name.startswith(layers) else x for name, x in params.items()}
+
+    return wrong
+
+
+def uncounted_update(self: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
+    """Every update has the number 0."""
+    self.params = backend.adam_step(self.params, grads, self.adam.m, self.adam.v, 0, learning_rate, normalise)
+
+
+def plain_labels(self: Photographs, numbers: Any, flipped: Array | None = None) -> Array:
+    """Label maps as they are, also under a mirrored photograph."""
+    return labels(self, numbers)
+
+
+def early_snapshots(
+    cell: Cell, params: dict, backend: Any, photographs: Photographs, chosen: Array, condition: str, **named: Any
+) -> Iterator[Snapshot]:
+    """Photographs change one step early."""
+    streams, every = Streams(0, first_sample=int(chosen[0])), named["every"]
+    image, target = shown(photographs, chosen, condition, 0, named["shift"])
+    state = backend.initial_state(cell, image, streams)
+    yield Snapshot(None, state, readout(cell, params, state), image, target)
+    for t in range(named["steps"]):
+        changes = (t + 1) // every if condition != "kept" else 0
+        image, target = shown(photographs, chosen, condition, changes, named["shift"])
+        state = backend.evolve(cell, params, image, state, streams, 1, first_step=t)
+        yield Snapshot(None, state, readout(cell, params, state), image, target)
 
 
 def unscaled_last_steps(steps: int, batch: int, loss_steps: int) -> Array:
@@ -980,6 +1089,27 @@ BACKENDS: dict[str, Mutant] = {
         {"backend:evolve": unchecked_evolve},
         (("change", {"steps": -1}),),
     ),
+    "negative steps accepted by loss_and_grads": Mutant(
+        "test_backends_c15_negative_steps_are_refused",
+        {"backend:loss_and_grads": unchecked_loss_and_grads},
+        (("change", {"first_step": -1}),),
+    ),
+    "steps beyond the last number accepted by loss_and_grads": Mutant(
+        "test_backends_c15_steps_are_numbered_below_2_to_the_32",
+        {"backend:loss_and_grads": unchecked_loss_and_grads},
+    ),
+    "noise of more steps accepted": Mutant(
+        "test_recorded_c4_noise_that_does_not_fit_is_refused",
+        {"refca.definition.randomness:Recorded.at": cutting_recorded_at},
+    ),
+    "missing resets noticed late": Mutant(
+        "test_recorded_c5_resets_that_do_not_fit_are_refused",
+        {"refca.definition.randomness:Recorded.at": waiting_recorded_at},
+    ),
+    "integers taken for noise": Mutant(
+        "test_recorded_c4_noise_that_does_not_fit_is_refused",
+        {"refca.definition.randomness:Recorded.at": whole_recorded_at},
+    ),
     "gradient of one tensor missing": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
         {"backend:loss_and_grads": forgetful_loss_and_grads},
@@ -1170,6 +1300,24 @@ DEFINITION: dict[str, Mutant] = {
         "test_readout_c2_without_a_layer_it_is_the_last_channels",
         {LAWS + "test_readout:readout": first_readout},
     ),
+    "a step after the last starts again": Mutant(
+        "test_streams_c9_other_steps_are_refused",
+        {
+            "refca.definition.randomness:Streams.at": lambda self, cell, t, *sizes: at(
+                self, cell, int(t) % 2**32, *sizes
+            )
+        },
+        (("t", 2**32),),
+    ),
+    "a part of a training step is a whole one": Mutant(
+        "test_streams_c9_other_training_steps_are_refused",
+        {"refca.definition.randomness:Streams.fold": lambda self, i: fold(self, int(i))},
+        (("i", 1.5),),
+    ),
+    "a batch split under batch norm": Mutant(
+        "test_backends_c23_under_batch_norm_there_is_one_part",
+        {"refca.contract.protocol:BaseBackend.batch_parts": lambda self, cell, image: contiguous_parts(len(image), 2)},
+    ),
     "residual noise for resets": Mutant(
         "test_streams_c10_resets_are_normal_numbers_of_their_own_purpose",
         {"refca.definition.randomness:Streams.at": replayed_at},
@@ -1186,6 +1334,26 @@ DEFINITION: dict[str, Mutant] = {
         "test_cell_c3_the_paper_s_cells_have_the_parameters_of_its_table_1",
         {LAWS + "test_cell:param_shapes": biased_shapes},
         INSTANCE,
+    ),
+    "a small first layer": Mutant(
+        "test_cell_c6_weights_fill_the_range_of_their_fans",
+        {LAWS + "test_cell:init_params": small_weights("perceive.weight")},
+        (("change", {}),),
+    ),
+    "small hidden layers": Mutant(
+        "test_cell_c6_weights_fill_the_range_of_their_fans",
+        {LAWS + "test_cell:init_params": small_weights("hidden")},
+        (("change", {"depthwise": True}),),
+    ),
+    "a small encoder": Mutant(
+        "test_cell_c6_weights_fill_the_range_of_their_fans",
+        {LAWS + "test_cell:init_params": small_weights("encode")},
+        STRIDE_8,
+    ),
+    "a small decoder": Mutant(
+        "test_cell_c6_weights_fill_the_range_of_their_fans",
+        {LAWS + "test_cell:init_params": small_weights("decode.2")},
+        STRIDE_8,
     ),
     "the mix frozen with its filters": Mutant(
         "test_cell_c5_the_3x3_weights_of_the_first_layer_can_be_frozen",
@@ -1207,6 +1375,15 @@ DEFINITION: dict[str, Mutant] = {
     "the same renewals at every step": Mutant(
         "test_persistence_c3_decisions_are_a_function_of_seed_and_training_step",
         {LAWS + "test_persistence:draw_resample": constant_decide},
+    ),
+    "half of the photographs are never drawn": Mutant(
+        "test_persistence_c4_every_photograph_is_drawn_equally_often",
+        {LAWS + "test_persistence:draw_resample": halving_draw_resample},
+        (("i", 17),),
+    ),
+    "photographs are written into the old batch": Mutant(
+        "test_persistence_c5_nothing_that_is_given_is_modified",
+        {LAWS + "test_persistence:resample": writing_resample},
     ),
     "flips change the photographs": Mutant(
         "test_persistence_c10_flips_change_no_other_draw",
@@ -1294,6 +1471,16 @@ DEFINITION: dict[str, Mutant] = {
         {LAWS + "test_pool:sample": quarter_sample},
         (("batch", 16), ("fresh_fraction", 0.125)),
     ),
+    "a product in floating point rounded down": Mutant(
+        "test_pool_c3_a_fraction_between_two_floats_is_not_rounded_down",
+        {LAWS + "test_pool:fractions": truncated_fractions},
+        (("batch", 100), ("fresh_fraction", 0.29), ("part", 29)),
+    ),
+    "the last digit never occurs": Mutant(
+        "test_pool_c1_every_slot_and_every_digit_is_drawn_equally_often",
+        {LAWS + "test_pool:sample": short_sample},
+        (("digits", 5),),
+    ),
     "slots drawn with replacement": Mutant(
         "test_pool_c1_slots_are_taken_once_and_digits_exist",
         {LAWS + "test_pool:sample": replacing_sample},
@@ -1323,6 +1510,11 @@ DEFINITION: dict[str, Mutant] = {
     "unrolls have one length": Mutant(
         "test_unroll_c1_every_length_between_least_and_most_comes",
         {LAWS + "test_unroll:unroll_length": fixed_unroll_length},
+    ),
+    "unrolls are short": Mutant(
+        "test_unroll_c1_every_length_occurs_equally_often",
+        {LAWS + "test_unroll:unroll_length": low_unroll_length},
+        (("shortest", 1),),
     ),
     "each of the last steps weighs one": Mutant(
         "test_unroll_c4_the_last_steps_and_the_samples_share_one",
@@ -1354,6 +1546,30 @@ DEFINITION: dict[str, Mutant] = {
         "test_training_step_c4_an_unroll_that_does_not_count_only_moves_states",
         {"refca.segmentation.training:loss_weights": all_steps_count},
     ),
+    "a learning rate of zero on digits": Mutant(
+        "test_training_step_c7_parameters_move_at_the_rate_of_the_training_step",
+        {"refca.digits.training:learning_rate_at": lambda *_: 0.0},
+        (("task", "digits"),),
+    ),
+    "a learning rate of zero on photographs": Mutant(
+        "test_training_step_c7_parameters_move_at_the_rate_of_the_training_step",
+        {"refca.segmentation.training:learning_rate_at": lambda *_: 0.0},
+        (("task", "segmentation"),),
+    ),
+    "the learning rate of the number of updates": Mutant(
+        "test_training_step_c7_parameters_move_at_the_rate_of_the_training_step",
+        {"refca.segmentation.training:learning_rate_at": rate_of_updates()},
+        (("task", "segmentation"),),
+    ),
+    "updates that are not counted": Mutant(
+        "test_training_step_c7_parameters_move_at_the_rate_of_the_training_step",
+        {"refca.training.train_state:TrainState.update": uncounted_update},
+        (("task", "digits"),),
+    ),
+    "label maps that are never mirrored": Mutant(
+        "test_training_step_c8_photographs_and_label_maps_are_mirrored_together",
+        {"refca.data.photographs:Photographs.labels": plain_labels},
+    ),
     "one accuracy over all digits": Mutant(
         "test_evaluation_c1_accuracy_is_the_mean_over_batches_of_1000",
         {"refca.digits.evaluation:mean_ratio": pooled_ratio},
@@ -1380,5 +1596,10 @@ DEFINITION: dict[str, Mutant] = {
         "test_evaluation_c6_a_shifted_photograph_goes_round_a_square",
         {"refca.segmentation.evaluation:shifted": right_and_down},
         (("changes", 1), ("down", 0), ("right", 1)),
+    ),
+    "photographs change one step early": Mutant(
+        "test_evaluation_c7_photographs_change_after_every_so_many_steps",
+        {"refca.segmentation.evaluation:take_snapshots": early_snapshots},
+        (("condition", "replaced"),),
     ),
 }

@@ -398,12 +398,19 @@ def test_backends_c15_an_image_that_does_not_divide_into_cells_is_refused(
 def test_backends_c15_negative_steps_are_refused(backend: Any, dtype: str, change: dict[str, int]) -> None:
     with pytest.raises(InvalidInput, match="negative"):
         evolve(backend, dtype, CASE, CASE.streams, **change)
+    if "first_step" in change and backend.offers("loss_and_grads"):
+        with pytest.raises(InvalidInput, match="negative"):
+            loss_and_grads(backend, dtype, CASE, source=CASE.streams, first_step=change["first_step"])
 
 
 def test_backends_c15_steps_are_numbered_below_2_to_the_32(backend: Any, dtype: str) -> None:
     evolve(backend, dtype, CASE, CASE.streams, steps=1, first_step=2**32 - 1)
     with pytest.raises(InvalidInput, match=r"at most 2\*\*32"):
         evolve(backend, dtype, CASE, CASE.streams, steps=2, first_step=2**32 - 1)
+    if backend.offers("loss_and_grads"):
+        loss_and_grads(backend, dtype, CASE, source=CASE.streams, first_step=2**32 - CASE.T)
+        with pytest.raises(InvalidInput, match=r"at most 2\*\*32"):
+            loss_and_grads(backend, dtype, CASE, source=CASE.streams, first_step=2**32 - CASE.T + 1)
 
 
 @pytest.mark.parametrize("case", [CASE, STRIDED, BATCHED], ids=["digits", "strided", "batch norm"])
@@ -681,6 +688,13 @@ def test_backends_c23_the_parts_of_a_batch_sum_to_the_same_bits_on_any_ranks(
     for summed in simulate(size, program):
         for got, x in zip(summed, expected, strict=True):
             assert_same(got, x, f"A sum of parts on ranks {owners}", case)
+
+
+@law
+@given(case=cases(B=2, norm="batch"))
+def test_backends_c23_under_batch_norm_there_is_one_part(backend: Any, dtype: str, case: Case) -> None:
+    parts = backend.batch_parts(case.cell, inputs(backend, dtype, case)[1])
+    assert parts is None or [list(part) for part in parts] == [list(range(case.B))], f"parts {parts}: {case}"
 
 
 @pytest.mark.parametrize("case", [CASE, STRIDED, BATCHED], ids=["digits", "strided", "batch norm"])

@@ -149,3 +149,21 @@ def test_evaluation_c6_a_shifted_photograph_goes_round_a_square(changes: int, do
             label = labels[:, y - down, x - right] if inside else np.full(2, -1)
             assert_same(image[:, y, x], expected, "A pixel", (changes, y, x))
             assert_same(target[:, y, x], label, "A label", (changes, y, x))
+
+
+@pytest.mark.parametrize("condition", ["kept", "replaced", "shifted"])
+def test_evaluation_c7_photographs_change_after_every_so_many_steps(condition: str) -> None:
+    cell, samples, chosen = PHOTOGRAPHS_CELL, photographs(5), np.arange(2)
+    params, every = random_params(cell), 2
+    curves = segmentation_evaluation.curves(cell, params, reference, samples, samples=2, steps=5, every=every)
+    given_ = cell, params, reference, samples, chosen, condition
+    start, *snapshots = segmentation_evaluation.take_snapshots(*given_, steps=5, every=every, shift=1)
+    assert_same(start.image, samples.images(chosen), "The photographs at the start", condition)
+    state, expected = init_state(cell, start.image, Streams(0)), np.array([0, 0, 1, 1, 2]) * (condition != "kept")
+    for t, (snapshot, changes) in enumerate(zip(snapshots, expected, strict=True)):
+        image, target = segmentation_evaluation.shown(samples, chosen, condition, int(changes), 1)
+        state = reference.evolve(cell, params, image, state, Streams(0), 1, first_step=t)
+        assert_same(snapshot.image, image, "The photographs", (condition, t))
+        assert_same(snapshot.target, target, "The label maps", (condition, t))
+        assert_same(snapshot.state, state, "The state", (condition, t))
+    assert_same(curves[condition]["changes"], expected, "The number of changes", condition)

@@ -23,7 +23,7 @@ from refca.segmentation.persistence import (
     resample,
 )
 from refca_spec.calls import to_backend
-from refca_spec.compare import assert_close, assert_same
+from refca_spec.compare import assert_close, assert_same, assert_uniform
 from refca_spec.strategies import Case, cases, law
 
 SEEDS, STEPS = st.integers(0, 2**64 - 1), st.integers(1, 10**6)
@@ -87,6 +87,25 @@ def test_persistence_c4_before_the_first_step_everything_is_new(seed: int, photo
     assert resampling.new_state.all()
     assert resampling.photo.shape == (6,)
     assert set(resampling.photo.tolist()) <= set(range(photos))
+
+
+@pytest.mark.parametrize("i", [0, 17])
+def test_persistence_c4_every_photograph_is_drawn_equally_often(i: int) -> None:
+    drawn = draw_resample(20_000, 5, 0.5, 0.5, 5, i)
+    for samples, what in ((drawn.new_photo, "new photographs"), (slice(100), "the first 100")):
+        assert_uniform(drawn.photo[samples], 5, f"The photographs of {what}", i)
+
+
+@law
+@given(case=cases(B=3, normal_start=True))
+def test_persistence_c5_nothing_that_is_given_is_modified(case: Case) -> None:
+    given_, copies = begun(case), begun(case)
+    got = resample(case.cell, *given_, case.streams, reference)
+    for x in vars(got).values():
+        x[...] = 0
+    for each, copy in zip(given_, copies, strict=True):
+        for (name, x), ref in zip(vars(each).items(), vars(copy).values(), strict=True):
+            assert_same(x, ref, f"{name} as it was given", case)
 
 
 @law

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refca.definition.cell import Array
-from refca.digits.pool import REGIMES, BatchPlan, Pool, sample
+from refca.digits.pool import REGIMES, BatchPlan, Pool, fractions, sample
 from refca_spec import formulas
 from refca_spec.calls import to_backend
-from refca_spec.compare import assert_same
+from refca_spec.compare import assert_same, assert_uniform
 from refca_spec.strategies import Case, cases, law
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(0, 24), st.integers(1, 100)).map(lambda s: (s[0], s[0] + s[1], s[2]))
@@ -35,6 +35,13 @@ def test_pool_c1_slots_are_taken_once_and_digits_exist(
     assert set(plan.digits.tolist()) <= set(range(digits))
 
 
+@pytest.mark.parametrize("digits", [1, 2, 5])
+def test_pool_c1_every_slot_and_every_digit_is_drawn_equally_often(digits: int) -> None:
+    plans = [sample("mutating", 0.25, 2, 4, digits, 3, i) for i in range(400)]
+    assert_uniform(np.stack([plan.digits for plan in plans]), digits, "The digits", digits)
+    assert_uniform(np.stack([plan.slots for plan in plans]), 4, "The slots", digits)
+
+
 @law
 @given(seed=st.integers(0, 2**64 - 1), i=st.integers(0, 10**6))
 def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: int, i: int) -> None:
@@ -50,12 +57,27 @@ def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: in
 @pytest.mark.parametrize("fresh_fraction", [0.5, 0.25, 0.125])
 @pytest.mark.parametrize("batch", [1, 4, 7, 16])
 def test_pool_c3_each_regime_has_its_shares(batch: int, fresh_fraction: float) -> None:
-    fractions = {}
+    found = {}
     for regime in REGIMES:
         plan = sample(regime, fresh_fraction, batch, 20, 9, 0, 0)
-        fractions[regime] = plan.fresh, plan.mutated
-    part = int(batch * fresh_fraction)
-    assert fractions == {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}
+        found[regime] = plan.fresh, plan.mutated
+    part = batch * round(8 * fresh_fraction) // 8
+    assert found == {"naive": (batch, 0), "persistent": (2 * part, 0), "mutating": (part, part)}
+
+
+@pytest.mark.parametrize(("batch", "fresh_fraction", "part"), [(100, 0.29, 29), (10, 0.3, 3), (12, 1 / 3, 4)])
+def test_pool_c3_a_fraction_between_two_floats_is_not_rounded_down(
+    batch: int, fresh_fraction: float, part: int
+) -> None:
+    assert fractions("mutating", fresh_fraction, batch) == (part, part)
+    assert fractions("persistent", fresh_fraction, batch) == (2 * part, 0)
+
+
+@law
+@given(batch=st.integers(1, 10_000), whole=st.integers(2, 1000), data=st.data())
+def test_pool_c3_shares_are_those_of_exact_fractions(batch: int, whole: int, data: st.DataObject) -> None:
+    part = data.draw(st.integers(0, whole // 2))
+    assert fractions("mutating", part / whole, batch) == (batch * part // whole, batch * part // whole)
 
 
 @law

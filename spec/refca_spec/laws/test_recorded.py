@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 
 from refca.definition.randomness import Recorded
+from refca.errors import InvalidInput
 from refca_spec.calls import evolve, reference_state
 from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.strategies import Case, cases, law
@@ -80,12 +81,15 @@ def test_recorded_c5_resets_for_a_cell_without_a_gate_are_refused(backend: Any, 
 
 
 def refused(backend: Any, dtype: str, case: Case, name: str) -> None:
-    """Raise AssertionError unless a case without this array, and with arrays of other shapes, raises InvalidInput."""
+    """Raise AssertionError unless a case without this array, or with a wrong one, raises InvalidInput at step 0.
+
+    Wrong arrays have other shapes, fewer or more steps than the fire masks, no axis at all, or integers.
+    """
     right = getattr(case.recorded, name)
     with pytest.raises(ValueError, match=f"{name} must be an array for a cell with"):
         evolve(backend, dtype, case, replace(case.recorded, **{name: None}))
-    short = [right[: case.T - 1]] if case.T > 1 else []
-    for wrong in (right[..., None], right[..., :1, :], np.concatenate([right, right], axis=-1), *short):
-        if wrong.shape != right.shape:
-            with pytest.raises(ValueError, match=f"{name} must be"):
-                evolve(backend, dtype, case, replace(case.recorded, **{name: wrong}))
+    shapes = [right[..., None], right[..., :1, :], np.concatenate([right, right], axis=-1), np.array(0.5)]
+    lengths = [right[: case.T - 1], np.concatenate([right, right[:1]])]
+    for wrong in (*(x for x in shapes if x.shape != right.shape), *lengths, right.astype(np.int64)):
+        with pytest.raises(InvalidInput, match=f"{name} must be"):
+            evolve(backend, dtype, case, replace(case.recorded, **{name: wrong}), steps=1)

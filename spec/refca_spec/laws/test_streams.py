@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refca.definition.cell import Array
+from refca.definition.cell import Array, Cell
+from refca.definition.generators import BATCH, generator
+from refca.definition.params import init_params
 from refca.definition.randomness import FIRE, INITIAL, NOISE, RESET, Streams
+from refca.digits.pool import sample
+from refca.digits.unroll_length import unroll_length
+from refca.errors import InvalidInput
 from refca_spec import formulas
 from refca_spec.calls import evolve
 from refca_spec.compare import assert_close, assert_same, longest_sum
@@ -108,8 +114,44 @@ def test_streams_c8_a_source_that_the_cell_does_not_use_is_none(case: Case) -> N
 
 @pytest.mark.parametrize(("seed", "first"), [(-1, 0), (2**64, 0), (0, -1), (0, 2**32)])
 def test_streams_c9_other_seeds_and_sample_numbers_are_refused(seed: int, first: int) -> None:
-    with pytest.raises(ValueError, match=r"seed|first_sample"):
+    with pytest.raises(InvalidInput, match=r"seed|first_sample"):
         Streams(seed, first)
+
+
+@pytest.mark.parametrize("i", [-1, 2**64, 1.5])
+def test_streams_c9_other_training_steps_are_refused(i: Any) -> None:
+    for draw in (Streams(0).fold, partial(generator, BATCH, 0)):
+        with pytest.raises(InvalidInput, match=r"^i must be"):
+            draw(i)
+
+
+@pytest.mark.parametrize("t", [-1, 2**32, 1.5])
+def test_streams_c9_other_steps_are_refused(t: Any) -> None:
+    for cell in (Cell(1, 2, 1, 1), Cell(1, 2, 1, 1, fire_rate=0.0, noise=0.5)):
+        with pytest.raises(InvalidInput, match=r"^t must be"):
+            Streams(0).at(cell, t, 1, 2, 2)
+    with pytest.raises(InvalidInput, match=r"^t must be"):
+        Streams(0).normals(NOISE, t, 1, 2, 2, 3)
+
+
+@pytest.mark.parametrize("channels", [-1, 0, 2**18 + 1, 1.5])
+def test_streams_c9_states_have_channels_that_a_counter_can_number(channels: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"^D must be"):
+        Streams(0).initial(1, 2, 2, channels)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint32, np.int64, np.uint64])
+def test_streams_c9_integers_of_any_width_give_the_same_numbers(kind: Any) -> None:
+    five, cell = kind(5), Cell(1, 2, 1, 1, noise=0.5)
+    streams = Streams(five, five).fold(five)
+    assert streams == Streams(5, 5).fold(5)
+    assert_same(streams.at(cell, five, 1, 2, 2).noise, streams.at(cell, 5, 1, 2, 2).noise, "The noise", kind)
+    for name, weight in init_params(cell, five).items():
+        assert_same(weight, init_params(cell, 5)[name], f"The parameter {name}", kind)
+    assert unroll_length(1, 2**40, five, five) == unroll_length(1, 2**40, 5, 5)
+    plans = (sample("mutating", 0.25, 5, 9, 7, *counted) for counted in ((five, five), (5, 5)))
+    for got, ref in zip(*(vars(plan).values() for plan in plans), strict=True):
+        assert_same(got, ref, "A plan", kind)
 
 
 @law

@@ -25,6 +25,7 @@ from refca_spec.compare import assert_close, assert_same
 
 SIZE = 6  # pixels of a side
 MARGIN = 1e-3  # how far a first moment may be from the reference's, in its own unit
+RATE = 0.01  # the learning rate where parameters are followed: far above the rounding errors of float32
 
 
 def digits() -> Split:
@@ -87,6 +88,11 @@ def assert_first_moments(moments: Params, grads: Params, backend: Any) -> None:
         assert error < MARGIN, f"Adam's first moment of {name} is {error:.2g} of its largest value away"
 
 
+def mirrored(x: Array, flipped: Array) -> Array:
+    """Pictures or label maps (B, H, W, ...), mirrored left to right where flipped (B,)."""
+    return np.stack([each[:, ::-1] if turned else each for each, turned in zip(x, flipped, strict=True)])
+
+
 @pytest.mark.parametrize("loss", ["l2", "ce"])
 @pytest.mark.parametrize("regime", ["naive", "mutating"])
 def test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised(
@@ -121,7 +127,7 @@ def test_training_step_c2_the_batch_goes_back_into_its_slots(backend: Any) -> No
 
 
 def test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps(backend: Any) -> None:
-    experiment, samples, train_state = segmentation_run(backend)
+    experiment, samples, train_state = segmentation_run(backend, flips=True)
     params = exact(train_state.params, backend)
     segmentation_training.train_step(experiment, backend, samples, train_state)  # states of age 2, 4/3 counted
     assert train_state.updates == 1
@@ -133,12 +139,12 @@ def first_gradient(experiment: SegmentationExperiment, params: Params) -> Params
     """The gradient of the first training step of a run on the photographs above."""
     cell, K, T = experiment.cell, experiment.unroll, experiment.horizon
     keep = (keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T))
-    draw = draw_resample(experiment.batch, len(photographs()), *keep, seed=0, i=0)
-    chosen = draw.photo
+    draw = draw_resample(experiment.batch, len(photographs()), *keep, seed=0, i=0, flips=experiment.flips)
+    both = (photographs().images(draw.photo), photographs().labels(draw.photo))
+    image, target = (mirrored(x, draw.flipped) for x in both)
     state = Streams(0).fold(0).initial(experiment.batch, SIZE, SIZE, experiment.state).astype(np.float32)
     weights = loss_weights(np.zeros(experiment.batch, np.int64), K, T)
-    batch = (photographs().images(chosen), state, photographs().labels(chosen))
-    return gradient("ce", cell, params, batch, weights, 0)
+    return gradient("ce", cell, params, (image, state, target), weights, 0)
 
 
 def test_training_step_c4_an_unroll_that_does_not_count_only_moves_states(backend: Any) -> None:
@@ -179,3 +185,43 @@ def test_training_step_c6_it_depends_on_the_seed_its_number_and_the_state_alone(
     experiment, samples, train_state = run(backend, seed=1)
     training.train_step(experiment, backend, samples, train_state)
     assert any(not np.array_equal(exact(train_state.params, backend)[name], ends[0][name]) for name in ends[0])
+
+
+@pytest.mark.parametrize("task", ["digits", "segmentation"])
+def test_training_step_c7_parameters_move_at_the_rate_of_the_training_step(backend: Any, task: str) -> None:
+    """Training steps 4 and 5 of 9 make updates 0 and 1, at rates on half a cosine wave."""
+    runs = {"digits": (digits_run, digits_training), "segmentation": (segmentation_run, segmentation_training)}
+    run, training = runs[task]
+    experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine")
+    train_state.done = 4
+    params = exact(train_state.params, backend)
+    m = v = {name: np.zeros_like(x) for name, x in params.items()}
+    for update, i in enumerate((4, 5)):
+        training.train_step(experiment, backend, samples, train_state)
+        adam, rate = train_state.adam, RATE * (1 + np.cos(np.pi * i / 9)) / 2
+        moved, first, second = (exact(x, backend) for x in (train_state.params, adam.m, adam.v))
+        for name, x in params.items():
+            grad = (first[name] - 0.9 * m[name]) / 0.1
+            squares = 0.999 * v[name] + 0.001 * grad**2
+            unit = max(1e-30, float(squares.max()))
+            assert np.abs(second[name] - squares).max() < MARGIN * unit, f"the second moment of {name}, update {update}"
+            correction = np.sqrt(1 - 0.999 ** (update + 1)) / (1 - 0.9 ** (update + 1))
+            expected = x - rate * correction * first[name] / (np.sqrt(second[name]) + 1e-7)
+            error = np.abs(moved[name] - expected).max() / rate
+            assert error < MARGIN, f"{name} is {error:.2g} learning rates away from Adam's after update {update}"
+        params, m, v = moved, first, second
+
+
+def test_training_step_c8_photographs_and_label_maps_are_mirrored_together(backend: Any) -> None:
+    experiment, samples, train_state = segmentation_run(backend, batch=8, flips=True)
+    K, T = experiment.unroll, experiment.horizon
+    keep = (keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T))
+    photo, flipped = np.zeros(8, int), np.zeros(8, bool)
+    for i in range(3):
+        draw = draw_resample(8, len(samples), *keep, seed=0, i=i, flips=True)
+        photo, flipped = (np.where(draw.new_photo, *x) for x in ((draw.photo, photo), (draw.flipped, flipped)))
+        result = segmentation_training.train_step(experiment, backend, samples, train_state)
+        image = mirrored(photographs().images(photo), flipped).astype(np.float64)
+        assert_close(backend.asnumpy(result.image), image, 1, "The photographs", (experiment, i))
+        assert_same(result.target, mirrored(photographs().labels(photo), flipped), "The label maps", (experiment, i))
+        assert 0 < flipped.sum() < 8, f"the draws of training step {i} do not try the law"

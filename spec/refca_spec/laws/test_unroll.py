@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refca.digits.unroll_length import last_steps, unroll_length
-from refca_spec.compare import assert_same
+from refca_spec.compare import assert_same, assert_uniform
 from refca_spec.strategies import law
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -21,6 +21,12 @@ LENGTHS = st.integers(1, 100)
 def test_unroll_c1_every_length_between_least_and_most_comes(least: int, more: int, seed: int) -> None:
     lengths = {unroll_length(least, least + more, seed, i) for i in range(200)}
     assert lengths == set(range(least, least + more + 1)), f"of {least} to {least + more} come {lengths}"
+
+
+@pytest.mark.parametrize("shortest", [1, 7])
+def test_unroll_c1_every_length_occurs_equally_often(shortest: int) -> None:
+    lengths = np.array([unroll_length(shortest, shortest + 4, 3, i) for i in range(1000)])
+    assert_uniform(lengths - shortest, 5, "The lengths above the shortest", shortest)
 
 
 @law
