@@ -769,6 +769,13 @@ def test_two_classes_that_look_like_pictures_and_masks_are_refused(
         found(tmp_path)
 
 
+def test_words_of_output_in_the_names_of_files_are_no_masks(tmp_path: Path) -> None:
+    for i in range(4):
+        save(tmp_path / f"real/{i}.png", photograph(disc(i), i))
+        save(tmp_path / f"fake/{i + 2}_output.png", photograph(disc(i), 9 + i))
+    assert found(tmp_path, split=0.5).settings["classes"] == ("fake", "real")
+
+
 def test_two_classes_of_drawings_or_of_photographs_may_have_the_same_names(tmp_path: Path) -> None:
     for i in range(4):
         for name in ("cat", "dog"):
@@ -846,6 +853,10 @@ def test_a_picture_that_a_table_lists_twice_has_one_mask(tmp_path: Path) -> None
     rows = [f"images/p{i}.png,masks/p{i}.png" for i in (*range(5), 3)]
     (tmp_path / "pairs.csv").write_text("\n".join(["image,mask", *rows]))
     assert len(loaded(tmp_path / "pairs.csv", split=0.0).train) == 5
+    (tmp_path / "windows.csv").write_text("\n".join(["image,mask", *rows]).replace("/", "\\"))
+    assert (
+        loaded(tmp_path / "windows.csv", split=0.0).train.names == loaded(tmp_path / "pairs.csv", split=0.0).train.names
+    )
     (tmp_path / "pairs.csv").write_text("\n".join(["image,mask", *rows, "images/p3.png,masks/p4.png"]))
     with pytest.raises(
         InvalidInput, match=r"p3\.png twice, with the mask masks/p3\.png in line 5 and masks/p4\.png in"

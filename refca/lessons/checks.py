@@ -112,7 +112,7 @@ def check_1_3(step: Callable[..., Any]) -> None:
         one_by_one = right_step(one_by_one, only, noise)
     for left_out in (names for count in (1, 2, 3) for names in combinations(biases, count)):
         forgotten = near(got, right_step(state, fire, noise, left_out))
-        require(not forgotten, f"each of three layers adds a bias; {' and '.join(left_out)} is not added")
+        require(not forgotten, f"each of three layers adds a bias; not added: {', '.join(left_out)}")
     require(not near(got, one_by_one), "a cell read a neighbour that had already moved; read all from the old state")
     require(
         not wrong.any(), "the cells at rest are right; the state of the others is not state + update + 0.02 * noise"

@@ -464,10 +464,14 @@ def pair_list(path: Path) -> list[Masked] | None:
     rows = [{"image": row.get("file", ""), "mask": row.get("label", "")} | row for row in rows]
     if Path(rows[0]["mask"]).suffix.lower() not in PICTURES:
         return None  # labels of pictures
+    folder = table.parent
     files = files_listed(table, [row["image"] for row in rows])
     rows, files = each_once(table, rows, files, "image", "mask")
     masks = files_listed(table, [row["mask"] for row in rows])
-    names = [row["image"] for row in rows]
+    names = [  # as they are listed, but for the backslashes of Windows
+        row["image"] if folder / row["image"] == file else row["image"].replace("\\", "/")
+        for row, file in zip(rows, files, strict=True)
+    ]
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):  # predictions are named after them
         names = names_of([file.resolve() for file in files])
     return [

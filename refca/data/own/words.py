@@ -13,7 +13,7 @@ IMAGE_WORDS = (
 MASK_WORDS = (
     *("masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot", "annotated", "labelled"),
     *("segmentations", "segmentation", "seg", "groundtruth", "gt", "gtfine", "trimaps", "trimap", "targets", "target"),
-    *("masken", "maske", "masques", "masque", "outputs", "output"),
+    *("masken", "maske", "masques", "masque"),
 )
 IMAGE_FOLDERS = (*IMAGE_WORDS, "jpegimages", "x")
-MASK_FOLDERS = (*MASK_WORDS, "segmentationclass", "ground_truth", "instances", "y")
+MASK_FOLDERS = (*MASK_WORDS, "segmentationclass", "ground_truth", "instances", "y", "outputs", "output")
