@@ -281,7 +281,20 @@ def report_run(run: PreparedRun, flags: Namespace) -> None:
     print(f"done: {reached(rows, experiment, run.training, run.train_state.done)}")
     if best := run.train_state.best:
         note(f"the best weights on held-out {experiment.samples} come from step {best.step:,}: {out / BEST_FILE}")
-    note(f"{see}measure it: {command('evaluate')} {shlex.quote(str(out))}{same(flags)}")
+    if has_test(experiment, flags):
+        note(f"{see}measure it: {command('evaluate')} {shlex.quote(str(out))}{same(flags)}")
+    else:
+        note(f"{see}no {experiment.samples} were held out to measure it on")
+
+
+def has_test(experiment: Experiment, flags: Namespace) -> bool:
+    """Return whether refca.evaluate has samples to measure a run on; data with a name always has."""
+    if not is_path(experiment.dataset):
+        return True
+    try:
+        return not isinstance(experiment.load_data(flags.data, ("test",)).held_out, str)
+    except InvalidInput:  # files that were moved meanwhile may be back
+        return True
 
 
 def validator_of(

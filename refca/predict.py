@@ -118,7 +118,7 @@ def parser() -> ArgumentParser:
 def predict(flags: Namespace) -> int:
     if bool(flags.inputs) == bool(flags.dataset):
         raise InvalidInput("name pictures, films or folders to predict, or --dataset; one of them, not both")
-    sources = expand(flags.inputs)
+    sources, missing = expand(flags.inputs)
     load_weights(flags.model)  # before a backend is started
     name, backend = choose_backend(flags.backend, flags.device)
     if current().rank:
@@ -136,7 +136,7 @@ def predict(flags: Namespace) -> int:
         note(f"{describe_backend(name, backend)}; {automaton!r}; writing to {out}")
     if not name.startswith(PROGRAM):  # a program prepares itself
         warm_up(backend, automaton.cell, 1, 8 * automaton.cell.stride)
-    return Program(flags, automaton, out, sources).run()
+    return Program(flags, automaton, out, sources, missing).run()
 
 
 def predictions_folder(model: Path) -> Path:
@@ -153,7 +153,9 @@ class Program:
     """One call of the program: pictures or the samples of a data set are predicted in one stream, then films one by
     one. What is done when a stop is requested is kept, and listed in predictions.csv."""
 
-    def __init__(self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source]) -> None:
+    def __init__(
+        self, flags: Namespace, automaton: Automaton, out: Path, sources: list[Source], missing: list[InvalidInput]
+    ) -> None:
         self.flags, self.automaton, self.out, self.sources = flags, automaton, out, sources
         self.task = automaton.task.prediction
         self.waiting: deque[tuple[str, Path, str, str]] = deque()  # name, file, page, true label of what is worked on
@@ -161,7 +163,8 @@ class Program:
         self.right = self.labelled = 0
         self.films: list[Source] = []
         self.used: set[str] = set()  # names of results
-        self.failed = 0
+        self.missing = missing  # errors of inputs that name no file
+        self.failed = len(missing)
         self.count = len(sources)  # of pictures, films and folders named, or of samples
         self.begun = False  # whether cells have been given a picture
         self.options: dict[str, Any] = {"steps": flags.steps, "size": flags.size, "seed": flags.seed}
@@ -171,6 +174,8 @@ class Program:
         """Predict everything; return the exit code: 2 if a file could not be used."""
         count = 0
         several = len(self.sources) != 1
+        for error in self.missing:
+            print(f"refca: {error}; skipped", file=sys.stderr)
         with (
             atomic_write(self.out / TABLE) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,

@@ -82,10 +82,40 @@ def one_after_the_other(params: Any, image: Any, state: Any, fire: Any, noise: A
     return state
 
 
+def without(*left_out: str) -> Any:
+    """Return a step that leaves out these biases."""
+
+    def step_without(params: Any, *arguments: Any) -> Any:
+        used = {name: 0 * x if name in left_out else x for name, x in params.items()}
+        return SOLUTIONS["1.3"](used, *arguments)
+
+    return step_without
+
+
+def swapped(predicted: Any, label: int, live: Any) -> Any:
+    return SOLUTIONS["2.2"](predicted, label, live)[::-1]
+
+
+def in_percent(predicted: Any, label: int, live: Any) -> Any:
+    accuracy, agreement = SOLUTIONS["2.2"](predicted, label, live)
+    return round(100 * accuracy), agreement
+
+
+def biases_of_5_3_forgotten(cell: Any, params: Any, *arguments: Any) -> Any:
+    return step(cell, {name: 0 * x if "bias" in name else x for name, x in params.items()}, *arguments)
+
+
+BIASES = ("perceive.bias", "hidden.0.bias", "update.bias")
 WRONG: dict[str, tuple[str, Any, str]] = {
     "biases forgotten": ("1.1", lambda D, P: 9 * (1 + D) * P + P * P + P * D, "each of three layers adds a bias"),
     "ink forgotten": ("1.1", lambda D, P: 9 * D * P + P + P * P + P + P * D + D, "you forgot the ink"),
     "one cell seen": ("1.1", lambda D, P: (1 + D) * P + P + P * P + P + P * D + D, "nine cells, not one"),
+    "a text": ("1.1", lambda D, P: str(SOLUTIONS["1.1"](D, P)), "there are 22499, got '22499'"),
+    "no biases": ("1.3", without(*BIASES), "each of three layers adds a bias"),
+    "no first bias": ("1.3", without("perceive.bias"), "each of three layers .* not added: perceive.bias$"),
+    "no second bias": ("1.3", without("hidden.0.bias"), "each of three layers .* not added: hidden.0.bias$"),
+    "no last bias": ("1.3", without("update.bias"), "each of three layers .* not added: update.bias$"),
+    "no biases in another framework": ("5.3", biases_of_5_3_forgotten, "."),
     "a number": ("1.1", 22_499, "the function itself"),
     "no noise": ("1.3", lambda *a: SOLUTIONS["1.3"](*a[:4], 0 * a[4]), "the noise is missing"),
     "the update alone": (
@@ -108,6 +138,10 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         lambda predicted, label, live: ((predicted == label).mean(), False),
         "do dead cells count",
     ),
+    "percent": ("2.2", in_percent, "must be a fraction, .*, not a percentage"),
+    "swapped": ("2.2", swapped, "the two are swapped"),
+    "one number": ("2.2", lambda *arguments: 0.5, "return two things"),
+    "one number of three": ("3.1", lambda *arguments: 0.5, "return three arrays"),
     "uphill": ("2.3", lambda x, label, loss: x - np.eye(10)[label], "other sign"),
     "fresh states everywhere": (
         "3.1",
@@ -119,6 +153,10 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "no change": ("3.3", {"unroll": 20}, "is 20 already"),
     "an unknown setting": ("3.3", {"colour": 1}, "raised InvalidInput: .*not a setting"),
     "the keep probability itself": ("4.2", lambda p, K, T: p, "it is not kept with"),
+    "no dict of settings": ("3.3", None, "write a dict"),
+    "no dict of names": ("5.1", None, "write a dict"),
+    "no dict of numbers": ("5.2", None, "write a dict"),
+    "numbers for names": ("5.1", {"A": 1, "B": [2]}, "copy the names"),
     "a name of our own": ("5.1", {"A": "too large"}, "copy the names"),
     "everything breaks C1": ("5.2", dict.fromkeys("ABCDEFGHIJ", 1), "what rule does B break"),
     "a constraint that holds": ("5.2", {**SOLUTIONS["5.2"], "B": 2}, r"suspect B keeps \(C2\)"),

@@ -116,6 +116,10 @@ def assert_labels(path: Path | str, labels: int = 2, **given: Any) -> None:
         ("{}_original.png", "{}_target.png"),
         ("rgb/{}.png", "annotated/{}.png"),
         ("scans/{}_scan.png", "seg/{}_segmentation.png"),
+        ("Bilder/{}.jpg", "Masken/{}.png"),
+        ("input/{}.png", "output/{}.png"),
+        ("photos/{}.jpg", "masques/{}.png"),
+        ("bild_{}.png", "maske_{}.png"),
     ],
 )
 def test_pictures_find_their_masks(tmp_path: Path, names: tuple[str, str]) -> None:
@@ -268,6 +272,20 @@ def test_one_picture_with_its_mask_is_enough_to_train_on(tmp_path: Path) -> None
         data.test  # noqa: B018
 
 
+def test_a_run_without_pictures_held_out_is_not_to_be_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs(tmp_path / "data", count=1)
+    flags = ["--steps", "1", "--hidden", "4", "--batch", "2", "--backend", "reference", "--out", str(tmp_path / "run")]
+    assert run(["--dataset", str(tmp_path / "data"), *flags]) == 0
+    printed = capsys.readouterr()
+    assert "1 picture with its mask; " in printed.out
+    assert "too few pictures to hold any out, so that refca.evaluate cannot measure the run" in printed.err
+    assert "no photographs were held out to measure it on" in printed.out
+    assert "refca.evaluate" not in printed.out
+    assert "nan" not in printed.err
+
+
 @pytest.mark.parametrize(
     "heading", ["Image Path,Annotation,Set", "Filename;Label File;Fold", "\ufeffimg\tGround Truth\tsubset"]
 )
@@ -368,9 +386,9 @@ def test_a_table_of_pairs_names_any_files_and_the_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("image,mask\nimages/p0.png,masks/p0.png\nimages/p1.png\n", "row 2 has no mask"),
-        ("image,mask\n,masks/p0.png\n", "row 1 has no image"),
-        ("file,label\nimages/p0.png,a\nimages/p1.png,\n", "row 2 has no label"),
+        ("image,mask\nimages/p0.png,masks/p0.png\nimages/p1.png\n", "line 3 has no mask"),
+        ("image,mask\n,masks/p0.png\n", "line 2 has no image"),
+        ("file,label\nimages/p0.png,a\nimages/p1.png,\n", "line 3 has no label"),
     ],
 )
 def test_a_list_with_a_row_that_lacks_something_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -451,7 +469,7 @@ def test_a_stray_value_in_an_array_is_named(tmp_path: Path) -> None:
     masks[3, 0, 0] = 9
     np.savez(tmp_path / "d.npz", images=np.zeros((10, 40, 40), np.uint8), masks=masks)
     with pytest.raises(
-        InvalidInput, match=r"the value 9 is in one mask alone, mask 3 of .*d\.npz, in 1 pixels; correct"
+        InvalidInput, match=r"the value 9 is in one mask alone, mask 3 of .*d\.npz, in 1 pixel; correct"
     ):
         found(tmp_path / "d.npz")
 
@@ -586,6 +604,11 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     save(tmp_path / "masks/p4.png", disc(4, 39) * 255)
     with pytest.raises(InvalidInput, match=r"masks/p4\.png has 39x39 pixels, and its picture .*p4\.png has 40x40"):
         found(tmp_path)
+    smaller = disc(4, 39) * 255
+    smaller[0, 0] = 1  # as resampling leaves behind
+    save(tmp_path / "masks/p4.png", smaller)
+    with pytest.raises(InvalidInput, match=r"masks/p4\.png has 39x39 pixels, and its picture .*p4\.png has 40x40"):
+        found(tmp_path)
 
 
 @pytest.mark.parametrize("most", [59, 255])
@@ -609,7 +632,7 @@ def test_empty_masks_are_told_of_and_refused_if_all_are(tmp_path: Path) -> None:
     pairs(tmp_path)
     save(tmp_path / "masks/p2.png", np.zeros((40, 40), np.uint8))
     save(tmp_path / "masks/p6.png", np.zeros((40, 40), np.uint8))
-    assert any("masks have one class alone" in text for text in found(tmp_path, split=0.0).warnings)
+    assert any("2 masks have one class alone" in text for text in found(tmp_path, split=0.0).warnings)
     for i in range(10):
         save(tmp_path / f"masks/p{i}.png", np.zeros((40, 40), np.uint8))
     with pytest.raises(InvalidInput, match=r"all masks have the one value 0, such as .*masks/p0\.png"):
@@ -650,6 +673,20 @@ def test_copies_held_out_are_told_of(tmp_path: Path) -> None:
     pairs(tmp_path / "train", count=6)
     pairs(tmp_path / "test", count=2)
     assert any("2 of the pictures held out are among those to train on" in text for text in found(tmp_path).warnings)
+
+
+def test_copies_of_pictures_with_a_label_each_are_named_by_their_files(tmp_path: Path) -> None:
+    for i in range(3):
+        for part in ("train", "test"):
+            for k, name in enumerate(("cat", "dog")):
+                copied = (i, k) == (1, 1)
+                save(
+                    tmp_path / part / name / f"{i}.png",
+                    photograph(disc(i), i + 10 * k + 20 * (part == "test" and not copied)),
+                )
+    (warning,) = found(tmp_path).warnings
+    assert warning.startswith("1 of the pictures held out is among those to train on too: ")
+    assert warning.endswith(str(Path("test/dog/1.png")))
 
 
 def test_class_folders_without_pictures_are_told_of(tmp_path: Path) -> None:
@@ -707,6 +744,124 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     assert sorted(part.test.labels.tolist()) == [0, 1, 2]
     bright = part.train.images(slice(None)).mean(axis=(1, 2, 3))
     assert np.corrcoef(bright, part.train.labels)[0, 1] > 0.99
+
+
+FOLDERS = ("Fotos/{}.png", "gezeichnet/{}.png")
+IN_NAMES = ("fotos_{}.png", "gezeichnet_{}.png")
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        (FOLDERS, r"say --dataset '.*Fotos::.*gezeichnet'"),
+        (tuple(f"{part}/{name}" for name in FOLDERS for part in ["train"]), "name their folders images and masks"),
+        (IN_NAMES, r"say --dataset '.*fotos\*::.*gezeichnet\*'"),
+    ],
+)
+def test_two_classes_that_look_like_pictures_and_masks_are_refused(
+    tmp_path: Path, names: tuple[str, str], remedy: str
+) -> None:
+    for i in range(6):
+        mask = disc(i)
+        save(tmp_path / names[0].format(i), photograph(mask, i))
+        save(tmp_path / names[1].format(i), mask * 255)
+    with pytest.raises(InvalidInput, match=f"the classes .otos and gezeichnet, .*{remedy}"):
+        found(tmp_path)
+
+
+def test_words_of_output_in_the_names_of_files_are_no_masks(tmp_path: Path) -> None:
+    for i in range(4):
+        save(tmp_path / f"real/{i}.png", photograph(disc(i), i))
+        save(tmp_path / f"fake/{i + 2}_output.png", photograph(disc(i), 9 + i))
+    assert found(tmp_path, split=0.5).settings["classes"] == ("fake", "real")
+
+
+def test_two_classes_of_drawings_or_of_photographs_may_have_the_same_names(tmp_path: Path) -> None:
+    for i in range(4):
+        for name in ("cat", "dog"):
+            save(tmp_path / f"photographs/{name}/{i}.png", photograph(disc(i), i))
+            save(tmp_path / f"drawings/{name}/{i}.png", disc(i) * 255)
+            shown = disc(i) * 255 if name == "cat" else photograph(disc(i), i)
+            save(tmp_path / f"other names/{name}/{'xy'[name == 'cat']}{i * (1 + (name == 'cat'))}.png", shown)
+    for folder in ("photographs", "drawings", "other names"):
+        assert "8 pictures in 2 classes: cat (4), dog (4)" in found(tmp_path / folder).description
+
+
+def test_only_the_first_classes_are_named(tmp_path: Path) -> None:
+    for i in range(24):
+        save(tmp_path / f"class {i // 2:02}/{i}.png", photograph(disc(i), i))
+    first, *_ = found(tmp_path, split=0.5).description
+    assert first.startswith("24 pictures in 12 classes: class 00 (2), class 01 (2), ")
+    assert first.endswith("class 09 (2) and 2 more")
+
+
+def test_pictures_that_are_not_read_are_told_of(tmp_path: Path) -> None:
+    for i in range(6):
+        file = tmp_path / f"{'ab'[i % 2]}/{i}.HEIC"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"")
+    with pytest.raises(InvalidInput, match=r"6 files end in \.HEIC, which refca does not read; export as JPEG"):
+        found(tmp_path)
+    for i in range(4):
+        save(tmp_path / f"{'ab'[i % 2]}/{i}.png", photograph(disc(i), i))
+    assert any("6 files end in .HEIC" in text for text in found(tmp_path, split=0.5).warnings)
+
+
+def test_packed_data_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "data.tar.gz"
+    file.write_bytes(b"")
+    with pytest.raises(InvalidInput, match=r"data\.tar\.gz is packed; unpack it first"):
+        found(file)
+    with pytest.raises(InvalidInput, match=r"data\.tar\.gz is packed: unpack it first"):
+        found(tmp_path)
+
+
+def test_classes_further_below_are_named(tmp_path: Path) -> None:
+    class_folders(tmp_path / "nested/2024/raw")
+    with pytest.raises(
+        InvalidInput, match=r"only one class, 2024; .*raw has 3, cat, dog, owl: --dataset '.*nested/2024/raw'"
+    ):
+        found(tmp_path / "nested")
+
+
+def labels_of_cats_and_dogs(folder: Path, line: str, end: str = "") -> Path:
+    """Save four pictures in images, and a table that lists them in lines of this format."""
+    for i in range(4):
+        save(folder / f"images/{i}.png", photograph(disc(i), i))
+    rows = [line.format(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(4)]
+    table = folder / "labels.csv"
+    table.write_text("\n".join(["file,label", *rows]) + f"\n{end}")
+    return table
+
+
+def test_files_of_a_table_are_looked_for_in_the_folder_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"not there: 0\.png.* and 1 more; it is in images: write images/0\.png"):
+        found(labels_of_cats_and_dogs(tmp_path, "{},{}"))
+    assert len(loaded(labels_of_cats_and_dogs(tmp_path, ".\\images\\{},{}"), split=0.5).train) == 2
+
+
+def test_a_file_that_a_table_lists_twice_has_one_label(tmp_path: Path) -> None:
+    same = labels_of_cats_and_dogs(tmp_path, "images/{},{}", "./images/1.png,dog\n")
+    assert "4 pictures in 2 classes: cat (2), dog (2)" in found(same, split=0.5).description
+    other = labels_of_cats_and_dogs(tmp_path, "images/{},{}", "\nimages/1.png,cat\n")
+    with pytest.raises(InvalidInput, match=r"images/1\.png twice, with the label dog in line 3 and cat in line 7"):
+        found(other)
+
+
+def test_a_picture_that_a_table_lists_twice_has_one_mask(tmp_path: Path) -> None:
+    pairs(tmp_path, count=5)
+    rows = [f"images/p{i}.png,masks/p{i}.png" for i in (*range(5), 3)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["image,mask", *rows]))
+    assert len(loaded(tmp_path / "pairs.csv", split=0.0).train) == 5
+    (tmp_path / "windows.csv").write_text("\n".join(["image,mask", *rows]).replace("/", "\\"))
+    assert (
+        loaded(tmp_path / "windows.csv", split=0.0).train.names == loaded(tmp_path / "pairs.csv", split=0.0).train.names
+    )
+    (tmp_path / "pairs.csv").write_text("\n".join(["image,mask", *rows, "images/p3.png,masks/p4.png"]))
+    with pytest.raises(
+        InvalidInput, match=r"p3\.png twice, with the mask masks/p3\.png in line 5 and masks/p4\.png in"
+    ):
+        found(tmp_path / "pairs.csv")
 
 
 def test_classes_that_weights_do_not_know_are_refused(tmp_path: Path) -> None:

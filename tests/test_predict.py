@@ -133,7 +133,12 @@ def test_digits_are_named_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[
     found = json.loads(printed.out)
     assert (found["label"], found["agreement"] > 0.9) == ("7", True)
     assert "inverted" in found["prepared"]
-    assert (tmp_path / "seven-cells.png").exists()
+    with Image.open(tmp_path / "seven-cells.png") as cells:
+        painted = {f"#{red:02x}{green:02x}{blue:02x}" for _, (red, green, blue) in cells.convert("RGB").getcolors()}  # type: ignore[union-attr,misc]
+    legend = json.loads((tmp_path / "legend.json").read_text())
+    assert [entry["name"] for entry in legend] == list("0123456789")
+    assert legend[7]["label"] == 7
+    assert legend[7]["colour"] in painted
     assert rows_of(tmp_path)[0]["label"] == "7"
 
 
@@ -149,6 +154,20 @@ def test_a_file_among_others_that_is_no_picture_is_passed_over(
     assert "5 done, 1 skipped" in printed.out
     assert len(rows_of(out)) == 5
     assert sorted(file.name for file in out.iterdir()) == ["legend.json", "predictions.csv"]
+
+
+def test_inputs_that_name_no_file_are_passed_over_among_others(
+    sea: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    inputs = [str(folder / "absent.png"), str(folder / "a.png"), f"{folder}/*.nothing"]
+    assert main([sea, *inputs, "--out", str(out), "--no-pictures", "--backend", "reference"]) == 2
+    printed = capsys.readouterr()
+    assert "absent.png does not exist" in printed.err
+    assert "no picture matches the pattern" in printed.err
+    assert printed.err.count("; skipped") == 2
+    assert "1 done, 2 skipped" in printed.out
+    assert [row["name"] for row in rows_of(out)] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -435,20 +454,20 @@ def test_thousands_of_pictures_stream_at_constant_memory(sea: str, tmp_path: Pat
 
 
 def test_files_are_named_once_and_told_apart(folder: Path) -> None:
-    found = expand([str(folder), str(folder / "a.png"), f"{folder}/*.jpg"])
+    found, _ = expand([str(folder), str(folder / "a.png"), f"{folder}/*.jpg"])
     assert [source.name for source in found] == ["a", "a", "below/b", "stack"]
     used: set[str] = set()
     assert [apart(source.name, "", used) for source in found] == ["a", "a-2", "below/b", "stack"]
 
 
 def test_a_pattern_that_matches_folders_names_what_is_in_them(folder: Path) -> None:
-    assert [source.name for source in expand([f"{folder.parent}/{folder.name[:-1]}?"])] == [
+    assert [source.name for source in expand([f"{folder.parent}/{folder.name[:-1]}?"])[0]] == [
         "a",
         "a",
         "below/b",
         "stack",
     ]
-    assert [source.name for source in expand([f"{folder}/b*"])] == ["b"]
+    assert [source.name for source in expand([f"{folder}/b*"])[0]] == ["b"]
     with pytest.raises(InvalidInput, match=r"no picture matches the pattern .*/\*\.gif"):
         expand([f"{folder}/*.gif"])
 

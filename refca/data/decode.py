@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from refca.data.pictures import decoding, opened
+from refca.data.pictures import FORMATS, decoding, opened
 from refca.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Picture: TypeAlias = Any  # a path, a Pillow image, or an array: (h, w) or (h, w, C)
 
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # Pillow's modes of more than 8 bits a channel
+ORIENTATION = 0x0112  # of EXIF
+SIDEWAYS = 5  # its values from this on exchange rows and columns
 FAINT = np.float32(1 / 25)  # of the range from black to white: less difference cannot be seen
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -51,6 +53,26 @@ def open_picture(path: Path) -> Image:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
     return opened(content, str(path))
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the size (h, w) of the picture in a file, without decoding it. Raises InvalidInput, naming the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    with decoding(path):
+        try:
+            image: Image.Image = Image.open(path, formats=FORMATS)
+        except UnidentifiedImageError:
+            image = open_picture(path)  # its error names the formats
+        with image:
+            return image.height, image.width
+
+
+def is_sideways(path: Path) -> bool:
+    """Return whether EXIF data turns a picture onto another side. Raises InvalidInput, naming the file."""
+    image = open_picture(path)
+    with decoding(path):
+        return bool(image.getexif().get(ORIENTATION, 1) >= SIDEWAYS)
 
 
 def from_image(image: Image, what: str = "picture") -> np.ndarray:

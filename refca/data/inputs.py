@@ -50,16 +50,23 @@ class Film:
     count: int | None
 
 
-def expand(inputs: Iterable[str]) -> list[Source]:
-    """Return the files and cameras that paths name, a folder's in the order of their names, each once.
+def expand(inputs: Iterable[str]) -> tuple[list[Source], list[InvalidInput]]:
+    """Return the files and cameras that paths name, a folder's in the order of their names, each once; and errors.
 
-    Raises InvalidInput for a path that does not exist, a pattern that nothing matches, and a folder without pictures.
+    There is an error for each path that does not exist, each pattern that nothing matches, and each folder without
+    pictures. Raises the first of them if nothing else is named.
     """
     found: dict[Path, Source] = {}
+    missing: list[InvalidInput] = []
     for text in inputs:
-        for file, name in files_of(text):
-            found.setdefault(file, Source(file, str(PurePosixPath(name).with_suffix(""))))
-    return list(found.values())
+        try:
+            for file, name in files_of(text):
+                found.setdefault(file, Source(file, str(PurePosixPath(name).with_suffix(""))))
+        except InvalidInput as error:
+            missing.append(error)
+    if missing and not found:
+        raise missing[0]
+    return list(found.values()), missing
 
 
 def files_of(text: str) -> list[tuple[Path, Path]]:

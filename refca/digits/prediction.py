@@ -5,6 +5,7 @@ Letters: B pictures at once, H×W grid, K image channels, L labels.
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from refca.atomic import atomic_write
+from refca.atomic import atomic_write, write_text
 from refca.data import Split
 from refca.data.batches import batched
 from refca.data.decode import Picture, adjusted, pixels_of, resized
@@ -105,7 +106,8 @@ def add_flags(group: _ArgumentGroup) -> None:
 
 
 def write_legend(automaton: Automaton, out: Path) -> None:
-    """Write nothing: the names of the labels are in the pictures' file of numbers."""
+    """Write legend.json: the number, the name and the colour of each label."""
+    write_text(out / "legend.json", json.dumps(for_names(DEFAULT, automaton.names).legend(), indent=2) + "\n")
 
 
 def write_result(result: Classification, out: Path, name: str) -> None:

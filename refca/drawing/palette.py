@@ -6,7 +6,7 @@ Letters: B samples, H×W grid, L labels; more leading axes, such as T steps, are
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,12 @@ class Palette:
     undecided: Colour = (0, 0, 0)
     background: Colour = (255, 255, 255)
     names: tuple[str, ...] = tuple("0123456789")
+
+    def legend(self) -> list[dict[str, Any]]:
+        """Return the number, the name and the colour of each label, as JSON has them."""
+        colours = (f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.labels)
+        named = enumerate(zip(self.names, colours, strict=True))
+        return [{"label": i, "name": name, "colour": colour} for i, (name, colour) in named]
 
 
 # The article's: `color_lookup` of its training notebook.

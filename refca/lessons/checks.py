@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +38,11 @@ def near(got: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
     return bool(np.all(np.abs(np.asarray(got, float) - np.asarray(expected, float)) <= tolerance))
 
 
+def has_parts(got: Any, count: int) -> bool:
+    """Return whether an answer is this many values, as `return a, b` gives them."""
+    return isinstance(got, tuple | list | np.ndarray) and np.ndim(got[:0]) > 0 and len(got) == count
+
+
 # Lesson 1: one cell
 
 
@@ -55,7 +61,7 @@ def check_1_1(count: Callable[[int, int], Any]) -> None:
             raise Wrong(f"{got} for {D} channels and {P} hidden values: you forgot the ink, which is seen too")
         if got == expected - 8 * (D + 1) * P:
             raise Wrong(f"{got} for {D} channels and {P} hidden values: a cell sees nine cells, not one")
-        require(got == expected, f"for {D} state channels and {P} hidden values there are {expected}, got {got}")
+        require(got == expected, f"for {D} state channels and {P} hidden values there are {expected}, got {got!r}")
 
 
 def check_1_2(neighbours: Callable[[Any, int, int], Any]) -> None:
@@ -75,13 +81,18 @@ def check_1_3(step: Callable[..., Any]) -> None:
     """step(params, image, state, fire, noise) is one step of the article's cell on one grid."""
     cell, rng = refca.digits_cell(), np.random.default_rng(1)
     params = refca.init_params(cell, seed=1)
-    params["update.weight"] = rng.normal(0, 0.1, params["update.weight"].shape).astype(np.float32)
+    biases = [name for name in params if name.endswith(".bias")]
+    for name in ("update.weight", *biases):  # they begin at zero, where a step that forgets them looks right
+        params[name] = rng.normal(0, 0.1, params[name].shape).astype(np.float32)
     params = {name: x.astype(np.float64) for name, x in params.items()}
     image = rng.random((5, 6, 1)) * (rng.random((5, 6, 1)) < 0.7)
     state, noise, fire = rng.normal(0, 1, (5, 6, 19)), rng.normal(0, 1, (5, 6, 19)), rng.random((5, 6)) < 0.5
 
-    def right_step(state: np.ndarray, fire: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        return refca.step(cell, params, image[None], state[None], fire[None], noise[None], None)[0]
+    def right_step(
+        state: np.ndarray, fire: np.ndarray, noise: np.ndarray, left_out: tuple[str, ...] = ()
+    ) -> np.ndarray:
+        used = params | {name: 0 * params[name] for name in left_out}
+        return refca.step(cell, used, image[None], state[None], fire[None], noise[None], None)[0]
 
     expected = right_step(state, fire, noise)
     copy = state.copy()
@@ -99,6 +110,9 @@ def check_1_3(step: Callable[..., Any]) -> None:
         only = np.zeros_like(fire)
         only[row, column] = True
         one_by_one = right_step(one_by_one, only, noise)
+    for left_out in (names for count in (1, 2, 3) for names in combinations(biases, count)):
+        forgotten = near(got, right_step(state, fire, noise, left_out))
+        require(not forgotten, f"each of three layers adds a bias; not added: {', '.join(left_out)}")
     require(not near(got, one_by_one), "a cell read a neighbour that had already moved; read all from the old state")
     require(
         not wrong.any(), "the cells at rest are right; the state of the others is not state + update + 0.02 * noise"
@@ -130,14 +144,18 @@ def check_2_2(measure: Callable[[Any, int, Any], Any]) -> None:
     cases += [(np.where(live, 7, rng.integers(0, 10, (6, 6))), 7, live), (np.where(live, 1, 4), 2, live)]
     for predicted, label, alive_ in cases:
         got = measure(predicted.copy(), label, alive_.copy())
-        require(got is not None and len(got) == 2, "return two things: accuracy and agreement")
+        require(has_parts(got, 2), "return two things: accuracy and agreement")
         accuracy, agreement = got
         right = (predicted == label)[alive_].mean()
+        agree = len(set(predicted[alive_].tolist())) == 1
+        swapped = near(accuracy, agree) and near(agreement, right) and not near(right, agree)
+        require(not swapped, "the two are swapped: return accuracy first, then agreement")
+        percent = right > 0 and near(accuracy, 100 * right, 0.51)
+        require(not percent, f"accuracy must be a fraction, {right:.3f}, not a percentage; got {accuracy}")
         require(
             near(accuracy, right),
             f"accuracy must be {right:.3f} of the live cells, got {accuracy}; do dead cells count?",
         )
-        agree = len(set(predicted[alive_].tolist())) == 1
         require(
             bool(agreement) == agree, f"agreement must be {agree}: it asks for one label, and not for the right one"
         )
@@ -168,7 +186,7 @@ def check_3_1(compose: Callable[..., Any]) -> None:
         state, n = rng.normal(0, 1, (B, 5, 5, 19)), B // 4
         before = image.copy(), label.copy(), state.copy()
         got = compose(image, label, state, new_image, new_label)
-        require(got is not None and len(got) == 3, "return three arrays: image, label and state")
+        require(has_parts(got, 3), "return three arrays: image, label and state")
         require(
             all(np.array_equal(x, y) for x, y in zip(before, (image, label, state), strict=True)),
             "your function writes into the pool's arrays; make copies",
@@ -274,8 +292,9 @@ def check_5_1(names: Mapping[str, str]) -> None:
     """`names` has for each suspect, A to J, what is wrong with it."""
     from refca.lessons.suspects import SUSPECTS
 
+    require(isinstance(names, Mapping), 'write a dict, such as {"A": "flipped kernel"}')
     right = [letter for letter, name in SUSPECTS.items() if names.get(letter) == name]
-    unknown = sorted(set(names.values()) - {*SUSPECTS.values(), "", None})
+    unknown = [name for name in names.values() if name not in (*SUSPECTS.values(), "", None)]
     require(not unknown, f"copy the names from the list; there is no {unknown[:1]}")
     hint = "look at row 4: how far does the poke reach, and does it leave its sample?" if len(right) > 4 else ""
     require(len(right) == len(SUSPECTS), f"{len(right)} of {len(SUSPECTS)} are right. {hint}".strip())
@@ -288,6 +307,7 @@ def check_5_2(constraints: Mapping[str, int]) -> None:
 
     from refca.lessons.suspects import SUSPECTS, suspect
 
+    require(isinstance(constraints, Mapping), 'write a dict, such as {"A": 1, "B": 2}')
     for letter, name in SUSPECTS.items():
         number = constraints.get(letter)
         require(type(number) is int, f"suspect {letter} has no number yet; write 2 for (C2)")

@@ -122,13 +122,7 @@ def add_flags(group: _ArgumentGroup) -> None:
 
 def write_legend(automaton: Automaton, out: Path) -> None:
     """Write legend.json: the number, the name and the colour of each label."""
-    palette = palette_of(automaton.experiment)
-    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.labels]
-    legend = [
-        {"label": i, "name": name, "colour": colour}
-        for i, (name, colour) in enumerate(zip(automaton.names, colours, strict=True))
-    ]
-    write_text(out / "legend.json", json.dumps(legend, indent=2) + "\n")
+    write_text(out / "legend.json", json.dumps(palette_of(automaton.experiment).legend(), indent=2) + "\n")
 
 
 def write_result(result: Segmentation, out: Path, name: str) -> None:

@@ -85,7 +85,8 @@ def fit(
                 log.add(**row)
                 on_row(row)
                 name = training.shown(experiment)
-                bar.set_postfix_str(f"loss {loss:.3g}, {name} {measured[name]:.0%}", refresh=False)
+                words = {f"loss {loss:.3g}": loss, f"{name} {measured[name]:.0%}": measured[name]}
+                bar.set_postfix_str(", ".join(text for text, x in words.items() if x == x), refresh=False)
             if train_state.done % checkpoint_every == 0 and train_state.done < experiment.steps:
                 save()
             bar.update()

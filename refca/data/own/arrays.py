@@ -14,7 +14,7 @@ import numpy as np
 from refca.data.decode import adjusted, from_array, resized, with_channels
 from refca.data.idx import read_idx
 from refca.data.own.masks import INSTANCES, Mask, Masks, indexed, meaning_of
-from refca.data.own.pairing import some
+from refca.data.own.pairing import class_sizes, some
 from refca.data.own.pictures import SAMPLE, as_bytes, pieces
 from refca.data.own.settings import OwnSettings
 from refca.errors import InvalidInput
@@ -177,7 +177,8 @@ def masked_arrays(path: Path) -> Whole:
                 "numbers of the size of the pictures"
             )
     count = sum(len(images) for images, _ in parts.values())
-    return Whole(path, parts, [], f"{count} pictures with masks in {path.name}")
+    words = "1 picture with its mask" if count == 1 else f"{count} pictures with masks"
+    return Whole(path, parts, [], f"{words} in {path.name}")
 
 
 def labelled(path: Path) -> Whole | None:
@@ -189,7 +190,7 @@ def labelled(path: Path) -> Whole | None:
         parts, how = idx_parts(path, files), "IDX files"
     else:
         return None
-    labels = np.unique(np.concatenate([labels for _, labels in parts.values()]))
+    labels, sizes = np.unique(np.concatenate([labels for _, labels in parts.values()]), return_counts=True)
     if labels.dtype.kind not in "iub" or len(labels) < 2 or labels.min() < 0:
         raise InvalidInput(
             f"labels of {path} must be whole numbers from 0, of two classes at least; got {some(labels)}"
@@ -200,7 +201,8 @@ def labelled(path: Path) -> Whole | None:
             f"labels of {path} go to {labels.max()}, and only {len(labels)} of them are used; number them from 0"
         )
     count = sum(len(images) for images, _ in parts.values())
-    return Whole(path, parts, names, f"{count:,} pictures in {len(names)} classes from {how}")
+    counts = dict.fromkeys(names, 0) | {str(int(x)): int(n) for x, n in zip(labels, sizes, strict=True)}
+    return Whole(path, parts, names, f"{count:,} pictures in {len(names)} classes from {how}: {class_sizes(counts)}")
 
 
 def idx_files(folder: Path) -> list[Path]:

@@ -21,15 +21,15 @@ from refca.data.own import arrays, pictures
 from refca.data.own.layout import (
     Labelled,
     class_folders,
-    describe_tables,
     empty_class_folders,
     label_list,
     masked,
     numbered_names,
 )
-from refca.data.own.masks import check_written
+from refca.data.own.masks import check_written, looks_drawn
 from refca.data.own.orientation import orientation
-from refca.data.own.pairing import some
+from refca.data.own.pairing import class_sizes, paired, some
+from refca.data.own.remedies import is_archive, remedy_at, several_classes_below, unread_pictures
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED, Photographs, picture_of
 from refca.doubts import faint
@@ -37,6 +37,7 @@ from refca.errors import InvalidInput
 
 OnProgress = Callable[[int, int], object]
 CLASSIFICATION = "classification"
+LOOKED_AT = 8  # pictures of a class that are decoded to see whether they are masks
 LAST: dict[Any, Dataset[Any]] = {}
 NONE_TO_TRAIN_ON = "has no pictures left to train on; refca.train holds fewer out with a smaller --split"
 NONE_TO_TEST = "has no test pictures; refca.train holds some out with --split (copies of one picture stay together)"
@@ -68,12 +69,14 @@ def kind_at(path: str) -> str:
     if "::" not in path and labelled_files(file):
         return "classification"
     if file.suffix.lower() == ".csv":
-        raise InvalidInput(f"{path} has no samples{describe_tables(file)}")
+        raise InvalidInput(f"{path} has no samples{remedy_at(file)}")
+    if is_archive(file):
+        raise InvalidInput(f"{path} is packed; unpack it first, and name the folder")
     raise InvalidInput(
         f"{path} has none of the known layouts: a folder for each class; names such as cat.1.jpg; IDX files; images "
         "and masks in two folders, or side by side as a.jpg and a_mask.png; a CSV with the columns image and mask, or "
         "file and label; an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
-        f"{'' if '::' in path else describe_tables(file)}"
+        f"{'' if '::' in path else remedy_at(file)}"
     )
 
 
@@ -117,6 +120,8 @@ def found_at(
     counted, warnings = checked(dataset, own, kind)
     if kind == CLASSIFICATION and (empty := empty_class_folders(Path(path))):
         warnings.append(f"folders left out because they have no pictures: {some(empty)}")
+    if "::" not in path and (unread := unread_pictures(Path(path))):
+        warnings.append(unread)
     settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}
     settings |= {"dataset": path, "labels": len(own.classes), "validation": dataset.validation}
     return Found(kind, settings, (*description, *counted), tuple(warnings))
@@ -129,9 +134,11 @@ def describe_classes(path: str, wanted: Mapping[str, Any], on_progress: OnProgre
         sizes = {whole.size}
     else:
         listed = listed_classes(path)
+        check_not_masks(Path(path), listed)
         names = sorted(dict.fromkeys(item.label for item in listed), key=natural)
+        counts = Counter(item.label for item in listed)
         some_pixels, sizes = pictures.sample([item.file for item in listed])
-        how = f"{len(listed)} pictures in {len(names)} classes"
+        how = f"{len(listed)} pictures in {len(names)} classes: {class_sizes({name: counts[name] for name in names})}"
     channels = wanted.get("channels") or channels_found(some_pixels)
     settings: dict[str, Any] = {"classes": tuple(names), "channels": int(channels)}
     settings["size"] = common_size(sizes, 48)
@@ -165,7 +172,7 @@ def describe_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress
         done = iter(range(1, len(pairs) + 1))
         masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)))
         some_pixels, sizes = pictures.sample([pair.file for pair in pairs])
-        how = f"{len(pairs)} pictures with masks"
+        how = "1 picture with its mask" if len(pairs) == 1 else f"{len(pairs)} pictures with masks"
     channels = wanted.get("channels") or channels_found(some_pixels)
     settings: dict[str, Any] = {"classes": masks.classes, "colours": masks.colours, "channels": int(channels)}
     settings |= {"mask_values": masks.values, "ignore": masks.ignore, "size": common_size(sizes, 48)}
@@ -201,11 +208,11 @@ def listed_classes(path: str) -> list[Labelled]:
     listed = labelled_files(Path(path)) or []
     counts = Counter(item.label for item in listed)
     if not counts:
-        raise InvalidInput(f"{path} has no pictures with a label each{describe_tables(Path(path))}")
+        raise InvalidInput(f"{path} has no pictures with a label each{remedy_at(Path(path))}")
     if len(counts) < 2:
         raise InvalidInput(
             f"{path} has only one class, {', '.join(counts)}; classification needs at least two"
-            f"{describe_tables(Path(path))}"
+            f"{several_classes_below(Path(path)) or remedy_at(Path(path))}"
         )
     alone = [item for item in listed if counts[item.label] == 1]
     if alone:
@@ -215,6 +222,39 @@ def listed_classes(path: str) -> list[Labelled]:
             "leave it out"
         )
     return listed
+
+
+def check_not_masks(path: Path, listed: list[Labelled]) -> None:
+    """Raise InvalidInput if two classes without a table look like pictures and their masks.
+
+    Their files have names that belong together, and those of one class alone have few values each.
+    """
+    labels = sorted({item.label for item in listed})
+    if len(labels) != 2 or not path.is_dir() or label_list(path):
+        return
+    for part in {item.part for item in listed}:
+        one, other = ([item.file for item in listed if (item.label, item.part) == (x, part)] for x in labels)
+        try:
+            paired(one, other, part, str(path))
+        except InvalidInput:
+            return
+    step = -(-len(listed) // (2 * LOOKED_AT))
+    drawn = {x: {looks_drawn(item.file) for item in listed[::step] if item.label == x} for x in labels}
+    images, masks = sorted(labels, key=lambda label: True in drawn[label])
+    if drawn[images] != {False} or drawn[masks] != {True}:
+        return
+    parts = any(item.part for item in listed)
+    folders = all((path / label).is_dir() for label in labels)
+    pattern = "" if folders else "*"
+    remedy = (
+        "name their folders images and masks"
+        if parts
+        else f"say --dataset '{path / images}{pattern}::{path / masks}{pattern}'"
+    )
+    raise InvalidInput(
+        f"{path} has the classes {images} and {masks}, whose files have the same names and look like pictures and "
+        f"masks; if they are, {remedy}; if they are classes, give the files of one class other names or numbers"
+    )
 
 
 def natural(name: str) -> tuple[int, int, str]:
@@ -389,12 +429,15 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
     counted = [", ".join(f"{size:,} {what}" for what, size in sizes.items() if size or what != "for validation")]
     warning = None if kind == CLASSIFICATION else faint(train.pixels.max() / 255)  # `digits.training` looks at its own
     warnings = [warning] if warning else []
+    if isinstance(test, str) and own.split > 0:
+        warnings.append("there are too few pictures to hold any out, so that refca.evaluate cannot measure the run")
     hashes = {hashlib.md5(x.tobytes()).digest() for x in train.pixels}
     held_out = [] if isinstance(test, str) else list(test.pixels)
     same = [i for i, x in enumerate(held_out) if hashlib.md5(x.tobytes()).digest() in hashes and x.any()]
     if same:
-        names = [dataset.test.names[i] if kind != CLASSIFICATION else f"number {i}" for i in same]
-        warnings.append(f"{len(same)} of the pictures held out are among those to train on too: {some(names)}")
+        are = "is" if len(same) == 1 else "are"
+        names = [name_of(dataset.test, i) for i in same]
+        warnings.append(f"{len(same)} of the pictures held out {are} among those to train on too: {some(names)}")
     if kind != CLASSIFICATION:
         for number, name in enumerate(own.classes):
             if not any((x == number).any() for x in train.trimaps):
@@ -406,7 +449,8 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
                 )
         empty = [train.names[i] for i, x in enumerate(train.trimaps) if not own.tiles and len(np.unique(x)) < 2]
         if empty:
-            warnings.append(f"{len(empty)} masks have one class alone, as empty masks do: {some(empty)}")
+            have = "1 mask has" if len(empty) == 1 else f"{len(empty)} masks have"
+            warnings.append(f"{have} one class alone, as empty masks do: {some(empty)}")
         ignored = np.mean([(x == IGNORED).mean() for x in train.trimaps])
         if ignored > 0.5:
             warnings.append(f"{ignored:.0%} of all pixels are ignored")
@@ -422,3 +466,10 @@ def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[st
             if number not in present:
                 raise InvalidInput(f"no picture to train on is of the class {name}; all of its pictures are held out")
     return counted, warnings
+
+
+def name_of(samples: Any, i: int) -> str:
+    """Return the name of a sample, the path of its file, or its number if it is from an array."""
+    if isinstance(samples, Photographs):
+        return samples.names[i]
+    return str(samples.files[i]) if samples.files else f"number {i}"

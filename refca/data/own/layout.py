@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -25,15 +26,7 @@ PART_WORDS = "|".join(sorted(PARTS, key=len, reverse=True))
 PART_NAME = re.compile(rf"^(?:(?P<part>{PART_WORDS})(?P<after>.*)|(?P<before>.+?)(?P<part2>{PART_WORDS}))$")
 NUMBERED = re.compile(r"^(?P<word>.*?[^\W\d_]|\d(?=[ ._-])) *[._-]*\(?\d+\)?$")  # cat.12, dog (4), 7-3
 CAMERA_WORDS = {"img", "image", "dsc", "dscn", "dscf", "pxl", "picture", "photo", "p", "frame", "scan", "slice"}
-UNREAD = {  # what to do with files that may hold the labels
-    ".npy": "numpy.savez('data.npz', images=..., masks=...) puts arrays into one file that is",
-    ".json": "draw its outlines into a mask for each picture",
-    ".xml": "draw its outlines into a mask for each picture",
-    ".mat": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
-    ".h5": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
-    ".hdf5": "save its arrays by numpy.savez('data.npz', images=..., masks=...)",
-    ".parquet": "write a .csv with the columns file and label",
-}
+CAMERA_WORDS |= {"bild", "foto"}
 COLUMNS = {  # the heading of a column of a CSV file, in other words
     "image": {"image", "img", "picture", "photo", "input", "imagefile", "imagepath", "imagename", "imgpath", "scan"},
     "mask": {"mask", "annotation", "segmentation", "gt", "groundtruth", "target", "maskfile", "maskpath", "maskname"},
@@ -129,10 +122,48 @@ def label_list(folder: Path) -> list[Labelled] | None:
     rows = read_csv(path, "file", "label") if path else None
     if path is None or rows is None:
         return None
-    missing = [row["file"] for row in rows if not (path.parent / row["file"]).is_file()]
-    if missing:
-        raise InvalidInput(f"{path} lists files that are not there: {some(missing)}")
-    return [Labelled(path.parent / row["file"], row["label"], part_of(row, path), row["file"]) for row in rows]
+    files = files_listed(path, [row["file"] for row in rows])
+    rows, files = each_once(path, rows, files, "file", "label")
+    return [
+        Labelled(file, row["label"], part_of(row, path), row["file"]) for row, file in zip(rows, files, strict=True)
+    ]
+
+
+def files_listed(table: Path, names: list[str]) -> list[Path]:
+    """Return the files that a table lists by their paths from it, also with the backslashes of Windows.
+
+    Raises InvalidInput for files that are not there, with the folder beside the table that they are in.
+    """
+    root = table.parent
+    files = [root / name if (root / name).is_file() else root / name.replace("\\", "/") for name in names]
+    missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+    if not missing:
+        return files
+    holders = [folder for folder in folders_in(root) if (folder / missing[0]).is_file()]
+    remedy = f"; it is in {holders[0].name}: write {holders[0].name}/{missing[0]}" if len(holders) == 1 else ""
+    raise InvalidInput(f"{table} lists files that are not there: {some(missing)}{remedy}")
+
+
+def each_once(
+    table: Path, rows: list[dict[str, str]], files: list[Path], name: str, value: str
+) -> tuple[list[dict[str, str]], list[Path]]:
+    """Return the rows of a table, and their files, without those that repeat an earlier one.
+
+    Raises InvalidInput, naming the file and the lines, for a file with two values or in two parts.
+    """
+    first: dict[str, dict[str, str]] = {}
+    kept = []
+    for row, file in zip(rows, files, strict=True):
+        before = first.setdefault(os.path.normpath(file), row)
+        if before is row:
+            kept.append((row, file))
+        for column in (value, "split"):
+            if row.get(column) != before.get(column):
+                raise InvalidInput(
+                    f"{table} lists {row[name]} twice, with the {column} {before[column] or 'none'} in line "
+                    f"{before['line']} and {row[column] or 'none'} in line {row['line']}; remove one of the lines"
+                )
+    return [row for row, _ in kept], [file for _, file in kept]
 
 
 def table_at(folder: Path, name: str) -> Path | None:
@@ -158,7 +189,10 @@ def part_of(row: dict[str, str], path: Path) -> str:
 
 
 def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
-    """Return the rows of a CSV that has these columns, in these words or others of COLUMNS; None if it has others."""
+    """Return the rows of a CSV that has these columns, in these words or others of COLUMNS; None if it has others.
+
+    Each row also has the number of its line in the file.
+    """
     with reading(path, TABLE), path.open(newline="", encoding="utf-8-sig") as file:
         text = file.read()
         delimiter = max(",;\t", key=text.partition("\n")[0].count)
@@ -172,11 +206,14 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
                 wanted[column] = free[0]
         if not all(column in wanted for column in columns):
             return None
-        rows = [{column: (row[heading] or "").strip() for column, heading in wanted.items()} for row in table]
-    for number, row in enumerate(rows, 1):
+        rows = [
+            {column: (row[heading] or "").strip() for column, heading in wanted.items()} | {"line": str(table.line_num)}
+            for row in table
+        ]
+    for row in rows:
         for column in columns:
             if not row[column]:
-                raise InvalidInput(f"{path}: row {number} has no {column}")
+                raise InvalidInput(f"{path}: line {row['line']} has no {column}")
     return rows
 
 
@@ -418,23 +455,6 @@ def one_ending(folder: Path) -> list[Masked] | None:
     return found or None
 
 
-def describe_tables(folder: Path) -> str:
-    """Return what a CSV at a path has that is of no use, and what a folder has that looks like masks; "" for none."""
-    table = table_at(folder, "labels.csv")
-    if table:
-        with reading(table, TABLE), table.open(encoding="utf-8-sig") as file:
-            headings = file.readline().strip()
-        return f"; {table} has the columns {headings}, and needs file and label, or image and mask"
-    for path in folders_in(folder) if folder.is_dir() else []:
-        others = [file for file in path.iterdir() if file.is_file() and not is_picture(file)]
-        if path.name.lower() in MASK_FOLDERS and others:
-            return f"; {path} has no pictures but files such as {others[0].name}; masks are pictures, or in an .npz"
-    for other in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if other.suffix.lower() in UNREAD and other.is_file():
-            return f"; {other.name} is not read: {UNREAD[other.suffix.lower()]}"
-    return ""
-
-
 def pair_list(path: Path) -> list[Masked] | None:
     """The pairs that a CSV with the columns image and mask lists, and perhaps split; paths are relative to it."""
     table = table_at(path, "pairs.csv")
@@ -445,14 +465,16 @@ def pair_list(path: Path) -> list[Masked] | None:
     if Path(rows[0]["mask"]).suffix.lower() not in PICTURES:
         return None  # labels of pictures
     folder = table.parent
-    names = [r["image"] for r in rows]
-    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):  # predictions are named after them
-        names = names_of([(folder / name).resolve() for name in names])
-    found = [
-        Masked(folder / r["image"], (folder / r["mask"],), part_of(r, table), name)
-        for r, name in zip(rows, names, strict=True)
+    files = files_listed(table, [row["image"] for row in rows])
+    rows, files = each_once(table, rows, files, "image", "mask")
+    masks = files_listed(table, [row["mask"] for row in rows])
+    names = [  # as they are listed, but for the backslashes of Windows
+        row["image"] if folder / row["image"] == file else row["image"].replace("\\", "/")
+        for row, file in zip(rows, files, strict=True)
     ]
-    missing = [file for pair in found for file in (pair.file, *pair.masks) if not file.is_file()]
-    if missing:
-        raise InvalidInput(f"{table} lists files that are not there: {some(missing)}")
-    return found
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in names):  # predictions are named after them
+        names = names_of([file.resolve() for file in files])
+    return [
+        Masked(file, (mask,), part_of(row, table), name)
+        for row, file, mask, name in zip(rows, files, masks, names, strict=True)
+    ]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refca.data.decode import DEEP, open_picture
+from refca.data.decode import DEEP, is_sideways, open_picture, size_of
 from refca.data.own.pairing import LOSSY, Masked, some
 from refca.data.photographs import IGNORED
 from refca.errors import InvalidInput
@@ -23,6 +23,7 @@ MOST_CLASSES = 64
 PHOTOGRAPH = 256  # different values of one mask, from which on it is taken for a photograph
 SMALL = 20  # classes that are numbered from zero go to about this; 255 beside them is ignored
 INSTANCES = ("instances",)  # as the values of masks in which every thing has a number of its own
+FEW = 32  # values of a picture, up to which it may be a mask whose folder has another name
 NEAR = 64  # values of a lossy mask from which to black or white it is not far
 
 
@@ -80,6 +81,15 @@ def sharpened(values: np.ndarray, path: Path) -> np.ndarray:
     return np.where(values >= 128, 255, 0)
 
 
+def looks_drawn(path: Path) -> bool:
+    """Return whether a picture has as few values as a mask. Damaged pictures have none that are known."""
+    try:
+        values, _, _ = read_mask(path)
+        return len(np.unique(sharpened(values, path) if lossy(path) else values)) <= FEW
+    except InvalidInput:
+        return False
+
+
 class Mask(NamedTuple):
     """The values of a mask (h, w), integers: gray levels, indices of a palette, or colours as numbers rrggbb."""
 
@@ -90,10 +100,16 @@ class Mask(NamedTuple):
 
 
 def masks_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[Mask]:
-    """Yield the mask of each pair. Every pair must have exactly one mask file."""
+    """Yield the mask of each pair. Every pair must have exactly one mask file.
+
+    Raises InvalidInput for a mask of another size than its picture: resampling leaves values of no class.
+    """
     for pair in pairs:
         path = pair.masks[0]
         values, palette, coloured = read_mask(path)
+        lying = size_of(pair.file)
+        if values.shape != lying[::-1] or not is_sideways(pair.file):
+            check_shape(pair, path, values.shape, lying)
         yield Mask(str(path), sharpened(values, path) if lossy(path) else values, palette, coloured)
         on_progress()
 
@@ -185,9 +201,10 @@ def check_values(values: list[int], seen_in: dict[int, list[str]], counts: dict[
     total = sum(counts.values())
     for value in values:
         if len(seen_in[value]) < 2 and masks > 4 and counts[value] < 1e-4 * total:
+            pixels = "1 pixel" if counts[value] == 1 else f"{counts[value]} pixels"
             raise InvalidInput(
-                f"the value {value} is in one mask alone, {seen_in[value][0]}, in {counts[value]} pixels; correct "
-                f"that mask, or pass --ignore {value}"
+                f"the value {value} is in one mask alone, {seen_in[value][0]}, in {pixels}; correct that mask, or pass "
+                f"--ignore {value}"
             )
 
 

@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from refca.errors import InvalidInput
 
 MASK, IMAGE = "|".join(MASK_WORDS), "|".join(IMAGE_WORDS)
 # at the beginning of a name fewer words mean a mask: target_1.png may be a picture of the class target
-BEFORE = "masks|mask|seg|segmentation|labels|label|gt|groundtruth|annotation|trimap"
+BEFORE = "masks|mask|maske|masque|seg|segmentation|labels|label|gt|groundtruth|annotation|trimap"
 MASK_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({MASK})$|^({BEFORE})[ ._-]+(?P<stem2>.+)$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(rf"^(?P<stem>.+?)[ ._-]+({IMAGE})$", re.IGNORECASE)
 LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif"}  # suffixes that masks seldom have
 SHOWN = 3  # names of offending files in a message
+SHOWN_CLASSES = 10
 Key = Callable[[Path], str]
 
 
@@ -42,6 +43,13 @@ def some(names: Iterable[object]) -> str:
     listed = list(map(str, names))
     more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return ", ".join(listed[:SHOWN]) + more
+
+
+def class_sizes(sizes: Mapping[str, int]) -> str:
+    """Return the first classes with the number of pictures that each has: "cat (8), dog (9)"."""
+    words = [f"{name} ({size:,})" for name, size in sizes.items()]
+    more = f" and {len(words) - SHOWN_CLASSES} more" if len(words) > SHOWN_CLASSES else ""
+    return ", ".join(words[:SHOWN_CLASSES]) + more
 
 
 def paired(images: list[Path], masks: list[Path], part: str, where: str) -> list[Masked]:

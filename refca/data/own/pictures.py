@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refca.data.decode import adjusted, from_image, open_picture, pixels_of, resized, with_channels
+from refca.data.decode import ORIENTATION, adjusted, from_image, open_picture, pixels_of, resized, with_channels
 from refca.data.own.masks import labels_of
 from refca.data.own.pairing import Masked
 from refca.data.own.settings import OwnSettings
@@ -20,7 +20,6 @@ from refca.data.pictures import decoding
 from refca.errors import InvalidInput
 
 SAMPLE = 64  # pictures that are looked at to find out what all are like
-ORIENTATION = 0x0112  # of EXIF
 DEAD = 0.1  # ink below this is paper
 OnProgress = Callable[[int, int], object]
 
