@@ -98,7 +98,9 @@ def exit_code(program: Callable[[], int]) -> int:
     ours = interrupt.raise_again()
     try:
         return code_of(program)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError) as error:
+        if not interrupt.is_behind(error):
+            raise
         if ours:
             interrupt.stop_again()
         return end_with("stopped", STOPPED)

@@ -52,6 +52,13 @@ def raise_again() -> bool:
     return True
 
 
+def is_behind(error: BaseException | None) -> bool:
+    """Return whether an error is Ctrl-C, or comes of it: compiled modules turn it into an ImportError of their own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def stop_again() -> None:
     """From now on Ctrl-C ends the process with one line and exit code 130."""
     signal.signal(signal.SIGINT, stop)

@@ -373,8 +373,23 @@ def test_ctrl_c_is_said_in_a_word_and_exits_with_130(capsys: Capture) -> None:
     def interrupted() -> int:
         raise KeyboardInterrupt
 
-    assert programs.exit_code(interrupted) == 130
-    assert capsys.readouterr().err == "refca: stopped\n"
+    def interrupted_in_an_import() -> int:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    for program in (interrupted, interrupted_in_an_import):
+        assert programs.exit_code(program) == 130
+        assert capsys.readouterr().err == "refca: stopped\n"
+
+
+def test_an_import_that_fails_by_itself_is_not_taken_for_ctrl_c() -> None:
+    def broken() -> int:
+        raise ImportError("initialization failed")
+
+    with pytest.raises(ImportError, match="initialization failed"):
+        programs.exit_code(broken)
 
 
 @pytest.mark.parametrize(
