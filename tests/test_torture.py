@@ -56,6 +56,7 @@ def fail() -> NoReturn:
 PROGRAMS: dict[str, tuple[Callable[[], int], str]] = {
     "done": (lambda: 0, ""),
     "a sentence": (lambda: complain("refca: that is wrong"), ""),
+    "two files skipped": (lambda: complain("refca: one; skipped\nrefca: two; skipped\n1 done, 2 skipped"), ""),
     "no sentence": (lambda: complain("oh"), "0 sentences"),
     "two sentences": (lambda: complain("refca: one\nrefca: two"), "2 sentences"),
     "a sentence behind a bar": (lambda: complain("  0% refca: that is wrong"), "0 sentences"),

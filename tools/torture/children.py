@@ -46,9 +46,11 @@ class Outcome:
 
     @property
     def sentences(self) -> list[str]:
-        """The lines in which the program says why it ends."""
+        """The lines in which the program says why it ends, or else the first that says what it skipped."""
         lines = [line for line in self.output.replace("\r", "\n").split("\n") if line.startswith("refca: ")]
-        return [line for line in lines if not line.startswith("refca: warning: ") and not line.endswith("; skipped")]
+        lines = [line for line in lines if not line.startswith("refca: warning: ")]
+        ends = [line for line in lines if not line.endswith("; skipped")]
+        return ends or lines[:1]
 
     def unfit(self, codes: Sequence[int] = (0, 2, 130)) -> str:
         """Return what is wrong with this end of a program: "" if it is one that is allowed."""
