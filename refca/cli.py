@@ -99,7 +99,7 @@ def exit_code(program: Callable[[], int]) -> int:
     try:
         return code_of(program)
     except (KeyboardInterrupt, ImportError) as error:
-        if not interrupt.is_behind(error):
+        if not interrupt.caused_by_ctrl_c(error):
             raise
         if ours:
             interrupt.stop_again()

@@ -52,8 +52,8 @@ def raise_again() -> bool:
     return True
 
 
-def is_behind(error: BaseException | None) -> bool:
-    """Return whether an error is Ctrl-C, or comes of it: compiled modules turn it into an ImportError of their own."""
+def caused_by_ctrl_c(error: BaseException | None) -> bool:
+    """Return whether an error is KeyboardInterrupt or was caused by one, as ImportError is in compiled modules."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None

@@ -103,7 +103,7 @@ def check_init_state(cell: Cell, image: Array, streams: Any) -> None:
 def check_mutate(cell: Cell, state: Array, image: Array, xp: Any) -> None:
     check_cell(cell)
     if cell.stride > 1:
-        raise InvalidInput(f"cell must have stride 1, because digits alone mutate, got {cell.stride}")
+        raise InvalidInput(f"cell must have stride 1 to mutate, got {cell.stride}")
     given = {"state": (state, (*GRID, cell.state_channels)), "image": (image, (*GRID, cell.image_channels))}
     check_arrays(given)
     for name, (x, _) in given.items():

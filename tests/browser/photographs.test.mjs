@@ -21,6 +21,21 @@ async function photographs(options) {
 }
 
 const pixels = (page) => page.evaluate(() => document.querySelector("#photo-board").toDataURL());
+/** A PNG that is red at the left, `red` pixels wide, and transparent at the right. */
+async function redPng(page, width, height, red) {
+  const data = await page.evaluate(
+    ([width, height, red]) => {
+      const canvas = Object.assign(document.createElement("canvas"), { width, height });
+      const context = canvas.getContext("2d");
+      context.fillStyle = "rgb(255 0 0)";
+      context.fillRect(0, 0, red, height);
+      return canvas.toDataURL().split(",")[1];
+    },
+    [width, height, red],
+  );
+  return Buffer.from(data, "base64");
+}
+
 const seen = (page) => page.evaluate(() => Array.from(globalThis.refca.photographs().image));
 
 test("cells label a sample photograph, and go on when it is swapped", async () => {
@@ -66,15 +81,9 @@ test("a picture of one's own is used, and a file that is none is refused", async
   const svg = Buffer.from(
     '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60" fill="red"/></svg>',
   );
-  const png = await page.evaluate(() => {
-    const canvas = Object.assign(document.createElement("canvas"), { width: 90, height: 60 });
-    const context = canvas.getContext("2d");
-    context.fillStyle = "rgb(255 0 0)";
-    context.fillRect(0, 0, 90, 60);
-    return canvas.toDataURL().split(",")[1];
-  });
+  const png = await redPng(page, 90, 60, 90);
   const file = (buffer, mimeType) => ({ name: "picture", mimeType, buffer });
-  await page.locator("#photo-file").setInputFiles(file(Buffer.from(png, "base64"), "image/png"));
+  await page.locator("#photo-file").setInputFiles(file(png, "image/png"));
   await page.waitForFunction(() => globalThis.refca.photographs().image.every((value, i) => value === (i % 3 ? -1 : 1)));
   await page.locator("#photo-file").setInputFiles(file(svg.subarray(0, 20), "image/png"));
   await page.waitForFunction(() => /not a picture/.test(document.querySelector("#photo-note").innerText));
@@ -83,14 +92,7 @@ test("a picture of one's own is used, and a file that is none is refused", async
 
 test("a picture with transparent parts lies on white, not on the picture before it", async () => {
   const { page, close } = await photographs();
-  const png = await page.evaluate(() => {
-    const canvas = Object.assign(document.createElement("canvas"), { width: 60, height: 60 });
-    const context = canvas.getContext("2d");
-    context.fillStyle = "rgb(255 0 0)";
-    context.fillRect(0, 0, 30, 60);
-    return canvas.toDataURL().split(",")[1];
-  });
-  const buffer = Buffer.from(png, "base64");
+  const buffer = await redPng(page, 60, 60, 30);
   await page.locator("#photo-file").setInputFiles({ name: "half.png", mimeType: "image/png", buffer });
   await page.waitForFunction(() => /on this page only/.test(document.querySelector("#photo-note").innerText));
   const image = await seen(page);

@@ -14,7 +14,7 @@ import numpy as np
 from refca.data.decode import adjusted, from_array, resized, with_channels
 from refca.data.idx import read_idx
 from refca.data.own.masks import INSTANCES, Mask, Masks, indexed, meaning_of
-from refca.data.own.pairing import class_sizes, some
+from refca.data.own.pairing import class_sizes, masked_count, some
 from refca.data.own.pictures import SAMPLE, as_bytes, pieces
 from refca.data.own.settings import OwnSettings
 from refca.errors import InvalidInput
@@ -177,8 +177,7 @@ def masked_arrays(path: Path) -> Whole:
                 "numbers of the size of the pictures"
             )
     count = sum(len(images) for images, _ in parts.values())
-    words = "1 picture with its mask" if count == 1 else f"{count} pictures with masks"
-    return Whole(path, parts, [], f"{words} in {path.name}")
+    return Whole(path, parts, [], f"{masked_count(count)} in {path.name}")
 
 
 def labelled(path: Path) -> Whole | None:

@@ -28,7 +28,7 @@ from refca.data.own.layout import (
 )
 from refca.data.own.masks import check_written, looks_drawn
 from refca.data.own.orientation import orientation
-from refca.data.own.pairing import class_sizes, paired, some
+from refca.data.own.pairing import class_sizes, masked_count, paired, some
 from refca.data.own.remedies import is_archive, remedy_at, several_classes_below, unread_pictures
 from refca.data.own.settings import OwnSettings
 from refca.data.photographs import IGNORED, Photographs, picture_of
@@ -172,7 +172,7 @@ def describe_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress
         done = iter(range(1, len(pairs) + 1))
         masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)))
         some_pixels, sizes = pictures.sample([pair.file for pair in pairs])
-        how = "1 picture with its mask" if len(pairs) == 1 else f"{len(pairs)} pictures with masks"
+        how = masked_count(len(pairs))
     channels = wanted.get("channels") or channels_found(some_pixels)
     settings: dict[str, Any] = {"classes": masks.classes, "colours": masks.colours, "channels": int(channels)}
     settings |= {"mask_values": masks.values, "ignore": masks.ignore, "size": common_size(sizes, 48)}
@@ -227,7 +227,7 @@ def listed_classes(path: str) -> list[Labelled]:
 def check_not_masks(path: Path, listed: list[Labelled]) -> None:
     """Raise InvalidInput if two classes without a table look like pictures and their masks.
 
-    Their files have names that belong together, and those of one class alone have few values each.
+    The names of their files pair up, and the files of only one class have few distinct values, as masks do.
     """
     labels = sorted({item.label for item in listed})
     if len(labels) != 2 or not path.is_dir() or label_list(path):

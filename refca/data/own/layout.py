@@ -92,7 +92,7 @@ def class_folders(folder: Path) -> list[Labelled] | None:
 
 
 def empty_class_folders(path: Path) -> list[str]:
-    """Return the names of folders that look like those of classes but hold no pictures, in no part of the data."""
+    """Return the names of class folders that hold no pictures in any part of the data."""
     found = None if label_list(path) or not path.is_dir() else class_folders(path)
     names = {below.name for part in parts_of(path).values() for below in folders_in(part)} if found else set()
     return sorted(names - {item.label for item in found or ()})
@@ -468,7 +468,7 @@ def pair_list(path: Path) -> list[Masked] | None:
     files = files_listed(table, [row["image"] for row in rows])
     rows, files = each_once(table, rows, files, "image", "mask")
     masks = files_listed(table, [row["mask"] for row in rows])
-    names = [  # as they are listed, but for the backslashes of Windows
+    names = [  # as listed, with / in place of Windows' backslashes
         row["image"] if folder / row["image"] == file else row["image"].replace("\\", "/")
         for row, file in zip(rows, files, strict=True)
     ]

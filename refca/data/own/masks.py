@@ -82,7 +82,7 @@ def sharpened(values: np.ndarray, path: Path) -> np.ndarray:
 
 
 def looks_drawn(path: Path) -> bool:
-    """Return whether a picture has as few values as a mask. Damaged pictures have none that are known."""
+    """Return whether a picture has as few distinct values as a mask; False if it cannot be read."""
     try:
         values, _, _ = read_mask(path)
         return len(np.unique(sharpened(values, path) if lossy(path) else values)) <= FEW
@@ -107,9 +107,9 @@ def masks_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[Mask]:
     for pair in pairs:
         path = pair.masks[0]
         values, palette, coloured = read_mask(path)
-        lying = size_of(pair.file)
-        if values.shape != lying[::-1] or not is_sideways(pair.file):
-            check_shape(pair, path, values.shape, lying)
+        size = size_of(pair.file)
+        if values.shape != size and not (values.shape == size[::-1] and is_sideways(pair.file)):
+            check_shape(pair, path, values.shape, size)
         yield Mask(str(path), sharpened(values, path) if lossy(path) else values, palette, coloured)
         on_progress()
 

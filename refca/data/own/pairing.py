@@ -52,6 +52,11 @@ def class_sizes(sizes: Mapping[str, int]) -> str:
     return ", ".join(words[:SHOWN_CLASSES]) + more
 
 
+def masked_count(count: int) -> str:
+    """Return a number of pictures with masks in words."""
+    return "1 picture with its mask" if count == 1 else f"{count} pictures with masks"
+
+
 def paired(images: list[Path], masks: list[Path], part: str, where: str) -> list[Masked]:
     """Return pictures with the masks of the same name. Raises InvalidInput, with the first names, for others."""
     if len(images) == len(masks) == 1:

@@ -1,4 +1,4 @@
-"""Remedies for data that is not found: tables, archives and kinds of files that are not read, classes further below."""
+"""Remedies for data that is not found: tables, archives and unsupported kinds of files, classes in deeper folders."""
 
 from __future__ import annotations
 
