@@ -1,9 +1,10 @@
 """The data sets for training and measuring, by name or by path.
 
-    mnist          digits of 28×28, 60,000 to train on and 10,000 to test: the article's
-    optdigits      8×8, 1,500 and 297: comes with scikit-learn, needs no download
-    optdigits-28   the same, enlarged to 28×28: digits that were not written for MNIST
-    pets           photographs of cats and dogs, 3,680 and 3,669, with a label for each pixel: the paper's
+    mnist            digits of 28×28, 60,000 to train on and 10,000 to test: the article's
+    optdigits        8×8, 1,500 and 297: comes with scikit-learn, needs no download
+    optdigits-28     the same, enlarged to 28×28: digits that were not written for MNIST
+    mnist-optdigits  both together to train on, 72,000 with each of the optdigits eight times; MNIST's 10,000 to test
+    pets             photographs of cats and dogs, 3,680 and 3,669, with a label for each pixel: the paper's
 
 A dataset is of a kind, which says what its samples are: "classification" has a label for each picture (`Split`),
 "segmentation" one for each pixel (`Photographs`). Other packages add datasets through the entry-point group
@@ -70,6 +71,13 @@ def load_optdigits_28(request: Request) -> Dataset[Any]:
     return optdigits(28)
 
 
+def load_mnist_optdigits(request: Request) -> Dataset[Any]:
+    from refca.data.mnist import mnist
+    from refca.data.optdigits import with_optdigits
+
+    return with_optdigits(mnist(request.folder))
+
+
 def load_pets(request: Request) -> Dataset[Any]:
     from refca.data.pets import pets
 
@@ -80,6 +88,7 @@ OURS = {
     "mnist": Source("classification", load_mnist),
     "optdigits": Source("classification", load_optdigits),
     "optdigits-28": Source("classification", load_optdigits_28),
+    "mnist-optdigits": Source("classification", load_mnist_optdigits),
     "pets": Source("segmentation", load_pets),
 }
 
