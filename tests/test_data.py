@@ -14,10 +14,10 @@ import pytest
 from folders import everything, md5s, write
 from server import Server, serving
 
-from refca.data import Split, load
+from refca.data import Dataset, Split, load
 from refca.data.idx import read_idx
 from refca.data.mnist import MD5, mnist
-from refca.data.optdigits import enlarged
+from refca.data.optdigits import enlarged, with_optdigits
 from refca.errors import InvalidInput
 
 NAMES = tuple(MD5)
@@ -116,6 +116,20 @@ def test_enlarged_optdigits_fill_mnists_box_and_are_centred() -> None:
         extent = [np.ptp(np.flatnonzero(row)) + 1 for row in line]
         assert max(extent) <= 20
     assert 0.15 < (test.pixels >= 26).mean() < 0.25  # 0.174 in MNIST
+
+
+def test_digits_of_two_sources_are_the_optdigits_each_eight_times_and_then_mnists() -> None:
+    ours = Split(np.arange(5 * 28 * 28).reshape(5, 28, 28).astype(np.uint8), np.array([7, 8, 9, 0, 1]), 255)
+    test = Split(ours.pixels[:2], ours.labels[:2], 255)
+    both, theirs = with_optdigits(Dataset("mnist", ours, test)), load("optdigits-28").train
+    assert (both.name, len(both.train), both.train.white) == ("mnist-optdigits", 8 * 1500 + 5, 255)
+    assert both.train.pixels.dtype == np.uint8
+    for n in (0, 1, 1499, 1500, 11_999):
+        np.testing.assert_array_equal(both.train.pixels[n], theirs.pixels[n % 1500])
+        assert both.train.labels[n] == theirs.labels[n % 1500]
+    np.testing.assert_array_equal(both.train.pixels[12_000:], ours.pixels)
+    np.testing.assert_array_equal(both.train.labels[12_000:], ours.labels)
+    assert both.test is test
 
 
 def test_enlarging_keeps_blank_paper_blank_and_solid_ink_solid() -> None:

@@ -224,6 +224,18 @@ def test_digits_from_another_source_are_not_those_that_were_learned(tmp_path: Pa
     assert not (tmp_path / "out" / "source.png").exists()
 
 
+def test_of_a_source_that_cells_trained_on_too_only_the_test_digits_are_measured() -> None:
+    digits = load("optdigits-28")
+    both, mnist = (
+        robustness.other_source(DigitsExperiment(dataset=name), 400) for name in ("mnist-optdigits", "mnist")
+    )
+    assert both is not None
+    assert mnist is not None
+    assert (len(both), len(mnist)) == (297, 400)
+    np.testing.assert_array_equal(both.pixels, digits.test.pixels)
+    np.testing.assert_array_equal(mnist.pixels[297:], digits.train.pixels[:103])
+
+
 def test_as_many_steps_are_counted_as_are_done(weights: Path, tmp_path: Path) -> None:
     done, flags = 0, Namespace(steps=2, chimeras=1)
 

@@ -36,13 +36,8 @@ LOWEST = 0  # an image holds numbers from this to 1
 STEPS = 200  # the article measures after as many
 BATCH = 64  # pictures moved at a time
 FILMS = False  # the frames of a film are pictures, each for itself
-HANDWRITTEN = (
-    "mnist",
-    "optdigits",
-    "optdigits-28",
-    "mnist-optdigits",
-    "",
-)  # datasets whose pictures are prepared as MNIST's
+# data sets whose pictures are prepared as MNIST's
+HANDWRITTEN = ("mnist", "optdigits", "optdigits-28", "mnist-optdigits", "")
 
 DEFAULTS: Mapping[str, Any] = {"raw": False}
 

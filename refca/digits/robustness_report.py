@@ -146,11 +146,15 @@ def check_digits(model: Path, experiment: Experiment | None) -> None:
 
 
 def other_source(experiment: Experiment, samples: int) -> Split | None:
-    """Return the first digits of another source, or None if it is the training set."""
+    """Return the first digits of another source: of its test digits, then of the others unless cells trained on them.
+
+    None if it is the source of all digits that they trained on.
+    """
     if experiment.dataset.startswith("optdigits"):
         return None
     others = load(OTHER_SOURCE)
-    return (others.test if samples <= len(others.test) else everything(others)).part(0, samples)
+    unseen = others.test if experiment.dataset == "mnist-optdigits" else everything(others)
+    return unseen.part(0, samples)
 
 
 def digit_steps(digits: Split, others: Split | None, flags: Namespace) -> int:
