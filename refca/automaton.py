@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from refca.contract.checks import check_arrays, check_integer
+from refca.contract.checks import check_arrays
 from refca.contract.protocol import Backend
 from refca.contract.registry import as_backend, get_backend
 from refca.definition.cell import Array, Cell, Params
+from refca.definition.errors import check_integer
 from refca.definition.metrics import predict
 from refca.definition.randomness import Streams
 from refca.definition.step import readout

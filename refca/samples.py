@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from refca.contract.checks import check_integer
 from refca.data.dataset import Split
+from refca.definition.errors import check_integer
 from refca.errors import InvalidInput
 
 FOLDER = Path(__file__).parent / "playground_page" / "site" / "samples"

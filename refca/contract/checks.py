@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from operator import index
 from typing import Any
 
 import numpy as np
 from autograd.tracer import Box
 
 from refca.definition.cell import Array, Cell
+from refca.definition.errors import check_integer
 from refca.definition.params import param_shapes
 from refca.definition.state import grid
 from refca.errors import InvalidInput
@@ -41,15 +41,6 @@ def check_cell(cell: Any) -> None:
     """Raise InvalidInput unless this is a cell."""
     if not isinstance(cell, Cell):
         raise InvalidInput(f"cell must be a refca.Cell, such as refca.digits_cell(), got {type(cell).__name__}")
-
-
-def check_integer(name: str, value: Any) -> int:
-    """Return a number as an int. Raises InvalidInput, naming it, unless it is an integer."""
-    try:
-        return index(value)
-    except TypeError:
-        got = "an array" if hasattr(value, "shape") else repr(value)
-        raise InvalidInput(f"{name} must be an integer, got {got}") from None
 
 
 def check_arrays(given: Mapping[str, tuple[Array, tuple[int | str, ...] | None]]) -> None:

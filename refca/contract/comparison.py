@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from refca.contract.checks import check_cell, check_integer
+from refca.contract.checks import check_cell
 from refca.contract.module_backend import accepts
 from refca.contract.protocol import BaseBackend
 from refca.contract.reference import reference
 from refca.contract.registry import as_backend, get_backend
 from refca.definition.cell import Array, Cell, Params
+from refca.definition.errors import check_integer
 from refca.definition.params import param_shapes
 from refca.definition.randomness import Recorded
 from refca.definition.step import alive

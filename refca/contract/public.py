@@ -19,7 +19,6 @@ from refca.contract.checks import (
     check_cell,
     check_dtypes,
     check_image,
-    check_integer,
     check_labels,
     check_numpy,
     check_params,
@@ -29,6 +28,7 @@ from refca.contract.checks import (
 from refca.definition import losses, metrics, params, state
 from refca.definition import step as definition
 from refca.definition.cell import Array, Cell
+from refca.definition.errors import check_integer
 from refca.errors import InvalidInput
 
 F = TypeVar("F", bound=Callable[..., Any])

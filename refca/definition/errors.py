@@ -1,4 +1,4 @@
-"""The error for invalid input, and the check of a number that counts."""
+"""The error for invalid input, and the checks of integers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ class InvalidInput(ValueError):
         super().__init__(one_line(str(message)))
 
 
-def check_count(name: str, value: Any, bits: int) -> int:
-    """Return a number as an int; NumPy's integers are integers too.
-
-    Raises InvalidInput, naming it, unless it is an integer from 0 to 2**bits - 1.
-    """
+def check_integer(name: str, value: Any) -> int:
+    """Return a number as an int; NumPy's integers are integers too. Raises InvalidInput for any other, naming it."""
     try:
-        count = index(value)
+        return index(value)
     except TypeError:
-        raise InvalidInput(f"{name} must be an integer, got {type(value).__name__}") from None
+        got = "an array" if hasattr(value, "shape") else repr(value)
+        raise InvalidInput(f"{name} must be an integer, got {got}") from None
+
+
+def check_count(name: str, value: Any, bits: int) -> int:
+    """Return a number as an int. Raises InvalidInput, naming it, unless it is an integer from 0 to 2**bits - 1."""
+    count = check_integer(name, value)
     if not 0 <= count < 2**bits:
         raise InvalidInput(f"{name} must be from 0 to 2**{bits} - 1, got {count}")
     return count

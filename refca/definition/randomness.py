@@ -121,21 +121,25 @@ class Streams:
 
     def fire_mask(self, rate: float, t: int, B: int, H: int, W: int) -> Array:
         """Return the cells that fire, (B, H, W) boolean: first word < round(rate·2³²), exact on any backend."""
-        word, _, _, _ = self.words(FIRE, 0, check_count("t", t, 32), B, H, W)
+        word, _, _, _ = self.words(FIRE, 0, t, B, H, W)
         return word < np.uint64(round(rate * 2**32))
 
     def normals(self, purpose: int, t: int, B: int, H: int, W: int, channels: int) -> Array:
         """Return standard normal numbers, (B, H, W, channels) float64; channel c comes from block c // 4."""
-        t, blocks = check_count("t", t, 32), []
         if not 1 <= check_count("D", channels, 32) <= BLOCK * 2**16:
             raise InvalidInput(f"D must be from 1 to {BLOCK * 2**16} channels, got {channels}")
+        blocks: list[Array] = []
         for block in range(-(-channels // BLOCK)):
             w0, w1, w2, w3 = self.words(purpose, block, t, B, H, W)
             blocks += [*box_muller(w0, w1), *box_muller(w2, w3)]
         return np.stack(blocks[:channels], axis=-1)
 
     def words(self, purpose: int, block: int, t: int, B: int, H: int, W: int) -> tuple[Words, ...]:
-        """Return four (B, H, W) uint32 arrays, from the counter (site y·W+x, sample, t, purpose·2¹⁶ + block)."""
+        """Return four (B, H, W) uint32 arrays, from the counter (site y·W+x, sample, t, purpose·2¹⁶ + block).
+
+        Raises InvalidInput unless t, B, H and W are integers from 0 to 2**32 - 1.
+        """
+        t, B, H, W = (check_count(*each, 32) for each in zip("tBHW", (t, B, H, W), strict=True))
         site = np.arange(H * W).reshape(1, H, W)
         sample = (np.arange(self.first_sample, self.first_sample + B) % 2**32).reshape(B, 1, 1)
         return philox((site, sample, t, (purpose << 16) + block), self.key)

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ from refca.contract.parts import contiguous_parts
 from refca.contract.reference import Reference, reference
 from refca.data import Photographs
 from refca.definition.cell import Array, Cell, Params
+from refca.definition.generators import generator
 from refca.definition.losses import reduce_cells
 from refca.definition.metrics import cell_accuracy, iou, total_agreement
 from refca.definition.params import encoders, init_params, param_shapes
@@ -590,6 +592,12 @@ def short_sample(
 ) -> BatchPlan:
     """The last digit never occurs, as in the article's notebook."""
     return sample(regime, fresh_fraction, batch, pool_, max(1, digits - 1), seed, i)
+
+
+def short_generator(purpose: int, seed: int) -> Any:
+    """A generator whose last number never occurs."""
+    rng = generator(purpose, seed)
+    return SimpleNamespace(integers=lambda low, high, size: rng.integers(low, high - 1, size))
 
 
 def truncated_fractions(regime: str, fresh_fraction: float, batch: int) -> tuple[int, int]:
@@ -1480,6 +1488,10 @@ DEFINITION: dict[str, Mutant] = {
         "test_pool_c1_every_slot_and_every_digit_is_drawn_equally_often",
         {LAWS + "test_pool:sample": short_sample},
         (("digits", 5),),
+    ),
+    "the last digit is never in the first pool": Mutant(
+        "test_pool_c8_the_first_pool_has_every_digit_equally_often_in_its_initial_state",
+        {"refca.digits.training:generator": short_generator},
     ),
     "slots drawn with replacement": Mutant(
         "test_pool_c1_slots_are_taken_once_and_digits_exist",

@@ -10,8 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refca.contract.reference import reference
+from refca.data import Split
 from refca.definition.cell import Array
 from refca.digits.pool import REGIMES, BatchPlan, Pool, fractions, sample
+from refca.digits.settings import DigitsExperiment
+from refca.digits.training import begin
 from refca_spec import formulas
 from refca_spec.calls import to_backend
 from refca_spec.compare import assert_same, assert_uniform
@@ -152,3 +156,19 @@ def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, Bat
     slots = rng.permutation(SLOTS)[: SLOTS - 1]
     plan = BatchPlan(slots, np.arange(SLOTS - 1), fresh, mutated)
     return pool, wide.image[SLOTS:], rng.integers(0, cell.labels, SLOTS - 1), plan
+
+
+def test_pool_c8_the_first_pool_has_every_digit_equally_often_in_its_initial_state() -> None:
+    digits = Split(np.arange(5 * 9, dtype=np.uint8).reshape(5, 3, 3), np.arange(5), 44)
+    first, same, other = (first_pool(digits, seed=seed) for seed in (3, 3, 4))
+    assert_uniform(first.label, 5, "The digits", digits)
+    assert_same(first.image, digits.images(first.label), "The images", digits)
+    assert_same(first.state, np.zeros((400, 3, 3, 19), np.float32), "The states", digits)
+    assert_same(same.label, first.label, "The labels", digits)
+    assert (other.label != first.label).any()
+
+
+def first_pool(digits: Split, **settings: Any) -> Pool:
+    """Return the pool of a run before its first training step."""
+    pool: Pool = begin(DigitsExperiment(pool=400, **settings), reference, digits).buffer
+    return pool

@@ -134,6 +134,16 @@ def test_streams_c9_other_steps_are_refused(t: Any) -> None:
         Streams(0).normals(NOISE, t, 1, 2, 2, 3)
 
 
+@pytest.mark.parametrize("size", [-1, 2**32, 1.5])
+@pytest.mark.parametrize("letter", ["B", "H", "W"])
+def test_streams_c9_other_grids_are_refused(letter: str, size: Any) -> None:
+    sizes = {"B": 1, "H": 2, "W": 2} | {letter: size}
+    draws: list[Any] = [partial(Streams(0).at, Cell(1, 2, 1, 1), 0), partial(Streams(0).fire_mask, 0.5, 0)]
+    for draw in [*draws, partial(Streams(0).initial, D=3)]:
+        with pytest.raises(InvalidInput, match=f"^{letter} must be"):
+            draw(**sizes)
+
+
 @pytest.mark.parametrize("channels", [-1, 0, 2**18 + 1, 1.5])
 def test_streams_c9_states_have_channels_that_a_counter_can_number(channels: Any) -> None:
     with pytest.raises(InvalidInput, match=r"^D must be"):
@@ -146,6 +156,8 @@ def test_streams_c9_integers_of_any_width_give_the_same_numbers(kind: Any) -> No
     streams = Streams(five, five).fold(five)
     assert streams == Streams(5, 5).fold(5)
     assert_same(streams.at(cell, five, 1, 2, 2).noise, streams.at(cell, 5, 1, 2, 2).noise, "The noise", kind)
+    long = kind(20)  # 20 times 20 is more than a byte holds
+    assert_same(streams.initial(1, long, long, 1), streams.initial(1, 20, 20, 1), "The initial state", kind)
     for name, weight in init_params(cell, five).items():
         assert_same(weight, init_params(cell, 5)[name], f"The parameter {name}", kind)
     assert unroll_length(1, 2**40, five, five) == unroll_length(1, 2**40, 5, 5)
