@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -824,20 +825,50 @@ def test_classes_further_below_are_named(tmp_path: Path) -> None:
         found(tmp_path / "nested")
 
 
-def labels_of_cats_and_dogs(folder: Path, line: str, end: str = "") -> Path:
+def labels_of_cats_and_dogs(folder: Path, line: str, end: str = "", *, heading: str = "file,label") -> Path:
     """Save four pictures in images, and a table that lists them in lines of this format."""
     for i in range(4):
         save(folder / f"images/{i}.png", photograph(disc(i), i))
     rows = [line.format(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(4)]
     table = folder / "labels.csv"
-    table.write_text("\n".join(["file,label", *rows]) + f"\n{end}")
+    table.write_text("\n".join([heading, *rows]) + f"\n{end}")
     return table
 
 
-def test_files_of_a_table_are_looked_for_in_the_folder_beside_it(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"not there: 0\.png.* and 1 more; it is in images: write images/0\.png"):
-        found(labels_of_cats_and_dogs(tmp_path, "{},{}"))
-    assert len(loaded(labels_of_cats_and_dogs(tmp_path, ".\\images\\{},{}"), split=0.5).train) == 2
+def test_files_of_a_table_are_looked_for_in_the_folders_beside_it(tmp_path: Path) -> None:
+    for line in ("images/{},{}", ".\\images\\{},{}", "{},{}"):
+        assert len(loaded(labels_of_cats_and_dogs(tmp_path, line), split=0.5).train) == 2
+    save(tmp_path / "more/3.png", photograph(disc(3), 3))  # not all of them: no doubt about which are meant
+    assert len(loaded(labels_of_cats_and_dogs(tmp_path, "{},{}"), split=0.5).train) == 2
+    (tmp_path / "images/1.png").unlink()
+    with pytest.raises(InvalidInput, match=r"not there: 1\.png$"):
+        found(tmp_path / "labels.csv")
+    table = labels_of_cats_and_dogs(tmp_path, "{},{}", "absent.png,dog\n")
+    with pytest.raises(InvalidInput, match=r"not there: absent\.png$"):
+        found(table)
+
+
+def test_files_of_a_table_that_lie_in_two_folders_beside_it_are_not_guessed(tmp_path: Path) -> None:
+    table = labels_of_cats_and_dogs(tmp_path, "{},{}")
+    shutil.copytree(tmp_path / "images", tmp_path / "small")
+    with pytest.raises(InvalidInput, match=r"not there: 0\.png.* are in images and in small: write images/0\.png or"):
+        found(table)
+
+
+@pytest.mark.parametrize("heading", ["id,breed", "image_id,label", "id,label,source"])
+def test_a_table_may_name_files_without_their_endings(tmp_path: Path, heading: str) -> None:
+    table = labels_of_cats_and_dogs(tmp_path, "{},{}", heading=heading)
+    table.write_text(table.read_text().replace(".png", ""))
+    data = found(tmp_path, split=0.5)
+    assert "4 pictures in 2 classes: cat (2), dog (2)" in data.description
+    save(tmp_path / "images/2.jpg", photograph(disc(2), 2))
+    with pytest.raises(InvalidInput, match=r"not there: 2, which may be 2\.jpg or 2\.png"):
+        found(tmp_path)
+
+
+def test_a_column_of_files_goes_before_one_of_numbers(tmp_path: Path) -> None:
+    table = labels_of_cats_and_dogs(tmp_path, "7,{},{}", heading="id,path,label")
+    assert "4 pictures in 2 classes: cat (2), dog (2)" in found(table, split=0.5).description
 
 
 def test_a_file_that_a_table_lists_twice_has_one_label(tmp_path: Path) -> None:

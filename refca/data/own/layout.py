@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from refca.data.inputs import PICTURES
@@ -31,9 +32,11 @@ COLUMNS = {  # the heading of a column of a CSV file, in other words
     "image": {"image", "img", "picture", "photo", "input", "imagefile", "imagepath", "imagename", "imgpath", "scan"},
     "mask": {"mask", "annotation", "segmentation", "gt", "groundtruth", "target", "maskfile", "maskpath", "maskname"},
     "file": {"file", "filename", "filepath", "path", "name", "image", "imagepath", "imagefile", "img", "picture"},
-    "label": {"label", "class", "classname", "category", "target", "y"},
+    "label": {"label", "class", "classname", "category", "target", "y", "species", "breed", "diagnosis"},
     "split": {"split", "part", "set", "subset", "fold"},
 }
+COLUMNS["file"] |= {"imagename", "imageid", "id"}
+COLUMNS["image"] |= {"imageid", "id"}
 COLUMNS["label"] |= {"labelfile", "labelpath"}
 COLUMNS["mask"] |= {"segmentationpath", "annotationpath", "labelfile", "labelpath", "annotationfile", "labelmap"}
 
@@ -130,18 +133,41 @@ def label_list(folder: Path) -> list[Labelled] | None:
 
 
 def files_listed(table: Path, names: list[str]) -> list[Path]:
-    """Return the files that a table lists by their paths from it, also with the backslashes of Windows.
+    """Return the files that a table lists: by paths from it or from a folder beside it, perhaps without their endings.
 
-    Raises InvalidInput for files that are not there, with the folder beside the table that they are in.
+    Windows' backslashes are read too. Raises InvalidInput for files that are not there, or lie in two folders.
     """
-    root = table.parent
-    files = [root / name if (root / name).is_file() else root / name.replace("\\", "/") for name in names]
-    missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
-    if not missing:
-        return files
-    holders = [folder for folder in folders_in(root) if (folder / missing[0]).is_file()]
-    remedy = f"; it is in {holders[0].name}: write {holders[0].name}/{missing[0]}" if len(holders) == 1 else ""
-    raise InvalidInput(f"{table} lists files that are not there: {some(missing)}{remedy}")
+    places, by_stem = [table.parent, *folders_in(table.parent)], cache(pictures_by_stem)
+    found = [[candidates(place, name, by_stem) for name in names] for place in places]
+    whole = [i for i, files in enumerate(found) if all(len(each) == 1 for each in files)]
+    if whole[:1] == [0] or len(whole) == 1:
+        return [file for (file,) in found[whole[0]]]
+    if whole:
+        known = " and in ".join(places[i].name for i in whole)
+        written = " or ".join(f"{places[i].name}/{names[0]}" for i in whole)
+        raise InvalidInput(f"{table} lists files that are not there: {some(names)} are in {known}: write {written}")
+    nearest = max(found, key=lambda files: sum(map(bool, files)))
+    missing = [
+        name + (f", which may be {' or '.join(file.name for file in files)}" if files else "")
+        for name, files in zip(names, nearest, strict=True)
+        if len(files) != 1
+    ]
+    raise InvalidInput(f"{table} lists files that are not there: {some(missing)}")
+
+
+def candidates(folder: Path, name: str, by_stem: Callable[[Path], dict[str, list[Path]]]) -> list[Path]:
+    """Return the files in a folder that a table can mean by a name: one, or all pictures that have other endings."""
+    path = folder / name.replace("\\", "/")
+    exact = [each for each in (folder / name, path) if each.is_file()]
+    return exact[:1] or by_stem(path.parent).get(path.name, [])
+
+
+def pictures_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Return the pictures in a folder by their names without endings; none if there is no such folder."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(filter(is_picture, folder.iterdir())) if folder.is_dir() else ():
+        found[path.stem].append(path)
+    return found
 
 
 def each_once(
@@ -202,6 +228,7 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
         for column in (*columns, "split"):
             exact = [heading for heading, name in names.items() if name == column]
             others = [heading for heading, name in names.items() if name in COLUMNS[column]]
+            others.sort(key=lambda heading: names[heading] == "id")  # which may number the rows
             if free := [heading for heading in exact + others if heading not in wanted.values()]:
                 wanted[column] = free[0]
         if not all(column in wanted for column in columns):
