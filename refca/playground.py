@@ -10,6 +10,7 @@ import sys
 import webbrowser
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from threading import Thread
 
 from refca.cli import Parser, run_program
 from refca.playground_page.catalogue import make_catalogue
@@ -31,7 +32,8 @@ def play(arguments: Namespace) -> int:
     with serve(catalogue, arguments.port) as (server, address):
         print(f"the playground is at {address} (Ctrl-C stops it)", flush=True)
         if not arguments.no_browser:
-            webbrowser.open(address)
+            # a browser in the terminal returns when it is left, and until then needs the server
+            Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         server.serve_forever()
     return 0
 

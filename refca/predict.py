@@ -44,7 +44,7 @@ from refca.distributed import current
 from refca.drawing.film import film_writer
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names
-from refca.training.run_directory import folder_of
+from refca.training.run_directory import name_of
 from refca.training.warm_up import warm_up
 from refca.weights.load import load_weights
 
@@ -141,10 +141,7 @@ def predict(flags: Namespace) -> int:
 
 def predictions_folder(model: Path) -> Path:
     """Return a folder for predictions, named after the model: one that holds none yet."""
-    folder = folder_of(model).resolve().name
-    names = {"weights": folder, "checkpoint": folder, "best": f"{folder}-best"}  # of files in a run directory
-    name = folder if model.is_dir() else names.get(model.stem, model.stem)
-    first = Path("runs") / f"{name}-predictions"
+    first = Path("runs") / f"{name_of(model)}-predictions"
     others = (first.with_name(f"{first.name}-{i}") for i in itertools.count(2))
     return next(out for out in itertools.chain([first], others) if not (out / TABLE).exists())
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +98,29 @@ def test_serves_nothing_else(address: str, path: str) -> None:
     assert ask(address, path).status == 404
 
 
+def test_an_address_that_is_none_is_refused_and_a_page_that_is_left_is_no_error(
+    address: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    host, _, port = address.removeprefix("http://").rstrip("/").partition(":")
+    for request in (b"GET http://[ HTTP/1.0", *20 * [b"GET /samples/digits.json HTTP/1.0"]):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends with a reset
+            connection.sendall(request + b"\r\nHost: 127.0.0.1\r\n\r\n")
+            if b"[" in request:
+                assert b" 400 " in connection.recv(100)
+    assert ask(address, "/").status == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_models_of_ones_own_have_names_without_folders(photo_weights: Path, tmp_path: Path) -> None:
+    for folder in ("a/run", "b/run"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(photo_weights, tmp_path / folder / "weights.safetensors")
+    page = make_catalogue([tmp_path / "a/run", tmp_path / "b/run/weights.safetensors", photo_weights])
+    models = json.loads(page["catalogue.json"])["models"]
+    assert [model["name"] for model in models[:3]] == ["run", "run-2", "untrained"]
+
+
 def test_answers_to_no_other_host_name(address: str) -> None:
     assert ask(address, "/", host="evil.example:80").status == 403
     assert ask(address, "/", host="evil.example").status == 403
@@ -148,6 +176,18 @@ def photographed_digit(path: Path) -> None:
     draw.line([(60, 60), (95, 45), (120, 60), (118, 85), (85, 100)], fill=(50, 50, 90), width=5, joint="curve")
     draw.line([(85, 100), (122, 110), (128, 140), (100, 160), (62, 150)], fill=(50, 50, 90), width=5, joint="curve")
     picture.save(path)
+
+
+def test_parts_of_the_page_without_a_browser() -> None:
+    site = files("refca.playground_page") / "site"
+    run = subprocess.run(
+        [node(), "--test", str(BROWSER_TESTS.parent / "page_parts.test.mjs")],
+        env=os.environ | {"REFCA_SITE": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_the_digits_page_in_a_browser(address: str, tmp_path: Path) -> None:

@@ -182,12 +182,14 @@ export class Automaton {
   }
 
   /**
-   * Set the initial state: zeros, or for a cell with a normal start the streams' numbers.
+   * Set the initial state, before any step: zeros, or for a cell with a normal start the streams' numbers.
    *
    * @param {import("./randomness.js").Streams} streams
    */
   initialise(streams) {
     const { cell, values, sites, channels, environmentChannels } = this;
+    this.updateCount = 0;
+    this.gates.fill(0);
     values.fill(0);
     for (let index = 0; index < this.live.length; index++) {
       if (cell.normal_start) streams.initial(Math.floor(index / sites), index % sites, values);

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import chain, count
 from pathlib import Path
 
 from safetensors.numpy import save
@@ -14,6 +15,7 @@ from safetensors.numpy import save
 from refca.definition.cell import Cell
 from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
+from refca.training.run_directory import name_of
 from refca.training.train_state import Weights
 from refca.weights.load import BEST, load_shipped, load_weights, shipped_names
 
@@ -46,7 +48,10 @@ def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
 
 def model_files(own: Iterable[Path]) -> dict[str, bytes]:
     """Return weights of the user's own and the shipped ones as safetensors, and `catalogue.json`, which lists them."""
-    mine = {str(name): load_weights(name) for name in own}
+    mine: dict[str, Weights] = {}
+    for path in own:  # by names without folders, because links have them too
+        names = chain([name_of(path)], (f"{name_of(path)}-{i}" for i in count(2)))
+        mine[next(name for name in names if name not in mine)] = load_weights(path)
     models = mine | {name: load_shipped(name) for name in shipped_names() if name not in mine}
     entries, found = [], {}
     for number, (name, weights) in enumerate(models.items()):

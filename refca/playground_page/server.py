@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -46,6 +46,10 @@ def handler_of(page: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
     """Return a request handler that knows these files and no others."""
 
     class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # the page was left while it was loading
+                super().handle()
+
         def do_GET(self) -> None:
             self.answer(with_content=True)
 
@@ -53,7 +57,11 @@ def handler_of(page: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
             self.answer(with_content=False)
 
         def answer(self, with_content: bool) -> None:
-            name = urlsplit(self.path).path.removeprefix("/") or "index.html"
+            try:
+                name = urlsplit(self.path).path.removeprefix("/") or "index.html"
+            except ValueError:
+                self.send_error(400)
+                return
             content = page.get(name)
             # another site's page may name this address by a host name of its own (DNS rebinding)
             host = self.headers.get("Host", "").partition(":")[0]

@@ -20,7 +20,7 @@ test("cells agree on the first digit without a click", async () => {
   const { page, close } = await open(browser, URL);
   await support.waitForAgreement(page, 2);
   assert.match(await page.locator("#verdict").innerText(), /2\s*All \d+ cells agree/);
-  assert.match(await page.locator("#announcement").innerText(), /agree/);
+  assert.match(await page.locator("#announcement").innerText(), /All \d+ cells say 2\./);
   await close();
 });
 
@@ -40,6 +40,50 @@ test("a digit drawn with a finger on a phone is named", async () => {
   const { page, context, close } = await open(browser, URL, phone);
   await drawByTouch(page, context, STROKES[7]);
   await settle(page, 7, 0.9);
+  await close();
+});
+
+test("one finger draws, and another, or a palm, does not", async () => {
+  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+  const { page, context, close } = await open(browser, URL, phone);
+  const session = await context.newCDPSession(page);
+  const send = (type, ...touchPoints) => session.send("Input.dispatchTouchEvent", { type, touchPoints });
+  await page.click("#play");
+  await page.click("#clear");
+  const [first, down, palm, aside] = await boardPoints(page, [[0.2, 0.2], [0.2, 0.8], [0.8, 0.3], [0.8, 0.5]]);
+  await send("touchStart", { ...first, id: 1 });
+  await send("touchStart", { ...first, id: 1 }, { ...palm, id: 2 });
+  await send("touchMove", { ...first, id: 1 }, { ...aside, id: 2 });
+  await send("touchMove", { ...down, id: 1 }, { ...aside, id: 2 });
+  await send("touchEnd");
+  const inked = await inkedColumns(page);
+  assert.ok(inked.length && Math.max(...inked) < 0.3, `ink in the columns ${inked}`);
+  assert.ok(await page.evaluate(() => globalThis.refca.page.world.moment().live) > 20, "the first finger went on");
+  await close();
+});
+
+test("the other end of a pen erases, and the middle button does nothing", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.click("#play");
+  const [start] = await boardPoints(page, [[0.5, 0.5]]);
+  const live = () => page.evaluate(() => globalThis.refca.page.world.moment().live);
+  const press = (button, buttons) =>
+    page.evaluate(
+      ([x, y, button, buttons]) => {
+        const canvas = document.querySelector("#board");
+        canvas.setPointerCapture = () => undefined; // there is no such pointer
+        const at = { clientX: x, clientY: y, button, buttons, pointerId: 7, bubbles: true };
+        canvas.dispatchEvent(new PointerEvent("pointerdown", at));
+        for (const dx of [-90, 90]) canvas.dispatchEvent(new PointerEvent("pointermove", { ...at, clientX: x + dx }));
+        canvas.dispatchEvent(new PointerEvent("pointerup", { ...at, buttons: 0 }));
+      },
+      [start.x, start.y, button, buttons],
+    );
+  const before = await live();
+  await press(1, 4);
+  assert.equal(await live(), before);
+  await press(5, 32);
+  assert.ok((await live()) < before);
   await close();
 });
 
@@ -71,6 +115,24 @@ test("time goes on after a look at the photographs, and the page says when it is
   await page.click("#tab-photographs");
   await page.click("#tab-digits");
   await page.getByRole("button", { name: "Play" }).waitFor();
+  await close();
+});
+
+test("the open tab pressed again changes nothing, and photographs left while they load stay still", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.click("#tab-digits");
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  await page.evaluate(() => {
+    for (const id of ["tab-photographs", "tab-photographs", "tab-digits"]) document.getElementById(id).click();
+  });
+  await page.waitForFunction(() => globalThis.refca.photographs());
+  await page.waitForTimeout(300);
+  assert.deepEqual(
+    await page.evaluate(() => [globalThis.refca.page.clock.playing, globalThis.refca.photographs().clock.playing]),
+    [true, false],
+  );
+  await page.click("#tab-photographs");
+  await page.waitForFunction(() => Number(document.querySelector("#photo-time").innerText) > 3);
   await close();
 });
 
@@ -179,6 +241,66 @@ test("time can be stopped, stepped, reset, and set to other speeds", async () =>
   await page.waitForTimeout(1500);
   assert.ok((await time()) > 60);
   assert.match(await page.locator("#rate").innerText(), /\d+\/s/);
+  await page.click("#play");
+  const paused = await time();
+  await page.click("#play");
+  await page.waitForFunction((before) => Number(document.querySelector("#time").innerText) > before + 60, paused);
+  await close();
+});
+
+test("held keys leave what was drawn to be undone, and Shift does not undo", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.click("#play");
+  const live = () => page.evaluate(() => globalThis.refca.page.world.moment().live);
+  const before = await live();
+  for (let i = 0; i < 40; i++) await page.keyboard.down("Delete");
+  await page.keyboard.up("Delete");
+  assert.equal(await live(), 0);
+  await page.keyboard.press("Control+Shift+Z");
+  assert.equal(await live(), 0);
+  await page.keyboard.press("Control+z");
+  assert.equal(await live(), before);
+  await close();
+});
+
+test("undo after a change of the model brings the drawing back, and no states of other cells", async () => {
+  const { page, close } = await open(browser, URL);
+  await settle(page, 2);
+  await page.keyboard.press("7");
+  const shown = await page.locator("#model").inputValue();
+  const name = (await page.locator("#model option").allInnerTexts()).find((each) => each !== shown);
+  await page.locator("#model").selectOption(name);
+  await page.waitForFunction((wanted) => globalThis.refca.page.world.model.name === wanted, name);
+  await page.focus("#board");
+  await page.keyboard.press("Control+z");
+  assert.ok(await page.evaluate(() => globalThis.refca.state().every((value) => value === 0)));
+  await settle(page, 2);
+  await close();
+});
+
+test("a model keeps its own fire rate and noise, and its initial states", async () => {
+  const { page, close } = await open(browser, URL);
+  const found = await page.evaluate(() => {
+    const { page, state } = globalThis.refca;
+    page.play(false);
+    const { model } = page.world;
+    page.use({ ...model, cell: { ...model.cell, fire_rate: 0.0425, noise: 0.5, normal_start: true } });
+    page.world.setImage(page.world.image, { restart: true });
+    return [page.world.settings, state().some((value) => value !== 0), document.querySelector("#noise-value").textContent];
+  });
+  assert.deepEqual(found, [{ fire_rate: 0.0425, noise: 0.5 }, true, "0.500"]);
+  await close();
+});
+
+test("the digit's mark has the colours that were chosen", async () => {
+  const { page, close } = await open(browser, URL);
+  await support.waitForAgreement(page, 2);
+  await page.click("#play");
+  await page.locator("#more summary").click();
+  const colour = () => page.evaluate(() => document.querySelector("#verdict").style.getPropertyValue("--label"));
+  const before = await colour();
+  await page.locator("#palette").selectOption({ index: 1 });
+  assert.notEqual(await colour(), before);
   await close();
 });
 
@@ -204,6 +326,18 @@ test("the board can be drawn on with the keyboard alone", async () => {
   await page.focus("#board");
   for (const key of [...Array(8).fill("ArrowUp"), ...Array(16).fill(["Enter", "ArrowDown"]).flat()]) await page.keyboard.press(key);
   await settle(page, 1, 0.9);
+  await close();
+});
+
+test("the keyboard's cursor is on the board after that has shrunk", async () => {
+  const { page, close } = await open(browser, URL);
+  await page.locator("#size").selectOption("96");
+  await page.focus("#board");
+  for (let i = 0; i < 30; i++) await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Control+z");
+  await page.keyboard.press("ArrowUp");
+  const [cursor, size] = await page.evaluate(() => [globalThis.refca.page.cursor, globalThis.refca.page.world.size]);
+  assert.ok(size === 28 && cursor < 28 * 28, `${cursor} on ${size}`);
   await close();
 });
 
@@ -281,6 +415,23 @@ test("without its server the page says so, keeps its model, and takes that back 
   await page.locator("#model").selectOption(other);
   await page.waitForFunction(() => document.querySelector("#problem").hidden);
   await close(/ERR_FAILED|does not answer/);
+});
+
+test("of two models the one that was chosen last is shown", async () => {
+  const { page, close } = await open(browser, URL);
+  const shown = await page.locator("#model").inputValue();
+  const [slow, quick] = (await page.locator("#model option").allInnerTexts()).filter((name) => name !== shown);
+  let first = true;
+  await page.route("**/weights/*", async (route) => {
+    if (first) await new Promise((resolve) => setTimeout(resolve, 1000, (first = false)));
+    await route.continue();
+  });
+  await page.locator("#model").selectOption(slow);
+  await page.locator("#model").selectOption(quick);
+  await page.waitForFunction((name) => globalThis.refca.page.world.model.name === name, quick);
+  await page.waitForTimeout(1500);
+  assert.equal(await page.evaluate(() => globalThis.refca.page.world.model.name), quick);
+  await close();
 });
 
 test("on a phone what an experiment shows, and what a cell says, stands under the board", async () => {
@@ -416,3 +567,11 @@ test("another model can be chosen", async () => {
   }
   await close();
 });
+
+/** The columns of the board that have ink, of its width. */
+function inkedColumns(page) {
+  return page.evaluate(() => {
+    const { image, size } = globalThis.refca.page.world;
+    return [...image.keys()].filter((i) => image[i]).map((i) => (i % size) / size);
+  });
+}

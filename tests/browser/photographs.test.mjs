@@ -123,6 +123,107 @@ test("the camera's pictures are seen by the cells until it is stopped", async ()
   await close();
 });
 
+test("a camera that is allowed too late, or twice, is turned off", async () => {
+  const { page, close } = await photographs();
+  await page.evaluate(() => {
+    const canvas = document.createElement("canvas");
+    setInterval(() => canvas.getContext("2d").fillRect(Math.random(), 0, 9, 9), 50);
+    globalThis.streams = [];
+    globalThis.allow = [];
+    navigator.mediaDevices.getUserMedia = () =>
+      new Promise((resolve) => {
+        const stream = canvas.captureStream(10);
+        globalThis.streams.push(stream);
+        globalThis.allow.push(() => resolve(stream));
+      });
+  });
+  const live = () =>
+    page.evaluate(() => globalThis.streams.map((stream) => stream.getTracks().some(({ readyState }) => readyState === "live")));
+  await page.click("#photo-camera");
+  await page.click("#photo-camera");
+  await page.evaluate(() => globalThis.allow.forEach((allow) => allow()));
+  await page.getByRole("button", { name: "Stop camera" }).waitFor();
+  assert.deepEqual(await live(), [false, true]);
+  await page.click("#photo-camera");
+  assert.deepEqual(await live(), [false, false]);
+  await page.click("#photo-camera");
+  await page.click("#tab-digits");
+  await page.evaluate(() => globalThis.allow[2]());
+  await page.waitForFunction(() => globalThis.streams[2].getTracks().every(({ readyState }) => readyState === "ended"));
+  assert.equal(await page.evaluate(() => globalThis.refca.photographs().clock.playing), false);
+  await close();
+});
+
+test("white is white for cells of any size", async () => {
+  const { page, close } = await photographs();
+  await page.click("#photo-play");
+  for (const size of [48, 64, 96, 128, 256, 384, 512, 768]) {
+    const [least, most] = await page.evaluate((size) => {
+      const page = globalThis.refca.photographs();
+      page.world = { ...page.world, size, setImage: () => undefined, markEvent: () => undefined };
+      page.draw = () => undefined;
+      page.fitPicture();
+      const white = new OffscreenCanvas(90, 60);
+      white.getContext("2d").fillStyle = "white";
+      white.getContext("2d").fillRect(0, 0, 90, 60);
+      page.show(white, 90, 60);
+      return page.image.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [9, -9]);
+    }, size);
+    assert.deepEqual([least, most], [1, 1], `for ${size} pixels`);
+  }
+  await close();
+});
+
+test("a reset forgets what cells did, and another size what was looked at", async () => {
+  const { page, close } = await photographs();
+  await page.click("#photo-play");
+  await page.locator("#photo-board").hover();
+  await page.waitForSelector("#photo-explained:not([hidden])");
+  await page.click("#photo-restart");
+  assert.ok(await page.evaluate(() => globalThis.refca.photographs().world.automaton.gates.every((gate) => gate === 0)));
+  assert.ok(await page.locator("#photo-explained-intro").isVisible());
+  assert.ok(await page.locator("#photo-explained").isHidden());
+  await page.click("#photo-step");
+  await page.waitForSelector("#photo-explained:not([hidden])");
+  await page.locator("#photo-size").selectOption("64");
+  await page.waitForSelector("#photo-explained", { state: "hidden" });
+  await close();
+});
+
+test("a model keeps its fire rate, and a visitor's stays when cells get more", async () => {
+  const { page, close } = await photographs();
+  const rate = () => page.evaluate(() => globalThis.refca.photographs().world.fireRate);
+  await page.evaluate(() => {
+    const page = globalThis.refca.photographs();
+    const { model, size } = page.world;
+    page.world.use({ ...model, cell: { ...model.cell, fire_rate: 0.0425 } }, size);
+    page.describeModel();
+  });
+  assert.equal(await rate(), 0.0425);
+  await page.locator("#photo-fire-rate").fill("0.7");
+  await page.evaluate(() => {
+    const page = globalThis.refca.photographs();
+    page.world.use(page.world.model, 64);
+    page.describeModel();
+  });
+  assert.equal(await rate(), 0.7);
+  await close();
+});
+
+test("cells are looked into with the keyboard alone", async () => {
+  const { page, close } = await photographs();
+  await page.click("#photo-play");
+  await page.focus("#photo-board");
+  await page.keyboard.press("Enter");
+  const inspected = () => page.evaluate(() => globalThis.refca.photographs().inspected);
+  assert.equal(await inspected(), 24 * 48 + 24);
+  await page.keyboard.press("Shift+ArrowRight");
+  await page.keyboard.press("Shift+ArrowUp");
+  assert.equal(await inspected(), 23 * 48 + 25);
+  await page.waitForSelector("#photo-explained:not([hidden])");
+  await close();
+});
+
 test("a cell under the pointer is explained", async () => {
   const { page, close } = await photographs();
   await page.click("#photo-play");

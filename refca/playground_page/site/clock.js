@@ -38,7 +38,9 @@ export class Clock {
   /** @param {number} now */
   tick(now) {
     if (!this.playing) return;
-    this.due = Math.min(this.due + ((now - this.last) / 1000) * this.speed, Math.max(1, this.speed / 4));
+    const passed = Math.max(0, now - this.last) / 1000; // a frame may have begun before the press
+    const most = Math.max(1, this.speed / 4);
+    this.due = this.speed === Infinity ? Infinity : Math.min(this.due + passed * this.speed, most);
     this.last = now;
     const end = performance.now() + BUDGET;
     while (this.due >= 1 && this.playing) {

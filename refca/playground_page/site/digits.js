@@ -8,7 +8,10 @@ import { Clock } from "./clock.js";
 import { loadModel, models, preferred, readJson } from "./catalogue.js";
 import { digit } from "./digit_picture.js";
 import { agreed, DigitsWorld, UNDECIDED } from "./digits_world.js";
-import { attempt, byId, complain, fillSelect, onRange, pressed, radioGroup, spacePresses, typing } from "./dom.js";
+import {
+  attempt, byId, complain, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, setRange,
+  spacePresses, typing,
+} from "./dom.js";
 import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
 import { Explained } from "./explained.js";
 import { download, drawingCanvas, GifRecorder, recordsVideo, recordVideo } from "./keeping.js";
@@ -28,7 +31,10 @@ const WORDS = {
 const MOST_UNDONE = 30;
 const FIELD = 28; // pixels of a sample's side
 const FIRST_DIGIT = 2;
+const REPEATABLE = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "[", "]", "."];
 const INVITATION = "Press one, and watch the cells find their way back.";
+const MIDDLE_BUTTON = 1;
+const ERASES = 2 | 32; // the right button of a mouse, and the other end of a pen
 const OPENING_SPEED = 10; // steps a second: slow enough to see the cells disagree
 
 export class DigitsPage {
@@ -70,10 +76,11 @@ export class DigitsPage {
     /** @type {number | null} */
     this.cursor = null;
     this.palette = { name: "colorblind", hue: 0 };
-    /** @type {{image: Uint8Array, state: Float32Array, size: number}[]} */
+    /** @type {{image: Uint8Array, state: Float32Array, size: number, model: import("./catalogue.js").Model}[]} */
     this.undone = [];
+    this.asksForPicture = requests();
     this.opening = !link.image; // whether the board shows the example that the page opens with, as nobody has drawn yet
-    this.resumes = false; // whether to play on when the page is shown again
+    this.resumes = !prefersLittleMotion(); // whether to play when the page is shown again
     /** @type {GifRecorder | null} */
     this.film = null;
     this.finding = "";
@@ -99,7 +106,7 @@ export class DigitsPage {
     this.world.settings = { noise: model.cell.noise, fire_rate: model.cell.fire_rate, ...link.settings };
     this.showSettings();
     this.draw();
-    if (!prefersLittleMotion()) this.play(true);
+    if (!this.element.hidden) this.play(this.resumes);
   }
 
   // --- what happens -------------------------------------------------------------------------------------------------
@@ -112,9 +119,9 @@ export class DigitsPage {
 
   /** Run a change of the drawing so that it can be undone. @param {() => void} change */
   change(change) {
-    const { image, size, automaton } = this.world;
+    const { image, size, automaton, model } = this.world;
     this.opening = false;
-    this.undone.push({ image: image.slice(), state: automaton.getState(), size });
+    this.undone.push({ image: image.slice(), state: automaton.getState(), size, model });
     if (this.undone.length > MOST_UNDONE) this.undone.shift();
     this.finding = "";
     change();
@@ -126,7 +133,7 @@ export class DigitsPage {
     if (!before) return;
     if (before.size !== this.world.size) this.resize(before.size);
     this.world.setImage(before.image);
-    this.world.automaton.setState(before.state);
+    if (before.model === this.world.model) this.world.automaton.setState(before.state);
     this.world.automaton.mutate();
     this.world.predict();
     this.finding = "";
@@ -175,7 +182,7 @@ export class DigitsPage {
     const shift = Math.floor((size - side) / 2);
     this.world.setImage(paste(this.world, before, shift, shift));
     this.slot = 0;
-    this.inspected = null;
+    this.inspected = this.cursor = null;
     this.channels = new Channels(byId("channels"), this.world);
     this.showSettings();
     this.draw();
@@ -211,6 +218,7 @@ export class DigitsPage {
   }
 
   clear() {
+    if (this.world.image.every((ink) => !ink)) return; // nothing to undo
     this.change(() => this.world.setImage(new Uint8Array(this.world.image.length)));
   }
 
@@ -230,28 +238,36 @@ export class DigitsPage {
     const { canvas } = this.board;
     /** @type {{x: number, y: number} | null} */
     let from = null;
+    let pointer = NaN; // the one that draws: other fingers, and a palm beside a pen, do not
     canvas.addEventListener("pointerdown", (event) => {
-      canvas.setPointerCapture(event.pointerId);
+      if (from || event.button === MIDDLE_BUTTON) return;
+      pointer = event.pointerId;
+      canvas.setPointerCapture(pointer);
       this.cursor = null;
       from = this.board.placeOf(event, this.world.size);
       if (this.tool === "inspect") this.inspect(from);
-      else this.begin(from, event.button === 2);
+      else this.begin(from, (event.buttons & ERASES) !== 0);
     });
     canvas.addEventListener("pointermove", (event) => {
       if (!from) {
         if (event.pointerType === "mouse") this.inspect(this.board.placeOf(event, this.world.size));
         return;
       }
+      if (event.pointerId !== pointer) return;
       const events = event.getCoalescedEvents?.() ?? [];
       for (const each of events.length ? events : [event]) {
         const to = this.board.placeOf(each, this.world.size);
         if (this.tool === "inspect") this.inspect(to);
-        else this.apply(from, to, { erase: (event.buttons & 2) !== 0 });
+        else this.apply(from, to, { erase: (event.buttons & ERASES) !== 0 });
         from = to;
       }
       this.drawSoon();
     });
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (from = null));
+    for (const name of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(name, (event) => {
+        if (/** @type {PointerEvent} */ (event).pointerId === pointer) from = null;
+      });
+    }
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     canvas.addEventListener("blur", () => {
       this.cursor = null;
@@ -348,6 +364,7 @@ export class DigitsPage {
       button.addEventListener("click", () => {
         this.change(() => experiment.run(this.world, this.samples));
         this.finding = experiment.why;
+        byId("experiment-announcement").textContent = experiment.why;
         this.draw();
         this.board.canvas.scrollIntoView({ block: "nearest", behavior: prefersLittleMotion() ? "auto" : "smooth" });
       });
@@ -359,18 +376,21 @@ export class DigitsPage {
 
   setUpSettings() {
     const select = fillSelect("model", this.entries.map(({ name }) => [name, name]));
+    const asks = requests();
     const change = async () => {
+      const wanted = asks();
       const entry = this.entries.find(({ name }) => name === select.value);
-      if (entry) this.use(await loadModel(entry));
+      const model = entry && (await loadModel(entry));
+      if (model && wanted()) this.use(model);
     };
     select.addEventListener("change", () => attempt(change, () => this.showSettings()));
     onRange("fire-rate", (value) => {
       this.world.settings.fire_rate = value;
-      byId("fire-rate-value").textContent = `${Math.round(100 * value)} %`;
+      this.writeSettings();
     });
     onRange("noise", (value) => {
       this.world.settings.noise = value;
-      byId("noise-value").textContent = value.toFixed(3);
+      this.writeSettings();
     });
     byId("show-fires").addEventListener("change", () => this.draw());
     const size = /** @type {HTMLSelectElement} */ (byId("size"));
@@ -411,18 +431,22 @@ export class DigitsPage {
 
   /** Show the world's settings in their controls. */
   showSettings() {
-    const { model, settings, seed, size } = this.world;
-    const set = (/** @type {string} */ id, /** @type {string | number} */ value) => {
-      const control = /** @type {HTMLInputElement} */ (byId(id));
-      control.value = String(value);
-      if (control.type === "range") control.dispatchEvent(new Event("input"));
-    };
-    set("model", model.name);
-    set("fire-rate", settings.fire_rate);
-    set("noise", settings.noise);
-    set("seed", seed);
-    set("size", size);
+    const { model, seed, size } = this.world;
+    const settings = { ...this.world.settings };
+    for (const [id, value] of Object.entries({ model: model.name, seed, size })) {
+      /** @type {HTMLInputElement} */ (byId(id)).value = String(value);
+    }
+    setRange("fire-rate", settings.fire_rate);
+    setRange("noise", settings.noise);
+    this.world.settings = settings; // the sliders round, and have ends
+    this.writeSettings();
     byId("model-summary").textContent = model.summary;
+  }
+
+  writeSettings() {
+    const { fire_rate, noise } = this.world.settings;
+    byId("fire-rate-value").textContent = inPercent(fire_rate);
+    byId("noise-value").textContent = noise.toFixed(3);
   }
 
   setUpKeeping() {
@@ -442,8 +466,11 @@ export class DigitsPage {
 
   /** @param {Blob} file */
   async importPicture(file) {
+    const wanted = this.asksForPicture();
     try {
-      const { pixels, done } = digit(await readPicture(file));
+      const picture = await readPicture(file);
+      if (!wanted()) return;
+      const { pixels, done } = digit(picture);
       this.change(() => this.world.setImage(paste(this.world, pixels), { restart: this.restartsAtMutation() }));
       this.keep(`The picture was prepared as MNIST's digits were: ${done.join("; ")}.`);
     } catch (error) {
@@ -513,8 +540,9 @@ export class DigitsPage {
   onKey(event) {
     if (this.element.hidden || typing(event)) return;
     const { key } = event;
-    if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z") this.undo();
+    if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z" && !event.shiftKey) this.undo();
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (event.repeat && !REPEATABLE.includes(key)) return; // held keys would push all else out of what can be undone
     else if (document.activeElement === this.board.canvas && this.moveCursor(key)) event.preventDefault();
     else if (/^[0-9]$/.test(key)) this.mutate(Number(key));
     else if (key === " ") {
@@ -534,9 +562,7 @@ export class DigitsPage {
 
   /** @param {number} width */
   setBrush(width) {
-    const slider = /** @type {HTMLInputElement} */ (byId("brush"));
-    slider.value = String(width);
-    slider.dispatchEvent(new Event("input"));
+    setRange("brush", width);
   }
 
   /** Move the keyboard's cursor, or use the tool there. Whether the key did that. @param {string} key */
@@ -669,9 +695,11 @@ export class DigitsPage {
   showVerdict(moment) {
     const verdict = byId("verdict");
     const { text, label } = verdictOf(moment, this.clock.playing);
-    if (verdict.dataset.text === text) return;
-    verdict.dataset.text = text;
-    verdict.style.setProperty("--label", label === null ? "transparent" : css(this.colours[label]));
+    const colour = label === null ? "transparent" : css(this.colours[label]);
+    const shown = `${label} ${colour} ${text}`;
+    if (verdict.dataset.shown === shown) return;
+    verdict.dataset.shown = shown;
+    verdict.style.setProperty("--label", colour);
     verdict.style.setProperty("--on-label", label === null ? "inherit" : readableOn(this.colours[label]));
     const chip = document.createElement("b");
     chip.textContent = label === null ? "?" : String(label);
@@ -679,7 +707,7 @@ export class DigitsPage {
     const words = document.createElement("span");
     words.textContent = text;
     verdict.replaceChildren(chip, words);
-    byId("announcement").textContent = agreed(moment) ? text : "";
+    byId("announcement").textContent = agreed(moment) ? `All ${moment.live} cells say ${label}.` : "";
   }
 }
 
@@ -701,8 +729,4 @@ function verdictOf({ counts, undecided, live }, playing) {
   if (first.count === live) return { text: `All ${live} cells agree.`, label: first.label };
   const rest = second.count ? `, ${percent(second.count)} % say ${second.label}` : "";
   return { text: `${percent(first.count)} % of ${live} cells say ${first.label}${rest}.`, label: first.label };
-}
-
-function prefersLittleMotion() {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }

@@ -25,7 +25,7 @@ export class DigitsWorld {
     this.use(model);
   }
 
-  /** Continue with another model, from zero states. @param {import("./catalogue.js").Model} model */
+  /** Continue with another model, from the initial states. @param {import("./catalogue.js").Model} model */
   use(model) {
     this.model = model;
     this.automaton = new Automaton(model.cell, model.params, { height: this.size, width: this.size });
@@ -40,12 +40,11 @@ export class DigitsWorld {
     this.use(this.model);
   }
 
-  /** Zero states at step 0. */
+  /** The initial states at step 0. */
   restart() {
     this.t = 0;
     this.streams = new Streams(this.seed);
     this.automaton.initialise(this.streams);
-    this.automaton.updateCount = 0;
     /** @type {Moment[]} */
     this.history = [];
     this.disturbedAt = 0; // the step since which the cells look for agreement
@@ -69,7 +68,7 @@ export class DigitsWorld {
    */
   setImage(image, { restart = false, marked = true } = {}) {
     this.image.set(image);
-    if (restart) this.automaton.setState(new Float32Array(this.size ** 2 * this.automaton.cell.state_channels));
+    if (restart) this.automaton.initialise(this.streams);
     this.showImage();
     this.disturb(marked);
   }

@@ -19,11 +19,23 @@ export function onRange(id, use) {
   update();
 }
 
+/** Move a slider; it keeps to its range and steps. @param {string} id @param {number} value */
+export function setRange(id, value) {
+  const slider = /** @type {HTMLInputElement} */ (byId(id));
+  slider.value = String(value);
+  slider.dispatchEvent(new Event("input"));
+}
+
 /** @param {string} id @param {string[][]} options value and text of each */
 export function fillSelect(id, options) {
   const select = /** @type {HTMLSelectElement} */ (byId(id));
   select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   return select;
+}
+
+/** A share in percent, with a tenth where it has one. @param {number} share */
+export function inPercent(share) {
+  return `${Number((100 * share).toFixed(1))} %`;
 }
 
 /** Show a button as pressed or not. @param {string} id @param {boolean} on @param {string} text */
@@ -66,6 +78,24 @@ export async function attempt(work, undo) {
     undo();
     throw error;
   }
+}
+
+/**
+ * Number requests that take time: each call returns a function that says whether no other call came after it.
+ *
+ * @returns {() => () => boolean}
+ */
+export function requests() {
+  let latest = 0;
+  return () => {
+    const mine = ++latest;
+    return () => mine === latest;
+  };
+}
+
+/** Whether the visitor's system is set to move as little as possible. */
+export function prefersLittleMotion() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }
 
 /** Show a sentence on what went wrong; none hides it. @param {string} text */

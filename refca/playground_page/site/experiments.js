@@ -59,8 +59,9 @@ export const EXPERIMENTS = [
 ];
 
 /** How many pieces the living cells form, neighbours at corners included. @param {import("./digits_world.js").DigitsWorld} world */
-export function countPieces({ automaton, size }) {
-  const left = new Set(automaton.live.reduce((/** @type {number[]} */ all, live, i) => (live ? [...all, i] : all), []));
+export function countPieces(world) {
+  const { size } = world;
+  const left = new Set(living(world));
   let pieces = 0;
   for (const start of left) {
     pieces++;

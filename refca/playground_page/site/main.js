@@ -11,8 +11,13 @@ import { testObject } from "./test_object.js";
 let digits;
 /** @type {PhotographsPage | null | undefined} undefined until asked for, null without a model */
 let photographs;
+/** @type {Promise<PhotographsPage | null> | undefined} */
+let opening;
 
-setUpTheme(byId("theme"), () => digits?.recolour());
+setUpTheme(byId("theme"), () => {
+  digits?.recolour();
+  photographs?.draw();
+});
 addEventListener("unhandledrejection", ({ reason }) => report(reason));
 addEventListener("error", ({ error }) => report(error));
 addEventListener("hashchange", () => location.reload()); // another link
@@ -37,6 +42,7 @@ try {
 
 /** Show the digits or the photographs; the other one's time stops. @param {boolean} wanted whether photographs */
 async function show(wanted) {
+  if (wanted === byId("digits").hidden) return;
   tabs.forEach((tab, i) => {
     tab.setAttribute("aria-selected", String(wanted === (i === 1)));
     tab.tabIndex = wanted === (i === 1) ? 0 : -1;
@@ -44,19 +50,21 @@ async function show(wanted) {
   byId("digits").hidden = wanted;
   byId("photographs").hidden = !wanted;
   if (!wanted) {
-    photographs?.stopCamera();
-    photographs?.time.play(false);
+    photographs?.leave();
     digits?.comeBack();
     return;
   }
   digits?.leave();
   if (photographs === undefined) {
+    opening ??= PhotographsPage.open();
     await attempt(async () => {
-      photographs = await PhotographsPage.open();
-      photographs?.start();
-    }, () => show(false));
+      photographs = await opening;
+    }, () => {
+      opening = undefined;
+      show(false);
+    });
   }
-  photographs?.draw();
+  if (!byId("photographs").hidden) photographs?.comeBack(); // the visitor may have left while it was opening
 }
 
 /** Show what went wrong. @param {unknown} error */

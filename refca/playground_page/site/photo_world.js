@@ -14,12 +14,12 @@ export class PhotoWorld {
    */
   constructor(model, size, seed = "1") {
     this.seed = seed;
-    this.fireRate = model.cell.fire_rate;
     this.use(model, size);
   }
 
-  /** Another model or size, from the initial state. @param {import("./catalogue.js").Model} model @param {number} size */
+  /** Another model or size, from the initial state; another model with its own fire rate. @param {import("./catalogue.js").Model} model @param {number} size */
   use(model, size) {
+    if (model !== this.model) this.fireRate = model.cell.fire_rate;
     this.model = model;
     this.size = size;
     this.automaton = new Automaton(model.cell, model.params, { height: size, width: size });

@@ -3,7 +3,9 @@
 import { loadModel, models, preferred, readJson, fileAddress } from "./catalogue.js";
 import { paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
-import { attempt, byId, fillSelect, onRange, pressed, radioGroup, spacePresses, typing } from "./dom.js";
+import {
+  attempt, byId, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, setRange, spacePresses, typing,
+} from "./dom.js";
 import { Explained } from "./explained.js";
 import { css, SEGMENTATION } from "./palettes.js";
 import { PhotoWorld } from "./photo_world.js";
@@ -13,7 +15,7 @@ import { readTheme } from "./theme.js";
 import { TimeControls } from "./time_controls.js";
 
 const NAMES = ["background", "animal", "outline"];
-const SHOWN_SIDE = 576; // pixels of the picture on the page: 48, 64 and 96 divide it
+const SHOWN_SIDE = 576; // pixels of the picture on the page
 const VEIL = 0.55; // how much of a label's colour lies over the picture
 const WORDS = {
   seen: `Its own colour and state and those of its eight neighbours: each tile is one channel, the first three are red,
@@ -51,14 +53,18 @@ export class PhotographsPage {
     this.canvas = /** @type {HTMLCanvasElement} */ (byId("photo-board"));
     this.canvas.width = this.canvas.height = SHOWN_SIDE;
     this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    /** The picture at the size in which it is shown; the cells get its means. */
-    this.picture = Object.assign(document.createElement("canvas"), { width: SHOWN_SIDE, height: SHOWN_SIDE });
+    /** The picture, a whole number of pixels a cell and at least SHOWN_SIDE a side; the cells get its means. */
+    this.picture = document.createElement("canvas");
     this.pictureContext = /** @type {CanvasRenderingContext2D} */ (
       this.picture.getContext("2d", { willReadFrequently: true })
     );
     /** A pixel a cell, drawn over the picture. */
     this.small = document.createElement("canvas");
     this.world = new PhotoWorld(model, 48 * model.cell.stride);
+    this.fitPicture();
+    this.asksForPicture = requests();
+    this.asksForCamera = requests();
+    this.resumes = !prefersLittleMotion(); // whether to play when the page is shown again
     this.stateColours = new StateColours(model.cell.state_channels);
     this.entries = entries;
     this.explained = new Explained(byId("photo-explained"), WORDS);
@@ -79,10 +85,18 @@ export class PhotographsPage {
     document.addEventListener("keydown", (event) => this.onKey(event));
   }
 
-  /** Show the first sample and, unless the visitor prefers little motion, play. */
-  start() {
-    /** @type {HTMLElement} */ (byId("photo-samples").firstElementChild).click();
-    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.time.play(true);
+  /** Stop time and the camera while another page is shown. */
+  leave() {
+    this.stopCamera();
+    this.resumes = this.clock.playing;
+    this.time.play(false);
+  }
+
+  /** Show the page again, as it was left; the first time with the first sample. */
+  comeBack() {
+    if (!this.image) /** @type {HTMLElement} */ (byId("photo-samples").firstElementChild).click();
+    this.time.play(this.resumes);
+    this.draw();
   }
 
   /** @param {string[]} samples */
@@ -94,7 +108,9 @@ export class PhotographsPage {
       button.setAttribute("aria-label", `Photograph ${i + 1}`);
       button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", async () => {
+        const wanted = this.asksForPicture();
         await image.decode();
+        if (!wanted()) return;
         this.stopCamera();
         this.show(image, image.naturalWidth, image.naturalHeight);
         buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
@@ -115,7 +131,7 @@ export class PhotographsPage {
       button.addEventListener("click", () => this.shift(dx, dy));
     }
     byId("photo-mirror").addEventListener("click", () => this.redraw((copy) => {
-      this.pictureContext.setTransform(-1, 0, 0, 1, SHOWN_SIDE, 0);
+      this.pictureContext.setTransform(-1, 0, 0, 1, this.picture.width, 0);
       this.pictureContext.drawImage(copy, 0, 0);
       this.pictureContext.resetTransform();
     }));
@@ -135,8 +151,10 @@ export class PhotographsPage {
 
   /** @param {Blob} file */
   async take(file) {
+    const wanted = this.asksForPicture();
     try {
       const bitmap = await createImageBitmap(file);
+      if (!wanted()) return;
       this.stopCamera();
       this.show(bitmap, bitmap.width, bitmap.height);
       for (const button of byId("photo-samples").children) button.setAttribute("aria-pressed", "false");
@@ -148,28 +166,50 @@ export class PhotographsPage {
 
   /** Show the middle square of a picture, on white where it is transparent. @param {CanvasImageSource} source @param {number} width @param {number} height */
   show(source, width, height) {
-    const side = Math.min(width, height);
-    const { pictureContext: context } = this;
+    const { pictureContext: context, picture } = this;
     context.fillStyle = "white";
-    context.fillRect(0, 0, SHOWN_SIDE, SHOWN_SIDE);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(source, (width - side) / 2, (height - side) / 2, side, side, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
-    this.pictureChanged();
+    context.fillRect(0, 0, picture.width, picture.height);
+    this.drawSquare(source, width, height);
     this.world.markEvent();
     this.draw();
   }
 
+  /** Put the middle square of a picture under the cells. @param {CanvasImageSource} source @param {number} width @param {number} height */
+  drawSquare(source, width, height) {
+    const [side, shown] = [Math.min(width, height), this.picture.width];
+    this.pictureContext.imageSmoothingQuality = "high";
+    this.pictureContext.drawImage(source, (width - side) / 2, (height - side) / 2, side, side, 0, 0, shown, shown);
+    this.pictureChanged();
+  }
+
+  /** Give the picture a whole number of pixels for each pixel that the cells see. */
+  fitPicture() {
+    const side = this.world.size * Math.ceil(SHOWN_SIDE / this.world.size);
+    const { picture, pictureContext: context } = this;
+    if (picture.width === side) return;
+    const copy = this.copy();
+    picture.width = picture.height = side;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(copy, 0, 0, side, side);
+  }
+
+  /** A copy of the picture. */
+  copy() {
+    const { width, height } = this.picture;
+    const copy = Object.assign(document.createElement("canvas"), { width, height });
+    copy.getContext("2d")?.drawImage(this.picture, 0, 0);
+    return copy;
+  }
+
   /** Move the picture by three cells under the cells; what comes in repeats the edge. @param {number} dx @param {number} dy */
   shift(dx, dy) {
-    const pixels = (3 * SHOWN_SIDE) / this.world.size;
+    const pixels = (3 * this.picture.width) / this.world.size;
     this.redraw((copy) => this.pictureContext.drawImage(copy, dx * pixels, dy * pixels));
   }
 
   /** @param {(copy: HTMLCanvasElement) => void} paint */
   redraw(paint) {
-    const copy = Object.assign(document.createElement("canvas"), { width: SHOWN_SIDE, height: SHOWN_SIDE });
-    copy.getContext("2d")?.drawImage(this.picture, 0, 0);
-    paint(copy);
+    paint(this.copy());
     this.pictureChanged();
     this.world.markEvent();
     this.draw();
@@ -178,14 +218,15 @@ export class PhotographsPage {
   /** Give the cells the means of the picture's pixels. */
   pictureChanged() {
     const { size } = this.world;
-    const { data } = this.pictureContext.getImageData(0, 0, SHOWN_SIDE, SHOWN_SIDE);
-    const block = SHOWN_SIDE / size;
+    const side = this.picture.width;
+    const { data } = this.pictureContext.getImageData(0, 0, side, side);
+    const block = side / size;
     const sums = new Float64Array(size * size * 3);
-    for (let y = 0; y < SHOWN_SIDE; y++) {
+    for (let y = 0; y < side; y++) {
       const row = Math.floor(y / block) * size;
-      for (let x = 0; x < SHOWN_SIDE; x++) {
+      for (let x = 0; x < side; x++) {
         const to = 3 * (row + Math.floor(x / block));
-        const from = 4 * (y * SHOWN_SIDE + x);
+        const from = 4 * (y * side + x);
         sums[to] += data[from];
         sums[to + 1] += data[from + 1];
         sums[to + 2] += data[from + 2];
@@ -197,17 +238,22 @@ export class PhotographsPage {
 
   async toggleCamera() {
     if (this.camera) return this.stopCamera();
+    const wanted = this.asksForCamera();
     try {
-      this.camera = await startCamera();
+      const camera = await startCamera();
+      if (!wanted()) return camera.stop();
+      this.camera = camera;
       pressed("photo-camera", true, "Stop camera");
       this.note("The camera's pictures are used on this page only, and none is kept.");
       this.time.play(true);
     } catch {
-      this.note("The camera cannot be used: the browser or the system does not allow it.");
+      if (wanted()) this.note("The camera cannot be used: the browser or the system does not allow it.");
     }
   }
 
+  /** Stop the camera, or no longer wait for it. */
   stopCamera() {
+    this.asksForCamera();
     this.camera?.stop();
     this.camera = undefined;
     pressed("photo-camera", false, "Camera");
@@ -232,29 +278,41 @@ export class PhotographsPage {
     const select = fillSelect("photo-model", this.entries.map(({ name }) => [name, name]));
     select.value = this.world.model.name;
     const size = /** @type {HTMLSelectElement} */ (byId("photo-size"));
+    const asks = requests();
     const change = async () => {
+      const wanted = asks();
       const entry = this.entries.find(({ name }) => name === select.value);
-      if (!entry) return;
-      const model = await loadModel(entry);
+      const model = entry && (await loadModel(entry));
+      if (!model || !wanted()) return;
       this.inspected = null;
       this.world.use(model, Number(size.value) * model.cell.stride);
+      this.fitPicture();
       this.stateColours = new StateColours(model.cell.state_channels);
       this.describeModel();
       this.pictureChanged();
       this.draw();
     };
-    const keep = () => (select.value = this.world.model.name);
+    const keep = () => {
+      const { model, size: side } = this.world;
+      [select.value, size.value] = [model.name, String(side / model.cell.stride)];
+    };
     select.addEventListener("change", () => attempt(change, keep));
     size.addEventListener("change", () => attempt(change, keep));
+    const { fireRate } = this.world;
     onRange("photo-fire-rate", (value) => {
       this.world.fireRate = value;
-      byId("photo-fire-rate-value").textContent = `${Math.round(100 * value)} %`;
+      byId("photo-fire-rate-value").textContent = inPercent(value);
     });
+    this.world.fireRate = fireRate;
     this.describeModel();
   }
 
   describeModel() {
-    byId("photo-model-summary").textContent = this.world.model.summary;
+    const { model, fireRate } = this.world;
+    byId("photo-model-summary").textContent = model.summary;
+    setRange("photo-fire-rate", fireRate);
+    this.world.fireRate = fireRate; // the slider rounds, and has ends
+    byId("photo-fire-rate-value").textContent = inPercent(fireRate);
   }
 
   singleStep() {
@@ -278,7 +336,11 @@ export class PhotographsPage {
     if (this.element.hidden || typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const arrow = arrows[/** @type {keyof typeof arrows} */ (event.key)];
-    if (arrow && document.activeElement === this.canvas) this.shift(arrow[0], arrow[1]);
+    const here = document.activeElement === this.canvas;
+    if (here && arrow && event.shiftKey) this.inspectBeside(arrow[0], arrow[1]);
+    else if (here && arrow) this.shift(arrow[0], arrow[1]);
+    else if (here && event.key === "Enter") this.inspectBeside(0, 0);
+    else if (event.repeat && event.key !== ".") return;
     else if (event.key === " " && !spacePresses()) this.time.toggle();
     else if (event.key === ".") this.singleStep();
     else if (event.key.toLowerCase() === "r") this.restart();
@@ -286,15 +348,20 @@ export class PhotographsPage {
     event.preventDefault();
   }
 
+  /** Look into the cell so many cells further, or first into the one in the middle. @param {number} dx @param {number} dy */
+  inspectBeside(dx, dy) {
+    const { size, model } = this.world;
+    const at = this.inspected ?? Math.floor((size * size + size) / 2);
+    const [x, y] = [(at % size) + dx * model.cell.stride, Math.floor(at / size) + dy * model.cell.stride];
+    if (x < 0 || x >= size || y < 0 || y >= size) return;
+    this.inspected = y * size + x;
+    if (!this.clock.playing) this.draw();
+  }
+
   /** One frame while time runs. */
   frame() {
     const frame = this.camera?.frame();
-    if (frame) {
-      const side = Math.min(frame.videoWidth, frame.videoHeight);
-      const [x, y] = [(frame.videoWidth - side) / 2, (frame.videoHeight - side) / 2];
-      this.pictureContext.drawImage(frame, x, y, side, side, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
-      this.pictureChanged();
-    }
+    if (frame) this.drawSquare(frame, frame.videoWidth, frame.videoHeight);
     this.draw();
   }
 
@@ -323,11 +390,15 @@ export class PhotographsPage {
   /** Explain the cell under the pointer. @param {import("./theme.js").PageTheme} theme */
   explain(theme) {
     const { world, inspected } = this;
-    if (inspected === null) return;
+    const shown = inspected !== null && world.t > 0; // before the first step a norm knows no means
+    byId("photo-explained-intro").hidden = shown;
+    if (!shown) {
+      this.explained.element.hidden = true;
+      return;
+    }
     const { size, model, automaton } = world;
     const { stride, labels: L } = model.cell;
     const row = Math.floor(inspected / size / stride);
-    byId("photo-explained-intro").hidden = true;
     const subject = {
       automaton,
       index: row * automaton.width + Math.floor((inspected % size) / stride),
@@ -351,7 +422,8 @@ export class PhotographsPage {
     if (small.width !== world.size) small.width = small.height = world.size;
     small.getContext("2d")?.putImageData(pixels, 0, 0);
     context.filter = this.view === "labels" ? "grayscale(0.75)" : "none";
-    context.drawImage(this.picture, 0, 0);
+    context.imageSmoothingEnabled = true;
+    context.drawImage(this.picture, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
     context.filter = "none";
     context.imageSmoothingEnabled = false;
     context.drawImage(small, 0, 0, SHOWN_SIDE, SHOWN_SIDE);

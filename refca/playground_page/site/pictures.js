@@ -56,9 +56,12 @@ export function acceptPictures(element, take) {
 export async function startCamera() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
-  await video.play();
-  return {
-    frame: () => (video.readyState >= 2 ? video : null),
-    stop: () => stream.getTracks().forEach((track) => track.stop()),
-  };
+  const stop = () => stream.getTracks().forEach((track) => track.stop());
+  try {
+    await video.play();
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return { frame: () => (video.readyState >= 2 ? video : null), stop };
 }

@@ -58,7 +58,8 @@ export class StateColours {
         const along = next.reduce((sum, x, c) => sum + x * earlier[c], 0);
         for (let c = 0; c < D; c++) next[c] -= along * earlier[c];
       }
-      const length = Math.hypot(...next) || 1;
+      const length = Math.hypot(...next);
+      if (!length) return; // states that are all alike have no direction
       for (let c = 0; c < D; c++) direction[c] = next[c] / length;
     });
   }
