@@ -59,6 +59,8 @@ CHECKPOINT_EVERY = 1000  # training steps
 OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
 SETTINGS_FILE = "settings.toml"
 
+NOT_READ = 9  # state channels beside those that are read as labels: as many as the article's cell has
+
 
 def tasks() -> list[Any]:
     return [get_task(name) for name in task_names()]
@@ -345,7 +347,16 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     note(f"{path}: {'; '.join(found.description)}; experiment {named or OWN_EXPERIMENTS[kind]}")
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
-    return change(base, found.settings | changes)
+    settings = found.settings | changes
+    if wider := {} if named or "state" in changes else enough_channels(base, settings):
+        note(f"{wider['state']} state channels, because there are {settings['labels']} classes")
+    return change(base, settings | wider)
+
+
+def enough_channels(experiment: Experiment, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return more state channels where the last ones are read as labels and there are too few of them, else {}."""
+    labels, mapped = settings["labels"], settings.get("linear_readout", experiment.linear_readout)
+    return {} if mapped or labels <= experiment.state else {"state": labels + NOT_READ}
 
 
 def own_experiment(path: str) -> str:

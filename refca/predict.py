@@ -107,7 +107,11 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--size", metavar="N", type=int, help="side in pixels of the image that cells perceive; default: as in training"
     )
-    p.add_argument("--no-pictures", action="store_true", help="write predictions.csv only")
+    p.add_argument(
+        "--no-pictures",
+        action="store_true",
+        help="write no files for single pictures: predictions.csv, legend.json and overlays of films",
+    )
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
     add_backend_flags(p)
     for task in map(get_task, task_names()):

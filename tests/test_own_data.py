@@ -1064,6 +1064,43 @@ def test_pictures_and_masks_train_are_measured_and_predict(
     assert refca.load(out, "reference").names == ("soil", "leaf", "stem")
 
 
+def test_cells_for_more_classes_than_channels_get_more_channels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez("letters.npz", images=rng.integers(0, 256, (260, 8, 8), np.uint8), labels=np.arange(260) % 26)
+    small = ["--hidden", "8", "--batch", "4", "--pool", "8", "--unroll", "2", "--steps", "1"]
+    assert run(["--dataset", "letters.npz", *small, "--out", "run"]) == 0
+    assert "35 state channels, because there are 26 classes" in capsys.readouterr().out
+    experiment: Any = refca.load_weights("run").experiment
+    assert (experiment.state, experiment.labels) == (35, 26)
+    assert run(["--dataset", "letters.npz", *small, "--state", "30", "--out", "wider"]) == 0
+    assert "state channels, because" not in capsys.readouterr().out
+    assert run(["--dataset", "letters.npz", *small, "--state", "20", "--out", "narrow"]) == 2
+    assert "labels must be at most state, 20, got 26" in capsys.readouterr().err
+
+
+def test_masks_that_number_a_few_things_are_one_class_if_two_classes_are_named(tmp_path: Path) -> None:
+    def numbered(things: int) -> np.ndarray:
+        number = np.arange(24 * 24).reshape(24, 24) % (things + 1)
+        return number.repeat(2, axis=0).repeat(2, axis=1).astype(np.uint8)
+
+    for i, things in enumerate((4, 9, 14, 5, 6, 7)):
+        save(tmp_path / f"images/{i}.png", photograph(disc(i, side=48), i))
+        save(tmp_path / f"masks/{i}.png", numbered(things))
+    hint = "if these number things, --classes background,thing makes all above 0 one class"
+    assert any(hint in line for line in found(tmp_path).description)
+    named = found(tmp_path, classes=("background", "cell"))
+    assert named.settings["classes"] == ("background", "cell")
+    assert named.settings["mask_values"] == ("instances",)
+    assert "masks number things: all numbers above 0 are one class" in named.description
+    data = loaded(tmp_path, classes=("background", "cell"), split=0.0, size=48)
+    np.testing.assert_array_equal(data.train.trimaps[0], numbered(4) > 0)
+    several = found(tmp_path, classes=tuple("abcdefghijklmno"))
+    assert len(several.settings["mask_values"]) == 15
+
+
 def test_the_path_of_data_may_be_relative_in_a_resumed_run_and_in_an_experiment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

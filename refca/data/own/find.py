@@ -162,15 +162,15 @@ def describe_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress
     """Return the settings of data with a label for each pixel, and what was found in words."""
     from refca.data.own.masks import find_masks
 
-    ignore = wanted.get("ignore")
+    ignore, named = wanted.get("ignore"), len(wanted.get("classes", ()))
     if Path(path).suffix.lower() == ".npz":
         whole = arrays.masked_arrays(Path(path))
         some_pixels, sizes = whole.sample(), {whole.size}
-        masks, how = whole.masks(ignore), whole.how
+        masks, how = whole.masks(ignore, named), whole.how
     else:
         pairs = masked(path) or []
         done = iter(range(1, len(pairs) + 1))
-        masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)))
+        masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)), classes=named)
         some_pixels, sizes = pictures.sample([pair.file for pair in pairs])
         how = masked_count(len(pairs))
     channels = wanted.get("channels") or channels_found(some_pixels)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,15 +114,15 @@ def masks_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[Mask]:
         on_progress()
 
 
-def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambda: None) -> Masks:
+def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambda: None, *, classes: int = 0) -> Masks:
     """Return what the masks of these pairs mean. Raises InvalidInput as `meaning_of` does."""
     if any(len(pair.masks) > 1 for pair in pairs):
         return binary(INSTANCES, "a mask file for each thing: all of them are one class", -1)
-    return meaning_of(masks_of(pairs, on_progress), len(pairs), ignore)
+    return meaning_of(masks_of(pairs, on_progress), len(pairs), ignore, classes)
 
 
-def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
-    """Return the meaning of the values in `total` masks.
+def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, classes: int = 0) -> Masks:
+    """Return the meaning of the values in `total` masks, for which the user has named so many classes, 0 if none.
 
     Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
     and if there is but one class.
@@ -132,6 +132,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
     many: list[str] = []
     first = ""
     numbered = 0  # masks whose values are 0, 1, 2, ... without gaps
+    tops: set[int] = set()  # the largest of these values
     with_gaps = 0  # masks whose values are such numbers with few gaps
     palettes: dict[int, tuple[int, int, int]] = {}
     colours, most, deep = False, 0, 0
@@ -140,7 +141,9 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
         colours |= coloured
         unique, count = np.unique(values, return_counts=True)
         most = max(most, len(unique))
-        numbered += len(unique) > 2 and bool((unique == np.arange(len(unique))).all())
+        if len(unique) > 2 and (unique == np.arange(len(unique))).all():
+            numbered += 1
+            tops.add(len(unique) - 1)
         with_gaps += len(unique) > 2 and looks_numbered(unique)
         deep += int(values.max(initial=0) > 255) and not coloured
         beyond = len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique))
@@ -161,7 +164,8 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
             "has one value or colour for each class"
         )
     half = total / 2
-    without_gaps = (deep or len(counts) > SMALL) and numbered >= half and most > 3
+    perhaps = numbered >= half and most > 3
+    without_gaps = perhaps and (deep or len(counts) > SMALL or classes == 2)
     if not colours and (without_gaps or (len(counts) > MOST_CLASSES and with_gaps >= half)):
         return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
     if len(counts) > MOST_CLASSES:
@@ -177,7 +181,11 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None) -> Masks:
     check_values(kept, seen_in, counts, total)
     if len(kept) == 2 and not colours and not palettes:
         return binary(tuple(map(str, kept)), f"masks of {kept[0]} and {kept[1]}", ignore)
-    return several(kept, palettes, colours, ignore)
+    found = several(kept, palettes, colours, ignore)
+    if perhaps and len(tops) > 2 and not classes:
+        hint = "if these number things, --classes background,thing makes all above 0 one class"
+        return replace(found, description=f"{found.description} ({hint})")
+    return found
 
 
 SHOWN_VALUES = 3
