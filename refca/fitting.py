@@ -59,7 +59,7 @@ CHECKPOINT_EVERY = 1000  # training steps
 OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-segmentation"}
 SETTINGS_FILE = "settings.toml"
 
-NOT_READ = 9  # state channels beside those that are read as labels: as many as the article's cell has
+UNREAD_CHANNELS = 9  # state channels that are not read as labels: the article's cell has 19 channels and 10 labels
 
 
 def tasks() -> list[Any]:
@@ -348,7 +348,8 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
     for warning in found.warnings:
         print(f"refca: warning: {warning}", file=sys.stderr)
     settings = found.settings | changes
-    if wider := {} if named or "state" in changes else enough_channels(base, settings):
+    usual = named in (None, OWN_EXPERIMENTS[kind])  # refca.sweep names it
+    if wider := enough_channels(base, settings) if usual and "state" not in changes else {}:
         note(f"{wider['state']} state channels, because there are {settings['labels']} classes")
     return change(base, settings | wider)
 
@@ -356,7 +357,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
 def enough_channels(experiment: Experiment, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return more state channels where the last ones are read as labels and there are too few of them, else {}."""
     labels, mapped = settings["labels"], settings.get("linear_readout", experiment.linear_readout)
-    return {} if mapped or labels <= experiment.state else {"state": labels + NOT_READ}
+    return {} if mapped or labels <= experiment.state else {"state": labels + UNREAD_CHANNELS}
 
 
 def own_experiment(path: str) -> str:

@@ -110,7 +110,7 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--no-pictures",
         action="store_true",
-        help="write no files for single pictures: predictions.csv, legend.json and overlays of films",
+        help="write no files for single pictures, only predictions.csv, legend.json and overlays of films",
     )
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
     add_backend_flags(p)

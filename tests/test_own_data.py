@@ -866,6 +866,24 @@ def test_a_table_may_name_files_without_their_endings(tmp_path: Path, heading: s
         found(tmp_path)
 
 
+def test_a_table_of_something_else_beside_class_folders_or_masks_is_left_alone(tmp_path: Path) -> None:
+    class_folders(tmp_path / "animals")
+    for rows in ("id,label\n0,cat\n1,dog\n", "name,species\ncat,Felis\ndog,\n"):
+        (tmp_path / "animals/classes.csv").write_text(rows)
+        assert found(tmp_path / "animals").settings["classes"] == ("cat", "dog", "owl")
+    pairs(tmp_path / "scans")
+    (tmp_path / "scans/metadata.csv").write_text("id,diagnosis,age\np0,healthy,9\np1,,8\n")
+    assert found(tmp_path / "scans").settings["classes"] == ("background", "object")
+
+
+def test_files_of_a_table_that_lie_in_several_folders_are_said_to(tmp_path: Path) -> None:
+    table = labels_of_cats_and_dogs(tmp_path, "{},{}")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "images/3.png").rename(tmp_path / "more/3.png")
+    with pytest.raises(InvalidInput, match=r"files that lie in several folders: images, more; .* as in more/NAME"):
+        found(table)
+
+
 def test_a_column_of_files_goes_before_one_of_numbers(tmp_path: Path) -> None:
     table = labels_of_cats_and_dogs(tmp_path, "7,{},{}", heading="id,path,label")
     assert "4 pictures in 2 classes: cat (2), dog (2)" in found(table, split=0.5).description
@@ -1077,6 +1095,8 @@ def test_cells_for_more_classes_than_channels_get_more_channels(
     assert (experiment.state, experiment.labels) == (35, 26)
     assert run(["--dataset", "letters.npz", *small, "--state", "30", "--out", "wider"]) == 0
     assert "state channels, because" not in capsys.readouterr().out
+    named = ["--experiment", "own-classification", "--dataset", "letters.npz"]  # as a sweep does
+    assert run([*named, *small, "--out", "named"]) == 0
     assert run(["--dataset", "letters.npz", *small, "--state", "20", "--out", "narrow"]) == 2
     assert "labels must be at most state, 20, got 26" in capsys.readouterr().err
 
@@ -1099,6 +1119,10 @@ def test_masks_that_number_a_few_things_are_one_class_if_two_classes_are_named(t
     np.testing.assert_array_equal(data.train.trimaps[0], numbered(4) > 0)
     several = found(tmp_path, classes=tuple("abcdefghijklmno"))
     assert len(several.settings["mask_values"]) == 15
+    for i in range(6):
+        save(tmp_path / f"masks/{i}.png", numbered(3))
+    with pytest.raises(InvalidInput, match="has 4 classes, 0, 1, 2, 3; --classes names 2"):
+        found(tmp_path, classes=("background", "cell"))
 
 
 def test_the_path_of_data_may_be_relative_in_a_resumed_run_and_in_an_experiment(

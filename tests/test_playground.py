@@ -119,6 +119,12 @@ def test_models_of_ones_own_have_names_without_folders(photo_weights: Path, tmp_
     page = make_catalogue([tmp_path / "a/run", tmp_path / "b/run/weights.safetensors", photo_weights])
     models = json.loads(page["catalogue.json"])["models"]
     assert [model["name"] for model in models[:3]] == ["run", "run-2", "untrained"]
+    (tmp_path / "digits-drawn").mkdir()
+    shutil.copy(photo_weights, tmp_path / "digits-drawn" / "weights.safetensors")
+    models = json.loads(make_catalogue([tmp_path / "digits-drawn"])["catalogue.json"])["models"]
+    names = [model["name"] for model in models]
+    assert names[0] == "digits-drawn-2"
+    assert "digits-drawn" in names, "the shipped one is still there"
 
 
 def test_answers_to_no_other_host_name(address: str) -> None:

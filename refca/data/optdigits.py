@@ -13,7 +13,7 @@ from refca.data.dataset import Dataset, Split
 
 WHITE = 16
 HELD_OUT = 297  # the last of them
-TIMES = 8  # that each is in mnist-optdigits: with these a sixth of its digits are optdigits
+COPIES = 8  # of each of the optdigits in mnist-optdigits: a sixth of its training digits are then optdigits
 
 
 def optdigits(size: int | None = None) -> Dataset[Split]:
@@ -30,13 +30,13 @@ def optdigits(size: int | None = None) -> Dataset[Split]:
 
 
 def with_optdigits(mnist: Dataset[Split]) -> Dataset[Split]:
-    """MNIST with the enlarged optdigits among the digits to train on: 1,500, each TIMES times, before MNIST's own.
+    """MNIST with the enlarged optdigits among the digits to train on: 1,500, each COPIES times, before MNIST's own.
 
     The digits to test, and those at the end, which are held out for validation, are MNIST's alone.
     """
     ours, theirs = mnist.train, optdigits(mnist.train.side).train
-    pixels = np.concatenate([np.tile(theirs.pixels, (TIMES, 1, 1)), ours.pixels])
-    labels = np.concatenate([np.tile(theirs.labels, TIMES), ours.labels])
+    pixels = np.concatenate([np.tile(theirs.pixels, (COPIES, 1, 1)), ours.pixels])
+    labels = np.concatenate([np.tile(theirs.labels, COPIES), ours.labels])
     return replace(mnist, name="mnist-optdigits", training=Split(pixels, labels, ours.white))
 
 

@@ -137,9 +137,11 @@ class Streams:
     def words(self, purpose: int, block: int, t: int, B: int, H: int, W: int) -> tuple[Words, ...]:
         """Return four (B, H, W) uint32 arrays, from the counter (site y·W+x, sample, t, purpose·2¹⁶ + block).
 
-        Raises InvalidInput unless t, B, H and W are integers from 0 to 2**32 - 1.
+        Raises InvalidInput unless t, B, H and W are integers from 0 to 2**32 - 1, and H·W is at most 2**32.
         """
         t, B, H, W = (check_count(*each, 32) for each in zip("tBHW", (t, B, H, W), strict=True))
+        if H * W > 2**32:
+            raise InvalidInput(f"H * W must be at most 2**32 sites, got {H} * {W}")
         site = np.arange(H * W).reshape(1, H, W)
         sample = (np.arange(self.first_sample, self.first_sample + B) % 2**32).reshape(B, 1, 1)
         return philox((site, sample, t, (purpose << 16) + block), self.key)

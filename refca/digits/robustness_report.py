@@ -146,9 +146,9 @@ def check_digits(model: Path, experiment: Experiment | None) -> None:
 
 
 def other_source(experiment: Experiment, samples: int) -> Split | None:
-    """Return the first digits of another source: of its test digits, then of the others unless cells trained on them.
+    """Return the first `samples` digits of another source: its test digits, followed by its training digits.
 
-    None if it is the source of all digits that they trained on.
+    For cells trained on mnist-optdigits these are test digits alone; for cells trained on optdigits alone, None.
     """
     if experiment.dataset.startswith("optdigits"):
         return None

@@ -49,9 +49,12 @@ def folder(top: Traversable, prefix: str = "") -> dict[str, bytes]:
 def model_files(own: Iterable[Path]) -> dict[str, bytes]:
     """Return weights of the user's own and the shipped ones as safetensors, and `catalogue.json`, which lists them."""
     mine: dict[str, Weights] = {}
+    given: dict[str, Path] = {}
     for path in own:  # by names without folders, because links have them too
         names = chain([name_of(path)], (f"{name_of(path)}-{i}" for i in count(2)))
-        mine[next(name for name in names if name not in mine)] = load_weights(path)
+        taken = {*mine, *(shipped_names() if path.exists() else ())}  # an own run does not hide a shipped model
+        name = next(name for name in names if name not in taken)
+        mine[name], given[name] = load_weights(path), path
     models = mine | {name: load_shipped(name) for name in shipped_names() if name not in mine}
     entries, found = [], {}
     for number, (name, weights) in enumerate(models.items()):
@@ -60,8 +63,8 @@ def model_files(own: Iterable[Path]) -> dict[str, bytes]:
         if task is None:
             if name in mine:
                 raise InvalidInput(
-                    f"{name}: the page shows cells of gray pictures with ten labels, the last state channels, or of "
-                    f"colour photographs with three; these have image_channels "
+                    f"{given[name]}: the page shows cells of gray pictures with ten labels, the last state channels, "
+                    f"or of colour photographs with three; these have image_channels "
                     f"{cell.image_channels} and labels {cell.labels}"
                 )
             continue

@@ -1490,7 +1490,7 @@ DEFINITION: dict[str, Mutant] = {
         (("digits", 5),),
     ),
     "the last digit is never in the first pool": Mutant(
-        "test_pool_c8_the_first_pool_has_every_digit_equally_often_in_its_initial_state",
+        "test_pool_c8_the_first_pool_has_digits_drawn_uniformly_in_their_initial_states",
         {"refca.digits.training:generator": short_generator},
     ),
     "slots drawn with replacement": Mutant(

@@ -52,14 +52,14 @@ class Whole:
         """Return a picture, (h, w, C) from 0 to 1. Raises InvalidInput for values out of range."""
         return from_array(images[i], f"picture {i} of {self.path}")
 
-    def masks(self, ignore: int | None, classes: int) -> Masks:
+    def masks(self, ignore: int | None, named_classes: int) -> Masks:
         """Return what the values of the masks mean. Raises InvalidInput as `meaning_of` does."""
         found = (
             Mask(f"mask {i} of {self.path}", values.astype(np.int64))
             for _, masks in self.parts.values()
             for i, values in enumerate(masks)
         )
-        return meaning_of(found, sum(len(masks) for _, masks in self.parts.values()), ignore, classes)
+        return meaning_of(found, sum(len(masks) for _, masks in self.parts.values()), ignore, named_classes)
 
     def load(self, own: OwnSettings) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
         """Return pictures (N, S, S, C) uint8, labels, and the part and the name of each sample."""

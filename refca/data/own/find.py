@@ -170,7 +170,7 @@ def describe_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress
     else:
         pairs = masked(path) or []
         done = iter(range(1, len(pairs) + 1))
-        masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)), classes=named)
+        masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)), named_classes=named)
         some_pixels, sizes = pictures.sample([pair.file for pair in pairs])
         how = masked_count(len(pairs))
     channels = wanted.get("channels") or channels_found(some_pixels)

@@ -125,6 +125,9 @@ def label_list(folder: Path) -> list[Labelled] | None:
     rows = read_csv(path, "file", "label") if path else None
     if path is None or rows is None:
         return None
+    if path != folder and path.name.lower() != "labels.csv" and not lists_files(path, rows):
+        return None  # a table of something else, such as the numbers and names of the classes
+    check_complete(path, rows, "file", "label")
     files = files_listed(path, [row["file"] for row in rows])
     rows, files = each_once(path, rows, files, "file", "label")
     return [
@@ -132,20 +135,42 @@ def label_list(folder: Path) -> list[Labelled] | None:
     ]
 
 
+def lists_files(table: Path, rows: list[dict[str, str]]) -> bool:
+    """Return whether a table names at least a fifth of the pictures below its folder: numbers name some by chance."""
+    root, by_stem = table.parent, cache(pictures_by_stem)
+
+    def names_one(name: str) -> bool:
+        below = (bool(candidates(place, name, by_stem)) for place in folders_in(root))
+        return bool(candidates(root, name, by_stem)) or sum(below) == 1
+
+    named = sum(names_one(row["file"]) for row in rows)
+    return named > 0 and named >= len(pictures_in(root)) / 5
+
+
 def files_listed(table: Path, names: list[str]) -> list[Path]:
     """Return the files that a table lists: by paths from it or from a folder beside it, perhaps without their endings.
 
     Windows' backslashes are read too. Raises InvalidInput for files that are not there, or lie in two folders.
     """
-    places, by_stem = [table.parent, *folders_in(table.parent)], cache(pictures_by_stem)
-    found = [[candidates(place, name, by_stem) for name in names] for place in places]
+    by_stem = cache(pictures_by_stem)
+    found = [[candidates(table.parent, name, by_stem) for name in names]]
+    if all(len(files) == 1 for files in found[0]):
+        return [file for (file,) in found[0]]
+    places = [table.parent, *folders_in(table.parent)]
+    found += [[candidates(place, name, by_stem) for name in names] for place in places[1:]]
     whole = [i for i, files in enumerate(found) if all(len(each) == 1 for each in files)]
-    if whole[:1] == [0] or len(whole) == 1:
+    if len(whole) == 1:
         return [file for (file,) in found[whole[0]]]
     if whole:
         known = " and in ".join(places[i].name for i in whole)
         written = " or ".join(f"{places[i].name}/{names[0]}" for i in whole)
         raise InvalidInput(f"{table} lists files that are not there: {some(names)} are in {known}: write {written}")
+    if all(any(len(files[i]) == 1 for files in found) for i in range(len(names))):
+        used = [place.name for place, files in zip(places, found, strict=True) if any(files)]
+        raise InvalidInput(
+            f"{table} lists files that lie in several folders: {some(used)}; write the folder before each name, as in "
+            f"{used[-1]}/NAME"
+        )
     nearest = max(found, key=lambda files: sum(map(bool, files)))
     missing = [
         name + (f", which may be {' or '.join(file.name for file in files)}" if files else "")
@@ -156,7 +181,7 @@ def files_listed(table: Path, names: list[str]) -> list[Path]:
 
 
 def candidates(folder: Path, name: str, by_stem: Callable[[Path], dict[str, list[Path]]]) -> list[Path]:
-    """Return the files in a folder that a table can mean by a name: one, or all pictures that have other endings."""
+    """Return the files in a folder that a name in a table may mean: of this name, or else pictures of this stem."""
     path = folder / name.replace("\\", "/")
     exact = [each for each in (folder / name, path) if each.is_file()]
     return exact[:1] or by_stem(path.parent).get(path.name, [])
@@ -237,11 +262,15 @@ def read_csv(path: Path, *columns: str) -> list[dict[str, str]] | None:
             {column: (row[heading] or "").strip() for column, heading in wanted.items()} | {"line": str(table.line_num)}
             for row in table
         ]
+    return rows
+
+
+def check_complete(table: Path, rows: list[dict[str, str]], *columns: str) -> None:
+    """Raise InvalidInput, naming the line, for a row with an empty cell in one of these columns."""
     for row in rows:
         for column in columns:
             if not row[column]:
-                raise InvalidInput(f"{path}: line {row['line']} has no {column}")
-    return rows
+                raise InvalidInput(f"{table}: line {row['line']} has no {column}")
 
 
 # a label for each pixel
@@ -491,6 +520,7 @@ def pair_list(path: Path) -> list[Masked] | None:
     rows = [{"image": row.get("file", ""), "mask": row.get("label", "")} | row for row in rows]
     if Path(rows[0]["mask"]).suffix.lower() not in PICTURES:
         return None  # labels of pictures
+    check_complete(table, rows, "image", "mask")
     folder = table.parent
     files = files_listed(table, [row["image"] for row in rows])
     rows, files = each_once(table, rows, files, "image", "mask")

@@ -114,15 +114,17 @@ def masks_of(pairs: Iterable[Masked], on_progress: Any) -> Iterator[Mask]:
         on_progress()
 
 
-def find_masks(pairs: list[Masked], ignore: int | None, on_progress: Any = lambda: None, *, classes: int = 0) -> Masks:
+def find_masks(
+    pairs: list[Masked], ignore: int | None, on_progress: Any = lambda: None, *, named_classes: int = 0
+) -> Masks:
     """Return what the masks of these pairs mean. Raises InvalidInput as `meaning_of` does."""
     if any(len(pair.masks) > 1 for pair in pairs):
         return binary(INSTANCES, "a mask file for each thing: all of them are one class", -1)
-    return meaning_of(masks_of(pairs, on_progress), len(pairs), ignore, classes)
+    return meaning_of(masks_of(pairs, on_progress), len(pairs), ignore, named_classes)
 
 
-def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, classes: int = 0) -> Masks:
-    """Return the meaning of the values in `total` masks, for which the user has named so many classes, 0 if none.
+def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, named_classes: int = 0) -> Masks:
+    """Return the meaning of the values in `total` masks; `named_classes` is how many classes the user named, 0 if none.
 
     Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
     and if there is but one class.
@@ -132,7 +134,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, classes: i
     many: list[str] = []
     first = ""
     numbered = 0  # masks whose values are 0, 1, 2, ... without gaps
-    tops: set[int] = set()  # the largest of these values
+    largest: set[int] = set()  # the largest value of each such mask
     with_gaps = 0  # masks whose values are such numbers with few gaps
     palettes: dict[int, tuple[int, int, int]] = {}
     colours, most, deep = False, 0, 0
@@ -143,7 +145,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, classes: i
         most = max(most, len(unique))
         if len(unique) > 2 and (unique == np.arange(len(unique))).all():
             numbered += 1
-            tops.add(len(unique) - 1)
+            largest.add(len(unique) - 1)
         with_gaps += len(unique) > 2 and looks_numbered(unique)
         deep += int(values.max(initial=0) > 255) and not coloured
         beyond = len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique))
@@ -164,8 +166,9 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, classes: i
             "has one value or colour for each class"
         )
     half = total / 2
-    perhaps = numbered >= half and most > 3
-    without_gaps = perhaps and (deep or len(counts) > SMALL or classes == 2)
+    may_number_things = numbered >= half and most > 3
+    asked = named_classes == 2 and len(largest) > 2
+    without_gaps = may_number_things and (deep or len(counts) > SMALL or asked)
     if not colours and (without_gaps or (len(counts) > MOST_CLASSES and with_gaps >= half)):
         return binary(INSTANCES, "masks number things: all numbers above 0 are one class", -1)
     if len(counts) > MOST_CLASSES:
@@ -182,7 +185,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, classes: i
     if len(kept) == 2 and not colours and not palettes:
         return binary(tuple(map(str, kept)), f"masks of {kept[0]} and {kept[1]}", ignore)
     found = several(kept, palettes, colours, ignore)
-    if perhaps and len(tops) > 2 and not classes:
+    if may_number_things and len(largest) > 2 and not named_classes:
         hint = "if these number things, --classes background,thing makes all above 0 one class"
         return replace(found, description=f"{found.description} ({hint})")
     return found

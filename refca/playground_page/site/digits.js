@@ -240,7 +240,7 @@ export class DigitsPage {
     let from = null;
     let pointer = NaN; // the one that draws: other fingers, and a palm beside a pen, do not
     canvas.addEventListener("pointerdown", (event) => {
-      if (from || event.button === MIDDLE_BUTTON) return;
+      if ((from && event.pointerId !== pointer) || event.button === MIDDLE_BUTTON) return;
       pointer = event.pointerId;
       canvas.setPointerCapture(pointer);
       this.cursor = null;
@@ -263,7 +263,7 @@ export class DigitsPage {
       }
       this.drawSoon();
     });
-    for (const name of ["pointerup", "pointercancel"]) {
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
       canvas.addEventListener(name, (event) => {
         if (/** @type {PointerEvent} */ (event).pointerId === pointer) from = null;
       });
@@ -542,8 +542,10 @@ export class DigitsPage {
     const { key } = event;
     if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "z" && !event.shiftKey) this.undo();
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
-    else if (event.repeat && !REPEATABLE.includes(key)) return; // held keys would push all else out of what can be undone
-    else if (document.activeElement === this.board.canvas && this.moveCursor(key)) event.preventDefault();
+    else if (event.repeat && !REPEATABLE.includes(key)) { // held keys would fill the undo list
+      if (key === " " && !spacePresses()) event.preventDefault(); // it would scroll the page
+      return;
+    } else if (document.activeElement === this.board.canvas && this.moveCursor(key)) event.preventDefault();
     else if (/^[0-9]$/.test(key)) this.mutate(Number(key));
     else if (key === " ") {
       if (spacePresses()) return;

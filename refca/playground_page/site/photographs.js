@@ -340,15 +340,17 @@ export class PhotographsPage {
     if (here && arrow && event.shiftKey) this.inspectBeside(arrow[0], arrow[1]);
     else if (here && arrow) this.shift(arrow[0], arrow[1]);
     else if (here && event.key === "Enter") this.inspectBeside(0, 0);
-    else if (event.repeat && event.key !== ".") return;
-    else if (event.key === " " && !spacePresses()) this.time.toggle();
+    else if (event.repeat && event.key !== ".") {
+      if (event.key === " " && !spacePresses()) event.preventDefault(); // it would scroll the page
+      return;
+    } else if (event.key === " " && !spacePresses()) this.time.toggle();
     else if (event.key === ".") this.singleStep();
     else if (event.key.toLowerCase() === "r") this.restart();
     else return;
     event.preventDefault();
   }
 
-  /** Look into the cell so many cells further, or first into the one in the middle. @param {number} dx @param {number} dy */
+  /** Inspect the cell that is dx, dy cells from the inspected one, or from the middle if none is inspected. @param {number} dx @param {number} dy */
   inspectBeside(dx, dy) {
     const { size, model } = this.world;
     const at = this.inspected ?? Math.floor((size * size + size) / 2);
@@ -387,7 +389,7 @@ export class PhotographsPage {
     );
   }
 
-  /** Explain the cell under the pointer. @param {import("./theme.js").PageTheme} theme */
+  /** Explain the inspected cell; nothing before the first step. @param {import("./theme.js").PageTheme} theme */
   explain(theme) {
     const { world, inspected } = this;
     const shown = inspected !== null && world.t > 0; // before the first step a norm knows no means

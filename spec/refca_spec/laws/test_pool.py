@@ -158,7 +158,7 @@ def taken(case: Case, fresh: int, mutated: int) -> tuple[Pool, Array, Array, Bat
     return pool, wide.image[SLOTS:], rng.integers(0, cell.labels, SLOTS - 1), plan
 
 
-def test_pool_c8_the_first_pool_has_every_digit_equally_often_in_its_initial_state() -> None:
+def test_pool_c8_the_first_pool_has_digits_drawn_uniformly_in_their_initial_states() -> None:
     digits = Split(np.arange(5 * 9, dtype=np.uint8).reshape(5, 3, 3), np.arange(5), 44)
     first, same, other = (first_pool(digits, seed=seed) for seed in (3, 3, 4))
     assert_uniform(first.label, 5, "The digits", digits)

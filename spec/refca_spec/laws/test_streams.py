@@ -142,6 +142,8 @@ def test_streams_c9_other_grids_are_refused(letter: str, size: Any) -> None:
     for draw in [*draws, partial(Streams(0).initial, D=3)]:
         with pytest.raises(InvalidInput, match=f"^{letter} must be"):
             draw(**sizes)
+        with pytest.raises(InvalidInput, match=r"^H \* W must be at most"):
+            draw(B=1, H=2**17, W=2**17)
 
 
 @pytest.mark.parametrize("channels", [-1, 0, 2**18 + 1, 1.5])
