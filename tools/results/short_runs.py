@@ -194,7 +194,7 @@ def of_group(group: dict[str, Any], settings: Settings) -> Iterator[str]:
     yield f"### {group['title']}"
     yield aligned([HEAD, *(row(name, runs, base[0].experiment) for name, runs in shown.items())], words=2)
     yield f"![{group['title']}](short/{group['name']}.png)"
-    longs = {runs[0].name: runs[0].long for runs in shown.values() if runs[0].long}
+    longs = {run.name: run.long for runs in shown.values() for run in runs if run.long}
     if len(longs) > 1:
         yield from long_table(longs, longest(shown))
     yield group["finding"]
