@@ -44,7 +44,7 @@ from refca.distributed import current
 from refca.drawing.film import film_writer
 from refca.errors import InvalidInput
 from refca.tasks import get_task, task_names
-from refca.training.run_directory import name_of
+from refca.training.run_directory import model_name
 from refca.training.warm_up import warm_up
 from refca.weights.load import load_weights
 
@@ -145,7 +145,7 @@ def predict(flags: Namespace) -> int:
 
 def predictions_folder(model: Path) -> Path:
     """Return a folder for predictions, named after the model: one that holds none yet."""
-    first = Path("runs") / f"{name_of(model)}-predictions"
+    first = Path("runs") / f"{model_name(model)}-predictions"
     others = (first.with_name(f"{first.name}-{i}") for i in itertools.count(2))
     return next(out for out in itertools.chain([first], others) if not (out / TABLE).exists())
 

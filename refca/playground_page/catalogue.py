@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from refca.definition.cell import Cell
 from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
-from refca.training.run_directory import name_of
+from refca.training.run_directory import model_name
 from refca.training.train_state import Weights
 from refca.weights.load import BEST, load_shipped, load_weights, shipped_names
 
@@ -51,7 +51,7 @@ def model_files(own: Iterable[Path]) -> dict[str, bytes]:
     mine: dict[str, Weights] = {}
     given: dict[str, Path] = {}
     for path in own:  # by names without folders, because links have them too
-        names = chain([name_of(path)], (f"{name_of(path)}-{i}" for i in count(2)))
+        names = chain([model_name(path)], (f"{model_name(path)}-{i}" for i in count(2)))
         taken = {*mine, *(shipped_names() if path.exists() else ())}  # an own run does not hide a shipped model
         name = next(name for name in names if name not in taken)
         mine[name], given[name] = load_weights(path), path

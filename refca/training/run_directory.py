@@ -33,15 +33,15 @@ def evaluation_folder(model: Path, out: str | None) -> Path:
 def default_out(model: Path) -> Path:
     """Return the run directory of a model, recognised by its checkpoint, or else runs/NAME-evaluation.
 
-    NAME is as `name_of` says. The best weights of a run have the folder `best` in its directory, beside the results for
-    its last weights.
+    NAME is what `model_name` returns. The best weights of a run have the folder `best` in its directory, beside the
+    results for its last weights.
     """
     folder = folder_of(model)
     if model.name == BEST_FILE and model.exists():
         return folder / "best"
     if model.exists() and (folder / CHECKPOINT_FILE).exists():
         return folder
-    return Path("runs") / f"{name_of(model)}-evaluation"
+    return Path("runs") / f"{model_name(model)}-evaluation"
 
 
 def measured_in(model: Path) -> Path:
@@ -53,7 +53,7 @@ def folder_of(model: Path) -> Path:
     return model if model.is_dir() else model.parent
 
 
-def name_of(model: Path) -> str:
+def model_name(model: Path) -> str:
     """Return a name for a model: of its run directory, or else of its weights file."""
     folder = folder_of(model).resolve().name
     names = {"weights": folder, "checkpoint": folder, "best": f"{folder}-best"}  # of files in a run directory

@@ -9,7 +9,7 @@ import { loadModel, models, preferred, readJson } from "./catalogue.js";
 import { digit } from "./digit_picture.js";
 import { agreed, DigitsWorld, UNDECIDED } from "./digits_world.js";
 import {
-  attempt, byId, complain, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, setRange,
+  attempt, byId, complain, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, showRange,
   spacePresses, typing,
 } from "./dom.js";
 import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
@@ -431,14 +431,12 @@ export class DigitsPage {
 
   /** Show the world's settings in their controls. */
   showSettings() {
-    const { model, seed, size } = this.world;
-    const settings = { ...this.world.settings };
+    const { model, settings, seed, size } = this.world;
     for (const [id, value] of Object.entries({ model: model.name, seed, size })) {
       /** @type {HTMLInputElement} */ (byId(id)).value = String(value);
     }
-    setRange("fire-rate", settings.fire_rate);
-    setRange("noise", settings.noise);
-    this.world.settings = settings; // the sliders round, and have ends
+    showRange("fire-rate", settings.fire_rate);
+    showRange("noise", settings.noise);
     this.writeSettings();
     byId("model-summary").textContent = model.summary;
   }
@@ -564,7 +562,9 @@ export class DigitsPage {
 
   /** @param {number} width */
   setBrush(width) {
-    setRange("brush", width);
+    const slider = /** @type {HTMLInputElement} */ (byId("brush"));
+    slider.value = String(width);
+    slider.dispatchEvent(new Event("input"));
   }
 
   /** Move the keyboard's cursor, or use the tool there. Whether the key did that. @param {string} key */

@@ -11,19 +11,24 @@ export function byId(id) {
 export function onRange(id, use) {
   const slider = /** @type {HTMLInputElement} */ (byId(id));
   const update = () => {
-    const share = (Number(slider.value) - Number(slider.min)) / (Number(slider.max) - Number(slider.min) || 1);
-    slider.style.setProperty("--value", String(share));
+    fillTrack(slider);
     use(Number(slider.value));
   };
   slider.addEventListener("input", update);
   update();
 }
 
-/** Move a slider; it keeps to its range and steps. @param {string} id @param {number} value */
-export function setRange(id, value) {
+/** Show a number on a slider, as near as its range and steps allow, without a call of `use`. @param {string} id @param {number} value */
+export function showRange(id, value) {
   const slider = /** @type {HTMLInputElement} */ (byId(id));
   slider.value = String(value);
-  slider.dispatchEvent(new Event("input"));
+  fillTrack(slider);
+}
+
+/** Fill a slider's track up to its thumb. @param {HTMLInputElement} slider */
+function fillTrack(slider) {
+  const share = (Number(slider.value) - Number(slider.min)) / (Number(slider.max) - Number(slider.min) || 1);
+  slider.style.setProperty("--value", String(share));
 }
 
 /** @param {string} id @param {string[][]} options value and text of each */

@@ -4,7 +4,7 @@ import { loadModel, models, preferred, readJson, fileAddress } from "./catalogue
 import { paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
 import {
-  attempt, byId, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, setRange, spacePresses, typing,
+  attempt, byId, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, showRange, spacePresses, typing,
 } from "./dom.js";
 import { Explained } from "./explained.js";
 import { css, SEGMENTATION } from "./palettes.js";
@@ -310,8 +310,7 @@ export class PhotographsPage {
   describeModel() {
     const { model, fireRate } = this.world;
     byId("photo-model-summary").textContent = model.summary;
-    setRange("photo-fire-rate", fireRate);
-    this.world.fireRate = fireRate; // the slider rounds, and has ends
+    showRange("photo-fire-rate", fireRate);
     byId("photo-fire-rate-value").textContent = inPercent(fireRate);
   }
 
