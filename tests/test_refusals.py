@@ -342,7 +342,7 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(out: Path, capsy
     resumed = ["--out", str(out), "--resume"]
     short = Pool(*(x[:5] for x in vars(train_state.buffer).values()))
     for wrong, words in (
-        (replace(train_state, adam=Adam()), "Adam's moments do not have the shapes of the parameters"),
+        (replace(train_state, adam=Adam()), "the optimiser's moments do not have the shapes of the parameters"),
         (replace(train_state, buffer=short), "its pool does not hold 8 digits and their states"),
         (replace(train_state, done=13), "updates <= done <= steps must hold, got"),
         (replace(train_state, updates=13), "got 13 updates, 12 of 12 steps"),

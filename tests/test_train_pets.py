@@ -290,7 +290,7 @@ def test_a_checkpoint_that_does_not_fit_its_settings_is_refused(whole: Path, tmp
             replace(train_state, buffer=replace(batch, photo=np.array([0, 7, 6]))),
             "photographs of its batch must be below 7, got 7",
         ),
-        (replace(train_state, updates=0), "Adam's moments do not have the shapes of the parameters"),
+        (replace(train_state, updates=0), "the optimiser's moments do not have the shapes of the parameters"),
         (replace(train_state, data="others"), "was trained on other photographs than --dataset pets has here"),
     ):
         save_checkpoint(tmp_path / "checkpoint.safetensors", experiment, wrong)

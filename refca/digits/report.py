@@ -38,7 +38,7 @@ from refca.errors import InvalidInput
 from refca.training.run_directory import publishing
 from refca.training.train_state import Weights
 from refca.training.warm_up import warm_up
-from refca.weights.load import BEST, load_shipped, shipped_names
+from refca.weights.load import ANY_SIZE, load_shipped, shipped_names
 
 ANIMATED = 24  # digits of the animation
 DRAWN = ("curves.png", "confusion.png", "digits.png", "digits-28.png", "animation.gif")
@@ -146,7 +146,7 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         animate(experiment, params, backend, digits, samples, folder, flags)
         write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
     if (out / "digits-28.png").exists():
-        note(f"{out / 'digits-28.png'} shows the same digits at 28x28 under the weights that come with refca")
+        note(f"{out / 'digits-28.png'} shows the same digits at 28x28 under {ANY_SIZE}, which comes with refca")
     note(f"see in {out}: {', '.join(name for name in DRAWN if (out / name).exists())}")
 
 
@@ -186,8 +186,8 @@ def animate(
         frames = rollout(experiment.cell, params, backend, digits, chosen, seed=flags.seed, on_step=bar.update)
     palette = for_names(get_palette(flags.palette), experiment.names)
     write_pictures(frames, out, palette)
-    if experiment.dataset == SMALL and BEST["digits"] in shipped_names():
-        shipped, large = load_shipped("digits"), load(ENLARGED).test
+    if experiment.dataset == SMALL and ANY_SIZE in shipped_names():
+        shipped, large = load_shipped(ANY_SIZE), load(ENLARGED).test
         rows = of_all_labels(large.labels[:ANIMATED], ROWS)
         cell = shipped.experiment.cell if shipped.experiment else experiment.cell
         write_grid(rollout(cell, shipped.params, backend, large, rows, seed=flags.seed), out / "digits-28.png", palette)

@@ -17,9 +17,9 @@ from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
 from refca.training.run_directory import model_name
 from refca.training.train_state import Weights
-from refca.weights.load import BEST, load_shipped, load_weights, shipped_names
+from refca.weights.load import ANY_SIZE, BEST, load_shipped, load_weights, shipped_names
 
-PREFERRED = ("digits-drawn", BEST["pets"])  # the page starts with these: hands draw in many sizes and strokes
+PREFERRED = (ANY_SIZE, BEST["pets"])  # the page starts with these: hands draw in many sizes and strokes
 PAGE_SUFFIXES = (".html", ".css", ".js", ".json", ".svg", ".jpg")
 
 

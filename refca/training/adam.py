@@ -6,10 +6,12 @@ A backend's `adam_step` does the updates. Source: the article's training noteboo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import cos, pi
+from typing import Any
 
-from refca.definition.cell import Params
+from refca.definition.cell import Array, Params
 from refca.errors import InvalidInput
 
 DROPS = (
@@ -22,10 +24,18 @@ SCHEDULES = ("article", "constant", "cosine")
 
 @dataclass
 class Adam:
-    """The first and second moments of each parameter's gradient; empty before the first update."""
+    """The first and second moments of each parameter's gradient; empty before the first update.
+
+    Under Muon, `m` has its momentum, and `v` the moments of the parameters that are no matrices.
+    """
 
     m: Params = field(default_factory=dict)
     v: Params = field(default_factory=dict)
+
+    def on(self, asarray: Callable[[Any], Array]) -> Adam:
+        """Return a copy whose arrays are arrays of a backend."""
+        m, v = ({name: asarray(x) for name, x in moments.items()} for moments in (self.m, self.v))
+        return Adam(m, v)
 
 
 def learning_rate_at(initial: float, i: int, steps: int, schedule: str = "article", warmup_steps: int = 0) -> float:

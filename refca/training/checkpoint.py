@@ -22,6 +22,7 @@ from refca.reading import reading
 from refca.tensor_file import check_finite, check_shapes, open_tensors, write_tensors
 from refca.training.adam import Adam
 from refca.training.experiment import Experiment
+from refca.training.muon import is_matrix
 from refca.training.task import Task
 from refca.training.train_state import Best, TrainState
 
@@ -122,9 +123,11 @@ def check_counts(path: Path, experiment: Experiment, train_state: TrainState) ->
     if train_state.best and not 0 < train_state.best.step <= done:
         raise InvalidInput(f"{path}: its best weights must be of a step from 1 to {done}, got {train_state.best.step}")
     shapes = {name: x.shape for name, x in train_state.params.items()} if updates else {}
-    for moments in (train_state.adam.m, train_state.adam.v):
-        if {name: x.shape for name, x in moments.items()} != shapes:
-            raise InvalidInput(f"{path}: Adam's moments do not have the shapes of the parameters")
+    muon = experiment.optimiser == "muon"
+    by_adam = {name: shape for name, shape in shapes.items() if not (muon and is_matrix(shape))}
+    for moments, expected in ((train_state.adam.m, shapes), (train_state.adam.v, by_adam)):
+        if {name: x.shape for name, x in moments.items()} != expected:
+            raise InvalidInput(f"{path}: the optimiser's moments do not have the shapes of the parameters")
 
 
 def save_weights(path: Path, experiment: Experiment, params: Params, done: int | None) -> None:

@@ -20,6 +20,7 @@ from refca.data.own.masks import INSTANCES
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput, did_you_mean
 from refca.training.class_weights import POWERS
+from refca.training.muon import OPTIMISERS
 
 FORMER_NAMES = {  # names of settings in older runs
     "rate": "learning_rate",
@@ -150,6 +151,9 @@ class Experiment(ABC):
         0,
         "parts of a batch whose gradients are summed in a fixed order, to be shared by MPI ranks; 0: as the backend "
         "splits a batch",
+    )
+    optimiser: str = setting(
+        "adam", "how gradients change the weights: Adam, or Muon, which needs far fewer training steps", OPTIMISERS
     )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
     classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog", detected=True)

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from refca.definition.cell import Array, Params
+from refca.distributed import broadcast
 from refca.errors import Diverged
 from refca.training.adam import Adam
 from refca.training.experiment import Experiment
+from refca.training.muon import muon_step
 from refca.training.parts import Division
 
 
@@ -48,20 +50,33 @@ class TrainState:
     validation_log: str = ""  # the same of the log of validation
     best: Best | None = None  # of runs with validation, once a score was measured
 
-    def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
-        """Update the parameters once."""
-        moments = self.adam.m, self.adam.v
-        self.params = backend.adam_step(self.params, grads, *moments, self.updates, learning_rate, normalise)
+    def update(
+        self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any, optimiser: str = "adam"
+    ) -> None:
+        """Update the parameters once, by one of `refca.training.muon.OPTIMISERS`."""
+        if optimiser == "muon":
+            self.update_by_muon(grads, learning_rate, normalise, backend)
+        else:
+            moments = self.adam.m, self.adam.v
+            self.params = backend.adam_step(self.params, grads, *moments, self.updates, learning_rate, normalise)
         self.updates += 1
+
+    def update_by_muon(self, grads: Params, learning_rate: float, normalise: bool, backend: Any) -> None:
+        """Update the parameters by Muon, in NumPy; all ranks take the result of rank 0."""
+        params, grads, m, v = (
+            {name: backend.asnumpy(x) for name, x in arrays.items()}
+            for arrays in (self.params, grads, self.adam.m, self.adam.v)
+        )
+        updated = muon_step(params, grads, m, v, self.updates, learning_rate, normalise)
+        # another processor may round the products otherwise
+        self.params = {name: backend.asarray(broadcast(x, x.shape, x.dtype)) for name, x in updated.items()}
+        self.adam = Adam(m, v).on(backend.asarray)
 
     def on(self, asarray: Callable[[Any], Array]) -> TrainState:
         """Return a copy whose large arrays are arrays of a backend."""
 
-        def moved(arrays: Params) -> Params:
-            return {name: asarray(x) for name, x in arrays.items()}
-
-        adam = Adam(moved(self.adam.m), moved(self.adam.v))
-        return replace(self, params=moved(self.params), adam=adam, buffer=self.buffer.on(asarray))
+        params = {name: asarray(x) for name, x in self.params.items()}
+        return replace(self, params=params, adam=self.adam.on(asarray), buffer=self.buffer.on(asarray))
 
 
 class StepResult(NamedTuple):

@@ -30,6 +30,7 @@ from refca.weights.layouts import layouts_of
 from refca.weights.tfjs_weights import read_published
 
 BEST = {"digits": "digits-large-batch", "pets": "pets-18k-root-final"}  # the best shipped weights of each task
+ANY_SIZE = "digits-drawn"  # shipped weights for digits of other sizes and strokes than MNIST's
 FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-3": "digits-long-unroll",
     "digits-recipe-4": "digits-few-fresh",
