@@ -267,3 +267,12 @@ def adam(param: float, grads: list[float], rate: float) -> float:
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         param -= rate * math.sqrt(1 - 0.999**i) / (1 - 0.9**i) * m / (math.sqrt(v) + 1e-7)
     return param
+
+
+def orthogonal(u: Array) -> Array:
+    """`spec/chapters/muon.md`: each singular value of u (R, C) by itself."""
+    left, values, right = np.linalg.svd(u, full_matrices=False)
+    values = values / (math.sqrt((values**2).sum()) + 1e-7)
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return left * values @ right

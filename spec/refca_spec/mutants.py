@@ -62,6 +62,7 @@ from refca.segmentation.persistence import (
     resample,
 )
 from refca.training.adam import learning_rate_at
+from refca.training.muon import muon_step
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -865,8 +866,23 @@ def small_weights(*layers: str) -> Callable[..., Params]:
     return wrong
 
 
-def uncounted_update(self: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
-    """Every update has the number 0."""
+def writing_muon_step(params: dict, *rest: Any) -> dict:
+    """Parameters are moved where they are."""
+    for name, moved in muon_step(params, *rest).items():
+        params[name][...] = moved
+    return params
+
+
+def exact_orthogonal(u: Array) -> Array:
+    """All singular values become 1, also those of zero."""
+    left, _, right = numpy.linalg.svd(u, full_matrices=False)
+    return left @ right
+
+
+def uncounted_update(
+    self: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any, optimiser: str = "adam"
+) -> None:
+    """Every update is Adam's, and has the number 0."""
     self.params = backend.adam_step(self.params, grads, self.adam.m, self.adam.v, 0, learning_rate, normalise)
 
 
@@ -1577,6 +1593,32 @@ DEFINITION: dict[str, Mutant] = {
         "test_training_step_c7_parameters_move_at_the_rate_of_the_training_step",
         {"refca.training.train_state:TrainState.update": uncounted_update},
         (("task", "digits"),),
+    ),
+    "Adam, whatever the optimiser": Mutant(
+        "test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum",
+        {"refca.training.train_state:TrainState.update": uncounted_update},
+        (("task", "segmentation"),),
+    ),
+    "Muon with less momentum": Mutant(
+        "test_muon_c1_matrices_move_by_their_orthogonal_momentum",
+        {"refca.training.muon:MOMENTUM": 0.9},
+        (("normalise", False), ("dtype", "float64")),
+    ),
+    "Muon writes the parameters": Mutant(
+        "test_muon_c2_parameters_and_gradients_are_not_written", {LAWS + "test_muon:muon_step": writing_muon_step}
+    ),
+    "Muon moves along directions without a gradient": Mutant(
+        "test_muon_c3_a_gradient_of_zero_moves_nothing", {"refca.training.muon:orthogonal": exact_orthogonal}
+    ),
+    "four iterations of Muon's polynomial": Mutant(
+        "test_muon_c4_singular_values_follow_the_polynomial_and_vectors_stay", {"refca.training.muon:ITERATIONS": 4}
+    ),
+    "Muon's norm has a large epsilon": Mutant(
+        "test_muon_c5_the_size_of_the_matrix_does_not_matter", {"refca.training.muon:NORM_EPSILON": 0.01}
+    ),
+    "Muon takes every array for a matrix": Mutant(
+        "test_muon_c6_parameters_that_are_no_matrices_move_as_under_adam",
+        {"refca.training.muon:is_matrix": lambda shape: len(shape) > 0},
     ),
     "label maps that are never mirrored": Mutant(
         "test_training_step_c8_photographs_and_label_maps_are_mirrored_together",

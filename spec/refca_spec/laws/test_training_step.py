@@ -21,6 +21,7 @@ from refca.segmentation import training as segmentation_training
 from refca.segmentation.persistence import draw_resample, keep_probability, loss_weights
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.train_state import TrainState
+from refca_spec import formulas
 from refca_spec.compare import assert_close, assert_same
 
 SIZE = 6  # pixels of a side
@@ -210,6 +211,29 @@ def test_training_step_c7_parameters_move_at_the_rate_of_the_training_step(backe
             error = np.abs(moved[name] - expected).max() / rate
             assert error < MARGIN, f"{name} is {error:.2g} learning rates away from Adam's after update {update}"
         params, m, v = moved, first, second
+
+
+@pytest.mark.parametrize("task", ["digits", "segmentation"])
+def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(backend: Any, task: str) -> None:
+    runs = {"digits": (digits_run, digits_training), "segmentation": (segmentation_run, segmentation_training)}
+    run, training = runs[task]
+    experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine", optimiser="muon")
+    params = exact(train_state.params, backend)
+    m = {name: np.zeros_like(x) for name, x in params.items()}
+    for i in range(2):
+        training.train_step(experiment, backend, samples, train_state)
+        rate = RATE * (1 + np.cos(np.pi * i / 9)) / 2
+        moved, first = (exact(x, backend) for x in (train_state.params, train_state.adam.m))
+        for name, x in params.items():
+            if x.ndim == 1 or x.shape[-1] == 1:
+                continue  # by Adam
+            ahead = (0.95 * first[name] + first[name] - 0.95 * m[name]).reshape(-1, x.shape[-1])
+            size = 0.2 * np.sqrt(max(ahead.shape))
+            expected = x - rate * size * formulas.orthogonal(ahead).reshape(x.shape)
+            error = np.abs(moved[name] - expected).max() / rate
+            assert error < MARGIN, f"{name} is {error:.2g} learning rates away from Muon's after update {i}"
+        params, m = moved, first
+    assert train_state.adam.v.keys() == {name for name, x in params.items() if x.ndim == 1 or x.shape[-1] == 1}
 
 
 def test_training_step_c8_photographs_and_label_maps_are_mirrored_together(backend: Any) -> None:
