@@ -1,6 +1,6 @@
 """Checkpoints: everything that a run needs to continue, in one safetensors file.
 
-A checkpoint holds the parameters, Adam's moments and the task's buffer, and of runs with validation the best
+A checkpoint holds the parameters, the optimiser's moments and the task's buffer, and of runs with validation the best
 parameters so far; its metadata holds the settings and the numbers of training steps and updates done. A weights
 file holds the parameters alone. Both are written atomically.
 

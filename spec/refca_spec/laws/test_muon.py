@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from refca.contract.adam import adam_step
 from refca.definition.cell import Array, Params
+from refca.training.adam import Adam
 from refca.training.muon import is_matrix, muon_step, orthogonal
 from refca_spec import formulas
 from refca_spec.compare import assert_close, assert_same
@@ -98,10 +99,10 @@ def test_muon_c5_the_size_of_the_matrix_does_not_matter(rows: int, columns: int,
 @given(case=cases())
 def test_muon_c6_parameters_that_are_no_matrices_move_as_under_adam(case: Case) -> None:
     others = {name: x for name, x in case.params.items() if x.ndim == 1 or x.shape[-1] == 1}
-    params, theirs = case.params, others
-    m, v, their_m, their_v = {}, {}, {}, {}
+    params, expected = case.params, others
+    mine, alone = Adam(), Adam()
     for i, grads in enumerate(gradients(case)):
-        params = muon_step(params, grads, m, v, i, RATE, True)
-        theirs = adam_step(theirs, {name: grads[name] for name in others}, their_m, their_v, i, RATE, True)
-        for name, x in theirs.items():
+        params = muon_step(params, grads, mine.m, mine.v, i, RATE, True)
+        expected = adam_step(expected, {name: grads[name] for name in others}, alone.m, alone.v, i, RATE, True)
+        for name, x in expected.items():
             assert_same(params[name], x, f"{name} after update {i}", case)
