@@ -24,6 +24,7 @@ from refca.train import main
 from refca.training import loop
 from refca.training.adam import Adam, learning_rate_at
 from refca.training.checkpoint import load_checkpoint
+from refca.training.muon import OPTIMISERS
 from refca.weights.load import initial_params, load_weights
 
 NEW = ("init_from", "fresh_fraction", "unroll_max", "loss_steps", "schedule")
@@ -98,12 +99,16 @@ def test_renewal_says_how_much_of_a_batch_begins_anew(fresh_fraction: float) -> 
         assert [sample.any() for sample in state] == [False] * fresh + [True] * (4 - fresh)
 
 
-def test_a_recipe_stopped_and_resumed_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "whole")]) == 0
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_recipe_stopped_and_resumed_is_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: str
+) -> None:
+    recipe = [*SHORT, *RECIPE, "--optimiser", optimiser]
+    assert main([*recipe, "--out", str(tmp_path / "whole")]) == 0
     done = iter([False] * 7 + [True])
     with monkeypatch.context() as patched:
         patched.setattr(loop, "stoppable", lambda: Stopping(done))
-        assert main([*SHORT, *RECIPE, "--out", str(tmp_path / "stopped")]) == 130
+        assert main([*recipe, "--out", str(tmp_path / "stopped")]) == 130
     assert main(["--out", str(tmp_path / "stopped"), "--resume"]) == 0
     for file in ("checkpoint.safetensors", "weights.safetensors", "metrics.csv", "settings.toml"):
         assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
