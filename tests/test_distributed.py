@@ -31,11 +31,10 @@ from refca.errors import InvalidInput
 from refca.liveness import Place, has_died
 from refca.segmentation.evaluation import confusion_at, curves
 from refca.tasks import change, load_experiment, lookup, task_of
-from refca.training import parts, train_state
-from refca.training.adam import Adam
+from refca.training import parts
 from refca.training.checkpoint import load_checkpoint
 from refca.training.loop import fit
-from refca.training.muon import OPTIMISERS, muon_step
+from refca.training.muon import OPTIMISERS
 from refca.training.parts import Division, divide
 from refca.training.shared_states import SharedStates, share, whole_buffer
 
@@ -83,26 +82,6 @@ def test_logical_workers_give_the_same_bytes_on_any_number_of_ranks(tmp_path: Pa
         train_digits(tmp_path / str(ranks), ranks, logical_workers=5, steps=5, optimiser=optimiser)
     for file in FILES:
         assert (tmp_path / "0" / file).read_bytes() == (tmp_path / "3" / file).read_bytes(), file
-
-
-def test_all_ranks_continue_with_the_update_by_muon_of_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processors of other kinds may round otherwise."""
-
-    def rounded(*arguments: Any) -> dict[str, Any]:
-        return {name: x + 1e-6 * current().rank for name, x in muon_step(*arguments).items()}
-
-    monkeypatch.setattr(train_state, "muon_step", rounded)
-    grads = {"w": np.eye(3), "b": np.ones(3)}
-
-    def program(ranks: Any) -> dict[str, Any]:
-        state = train_state.TrainState(0, 0, {"w": np.zeros((3, 3)), "b": np.zeros(3)}, Adam(), None, "")
-        state.update(grads, 0.1, normalise=True, backend=refca.get_backend("cpu"), optimiser="muon")
-        return state.params
-
-    first, *others = simulate(3, program)
-    for other in others:
-        for name, x in first.items():
-            assert_same(other[name], x, name, "3 ranks")
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 13])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from refca.training.muon import OPTIMISERS
 from refca.weights.load import load_weights
 
 PACKAGE = Path(__file__).parent / "outsider"
@@ -52,8 +53,9 @@ def test_they_train_twenty_steps_and_are_measured(folder: Path) -> None:
     assert accuracy > 0.6  # chance is one half
 
 
-def test_a_run_of_theirs_resumes_bit_for_bit(folder: Path) -> None:
-    flags = ["--experiment", experiment(folder), "--backend", "plain", "--steps", "20"]
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_run_of_theirs_resumes_bit_for_bit(folder: Path, optimiser: str) -> None:
+    flags = ["--experiment", experiment(folder), "--backend", "plain", "--steps", "20", "--optimiser", optimiser]
     whole = run(folder, "refca.train", *flags, "--out", "whole", "--checkpoint-every", "10")
     assert whole.returncode == 0, whole.stderr
     code = (

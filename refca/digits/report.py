@@ -146,7 +146,9 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         animate(experiment, params, backend, digits, samples, folder, flags)
         write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
     if (out / "digits-28.png").exists():
-        note(f"{out / 'digits-28.png'} shows the same digits at 28x28 under {ANY_SIZE}, which comes with refca")
+        note(
+            f"{out / 'digits-28.png'} shows the same digits at 28x28 with the weights {ANY_SIZE}, which come with refca"
+        )
     note(f"see in {out}: {', '.join(name for name in DRAWN if (out / name).exists())}")
 
 

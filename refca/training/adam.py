@@ -1,6 +1,6 @@
 """The state of the optimiser, and the schedules of the learning rate.
 
-A backend's `adam_step` does the updates. Source: the article's training notebook;
+A backend's `adam_step` or `refca.training.muon` does the updates. Source: the article's training notebook;
 `spec/chapters/adam.md`.
 """
 
@@ -26,7 +26,8 @@ SCHEDULES = ("article", "constant", "cosine")
 class Adam:
     """The first and second moments of each parameter's gradient; empty before the first update.
 
-    Under Muon, `m` has its momentum, and `v` the moments of the parameters that are no matrices.
+    Under Muon, `m` holds the momentum of matrices and the first moments of other parameters; `v` holds second
+    moments, of the others alone.
     """
 
     m: Params = field(default_factory=dict)

@@ -153,7 +153,7 @@ class Experiment(ABC):
         "splits a batch",
     )
     optimiser: str = setting(
-        "adam", "how gradients change the weights: Adam, or Muon, which needs far fewer training steps", OPTIMISERS
+        "adam", "optimiser: Adam, or Muon, which makes the updates of weight matrices orthogonal", OPTIMISERS
     )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
     classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog", detected=True)

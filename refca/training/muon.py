@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal, and Adam for all other parameters.
+"""Muon: each weight matrix moves by its momentum, made orthogonal; Adam updates all other parameters.
 
 It is computed in NumPy for every backend. Source: Jordan and others, "Muon: an optimizer for hidden layers in neural
 networks", 2024; Liu and others, "Muon is scalable for LLM training", 2025; `spec/chapters/muon.md`.
@@ -13,18 +13,16 @@ import numpy as np
 from refca.contract.adam import adam_step, normalised
 from refca.definition.cell import Array, Params
 
+OPTIMISERS = ("adam", "muon")
 MOMENTUM = 0.95
 POLYNOMIAL = 3.4445, -4.7750, 2.0315  # of a singular value s: the factors of s, s³ and s⁵
 ITERATIONS = 5
 NORM_EPSILON = 1e-7  # added to the norm of a matrix
-UPDATE_SIZE = 0.2  # root mean square of the change of a matrix, in learning rates: that of Adam's
-
-
-OPTIMISERS = ("adam", "muon")
+UPDATE_SIZE = 0.2  # root mean square of a matrix's change, in learning rates; about the same as Adam's
 
 
 def is_matrix(shape: tuple[int, ...]) -> bool:
-    """Return whether Muon changes a parameter of this shape as a matrix: inputs times outputs, several of each."""
+    """Return whether Muon updates a parameter of this shape as a matrix: at least two rows and two columns."""
     return len(shape) > 1 and prod(shape[:-1]) > 1 and shape[-1] > 1
 
 
@@ -33,12 +31,13 @@ def muon_step(
 ) -> Params:
     """Return the parameters after update i (from 0), new NumPy arrays, and update the moments `m` and `v`.
 
-    The arguments are those of `adam_step`. `v` has the moments of the parameters that Adam changes.
+    The arguments are those of `adam_step`. `v` holds second moments, of the parameters that Adam updates.
     """
     grads = normalised(grads) if normalise else grads
-    others = {name: param for name, param in params.items() if not is_matrix(param.shape)}
+    matrices = [name for name, param in params.items() if is_matrix(param.shape)]
+    others = {name: param for name, param in params.items() if name not in matrices}
     updated = adam_step(others, grads, m, v, i, learning_rate, False)
-    for name in (name for name in params if name not in others):
+    for name in matrices:
         param, grad = params[name], grads[name]
         m[name] = MOMENTUM * m.get(name, 0 * grad) + (1 - MOMENTUM) * grad
         ahead = (MOMENTUM * m[name] + (1 - MOMENTUM) * grad).reshape(-1, param.shape[-1])

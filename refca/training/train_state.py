@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from refca.definition.cell import Array, Params
-from refca.distributed import broadcast
 from refca.errors import Diverged
 from refca.training.adam import Adam
 from refca.training.experiment import Experiment
@@ -49,12 +48,11 @@ class TrainState:
     log: str = ""  # the mark of the log at this step; empty in checkpoints of earlier versions
     validation_log: str = ""  # the same of the log of validation
     best: Best | None = None  # of runs with validation, once a score was measured
+    optimiser: str = "adam"  # one of refca.training.muon.OPTIMISERS; `fit` sets it to the experiment's
 
-    def update(
-        self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any, optimiser: str = "adam"
-    ) -> None:
-        """Update the parameters once, by one of `refca.training.muon.OPTIMISERS`."""
-        if optimiser == "muon":
+    def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
+        """Update the parameters once."""
+        if self.optimiser == "muon":
             self.update_by_muon(grads, learning_rate, normalise, backend)
         else:
             moments = self.adam.m, self.adam.v
@@ -62,14 +60,13 @@ class TrainState:
         self.updates += 1
 
     def update_by_muon(self, grads: Params, learning_rate: float, normalise: bool, backend: Any) -> None:
-        """Update the parameters by Muon, in NumPy; all ranks take the result of rank 0."""
+        """Update the parameters by Muon, in NumPy."""
         params, grads, m, v = (
             {name: backend.asnumpy(x) for name, x in arrays.items()}
             for arrays in (self.params, grads, self.adam.m, self.adam.v)
         )
         updated = muon_step(params, grads, m, v, self.updates, learning_rate, normalise)
-        # another processor may round the products otherwise
-        self.params = {name: backend.asarray(broadcast(x, x.shape, x.dtype)) for name, x in updated.items()}
+        self.params = {name: backend.asarray(x) for name, x in updated.items()}
         self.adam = Adam(m, v).on(backend.asarray)
 
     def on(self, asarray: Callable[[Any], Array]) -> TrainState:

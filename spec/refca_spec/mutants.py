@@ -879,9 +879,7 @@ def exact_orthogonal(u: Array) -> Array:
     return left @ right
 
 
-def uncounted_update(
-    self: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any, optimiser: str = "adam"
-) -> None:
+def uncounted_update(self: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
     """Every update is Adam's, and has the number 0."""
     self.params = backend.adam_step(self.params, grads, self.adam.m, self.adam.v, 0, learning_rate, normalise)
 
@@ -1617,7 +1615,7 @@ DEFINITION: dict[str, Mutant] = {
         "test_muon_c5_the_size_of_the_matrix_does_not_matter", {"refca.training.muon:NORM_EPSILON": 0.01}
     ),
     "Muon takes every array for a matrix": Mutant(
-        "test_muon_c6_parameters_that_are_no_matrices_move_as_under_adam",
+        "test_muon_c6_parameters_that_are_not_matrices_move_as_under_adam",
         {"refca.training.muon:is_matrix": lambda shape: len(shape) > 0},
     ),
     "label maps that are never mirrored": Mutant(

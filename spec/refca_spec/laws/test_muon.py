@@ -47,7 +47,8 @@ def test_muon_c1_matrices_move_by_their_orthogonal_momentum(normalise: bool, dty
             size = RATE * 0.2 * max(ahead.shape) ** 0.5
             expected[name] = expected[name] - size * formulas.orthogonal(ahead).reshape(grad.shape)
             what = f"{name} after update {i}"
-            assert_close(params[name], expected[name], ahead.size, what, case, steps=GROWTH * (i + 1))
+            steps = (i + 1) * (1 + GROWTH * size)
+            assert_close(params[name], expected[name], ahead.size, what, case, steps=steps)
             assert_close(m[name], momentum[name], i + 1, f"The momentum of {what}", case)
             assert params[name].dtype == m[name].dtype == dtype
     assert list(params) == list(case.params), "the names of the parameters"
@@ -82,7 +83,7 @@ def test_muon_c4_singular_values_follow_the_polynomial_and_vectors_stay(rows: in
     assert_close(orthogonal(u), formulas.orthogonal(u), u.size, "The orthogonal matrix", call, steps=GROWTH)
     values = np.linalg.svd(orthogonal(u), compute_uv=False)
     large = np.linalg.svd(u, compute_uv=False) >= 0.01 * np.sqrt((u**2).sum())
-    assert values.max() < 1.2, call
+    assert values.max() < 1.21, call  # the polynomial's largest value is 1.2024, from 0.0041
     assert np.sort(values)[::-1][: large.sum()].min() > 0.68, call
 
 
@@ -97,7 +98,7 @@ def test_muon_c5_the_size_of_the_matrix_does_not_matter(rows: int, columns: int,
 
 @law
 @given(case=cases())
-def test_muon_c6_parameters_that_are_no_matrices_move_as_under_adam(case: Case) -> None:
+def test_muon_c6_parameters_that_are_not_matrices_move_as_under_adam(case: Case) -> None:
     others = {name: x for name, x in case.params.items() if x.ndim == 1 or x.shape[-1] == 1}
     params, expected = case.params, others
     mine, alone = Adam(), Adam()

@@ -217,7 +217,8 @@ def test_training_step_c7_parameters_move_at_the_rate_of_the_training_step(backe
 def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(backend: Any, task: str) -> None:
     runs = {"digits": (digits_run, digits_training), "segmentation": (segmentation_run, segmentation_training)}
     run, training = runs[task]
-    experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine", optimiser="muon")
+    experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine")
+    train_state.optimiser = "muon"
     params = exact(train_state.params, backend)
     m = {name: np.zeros_like(x) for name, x in params.items()}
     for i in range(2):
