@@ -263,10 +263,10 @@ def longest(settings: Settings) -> dict[str, Any]:
 
 
 def changes(experiment: SegmentationExperiment, base: SegmentationExperiment) -> Iterator[str]:
-    """Yield the settings in which a run differs from the base, the seed aside."""
+    """Yield the settings in which a run differs from the base, its seed and measurements aside."""
     for each in fields(base):
         value = getattr(experiment, each.name)
-        if value != getattr(base, each.name) and each.name != "seed":
+        if value != getattr(base, each.name) and each.name not in ("seed", "validate_every"):
             yield f"{each.name} {shown(value)}"
 
 
