@@ -26,8 +26,8 @@ SCHEDULES = ("article", "constant", "cosine")
 class Adam:
     """The first and second moments of each parameter's gradient; empty before the first update.
 
-    Under Muon, `m` holds the momentum of matrices and the first moments of other parameters; `v` holds second
-    moments, of the others alone.
+    Under Muon, `m` holds the momentum of matrices and the first moments of other parameters; `v` holds the second
+    moments of the others alone.
     """
 
     m: Params = field(default_factory=dict)

@@ -31,7 +31,7 @@ def muon_step(
 ) -> Params:
     """Return the parameters after update i (from 0), new NumPy arrays, and update the moments `m` and `v`.
 
-    The arguments are those of `adam_step`. `v` holds second moments, of the parameters that Adam updates.
+    The arguments are those of `adam_step`. `v` holds the second moments of the parameters that Adam updates.
     """
     grads = normalised(grads) if normalise else grads
     matrices = [name for name, param in params.items() if is_matrix(param.shape)]

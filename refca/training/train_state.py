@@ -71,7 +71,6 @@ class TrainState:
 
     def on(self, asarray: Callable[[Any], Array]) -> TrainState:
         """Return a copy whose large arrays are arrays of a backend."""
-
         params = {name: asarray(x) for name, x in self.params.items()}
         return replace(self, params=params, adam=self.adam.on(asarray), buffer=self.buffer.on(asarray))
 

@@ -874,7 +874,7 @@ def writing_muon_step(params: dict, *rest: Any) -> dict:
 
 
 def exact_orthogonal(u: Array) -> Array:
-    """All singular values become 1, also those of zero."""
+    """Every singular value becomes 1, even one that was zero."""
     left, _, right = numpy.linalg.svd(u, full_matrices=False)
     return left @ right
 

@@ -58,6 +58,12 @@ def segmentation_run(backend: Any, **settings: Any) -> tuple[SegmentationExperim
     return experiment, samples.on(backend), awake(train_state, backend)
 
 
+RUNS: dict[str, Any] = {
+    "digits": (digits_run, digits_training),
+    "segmentation": (segmentation_run, segmentation_training),
+}
+
+
 def awake(train_state: TrainState, backend: Any) -> TrainState:
     """The state with random numbers in the layers that begin at zero, without which an unroll does little."""
     rng = np.random.default_rng(3)
@@ -188,11 +194,10 @@ def test_training_step_c6_it_depends_on_the_seed_its_number_and_the_state_alone(
     assert any(not np.array_equal(exact(train_state.params, backend)[name], ends[0][name]) for name in ends[0])
 
 
-@pytest.mark.parametrize("task", ["digits", "segmentation"])
+@pytest.mark.parametrize("task", RUNS)
 def test_training_step_c7_parameters_move_at_the_rate_of_the_training_step(backend: Any, task: str) -> None:
     """Training steps 4 and 5 of 9 make updates 0 and 1, at rates on half a cosine wave."""
-    runs = {"digits": (digits_run, digits_training), "segmentation": (segmentation_run, segmentation_training)}
-    run, training = runs[task]
+    run, training = RUNS[task]
     experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine")
     train_state.done = 4
     params = exact(train_state.params, backend)
@@ -213,10 +218,9 @@ def test_training_step_c7_parameters_move_at_the_rate_of_the_training_step(backe
         params, m, v = moved, first, second
 
 
-@pytest.mark.parametrize("task", ["digits", "segmentation"])
+@pytest.mark.parametrize("task", RUNS)
 def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(backend: Any, task: str) -> None:
-    runs = {"digits": (digits_run, digits_training), "segmentation": (segmentation_run, segmentation_training)}
-    run, training = runs[task]
+    run, training = RUNS[task]
     experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine")
     train_state.optimiser = "muon"
     params = exact(train_state.params, backend)
