@@ -189,8 +189,11 @@ def silence(stream: Any) -> None:
         os.close(nowhere)
 
 
-def add_backend_flags(parser: ArgumentParser) -> None:
-    """Add the flags that choose what to compute on, and --quiet."""
+SHARED = "share the work with the other processes of an MPI launcher"
+
+
+def add_backend_flags(parser: ArgumentParser, mpi: str = SHARED) -> None:
+    """Add the flags that choose what to compute on, and --quiet; `mpi` says what --mpi is for."""
     parser.add_argument(
         "--backend",
         help=f"where to compute: {', '.join(backend_names())}, or a Python module; default: cpu, or reference "
@@ -210,20 +213,20 @@ def add_backend_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mpi",
         action="store_true",
-        help="share the work with the other processes of an MPI launcher; for launchers that refca does not detect",
+        help=f"{mpi}; for launchers that refca does not detect",
     )
     parser.add_argument("--quiet", action="store_true", help="print results and errors only, and no progress")
 
 
-def add_common_flags(parser: ArgumentParser) -> None:
-    """Add the flags of programs that read data and write a run directory."""
+def add_common_flags(parser: ArgumentParser, out: str) -> None:
+    """Add the flags of programs that read data and write a folder; `out` says what --out is."""
     add_backend_flags(parser)
     parser.add_argument(
         "--data",
         metavar="DIR",
         help="folder with the data files; default: $REFCA_DATA, or else a cache folder that is filled by downloads",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder for everything that is written (the run directory)")
+    parser.add_argument("--out", metavar="DIR", help=out)
 
 
 def add_model(parser: ArgumentParser) -> None:

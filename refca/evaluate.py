@@ -50,7 +50,7 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--dataset", metavar="NAME", help="a name, or the path of your own data; default: what was trained on, or mnist"
     )
-    add_common_flags(p)
+    add_common_flags(p, "folder for the results; default: the run directory, or runs/NAME-evaluation for other weights")
     p.add_argument("--samples", metavar="N", type=int, help="number of test samples; default: all")
     p.add_argument(
         "--steps",

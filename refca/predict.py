@@ -113,7 +113,7 @@ def parser() -> ArgumentParser:
         help="write no files for single pictures, only predictions.csv, legend.json and overlays of films",
     )
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
-    add_backend_flags(p)
+    add_backend_flags(p, "start under an MPI launcher, where the first process does all the work")
     for task in map(get_task, task_names()):
         task.prediction.add_flags(p.add_argument_group(f"for {task.samples}"))
     return p

@@ -41,7 +41,7 @@ def parser() -> ArgumentParser:
     p.add_argument(
         "--dataset", metavar="NAME", help="a name, or the path of your own data; default: what was trained on, or mnist"
     )
-    add_common_flags(p)
+    add_common_flags(p, "folder for the results; default: robustness in the folder that refca.evaluate writes into")
     p.add_argument(
         "--samples", metavar="N", type=int, help="number of test samples; default: 1,000, or all if there are fewer"
     )

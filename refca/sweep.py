@@ -48,7 +48,7 @@ The table:
   settings = {steps = 2000}         # for all runs, as the flags of refca.train
   flags = ["--backend", "cpu"]      # further flags of refca.train
   [runs.plain]                      # runs/sweep/plain-seed0 ...
-  experiment = "demo"
+  experiment = "demo"               # the default, unless the data is your own
   [runs.fast]
   experiment = "demo"
   learning_rate = 2e-3

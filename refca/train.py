@@ -47,7 +47,7 @@ def parser() -> ArgumentParser:
         "own-classification or own-segmentation",
     )
     p.add_argument("--list", action="store_true", help="list all experiments and exit")
-    add_common_flags(p)
+    add_common_flags(p, "the run directory, for everything that is written; default: runs/NAME-seedN")
     p.add_argument(
         "--drop-log",
         action="store_true",

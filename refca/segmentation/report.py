@@ -105,13 +105,14 @@ def add_flags(group: _ArgumentGroup) -> None:
         nargs="?",
         const="",
         metavar="LABEL",
-        help="also change a region of a few photographs until cells predict this label (without a label: background)",
+        help="also change a region of six photographs, in 40 gradient steps, so that cells predict this label (without "
+        "a label: background)",
     )
     group.add_argument(
         "--adversarial-region",
         choices=("corner", "label"),
-        help="region that --adversarial changes: the upper left corner, until cells elsewhere predict the label; or "
-        "all pixels with the label, made gray first, until they are predicted as it again; default: corner",
+        help="region that --adversarial changes: the upper left corner, so that cells predict the label everywhere; or "
+        "all pixels with the label, made gray first, so that they are predicted as it again; default: corner",
     )
 
 

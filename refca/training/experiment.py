@@ -153,7 +153,10 @@ class Experiment(ABC):
         "splits a batch",
     )
     optimiser: str = setting(
-        "adam", "optimiser: Adam, or Muon, which makes the updates of weight matrices orthogonal", OPTIMISERS
+        "adam",
+        "optimiser: Adam, or Muon, which makes the updates of weight matrices orthogonal and needs a larger "
+        "--learning-rate",
+        OPTIMISERS,
     )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
     classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog", detected=True)

@@ -46,8 +46,10 @@ BEYOND = "![Accuracy and agreement of L2 + noise and of each recipe, from near](
 HELD = "![The same for those that were measured for longer](held.png)"
 AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
-article's [repository](https://github.com/distillpub/post--selforg-mnist). The folder of every other row has its
-weights: `python -m refca.evaluate results/NAME --data DIR` measures them without training."""
+article's [repository](https://github.com/distillpub/post--selforg-mnist). Every folder but `published` holds the run's
+weights: `python -m refca.evaluate results/NAME --data DIR` measures them without training. "60,000 after 155,000" means
+training steps after those of the weights that the run began with. drawn.py and worst.py measure the weights in
+results/NAME; for those of your own run, add it first with `python tools/results/keep.py RUN`."""
 HEAD = ("top accuracy", f"accuracy at {STEP}", "top agreement", f"agreement at {STEP}")
 TERMS = """\
 *Accuracy* is the fraction of live cells that predict the correct digit, *agreement* the fraction of digits whose
@@ -199,7 +201,7 @@ def steps_of(experiment: Experiment, done: int, beside: Path | None = None) -> s
 
     Raises InvalidInput if they are unknown.
     """
-    text = f"{done:,}"
+    earlier = 0
     while experiment.init_from:
         own = beside is not None and beside.exists()
         _, before, done_before = load_weights(beside if own and beside else experiment.init_from)
@@ -208,8 +210,8 @@ def steps_of(experiment: Experiment, done: int, beside: Path | None = None) -> s
             raise InvalidInput(
                 f"the weights {experiment.init_from} must hold their training settings, because a run started from them"
             )
-        text, experiment = f"{text} after {done_before:,}", before
-    return text
+        earlier, experiment = earlier + done_before, before
+    return f"{done:,} after {earlier:,}" if earlier else f"{done:,}"
 
 
 def made(runs: Sequence[Kept]) -> str:
