@@ -6,7 +6,7 @@ Letters: B samples, H×W grid, s stride, K image channels, D state channels, L l
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from os import PathLike
@@ -104,21 +104,15 @@ class Automaton:
         Options: `steps`, `size` and `seed`; for digits also `raw`, for photographs `tile`. Raises InvalidInput for
         an invalid picture, TypeError for an option that there is not.
         """
-        return next(iter(self.predict_all([picture], **options)))
+        result = next(predictions(self, [picture], options))
+        warn_of(result)
+        return result
 
     def predict_all(self, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield the prediction for each picture, a few at a time, so that any number fits in memory."""
         if isinstance(pictures, str | PathLike):
             raise InvalidInput(f"pictures must be a list of pictures, got the one {pictures}; predict() takes one")
-        known = list(signature(self.task.prediction.predict_all).parameters)[2:]  # after automaton and pictures
-        for name in options:
-            if name not in known:
-                meant = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-                raise TypeError(f'predict has no option "{name}" for {self.experiment.samples}{meant}')
-        for name in ("steps", "size", "seed", "tile"):
-            if name == "seed" or options.get(name) is not None:
-                check_integer(name, options.get(name, 0))
-        return with_warnings(self.task.prediction.predict_all(self, pictures, **options))
+        return with_warnings(predictions(self, pictures, options))
 
     def start(self, image: np.ndarray, seed: int, first_sample: int = 0) -> tuple[Array, Array, Params, Streams]:
         """Return image, initial state and parameters on the backend, and the streams of these samples."""
@@ -150,12 +144,31 @@ def load(name_or_path: Path | str, backend: str | Any | None = None) -> Automato
     return Automaton(str(name_or_path), experiment.cell, weights.params, experiment, chosen)
 
 
+def predictions(automaton: Automaton, pictures: Iterable[Any], options: Mapping[str, Any]) -> Iterator[Any]:
+    """Return the predictions for pictures. Raises InvalidInput or TypeError for options, before the first."""
+    predict_all = automaton.task.prediction.predict_all
+    known = list(signature(predict_all).parameters)[2:]  # after automaton and pictures
+    for name in options:
+        if name not in known:
+            meant = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            raise TypeError(f'predict has no option "{name}" for {automaton.experiment.samples}{meant}')
+    for name in ("steps", "size", "seed", "tile"):
+        if name == "seed" or options.get(name) is not None:
+            check_integer(name, options.get(name, 0))
+    return iter(predict_all(automaton, pictures, **options))
+
+
 def with_warnings(results: Iterable[Any]) -> Iterator[Any]:
     """Yield results; warn of those that say that their picture is unlike the training data."""
     for result in results:
-        if getattr(result, "doubt", None):
-            warnings.warn(result.doubt, stacklevel=2)
+        warn_of(result)
         yield result
+
+
+def warn_of(result: Any) -> None:
+    """Warn the caller's caller if a result says that its picture is unlike the training data."""
+    if getattr(result, "doubt", None):
+        warnings.warn(result.doubt, stacklevel=3)
 
 
 def checked_state(automaton: Automaton, state: Array) -> np.ndarray:
@@ -174,7 +187,7 @@ def checked_state(automaton: Automaton, state: Array) -> np.ndarray:
 def checked_image(automaton: Automaton, image: Array) -> np.ndarray:
     """Return an image as float32. Raises InvalidInput, naming shape or range, for an invalid one."""
     cell, low = automaton.cell, automaton.task.prediction.LOWEST
-    image = np.asarray(image)
+    image = np.asarray(automaton.backend.asnumpy(image))
     if image.ndim != 4 or image.shape[-1] != cell.image_channels:
         raise InvalidInput(
             f"image must have shape (B, H, W, {cell.image_channels}), got {tuple(image.shape)}; "

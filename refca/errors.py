@@ -26,7 +26,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 class Unavailable(InvalidInput):
-    """A backend that exists but does not work on this machine. A backend may raise it while it is imported."""
+    """A backend, data set or task that exists but does not work on this machine. A backend may raise it on import."""
 
 
 class NotOffered(InvalidInput):

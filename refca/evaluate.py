@@ -17,7 +17,7 @@ from refca.cli import Parser, add_common_flags, add_model, complete, note, run_p
 from refca.definition.randomness import Streams
 from refca.distributed import current
 from refca.errors import InvalidInput
-from refca.tasks import get_task, task_names, task_of
+from refca.tasks import all_tasks, task_of
 from refca.training.checkpoint import BEST_FILE
 from refca.training.run_directory import evaluation_folder, measured_in
 from refca.weights.load import load_weights
@@ -67,15 +67,15 @@ def parser() -> ArgumentParser:
         type=Path,
         help="measure nothing; draw the curves of this run and these runs together, all measured before",
     )
-    for name in task_names():
-        get_task(name).report.add_flags(p.add_argument_group(f"for {get_task(name).samples}"))
+    for task in all_tasks():
+        task.report.add_flags(p.add_argument_group(f"for {task.samples}"))
     return p
 
 
 def evaluate(flags: Namespace) -> int:
     weights = load_weights(flags.model)
     task = task_of(weights.experiment)
-    complete(flags, task.report, [get_task(name).report for name in task_names()], task.samples)
+    complete(flags, task.report, [each.report for each in all_tasks()], task.samples)
     Streams(flags.seed)  # raises InvalidInput for an invalid seed
     out = evaluation_folder(flags.model, flags.out)
     if flags.compare:

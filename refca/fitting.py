@@ -37,11 +37,11 @@ from refca.distributed import check_same, current
 from refca.errors import Diverged, InvalidInput, NotWritable, did_you_mean
 from refca.tasks import (
     DEFAULT,
+    all_tasks,
     change,
     get_task,
     load_experiment,
     lookup,
-    task_names,
     task_of,
 )
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
@@ -62,10 +62,6 @@ SETTINGS_FILE = "settings.toml"
 UNREAD_CHANNELS = 9  # state channels that are not read as labels: the article's cell has 19 channels and 10 labels
 
 
-def tasks() -> list[Any]:
-    return [get_task(name) for name in task_names()]
-
-
 def fit(
     experiment: str | Path | None = None,
     *,
@@ -73,6 +69,7 @@ def fit(
     backend: str | None = None,
     data: Path | str | None = None,
     resume: bool = False,
+    drop_log: bool = False,
     tensorboard: bool = False,
     quiet: bool = False,
     **changes: Any,
@@ -86,8 +83,13 @@ def fit(
     """
     flags = Namespace(experiment=None if experiment is None else str(experiment), out=str(out), backend=backend)
     flags.data, flags.device, flags.resume = None if data is None else str(data), None, resume
-    flags.seeds, flags.checkpoint_every, flags.drop_log, flags.tensorboard = None, CHECKPOINT_EVERY, False, tensorboard
-    vars(flags).update(dict.fromkeys(names_of_settings := settings(tasks())))
+    flags.seeds, flags.checkpoint_every, flags.drop_log, flags.tensorboard = (
+        None,
+        CHECKPOINT_EVERY,
+        drop_log,
+        tensorboard,
+    )
+    vars(flags).update(dict.fromkeys(names_of_settings := settings(all_tasks())))
     for name, value in changes.items():
         if name not in names_of_settings:
             meant = did_you_mean(name, names_of_settings)
@@ -183,7 +185,7 @@ class PreparedRun(NamedTuple):
 
 def train_in(flags: Namespace, stack: ExitStack) -> int:
     """Train in a run directory that is locked until the stack is closed."""
-    changes = {name: getattr(flags, name) for name in settings(tasks()) if getattr(flags, name) is not None}
+    changes = {name: getattr(flags, name) for name in settings(all_tasks()) if getattr(flags, name) is not None}
     if "dataset" in changes:
         changes["dataset"] = full_path(changes["dataset"])
     name, backend = choose_backend(flags.backend, flags.device)
@@ -331,7 +333,7 @@ def new_experiment(flags: Namespace, changes: dict[str, Any]) -> Experiment:
         if not is_path(path):
             check_named(experiment)
         return experiment
-    kind = kind_at(path)
+    kind = kind_at(path, experiment.kind if named else None)
     base = load_experiment(named or OWN_EXPERIMENTS[kind])
     if base.kind != kind:
         what = {"classification": "picture", "segmentation": "pixel"}[kind]

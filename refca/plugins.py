@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from refca.errors import Unavailable
 
 
 @cache  # reading what all packages register takes tens of milliseconds
@@ -17,3 +20,17 @@ def registered(group: str) -> Mapping[str, EntryPoint]:
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         found.setdefault(point.name, point)
     return found
+
+
+def load(group: str, name: str) -> Any:
+    """Return the object that a package registered. Raises Unavailable, naming it, if it cannot be loaded."""
+    point = registered(group)[name]
+    try:
+        return point.load()
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # a module may raise anything, SystemExit too
+        raise Unavailable(
+            f'"{name}", registered in {group} as {point.value}, cannot be loaded: {type(error).__name__}: {error}; '
+            "mend that package, or uninstall it"
+        ) from error

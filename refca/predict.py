@@ -43,7 +43,7 @@ from refca.definition.randomness import Streams
 from refca.distributed import current
 from refca.drawing.film import film_writer
 from refca.errors import InvalidInput
-from refca.tasks import get_task, task_names
+from refca.tasks import all_tasks
 from refca.training.run_directory import model_name
 from refca.training.warm_up import warm_up
 from refca.weights.load import load_weights
@@ -114,7 +114,7 @@ def parser() -> ArgumentParser:
     )
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
     add_backend_flags(p, "start under an MPI launcher, where the first process does all the work")
-    for task in map(get_task, task_names()):
+    for task in all_tasks():
         task.prediction.add_flags(p.add_argument_group(f"for {task.samples}"))
     return p
 
@@ -133,7 +133,7 @@ def predict(flags: Namespace) -> int:
         value = getattr(flags, option)
         if value is not None and value < least:
             raise InvalidInput(f"--{option} must be at least {least}, got {value}")
-    predictions = [get_task(name).prediction for name in task_names()]
+    predictions = [each.prediction for each in all_tasks()]
     complete(flags, automaton.task.prediction, predictions, automaton.task.samples)
     out = Path(flags.out) if flags.out else predictions_folder(flags.model)
     if not flags.json:
@@ -173,13 +173,13 @@ class Program:
 
     def run(self) -> int:
         """Predict everything; return the exit code: 2 if a file could not be used."""
-        count = 0
+        count, failure = 0, None
         several = len(self.sources) != 1
         for error in self.missing:
             print(f"refca: {error}; skipped", file=sys.stderr)
         with (
             atomic_write(self.out / TABLE) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
             progress_bar(len(self.sources), unit="pictures", shown=several and not self.flags.json) as bar,
             stoppable() as self.stop_asked,
         ):
@@ -188,25 +188,32 @@ class Program:
             expected = ["expected"] if has_labels else []
             rows.writerow(["file", "name", "label", "agreement", *self.automaton.names, *expected])
             prepared = self.samples(bar) if self.flags.dataset else self.prepared(bar)
-            for result in self.task.predict_all(self.automaton, prepared, **self.options):
-                name, path, page, true = self.waiting.popleft()
-                rows.writerow([*self.row(path, name, result), *([true] if has_labels else [])])
-                self.labelled += bool(true)
-                self.right += bool(true) and result.label == true
-                self.tell(path, name, page, result)
-                if not self.flags.no_pictures:
-                    self.task.write_result(result, self.out, name)
-                count += 1
-            for source in itertools.takewhile(lambda source: not self.stop_asked(), self.films):
-                try:
-                    self.film(source, rows)
+            try:
+                for result in self.task.predict_all(self.automaton, prepared, **self.options):
+                    name, path, page, true = self.waiting.popleft()
+                    self.tell(path, name, page, result)
+                    if not self.flags.no_pictures:
+                        self.task.write_result(result, self.out, name)
+                    rows.writerow([*self.row(path, name, result), *([true] if has_labels else [])])
+                    self.labelled += bool(true)
+                    self.right += bool(true) and result.label == true
                     count += 1
-                except InvalidInput as error:
-                    self.skip(source, error)
+                for source in itertools.takewhile(lambda source: not self.stop_asked(), self.films):
+                    try:
+                        self.film(source, rows)
+                        count += 1
+                    except InvalidInput as error:
+                        self.skip(source, error)
+            except (InvalidInput, MemoryError, OSError) as error:
+                if not count:
+                    raise
+                failure = error  # raised once what is done is listed
             stopped = self.stop_asked() and not any(is_camera(source.path) for source in self.sources)
             if not count and not stopped:  # nothing is written over what was there
                 raise InvalidInput("none of the files could be used")
             self.task.write_legend(self.automaton, self.out)
+        if failure:
+            raise failure
         if not self.flags.json:
             skipped = f", {self.failed} skipped" if self.failed else ""
             right = f", {self.right / self.labelled:.1%} labelled right" if self.labelled else ""
@@ -295,8 +302,8 @@ class Program:
                 shares += list(result.shares.values())
                 count, cells = count + 1, cells + seconds
                 bar.update()
-        if not count:
-            raise InvalidInput(f"{source.path} has no frames")
+            if not count:  # nothing is written over what was there
+                raise InvalidInput(f"{source.path} has no frames")
         seconds = time.perf_counter() - begun
         means = dict(zip(self.automaton.names, map(float, shares / count), strict=True))
         label = max(means, key=lambda name: means[name])

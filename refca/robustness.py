@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from pathlib import Path
 
 from refca.cli import Parser, add_common_flags, add_model, complete, run_program
 from refca.definition.randomness import Streams
 from refca.errors import InvalidInput
-from refca.tasks import get_task, task_names, task_of
-from refca.training.run_directory import default_out
+from refca.tasks import all_tasks, task_of
+from refca.training.run_directory import default_out, evaluation_folder
 from refca.weights.load import load_weights
 
 EXAMPLES = """examples:
@@ -47,7 +46,7 @@ def parser() -> ArgumentParser:
     )
     p.add_argument("--steps", metavar="N", type=int, help="steps from the initial state; default: 200")
     p.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all random numbers; default: 0")
-    for task in map(get_task, task_names()):
+    for task in all_tasks():
         if task.robustness:
             task.robustness.add_flags(p.add_argument_group(f"for {task.samples}"))
     return p
@@ -55,7 +54,7 @@ def parser() -> ArgumentParser:
 
 def robustness(flags: Namespace) -> int:
     weights = load_weights(flags.model)
-    tasks = [get_task(name) for name in task_names()]
+    tasks = all_tasks()
     task = task_of(weights.experiment)
     if not task.robustness:
         measured = ", ".join(other.samples for other in tasks if other.robustness)
@@ -64,7 +63,9 @@ def robustness(flags: Namespace) -> int:
         )
     complete(flags, task.robustness, [other.robustness for other in tasks if other.robustness], task.samples)
     Streams(flags.seed)  # raises InvalidInput for an invalid seed
-    task.robustness.run(flags, weights, Path(flags.out or default_out(flags.model) / "robustness"))
+    task.robustness.run(
+        flags, weights, evaluation_folder(flags.model, flags.out or str(default_out(flags.model) / "robustness"))
+    )
     return 0
 
 

@@ -31,6 +31,7 @@ from refca.errors import InvalidInput
 from refca.fitting import SETTINGS_FILE, check_seeds, own_experiment
 from refca.reading import reading
 from refca.tasks import change, load_experiment
+from refca.threads import processors
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from refca.training.experiment import Experiment
 from refca.training.flags import shown
@@ -245,12 +246,13 @@ def train_locally(table: Table, jobs: int) -> list[tuple[Run, int]]:
     waiting = [run for run in table.runs if not run.done]
     print(f"{len(table.runs)} runs, {len(table.runs) - len(waiting)} done; writing to {table.out}", flush=True)
     running: set[subprocess.Popen[bytes]] = set()
+    environment = {"REFCA_THREADS": str(max(1, processors() // jobs)), **os.environ}  # runs share the processors
     make_folder(table.out)
 
     def train(run: Run) -> tuple[Run, int]:
         with log_of(run).open("ab") as log:
             process = subprocess.Popen(
-                command_of(table, run), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command_of(table, run), stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment
             )
             running.add(process)
             code = process.wait()
@@ -320,7 +322,7 @@ def collect(table: Table) -> str:
             rows.append({"run": run.name, "seed": run.seed, **last_values(run.out / LOG_FILE)})
     names = list(dict.fromkeys(name for row in rows for name in row))
     if rows:
-        with atomic_write(table.out / SUMMARY) as temporary, temporary.open("w", newline="") as file:
+        with atomic_write(table.out / SUMMARY) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module
 from importlib.resources import files
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from refca import data
-from refca.errors import InvalidInput, did_you_mean
+from refca.errors import InvalidInput, Unavailable, did_you_mean
+from refca.plugins import load as load_plugin
 from refca.plugins import registered
 from refca.reading import reading
 from refca.training.experiment import Experiment, current_names
@@ -45,9 +47,18 @@ def get_task(name: str) -> Task:
         module, _, attribute = OURS[name].partition(":")
         found: Task = getattr(import_module(module), attribute)
     elif name in registered(GROUP):
-        found = registered(GROUP)[name].load()
+        found = load_plugin(GROUP, name)
     else:
         raise InvalidInput(f'task must be one of {", ".join(task_names())}, got "{name}"')
+    return found
+
+
+def all_tasks() -> list[Task]:
+    """Return all tasks that can be loaded, refca's own first."""
+    found = []
+    for name in task_names():
+        with suppress(Unavailable):
+            found.append(get_task(name))
     return found
 
 
@@ -78,7 +89,7 @@ def change(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
     naming the task that has it if another one does."""
     known = {f.name for f in fields(experiment)}
     for name in settings.keys() - known:
-        for other in map(get_task, task_names()):
+        for other in all_tasks():
             if name in {f.name for f in fields(other.settings)}:
                 raise InvalidInput(f"{name} is a setting of {other.name} experiments, not of {experiment.task}")
     dataset = settings.get("dataset", experiment.dataset)
@@ -92,7 +103,7 @@ def change(experiment: Experiment, settings: Mapping[str, Any]) -> Experiment:
 def task_for_dataset(dataset: Any) -> str | None:
     """Return the name of the task that learns from datasets of this one's kind; None if it is unknown."""
     kind = data.kind_of(dataset) if isinstance(dataset, str) else None
-    return next((name for name in task_names() if kind and get_task(name).settings.kind == kind), None)
+    return next((task.name for task in all_tasks() if kind and task.settings.kind == kind), None)
 
 
 def experiment_names() -> list[str]:

@@ -21,6 +21,11 @@ VARIABLES = (
 NUMBA = "NUMBA_NUM_THREADS"
 
 
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def thread_limit(count: int | None) -> Iterator[None]:
     """Compute on `count` threads within this block; None leaves everything as it is.

@@ -9,8 +9,8 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 from refca.cli import Parser, add_common_flags, run_program
-from refca.fitting import CHECKPOINT_EVERY, tasks, train
-from refca.tasks import DEFAULT, describe_experiment, experiment_names, get_task
+from refca.fitting import CHECKPOINT_EVERY, train
+from refca.tasks import DEFAULT, all_tasks, describe_experiment, experiment_names, get_task
 from refca.training.flags import add_setting_flags
 
 EXAMPLES = """examples:
@@ -76,7 +76,7 @@ def parser() -> ArgumentParser:
         default=CHECKPOINT_EVERY,
         help="training steps between checkpoints; default: 1000",
     )
-    add_setting_flags(p, tasks())
+    add_setting_flags(p, all_tasks())
     return p
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import threading
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +130,34 @@ def test_an_inverted_digit_is_told_of(digits: refca.Automaton) -> None:
         result = digits.predict(image[0], raw=True, steps=1)
     assert result.doubt == result.summary()["doubt"]
     assert "doubt" not in digits.predict(image[0], steps=1).summary(), "a picture that is prepared is turned round"
+
+
+def test_a_warning_is_given_at_the_line_that_asked(digits: refca.Automaton) -> None:
+    image = 1 - np.asarray(refca.digit(drawn_seven()))
+    with pytest.warns(UserWarning, match="they look inverted") as one:
+        digits.predict(image, raw=True, steps=1)
+    with pytest.warns(UserWarning, match="they look inverted") as many:
+        list(digits.predict_all([image], raw=True, steps=1))
+    assert {warning.filename for warning in [*one, *many]} == {__file__}
+
+
+def test_an_image_of_the_backends_own_is_taken(digits: refca.Automaton) -> None:
+    class OnDevice:
+        """An array that converts when it is asked to, and not by itself, as CuPy's do."""
+
+        def __init__(self, values: np.ndarray) -> None:
+            self.values = values
+
+        def __array__(self, *given: object, **options: object) -> np.ndarray:
+            raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    class Device(type(digits.backend)):  # type: ignore[misc]
+        def asnumpy(self, array: Any) -> np.ndarray:
+            return array.values if isinstance(array, OnDevice) else np.asarray(array)
+
+    image = np.asarray(refca.digit(drawn_seven()))[None]
+    automaton = replace(digits, backend=Device())
+    np.testing.assert_array_equal(automaton.evolve(OnDevice(image), 2), digits.evolve(image, 2))
 
 
 def test_a_digit_too_faint_for_a_cell_to_live_is_told_of(digits: refca.Automaton) -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -313,6 +314,15 @@ def test_a_download_fills_the_cache_once(tmp_path: Path, server: Server) -> None
         assert len(digits.train) == 5
     assert server.asked == list(NAMES)
     assert everything(tmp_path) == sorted(NAMES)
+
+
+def test_several_at_once_download_once(tmp_path: Path, server: Server) -> None:
+    def load_it(_: int) -> int:
+        return len(mnist(None, base_url=server.url, md5=md5s(server.files), cache=tmp_path).train)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(load_it, range(4))) == [5] * 4
+    assert sorted(server.asked) == sorted(NAMES)
 
 
 def test_only_what_is_missing_is_downloaded(tmp_path: Path, server: Server) -> None:

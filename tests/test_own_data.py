@@ -190,6 +190,76 @@ def test_words_for_masks_before_a_name_may_be_classes(tmp_path: Path) -> None:
     assert found(tmp_path).settings["classes"] == ("annotated", "decoy", "target")
 
 
+def test_two_classes_of_which_one_is_called_a_mask_are_classes_if_the_experiment_says_so(tmp_path: Path) -> None:
+    for i in range(4):
+        save(tmp_path / "drawn" / f"target/{i}.png", disc(i) * 255)
+        save(tmp_path / "drawn" / f"clutter/{i}.png", disc(i + 1) * 255)
+        save(tmp_path / "photos" / f"target/{i}.png", photograph(disc(i), i))
+        save(tmp_path / "photos" / f"clutter/{i}.png", photograph(disc(i), i + 4))
+    says = "but a second class, train with --experiment own-classification"
+    assert any(says in warning for warning in found(tmp_path / "drawn").warnings)
+    with pytest.raises(InvalidInput, match=says):
+        found(tmp_path / "photos")
+    for name in ("drawn", "photos"):
+        flags = ["--experiment", "own-classification", "--steps", "1", "--batch", "4", "--hidden", "8"]
+        flags += ["--dataset", str(tmp_path / name), "--out", str(tmp_path / f"run-{name}"), "--backend", "reference"]
+        assert train.main(flags) == 0
+        settings = (tmp_path / f"run-{name}" / "settings.toml").read_text()
+        assert 'classes = ["clutter", "target"]' in settings
+
+
+def test_a_folder_for_each_picture_is_no_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs(tmp_path / "data", names=("{}/images/x.png", "{}/masks/x.png"))
+    out = str(tmp_path / "run")
+    flags = ["--experiment", "own-classification", "--dataset", str(tmp_path / "data"), "--out", out]
+    assert train.main(flags) == 2
+    assert "has a label for each pixel, which own-classification is not for" in capsys.readouterr().err
+
+
+def test_train_may_be_a_class_beside_others(tmp_path: Path) -> None:
+    for i in range(4):
+        for name in ("bus", "car", "train"):
+            save(tmp_path / f"{name}/{i}.png", photograph(disc(i), i))
+    assert found(tmp_path).settings["classes"] == ("bus", "car", "train")
+
+
+def test_folders_beside_train_are_told_of(tmp_path: Path) -> None:
+    for i in range(4):
+        for name in ("train/cat", "train/dog", "bus", "car"):
+            save(tmp_path / f"{name}/{i}.png", photograph(disc(i), i))
+    data = found(tmp_path)
+    assert data.settings["classes"] == ("cat", "dog")
+    assert "folders left out because they are not in train: bus, car" in data.warnings
+
+
+def test_test_pictures_of_which_some_have_no_class_in_their_names_are_refused(tmp_path: Path) -> None:
+    for i in range(4):
+        for part in ("train", "test"):
+            for name in ("cat", "dog"):
+                save(tmp_path / part / f"{name}.{i}.jpg", photograph(disc(i), i))
+    assert len(loaded(tmp_path, size=40).test) == 8
+    save(tmp_path / "test" / "cover.jpg", photograph(disc(0), 9))
+    with pytest.raises(InvalidInput, match=r"cover\.jpg among the test pictures have no class in their names"):
+        found(tmp_path)
+
+
+def test_classes_and_files_may_have_names_in_any_letters(tmp_path: Path) -> None:
+    """Letters beyond ASCII in a log and in tables; bytes that are no UTF-8 in names of files, as zips may bring."""
+    data = pairs(tmp_path / "data", count=5)
+    for folder in ("images", "masks"):
+        shutil.copy(data / folder / "p0.png", data / folder / os.fsdecode(b"caf\xe9.png"))
+    out = tmp_path / "run"
+    flags = ["--classes", "hintergrund,gegenst\u00e4nde", "--steps", "1", "--batch", "2", "--validate-every", "1"]
+    flags += ["--hidden", "8", "--state", "8", "--backend", "reference"]
+    assert train.main(["--dataset", str(data), "--out", str(out), *flags]) == 0
+    assert "iou_gegenst\u00e4nde" in (out / "metrics.csv").read_text("utf-8")
+    assert predict([str(out), str(data / "images"), "--out", str(tmp_path / "predictions")]) == 0
+    assert b"caf\xe9.png" in (tmp_path / "predictions" / "predictions.csv").read_bytes()
+    assert evaluate([str(out), "--backend", "reference", "--steps", "2", "--at", "1"]) == 0
+    other = shutil.copytree(out, tmp_path / "other")
+    assert evaluate([str(out), "--compare", str(other)]) == 0
+
+
 def test_names_that_cameras_write_are_no_classes(tmp_path: Path) -> None:
     for i in range(6):
         save(tmp_path / f"{('IMG', 'DSC')[i % 2]}_{i:04}.jpg", photograph(disc(i), i))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import itertools
 import json
 import os
@@ -282,6 +283,35 @@ def test_what_is_done_before_a_stop_is_listed(
     assert main([sea, str(folder), "--out", str(tmp_path / "out"), "--backend", "reference", "--no-pictures"]) == 130
     assert "stopped: 2 done" in capsys.readouterr().out
     assert len(rows_of(tmp_path / "out")) == 2
+
+
+@pytest.mark.usefixtures("camera")
+def test_a_stop_before_the_first_frame_replaces_no_film(
+    sea: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "camera-0-overlay.mp4").write_bytes(b"an earlier film")
+    asked = itertools.chain([False] * 2, itertools.repeat(True))  # before the pictures and the films
+    monkeypatch.setattr(predict, "stoppable", lambda: contextlib.nullcontext(lambda: next(asked)))
+    assert main([sea, "camera:0", "--out", str(tmp_path), "--backend", "reference"]) == 2
+    assert (tmp_path / "camera-0-overlay.mp4").read_bytes() == b"an earlier film"
+
+
+def test_what_is_done_before_a_full_disk_is_listed(
+    sea: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = refca.load(sea, "reference").task.prediction
+    write, written = task.write_result, list[str]()
+
+    def full(result: Any, out: Path, name: str) -> None:
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(name)
+        write(result, out, name)
+
+    monkeypatch.setattr(task, "write_result", full)
+    assert main([sea, str(folder), "--out", str(tmp_path / "out"), "--backend", "reference"]) != 0
+    assert "No space left on device" in capsys.readouterr().err
+    assert [row["name"] for row in rows_of(tmp_path / "out")] == written
 
 
 def test_the_pages_before_a_damaged_one_are_predicted(

@@ -267,6 +267,13 @@ def test_the_program_refuses(weights: Path, capsys: Capture, flag: list[str], wo
     assert words in sentence(capsys, lambda: robustness_program.main([str(weights), *SMALL, *flag]))
 
 
+def test_the_program_writes_into_no_other_run(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "checkpoint.safetensors").touch()
+    flags = [str(weights), *SMALL, "--out", str(tmp_path / "other")]
+    assert "holds another run" in sentence(capsys, lambda: robustness_program.main(flags))
+
+
 def test_the_program_refuses_weights_of_photographs(tmp_path: Path, capsys: Capture) -> None:
     pets = SegmentationExperiment()
     save_weights(tmp_path / "w.safetensors", pets, refca.init_params(pets.cell, 0), 1)

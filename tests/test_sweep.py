@@ -61,6 +61,20 @@ def test_a_queue_trains_what_is_not_done_and_collects_the_summary(tmp_path: Path
     assert [other for other in before if again[other] != before[other]] == [weights]
 
 
+@pytest.mark.parametrize(("given", "threads"), [(None, "2"), ("3", "3")])
+def test_runs_at_a_time_share_the_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, threads: str
+) -> None:
+    monkeypatch.setattr(sweep, "processors", lambda: 4)
+    monkeypatch.delenv("REFCA_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("REFCA_THREADS", given)
+    prints = [sys.executable, "-c", "import os; print(os.environ['REFCA_THREADS'])"]
+    monkeypatch.setattr(sweep, "command_of", lambda table, run: prints)
+    assert sweep.main([str(table(tmp_path)), "--jobs", "2"]) == 0
+    assert (tmp_path / "runs" / "plain-seed0.log").read_text() == f"{threads}\n"
+
+
 def test_a_job_array_has_the_runs_that_are_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for sbatch does what Slurm does: it runs the script once for each number of the array."""
     path = table(tmp_path, TABLE.replace("seeds = [0, 1]", "seeds = [0]"))

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from refca.errors import InvalidInput
+from refca.threads import processors
 from refca_cpu import blas
 from refca_cpu.workspace import Workspace
 
@@ -86,7 +87,7 @@ def threads() -> int:
     """The number of threads to work on: REFCA_THREADS, else the processors that this process may use."""
     setting = os.environ.get("REFCA_THREADS")
     if setting is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processors()
     if not (setting.isdecimal() and int(setting)):
         raise InvalidInput(f'REFCA_THREADS must be a number of threads, at least 1, got "{setting}"')
     return int(setting)

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from refca.data.dataset import Dataset, Split
 from refca.data.photographs import CLASSES, Photographs
-from refca.errors import InvalidInput
+from refca.errors import InvalidInput, Unavailable
+from refca.plugins import load as load_plugin
 from refca.plugins import registered
 
 __all__ = ["CLASSES", "Dataset", "Photographs", "Request", "Source", "Split"]
@@ -97,14 +99,21 @@ def source(name: str) -> Source | None:
     """Return the source of the dataset of this name; None for an unknown name."""
     if name in OURS or name not in registered(GROUP):
         return OURS.get(name)
-    found: Source = registered(GROUP)[name].load()
+    found: Source = load_plugin(GROUP, name)
     return found
 
 
 def names(kind: str | None = None) -> list[str]:
-    """The names of the datasets of a kind, ours first; of all kinds if None."""
-    known = dict.fromkeys([*OURS, *registered(GROUP)])
-    return [name for name in known if kind is None or kind_of(name) == kind]
+    """The names of the datasets of a kind, ours first; of all, also of those that cannot be loaded, if None."""
+    known = list(dict.fromkeys([*OURS, *registered(GROUP)]))
+    return known if kind is None else [name for name in known if has_kind(name, kind)]
+
+
+def has_kind(name: str, kind: str) -> bool:
+    """Return whether there is a dataset of this name that can be loaded and is of this kind."""
+    with suppress(Unavailable):
+        return kind_of(name) == kind
+    return False
 
 
 def kind_of(name: str) -> str | None:

@@ -5,6 +5,8 @@ Letters: h×w pixels of the picture, H×W those asked for, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -57,6 +59,13 @@ def open_picture(path: Path) -> Image:
 
 def size_of(path: Path) -> tuple[int, int]:
     """Return the size (h, w) of the picture in a file, without decoding it. Raises InvalidInput, naming the file."""
+    with not_decoded(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def not_decoded(path: Path) -> Iterator[Image]:
+    """Yield the picture in a file, of which only the header has been read. Raises InvalidInput, naming the file."""
     from PIL import Image, UnidentifiedImageError
 
     with decoding(path):
@@ -65,7 +74,7 @@ def size_of(path: Path) -> tuple[int, int]:
         except UnidentifiedImageError:
             image = open_picture(path)  # its error names the formats
         with image:
-            return image.height, image.width
+            yield image
 
 
 def is_sideways(path: Path) -> bool:

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from refca.atomic import make_folder
 from refca.errors import InvalidInput
+from refca.locks import one_at_a_time
 
 TIMEOUT = 30  # seconds without an answer from the server
 
@@ -35,7 +37,9 @@ def download(url: str, md5: str, path: Path, *, instead: str) -> Path:
     get = pooch.HTTPDownloader(progressbar=bool(sys.stderr and sys.stderr.isatty()), timeout=TIMEOUT)
     there = f"{path} is not the original file, and " if path.is_file() else ""
     try:
-        pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=get)
+        make_folder(path.parent)
+        with one_at_a_time(path.parent):  # the others then find the file
+            pooch.retrieve(url, f"md5:{md5}", path.name, path.parent, downloader=get)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
         cause = "its content is not the original file's" if isinstance(error, ValueError) else brief(error)
         raise InvalidInput(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from refca.data.camera import device_of, is_camera, newest
-from refca.data.decode import from_image, open_picture
+from refca.data.decode import from_image, not_decoded, open_picture
 from refca.data.pictures import check_size, decoding
 from refca.errors import InvalidInput
 from refca.reading import AGAIN, reading
@@ -111,7 +111,8 @@ def apart(name: str, page: str, used: set[str]) -> str:
     Of two equal names the second gets -2. Longer names are cut to LONGEST_NAME bytes.
     """
     path = PurePosixPath(name)
-    plain = str(path.with_name(path.name.encode()[:LONGEST_NAME].decode(errors="ignore"))) + page
+    whole = path.name.encode(errors="surrogateescape")  # a name may be no UTF-8
+    plain = str(path.with_name(whole[:LONGEST_NAME].decode(errors="ignore") or "file")) + page
     name, number = plain, 1
     while name in used:
         number += 1
@@ -131,8 +132,7 @@ def is_film(path: Path) -> bool:
         return True
     if path.suffix.lower() not in (".gif", ".webp", ".png", ".apng"):
         return False
-    image = open_picture(path)
-    with decoding(path):
+    with not_decoded(path) as image:
         return image.format in ANIMATED and getattr(image, "n_frames", 1) > 1
 
 

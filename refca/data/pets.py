@@ -8,19 +8,21 @@ Letters: N photographs, S×S pixels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from refca.atomic import make_folder
 from refca.data.dataset import Dataset
 from refca.data.download import download, find, user_cache
 from refca.data.pets_archives import read_archives
 from refca.data.pets_pack import SPLITS, read_pack, sources_of, write_pack
 from refca.data.photographs import Photographs
 from refca.errors import InvalidInput
+from refca.locks import one_at_a_time
 
 SIZES = (24, 48, 96, 384)
 BASE_URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
@@ -93,14 +95,24 @@ class Cache:
 
         A cache that cannot be written is done without.
         """
-        if original and self.current():
-            return read_pack(self.pack, self.side, splits)
         images, annotations = archives
-        found = read_archives(images, annotations, self.side, original=original, on_progress=self.on_progress)
-        if original:
-            with suppress(OSError, InvalidInput):
-                write_pack(self.pack, found, self.original)
+        with self.alone() if original else nullcontext():
+            if original and self.current():
+                return read_pack(self.pack, self.side, splits)
+            found = read_archives(images, annotations, self.side, original=original, on_progress=self.on_progress)
+            if original:
+                with suppress(OSError, InvalidInput):
+                    write_pack(self.pack, found, self.original)
         return {split: found[split] for split in splits}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Run this block while no other process does, which would pack the same; at once if there can be no folder."""
+        with ExitStack() as stack:
+            with suppress(OSError, InvalidInput):
+                make_folder(self.folder)
+                stack.enter_context(one_at_a_time(self.folder))
+            yield
 
 
 def named(folder: Path, splits: Collection[str], md5: Mapping[str, str], cache: Cache) -> dict[str, Photographs]:

@@ -32,7 +32,7 @@ def read_curves(path: Path, model: Path) -> dict[str, Curves]:
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist; measure that run first: python -m refca.evaluate {model}")
     with reading(path, "an evaluation.csv of photographs", "measure that run again"):
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         if not rows:
             raise ValueError("it has no rows")

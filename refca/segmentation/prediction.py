@@ -12,6 +12,7 @@ import time
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -56,7 +57,7 @@ class Segmentation:
     palette: Palette = field(repr=False)
     pixels: np.ndarray = field(repr=False)  # (h, w, K), the picture, from 0 to 1; of a film bytes
 
-    @property
+    @cached_property
     def shares(self) -> dict[str, float]:
         """The share of the pixels that have each label."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.names))
@@ -65,7 +66,7 @@ class Segmentation:
     @property
     def label(self) -> str:
         """The name of the label that most pixels have."""
-        return max(self.shares, key=lambda name: self.shares[name])
+        return max(self.shares, key=self.shares.__getitem__)
 
     def overlay(self) -> np.ndarray:
         """Return the picture in gray with the colours of the labels over it, (h, w, 3) uint8."""

@@ -199,9 +199,8 @@ class Experiment(ABC):
             most = MOST.get(setting.name, 10**9)
             if kind is int and value > most:
                 raise InvalidInput(f"{setting.name} must be at most {most:,}, got {value}")
-        known_sets = data.names(self.kind)
-        if self.dataset and self.dataset not in known_sets and not data.is_path(self.dataset):
-            known = ", ".join(known_sets)
+        if self.dataset and data.kind_of(self.dataset) != self.kind and not data.is_path(self.dataset):
+            known = ", ".join(data.names(self.kind))
             raise InvalidInput(
                 f'dataset must be one of {known}, or the path of your own data, and there is no "{self.dataset}" here'
             )

@@ -47,7 +47,6 @@ def fit(
     written, and InvalidInput for a log that is not the run's.
     """
     samples, losses, first = samples.on(backend), LossMonitor(), current().rank == 0
-    train_state.optimiser = experiment.optimiser
     with first_of_machine():  # the others load what it compiles
         training.prepare(experiment, backend, samples)
     train_state.buffer = share(train_state.buffer, backend)

@@ -54,7 +54,7 @@ class MetricsFile:
         """A row as it is in the file."""
         line = StringIO()
         csv.DictWriter(line, self.columns, lineterminator="\n").writerow(row)
-        return line.getvalue().encode("ascii")
+        return line.getvalue().encode("utf-8")
 
     def add(self, **row: float) -> None:
         """Add a row. Raises InvalidInput if the file is no longer where it was opened."""
@@ -146,7 +146,7 @@ def rows_to(path: Path, done: int, columns: Sequence[str]) -> bytes:
 def lost(path: Path, done: int, what: str) -> InvalidInput:
     return InvalidInput(
         f"{path} {what} since the checkpoint after {done:,} training steps was written; put the original back, "
-        "or add --drop-log to go on with a log that begins at this step"
+        "or add --drop-log (drop_log=True) to go on with a log that begins at this step"
     )
 
 

@@ -45,14 +45,13 @@ class TrainState:
     adam: Adam
     buffer: Any  # the task's Buffer
     data: str  # the fingerprint of the training samples
-    log: str = ""  # the mark of the log at this step; empty in checkpoints of earlier versions
+    log: str = ""  # the mark of the log at this step
     validation_log: str = ""  # the same of the log of validation
     best: Best | None = None  # of runs with validation, once a score was measured
-    optimiser: str = "adam"  # one of refca.training.muon.OPTIMISERS; `fit` sets it to the experiment's
 
-    def update(self, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
-        """Update the parameters once."""
-        if self.optimiser == "muon":
+    def update(self, grads: Params, learning_rate: float, *, optimiser: str, normalise: bool, backend: Any) -> None:
+        """Update the parameters once, by one of `refca.training.muon.OPTIMISERS`."""
+        if optimiser == "muon":
             self.update_by_muon(grads, learning_rate, normalise, backend)
         else:
             moments = self.adam.m, self.adam.v

@@ -879,7 +879,9 @@ def exact_orthogonal(u: Array) -> Array:
     return left @ right
 
 
-def uncounted_update(self: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any) -> None:
+def uncounted_update(
+    self: Any, grads: Params, learning_rate: float, *, optimiser: str, normalise: bool, backend: Any
+) -> None:
     """Every update is Adam's, and has the number 0."""
     self.params = backend.adam_step(self.params, grads, self.adam.m, self.adam.v, 0, learning_rate, normalise)
 

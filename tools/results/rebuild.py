@@ -206,7 +206,7 @@ def steps_of(experiment: Experiment, done: int, beside: Path | None = None) -> s
         own = beside is not None and beside.exists()
         _, before, done_before = load_weights(beside if own and beside else experiment.init_from)
         beside = None
-        if before is None:
+        if before is None or done_before is None:
             raise InvalidInput(
                 f"the weights {experiment.init_from} must hold their training settings, because a run started from them"
             )

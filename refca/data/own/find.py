@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from refca.data.own import arrays, pictures
 from refca.data.own.layout import (
     Labelled,
     class_folders,
-    empty_class_folders,
+    folders_left_out,
     label_list,
     masked,
     numbered_names,
@@ -39,6 +40,7 @@ OnProgress = Callable[[int, int], object]
 CLASSIFICATION = "classification"
 LOOKED_AT = 8  # pictures of a class that are decoded to see whether they are masks
 LAST: dict[Any, Dataset[Any]] = {}
+OR_CLASSES = "but a second class, train with --experiment own-classification"
 NONE_TO_TRAIN_ON = "has no pictures left to train on; refca.train holds fewer out with a smaller --split"
 NONE_TO_TEST = "has no test pictures; refca.train holds some out with --split (copies of one picture stay together)"
 
@@ -53,8 +55,8 @@ class Found:
     warnings: tuple[str, ...]
 
 
-def kind_at(path: str) -> str:
-    """Return the kind of the data at a path, "classification" or "segmentation".
+def kind_at(path: str, wanted: str | None = None) -> str:
+    """Return the kind of the data at a path, "classification" or "segmentation"; `wanted` where it may be both.
 
     Raises InvalidInput, saying what layouts are known, for a path where neither is.
     """
@@ -64,10 +66,12 @@ def kind_at(path: str) -> str:
         return arrays.npz_kind(file)
     if file.is_dir() and arrays.idx_files(file):
         return "classification"
+    if wanted == CLASSIFICATION and may_be_two_classes(path):
+        return CLASSIFICATION
     if masked(path):
         return "segmentation"
     if "::" not in path and labelled_files(file):
-        return "classification"
+        return CLASSIFICATION
     if file.suffix.lower() == ".csv":
         raise InvalidInput(f"{path} has no samples{remedy_at(file)}")
     if is_archive(file):
@@ -78,6 +82,12 @@ def kind_at(path: str) -> str:
         "file and label; an .npz with images and labels or masks; or --dataset IMAGES::MASKS, two folders or patterns"
         f"{'' if '::' in path else remedy_at(file)}"
     )
+
+
+def may_be_two_classes(path: str) -> bool:
+    """Return whether pictures and masks at a path may as well be two classes: in two folders, or named after two."""
+    listed = None if "::" in path else labelled_files(Path(path))
+    return len({item.label for item in listed or ()}) == 2
 
 
 def check_exists(path: str) -> None:
@@ -118,8 +128,10 @@ def found_at(
     looked = kind != CLASSIFICATION  # describe_masks has read all masks: the first half of the progress
     dataset = load_own(path, own, kind, lambda done, total: on_progress(done + looked * total, total + looked * total))
     counted, warnings = checked(dataset, own, kind)
-    if kind == CLASSIFICATION and (empty := empty_class_folders(Path(path))):
-        warnings.append(f"folders left out because they have no pictures: {some(empty)}")
+    if kind == CLASSIFICATION:
+        warnings += folders_left_out(Path(path))
+    elif may_be_two_classes(path) and all(looks_drawn(pair.file) for pair in (masked(path) or [])[:LOOKED_AT]):
+        warnings.append(f"the pictures look like masks too; if the masks are none, {OR_CLASSES}")
     if "::" not in path and (unread := unread_pictures(Path(path))):
         warnings.append(unread)
     settings |= {name: getattr(own, name) for name in OwnSettings.__dataclass_fields__}
@@ -170,7 +182,12 @@ def describe_masks(path: str, wanted: Mapping[str, Any], on_progress: OnProgress
     else:
         pairs = masked(path) or []
         done = iter(range(1, len(pairs) + 1))
-        masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)), named_classes=named)
+        try:
+            masks = find_masks(pairs, ignore, lambda: on_progress(next(done), 2 * len(pairs)), named_classes=named)
+        except InvalidInput as error:
+            if may_be_two_classes(path):
+                raise InvalidInput(f"{error}; if these are no masks, {OR_CLASSES}") from error
+            raise
         some_pixels, sizes = pictures.sample([pair.file for pair in pairs])
         how = masked_count(len(pairs))
     channels = wanted.get("channels") or channels_found(some_pixels)
@@ -397,12 +414,12 @@ def divided(
     groups: dict[str, list[int]] = {}
     first_of: dict[bytes, str] = {}
     for i, whole in enumerate(wholes):
-        content = first_of.setdefault(hashlib.md5(pixels[i].tobytes()).digest(), whole)
+        content = first_of.setdefault(hashlib.md5(pixels[i].tobytes(), usedforsecurity=False).digest(), whole)
         groups.setdefault(content if whole == names[i] else whole, []).append(i)
     held: list[int] = []
     for label in [None] if labels is None else sorted(set(labels.tolist())):
         mine = [key for key, members in groups.items() if label is None or labels[members[0]] == label]  # type: ignore[index]
-        mine.sort(key=lambda key: hashlib.md5(key.encode()).digest())
+        mine.sort(key=by_hash)
         count = max(1, round(split * len(mine))) if split > 0 and len(mine) > 1 else 0
         held += [i for key in mine[:count] for i in groups[key]]
     test = np.array(sorted(held), int)
@@ -416,9 +433,14 @@ def complete_parts(parts: list[str]) -> np.ndarray:
     return known if (known == "test").any() else np.where(known == "val", "test", known)
 
 
+def by_hash(name: str) -> bytes:
+    """Return a key that sorts names in an order that is the same everywhere and has nothing to do with them."""
+    return hashlib.md5(os.fsencode(name), usedforsecurity=False).digest()
+
+
 def ordered(numbers: np.ndarray, names: list[str]) -> np.ndarray:
     """Return numbers of samples shuffled by a hash of their names, so that the first are a fair sample."""
-    return np.array(sorted(numbers.tolist(), key=lambda i: hashlib.md5(names[i].encode()).digest()), int)
+    return np.array(sorted(numbers.tolist(), key=lambda i: by_hash(names[i])), int)
 
 
 def checked(dataset: Dataset[Any], own: OwnSettings, kind: str) -> tuple[list[str], list[str]]:

@@ -47,7 +47,7 @@ class Labelled:
 
     file: Path
     label: str
-    part: str  # "train" or "test"; "" if nothing says it
+    part: str  # "train", "val" or "test"; "" if nothing says it
     name: str
 
 
@@ -87,36 +87,66 @@ def parts_of(folder: Path) -> dict[str, Path]:
 def class_folders(folder: Path) -> list[Labelled] | None:
     """The pictures of a folder that has a folder for each class, also in train and test."""
     found = []
-    for part, below in parts_of(folder).items():
+    for part, below in class_parts(folder).items():
         for class_folder in folders_in(below):
             for file in pictures_in(class_folder):
                 found.append(Labelled(file, class_folder.name, part, str(file.relative_to(folder))))
     return found or None
 
 
-def empty_class_folders(path: Path) -> list[str]:
-    """Return the names of class folders that hold no pictures in any part of the data."""
+def class_parts(folder: Path) -> dict[str, Path]:
+    """Return the parts of a folder of classes; none if train is itself a class, beside others and without folders."""
+    parts = parts_of(folder)
+    classes_below = any(has_pictures(below) for part in parts.values() for below in folders_in(part))
+    return parts if classes_below or not beside_parts(folder) else {"": folder}
+
+
+def beside_parts(folder: Path) -> list[Path]:
+    """Return the folders with pictures whose names are no part's."""
+    return [path for path in folders_in(folder) if path.name.lower() not in PARTS and has_pictures(path)]
+
+
+def folders_left_out(path: Path) -> list[str]:
+    """Return what to say of folders with or without pictures of which classification makes no use."""
     found = None if label_list(path) or not path.is_dir() else class_folders(path)
-    names = {below.name for part in parts_of(path).values() for below in folders_in(part)} if found else set()
-    return sorted(names - {item.label for item in found or ()})
+    if not found:
+        return []
+    parts = class_parts(path)
+    names = {below.name for part in parts.values() for below in folders_in(part)}
+    empty = sorted(names - {item.label for item in found})
+    other = [] if "" in parts else [each.name for each in beside_parts(path)]
+    return [
+        *([f"folders left out because they have no pictures: {some(empty)}"] if empty else []),
+        *([f"folders left out because they are not in {' or '.join(parts)}: {some(other)}"] if other else []),
+    ]
 
 
 def numbered_names(folder: Path) -> list[Labelled] | None:
     """The pictures of one folder, or of train and test, whose names are classes with numbers: cat.12.jpg, dog_3.jpg.
 
-    There must be two classes at least, and two pictures of each; words that cameras write are no classes.
+    There must be two classes at least, and two pictures of each; words that cameras write are no classes. A part test
+    without any class in its names is left out: its pictures are there to predict on.
+    Raises InvalidInput for a part test where some names have a class and some have none.
     """
-    found = []
+    found, unlabelled = [], []
     for part, below in parts_of(folder).items():
         for file in sorted(filter(is_picture, below.iterdir())):
             match = NUMBERED.match(file.stem)
-            if match is None or match["word"].lower() in CAMERA_WORDS:
-                if part == "test":
-                    break  # without labels: pictures to predict on
+            if match and match["word"].lower() not in CAMERA_WORDS:
+                found.append(Labelled(file, match["word"], part, str(file.relative_to(folder))))
+            elif part == "test":
+                unlabelled.append(file)
+            else:
                 return None
-            found.append(Labelled(file, match["word"], part, str(file.relative_to(folder))))
     counts = Counter(item.label for item in found)
-    return found if len(counts) > 1 and min(counts.values()) > 1 else None
+    if len(counts) < 2 or min(counts.values()) < 2:
+        return None
+    if unlabelled and any(item.part == "test" for item in found):
+        raise InvalidInput(
+            f"{some([str(file) for file in unlabelled])} among the test pictures have no class in their names, as "
+            f"{found[-1].file.name} has {found[-1].label}; rename them, or take them away"
+        )
+    return found
 
 
 def label_list(folder: Path) -> list[Labelled] | None:

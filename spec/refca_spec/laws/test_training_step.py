@@ -221,8 +221,7 @@ def test_training_step_c7_parameters_move_at_the_rate_of_the_training_step(backe
 @pytest.mark.parametrize("task", RUNS)
 def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(backend: Any, task: str) -> None:
     run, training = RUNS[task]
-    experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine")
-    train_state.optimiser = "muon"
+    experiment, samples, train_state = run(backend, learning_rate=RATE, schedule="cosine", optimiser="muon")
     params = exact(train_state.params, backend)
     m = {name: np.zeros_like(x) for name, x in params.items()}
     for i in range(2):
