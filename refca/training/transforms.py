@@ -11,6 +11,7 @@ Letters: B samples, H×W pixels, C channels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,45 +73,30 @@ def transform(pixels: np.ndarray, transforms: np.ndarray, *, beyond: float | Non
 
     What comes in at the border has the value `beyond`; None: it is the mirror image of the picture.
     """
-    rows, columns = sources(transforms, *pixels.shape[1:3])
-    top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
-    down, right = (rows - top).astype(pixels.dtype)[..., None], (columns - left).astype(pixels.dtype)[..., None]
-    corners = (
-        (top, left, (1 - down) * (1 - right)),
-        (top, left + 1, (1 - down) * right),
-        (top + 1, left, down * (1 - right)),
-        (top + 1, left + 1, down * right),
-    )
-    return np.asarray(sum(weight * picked(pixels, y, x, beyond) for y, x, weight in corners), pixels.dtype)
+    if beyond is None:
+        return sampled(pixels, transforms, order=1, mode="reflect")
+    return sampled(pixels, transforms, order=1, mode="grid-constant", cval=beyond)
 
 
 def transform_labels(labels: np.ndarray, transforms: np.ndarray) -> np.ndarray:
     """Return label maps (B, H, W) moved as `transform` moves their pictures, each pixel the nearest label."""
-    rows, columns = sources(transforms, *labels.shape[1:3])
-    nearest_row, nearest_column = (np.floor(x + 0.5).astype(np.int64) for x in (rows, columns))
-    return picked(labels[..., None], nearest_row, nearest_column, None)[..., 0]
+    return sampled(labels[..., None], transforms, order=0, mode="reflect")[..., 0]
+
+
+def sampled(pixels: np.ndarray, transforms: np.ndarray, **how: Any) -> np.ndarray:
+    """Return pixels (B, H, W, C), each from where its transform says; `how` is for SciPy's map_coordinates."""
+    from scipy.ndimage import map_coordinates
+
+    places, moved = np.stack(sources(transforms, *pixels.shape[1:3]), 1), np.empty_like(pixels)
+    for sample, channel in np.ndindex(len(pixels), pixels.shape[-1]):
+        moved[sample, ..., channel] = map_coordinates(pixels[sample, ..., channel], places[sample], **how)
+    return moved
 
 
 def sources(transforms: np.ndarray, H: int, W: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row and the column that each pixel comes from, both (B, H, W)."""
+    """Return the row and the column that each pixel comes from, both (B, H, W): fractions, also outside the picture."""
     down, right, angle, log_scale = (x[:, None, None] for x in transforms.T)
     y = np.arange(H)[:, None] - (H - 1) / 2 - down
     x = np.arange(W) - (W - 1) / 2 - right
     cos, sin = np.cos(angle) / np.exp(log_scale), np.sin(angle) / np.exp(log_scale)
     return y * cos + x * sin + (H - 1) / 2, x * cos - y * sin + (W - 1) / 2
-
-
-def picked(pixels: np.ndarray, rows: np.ndarray, columns: np.ndarray, beyond: float | None) -> np.ndarray:
-    """Return the pixels (B, H, W, C) at rows and columns (B, H, W), which may be outside the picture."""
-    B, H, W, _ = pixels.shape
-    found: np.ndarray = pixels[np.arange(B)[:, None, None], reflected(rows, H), reflected(columns, W)]
-    if beyond is None:
-        return found
-    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
-    return np.where(inside[..., None], found, pixels.dtype.type(beyond))
-
-
-def reflected(index: np.ndarray, length: int) -> np.ndarray:
-    """Return indices mirrored at both ends into 0 to length - 1: -1 becomes 0, and length becomes length - 1."""
-    index = index % (2 * length)
-    return np.minimum(index, 2 * length - 1 - index)
