@@ -36,7 +36,7 @@ MOST = 1_000_000
 EXTRAS = {  # packages that reading and stepping an automaton does without, and the extra that installs them
     **dict.fromkeys(("PIL", "filelock", "matplotlib", "pooch", "safetensors", "sklearn", "tqdm"), "train"),
     **dict.fromkeys(("numba", "scipy", "threadpoolctl"), "cpu"),
-    **dict.fromkeys(("av", "imageio"), "video"),
+    "av": "video",
     "tensorboardX": "tensorboard",
 }
 

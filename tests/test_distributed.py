@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from cluster_model import Network
 from refca_spec.compare import assert_same
+from refca_spec.simulated_ranks import simulate
 
 import refca
 from refca import distributed, interrupt
@@ -26,7 +27,7 @@ from refca.data import Photographs
 from refca.digits import validation as digits_validation
 from refca.digits.evaluation import evaluate
 from refca.digits.robustness import erase_and_redraw, make_runner, row
-from refca.distributed import current, simulate, sum_over_tree
+from refca.distributed import current, sum_over_tree
 from refca.errors import InvalidInput
 from refca.liveness import Place, has_died
 from refca.segmentation.evaluation import confusion_at, curves

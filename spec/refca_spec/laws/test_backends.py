@@ -20,7 +20,7 @@ from refca.definition.cell import NORMS, Array, Cell, Params
 from refca.definition.params import frozen, param_shapes
 from refca.definition.randomness import Draw, Randomness, Streams
 from refca.definition.step import alive
-from refca.distributed import simulate, sum_over_tree
+from refca.distributed import sum_over_tree
 from refca.errors import InvalidInput
 from refca_spec import formulas
 from refca_spec.calls import (
@@ -35,6 +35,7 @@ from refca_spec.calls import (
     to_backend,
 )
 from refca_spec.compare import assert_close, assert_same, longest_sum
+from refca_spec.simulated_ranks import simulate
 from refca_spec.strategies import Case, cases, exact, law
 
 LOSSES, KINDS = ("l2", "ce"), ("labels", "map")
