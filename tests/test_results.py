@@ -127,7 +127,7 @@ def test_weights_that_a_run_began_with_are_kept_beside_it(tmp_path: Path) -> Non
             np.testing.assert_array_equal(kept.params[key], x)
     assert not any(str(tmp_path).encode() in path.read_bytes() for path in (into / "run").iterdir())
     page = rebuild.page(into, read_all(into))
-    assert "| [run](run) | 7 after 5 after 100,000 | " in page
+    assert "| [run](run) | 7 after 100,005 | " in page
     assert "more, from [weights beside it](run/init.safetensors)" in page
     (run / "settings.toml").write_text(DigitsExperiment().toml())
     assert keep.main([str(run), "--into", str(into)]) == 0
@@ -417,7 +417,7 @@ def test_training_steps_are_counted_from_the_first_weights(tmp_path: Path) -> No
     for name, done in (("first", 7000), ("second", 50)):
         save_weights(tmp_path / f"{name}.safetensors", experiment, params, done)
         experiment = experiment.with_(init_from=str(tmp_path / f"{name}.safetensors"))
-    assert rebuild.steps_of(experiment, 3) == "3 after 50 after 7,000"
+    assert rebuild.steps_of(experiment, 3) == "3 after 7,050"
     assert rebuild.steps_of(DigitsExperiment(), 3) == "3"
 
 
