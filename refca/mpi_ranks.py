@@ -18,6 +18,7 @@ from mpi4py import MPI  # noqa: E402  starts MPI
 from refca.liveness import Place, has_died  # noqa: E402
 
 LOOK_EVERY = 0.5  # seconds between looks at ranks that one waits for
+PASS_ON = 0.3  # seconds that the launcher has to pass on what was printed, before it ends all
 SPINS = 200  # tests of a request before the processor is left to others
 LONGEST_SLEEP = 1e-3  # seconds
 
@@ -90,5 +91,6 @@ class MpiRanks:
         """End all ranks at once."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        time.sleep(PASS_ON)
         self.comm.Abort(code)
         os._exit(code)
