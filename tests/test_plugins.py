@@ -13,15 +13,20 @@ from refca.contract.registry import GROUP, backend_names
 from refca.errors import InvalidInput, Unavailable
 
 
+def registering(monkeypatch: pytest.MonkeyPatch, points: list[EntryPoint]) -> Iterator[None]:
+    """Register these entry points alone, until the generator goes on."""
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
+    plugins.registered.cache_clear()
+    yield
+    plugins.registered.cache_clear()
+
+
 @pytest.fixture
 def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     points = [
         EntryPoint(name, value, GROUP) for name, value in (("b", "one"), ("cpu", "other"), ("a", "x"), ("b", "two"))
     ]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
-    plugins.registered.cache_clear()
-    yield
-    plugins.registered.cache_clear()
+    yield from registering(monkeypatch, points)
 
 
 @pytest.mark.usefixtures("packages")
@@ -39,10 +44,7 @@ def test_of_two_packages_with_one_name_the_first_found_is_taken_and_refca_s_own_
 def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A data set and a task that cannot be loaded."""
     points = [EntryPoint("birds", "no_such_module:SOURCE", group) for group in (data.GROUP, tasks.GROUP)]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
-    plugins.registered.cache_clear()
-    yield
-    plugins.registered.cache_clear()
+    yield from registering(monkeypatch, points)
 
 
 @pytest.mark.usefixtures("broken")

@@ -65,7 +65,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def not_decoded(path: Path) -> Iterator[Image]:
-    """Yield the picture in a file, of which only the header has been read. Raises InvalidInput, naming the file."""
+    """Yield the picture in a file after reading its header alone. Raises InvalidInput, naming the file."""
     from PIL import Image, UnidentifiedImageError
 
     with decoding(path):

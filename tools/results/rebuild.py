@@ -47,9 +47,9 @@ HELD = "![The same for those that were measured for longer](held.png)"
 AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
 article's [repository](https://github.com/distillpub/post--selforg-mnist). Every folder but `published` holds the run's
-weights: `python -m refca.evaluate results/NAME --data DIR` measures them without training. "60,000 after 155,000" means
-training steps after those of the weights that the run began with. drawn.py and worst.py measure the weights in
-results/NAME; for those of your own run, add it first with `python tools/results/keep.py RUN`."""
+weights: `python -m refca.evaluate results/NAME --data DIR` measures them without training. "60,000 after 155,000":
+the run had 60,000 training steps, and its initial weights had 155,000. drawn.py and worst.py measure the weights in
+results/NAME; to measure your own run, add it first with `python tools/results/keep.py RUN`."""
 HEAD = ("top accuracy", f"accuracy at {STEP}", "top agreement", f"agreement at {STEP}")
 TERMS = """\
 *Accuracy* is the fraction of live cells that predict the correct digit, *agreement* the fraction of digits whose

@@ -85,8 +85,9 @@ def kind_at(path: str, wanted: str | None = None) -> str:
 
 
 def may_be_two_classes(path: str) -> bool:
-    """Return whether pictures and masks at a path may as well be two classes: in two folders, or named after two."""
-    listed = None if "::" in path else labelled_files(Path(path))
+    """Return whether pictures and masks at a path could also be two classes: two folders, or two words in names."""
+    folder = Path(path)
+    listed = (class_folders(folder) or numbered_names(folder)) if folder.is_dir() else None
     return len({item.label for item in listed or ()}) == 2
 
 

@@ -107,7 +107,7 @@ def beside_parts(folder: Path) -> list[Path]:
 
 
 def folders_left_out(path: Path) -> list[str]:
-    """Return what to say of folders with or without pictures of which classification makes no use."""
+    """Return a warning for each kind of folder that gives no class: empty ones, and those outside train and test."""
     found = None if label_list(path) or not path.is_dir() else class_folders(path)
     if not found:
         return []
