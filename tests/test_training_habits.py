@@ -29,8 +29,9 @@ from refca.errors import InvalidInput
 from refca.segmentation.evaluation import iou_at
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation
-from refca.tasks import get_task
+from refca.tasks import get_task, lookup
 from refca.training import loop
+from refca.training.checkpoint import load_checkpoint, save_checkpoint
 from refca.training.metrics_log import read_metrics
 from refca.training.run_directory import evaluation_folder
 from refca.training.transforms import draw_flips, draw_transforms, transform, transform_labels
@@ -161,6 +162,7 @@ def test_the_best_weights_are_measured_beside_the_last(tmp_path: Path) -> None:
         (["--validate-every", "31"], "validate_every must be at most steps, 30, got 31"),
         (["--validation", "1500"], "validation must be less than 1500, the number of training digits, got 1500"),
         (["--validation", "-1"], "validation must not be negative, got -1"),
+        (["--ema-decay", "1"], "ema_decay must be at least 0 and below 1, got 1.0"),
         (["--zoom", "0.5"], "zoom must be from 1 to 10, got 0.5"),
         (["--rotation", "181"], "rotation must be from 0 to 180, got 181"),
     ],
@@ -171,6 +173,34 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path, capsys: Capture, fl
     assert not (tmp_path / "run").exists()
 
 
+# the average of the weights
+
+
+def test_the_average_is_what_is_measured_saved_and_loaded(tmp_path: Path) -> None:
+    measuring = [*DIGITS, "--steps", "6", "--validate-every", "3"]
+    plain, averaged = (
+        trained(tmp_path / "plain", *measuring),
+        trained(tmp_path / "ema", *measuring, "--ema-decay", "0.8"),
+    )
+    assert (plain / "metrics.csv").read_bytes() == (averaged / "metrics.csv").read_bytes()
+    assert (plain / "validation.csv").read_bytes() != (averaged / "validation.csv").read_bytes()
+    state = load_checkpoint(averaged / "checkpoint.safetensors", lookup)[1]
+    for name, x in load_checkpoint(plain / "checkpoint.safetensors", lookup)[1].params.items():
+        np.testing.assert_array_equal(state.params[name], x)
+    for model in (averaged, averaged / "weights.safetensors", averaged / "checkpoint.safetensors"):
+        for name, x in load_weights(model).params.items():
+            np.testing.assert_array_equal(x, state.ema[name])
+            assert not np.array_equal(x, state.params[name])
+
+
+def test_an_average_that_does_not_fit_the_settings_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    out = trained(tmp_path / "run", *DIGITS, "--steps", "2", "--ema-decay", "0.8")
+    experiment, train_state = load_checkpoint(out / "checkpoint.safetensors", lookup)
+    save_checkpoint(out / "checkpoint.safetensors", experiment, replace(train_state, ema={}))
+    resumed = ["--out", str(out), "--resume", "--backend", "reference"]
+    assert "the averages of the parameters do not have their shapes" in sentence(capsys, lambda: train.main(resumed))
+
+
 # resuming
 
 
@@ -179,6 +209,7 @@ def test_a_stopped_run_with_all_habits_goes_on_byte_for_byte(
     tmp_path: Path, discs: list[str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     held_out = ["--validation", "5" if kind == "digits" else "2", "--validate-every", "4", "--patience", "9"]
+    held_out += ["--ema-decay", "0.9"]
     flags = [*(DIGITS if kind == "digits" else discs), "--steps", "16", *MOVED, *held_out]
     whole = trained(tmp_path / "whole", *flags)
     for steps in (3, 13):

@@ -140,7 +140,7 @@ def train_step(experiment: DigitsExperiment, backend: Any, digits: Split, train_
     loss, grads, state = loss_and_grads(backend, division, cell, experiment.loss, *given)
     schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
     rate = learning_rate_at(experiment.learning_rate, i, *schedule)
-    train_state.update(grads, rate, optimiser=experiment.optimiser, normalise=True, backend=backend)
+    train_state.update(experiment, grads, rate, normalise=True, backend=backend)
     if current().size == 1:
         pool.commit(plan, batch, state, backend)
     else:

@@ -150,7 +150,7 @@ def train_step(
         )
         schedule = (experiment.steps, experiment.schedule, experiment.warmup_steps)
         rate = learning_rate_at(experiment.learning_rate, i, *schedule)
-        train_state.update(grads, rate, optimiser=experiment.optimiser, normalise=False, backend=backend)
+        train_state.update(experiment, grads, rate, normalise=False, backend=backend)
     else:
         loss, state = None, evolve(backend, division, cell, train_state.params, image, initial, streams, K)
     if current().size == 1:

@@ -1,8 +1,9 @@
 """Checkpoints: everything that a run needs to continue, in one safetensors file.
 
-A checkpoint holds the parameters, the optimiser's moments and the task's buffer, and of runs with validation the best
-parameters so far; its metadata holds the settings and the numbers of training steps and updates done. A weights
-file holds the parameters alone. Both are written atomically.
+A checkpoint holds the parameters, the optimiser's moments and the task's buffer, of runs with `ema_decay` the average
+of the parameters, and of runs with validation the best so far; its metadata holds the settings and the numbers of
+training steps and updates done. A weights file holds the parameters, or their average, alone. Both are written
+atomically.
 
 Source: `spec/programs.md`.
 """
@@ -47,6 +48,7 @@ def save_checkpoint(
         "adam.m": train_state.adam.m,
         "adam.v": train_state.adam.v,
         "buffer": vars(train_state.buffer),
+        "ema": train_state.ema,
     }
     others: dict[str, Any] = {"data": train_state.data, "log": train_state.log}
     if train_state.validation_log:
@@ -96,7 +98,7 @@ def experiment_in(path: Path, saved: Any, lookup: Lookup) -> tuple[Experiment, T
 
 def assemble(tensors: Mapping[str, np.ndarray], saved: Any, task: Task) -> TrainState:
     """The train state of these arrays, which may be declarations. Raises whatever unfit settings raise."""
-    groups: dict[str, Params] = {"params": {}, "adam.m": {}, "adam.v": {}, "buffer": {}, "best": {}}
+    groups: dict[str, Params] = {name: {} for name in ("params", "adam.m", "adam.v", "buffer", "best", "ema")}
     for name, x in tensors.items():
         group, name = name.split("/")
         groups[FORMER_GROUPS.get(group, group)][name] = x
@@ -110,6 +112,7 @@ def assemble(tensors: Mapping[str, np.ndarray], saved: Any, task: Task) -> Train
         str(saved.get("log", "")),
         str(saved.get("validation_log", "")),
         Best(int(best["step"]), float(best["score"]), groups["best"]) if (best := saved.get("best")) else None,
+        groups["ema"],
     )
 
 
@@ -128,6 +131,8 @@ def check_counts(path: Path, experiment: Experiment, train_state: TrainState) ->
     for moments, expected in ((train_state.adam.m, shapes), (train_state.adam.v, by_adam)):
         if {name: x.shape for name, x in moments.items()} != expected:
             raise InvalidInput(f"{path}: the optimiser's moments do not have the shapes of the parameters")
+    if {name: x.shape for name, x in train_state.ema.items()} != (shapes if experiment.ema_decay else {}):
+        raise InvalidInput(f"{path}: the averages of the parameters do not have their shapes")
 
 
 def save_weights(path: Path, experiment: Experiment, params: Params, done: int | None) -> None:

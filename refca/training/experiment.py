@@ -158,6 +158,11 @@ class Experiment(ABC):
         "--learning-rate",
         OPTIMISERS,
     )
+    ema_decay: float = setting(
+        0.0,
+        "decay of an exponential moving average of the weights over the updates, for example 0.999; the average is "
+        "what is measured on held-out samples and saved. 0: no average",
+    )
     size: int = setting(0, "side of a picture in pixels; 0: as the data set has them")
     classes: tuple[str, ...] = data_setting((), "names of the labels, such as cat,dog", detected=True)
     colours: tuple[str, ...] = data_setting((), "colours of the labels, as #0044aa,#ffcc00", detected=True)
@@ -207,6 +212,8 @@ class Experiment(ABC):
         self.at_least_one("steps", "unroll", "batch")
         if not 0 < self.learning_rate < float("inf"):
             raise InvalidInput(f"learning_rate must be finite and above 0, got {self.learning_rate}")
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidInput(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         if not 0 <= self.seed < 2**64:
             raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {self.seed}")
         for name in ("classes", "colours"):

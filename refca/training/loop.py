@@ -93,7 +93,7 @@ def fit(
         save()
         finished = train_state.done == experiment.steps or validation.exhausted
         if finished and first:
-            params = {name: backend.asnumpy(x) for name, x in train_state.params.items()}
+            params = {name: backend.asnumpy(x) for name, x in train_state.evaluated.items()}
             save_weights(out / WEIGHTS_FILE, experiment, params, train_state.done)
             log.check_place()
     barrier()  # the files are there

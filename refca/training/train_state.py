@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -12,6 +12,7 @@ import numpy as np
 from refca.definition.cell import Array, Params
 from refca.errors import Diverged
 from refca.training.adam import Adam
+from refca.training.ema import ema_step
 from refca.training.experiment import Experiment
 from refca.training.muon import muon_step
 from refca.training.parts import Division
@@ -48,14 +49,24 @@ class TrainState:
     log: str = ""  # the mark of the log at this step
     validation_log: str = ""  # the same of the log of validation
     best: Best | None = None  # of runs with validation, once a score was measured
+    ema: Params = field(default_factory=dict)  # the average of the parameters; empty without one or before an update
 
-    def update(self, grads: Params, learning_rate: float, *, optimiser: str, normalise: bool, backend: Any) -> None:
-        """Update the parameters once, by one of `refca.training.muon.OPTIMISERS`."""
-        if optimiser == "muon":
+    @property
+    def evaluated(self) -> Params:
+        """The parameters to measure and to save: their average, where the run has one."""
+        return self.ema or self.params
+
+    def update(
+        self, experiment: Experiment, grads: Params, learning_rate: float, *, normalise: bool, backend: Any
+    ) -> None:
+        """Update the parameters once, by the optimiser of the experiment, and their average."""
+        if experiment.optimiser == "muon":
             self.update_by_muon(grads, learning_rate, normalise, backend)
         else:
             moments = self.adam.m, self.adam.v
             self.params = backend.adam_step(self.params, grads, *moments, self.updates, learning_rate, normalise)
+        if experiment.ema_decay:
+            self.ema = ema_step(self.ema, self.params, self.updates, experiment.ema_decay)
         self.updates += 1
 
     def update_by_muon(self, grads: Params, learning_rate: float, normalise: bool, backend: Any) -> None:
@@ -70,8 +81,8 @@ class TrainState:
 
     def on(self, asarray: Callable[[Any], Array]) -> TrainState:
         """Return a copy whose large arrays are arrays of a backend."""
-        params = {name: asarray(x) for name, x in self.params.items()}
-        return replace(self, params=params, adam=self.adam.on(asarray), buffer=self.buffer.on(asarray))
+        params, ema = ({name: asarray(x) for name, x in tensors.items()} for tensors in (self.params, self.ema))
+        return replace(self, params=params, ema=ema, adam=self.adam.on(asarray), buffer=self.buffer.on(asarray))
 
 
 class StepResult(NamedTuple):

@@ -68,7 +68,7 @@ class Validator:
         done = self.train_state.done
         if not self.module or not self.log or done % self.experiment.validate_every:
             return
-        params = self.train_state.params
+        params = self.train_state.evaluated
         found = self.module.measure(self.experiment, self.backend, self.held_out, params, self.samples)
         measured = broadcast_object(found)  # ranks share the samples, and rank 0 has the result
         self.log.add(step=done, **measured)

@@ -38,7 +38,7 @@ FORMER_NAMES = {  # older names of shipped weights
     "digits-recipe-7": "digits-large-batch",
 }
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
-PARAMS = "params/"  # the group of the parameters in a checkpoint
+PARAMS = "ema/", "params/"  # in a checkpoint: the group of the parameters, or of their average if it has one
 UNNAMED = "; weights without settings must fit the article's cell"
 SUMS = "SHA256SUMS"  # the hashes of the shipped files, in their folder
 
@@ -102,8 +102,8 @@ def read_params(path: Path, file: ArrayFile, cell: Cell, remedy: str) -> Params:
 
     Raises InvalidInput, naming the file, if they are not all there, of another shape, or not finite.
     """
-    grouped = any(name.startswith(PARAMS) for name in file.declared)
-    names = {name.removeprefix(PARAMS): name for name in file.declared if not grouped or name.startswith(PARAMS)}
+    group = next((group for group in PARAMS if any(name.startswith(group) for name in file.declared)), "")
+    names = {name.removeprefix(group): name for name in file.declared if name.startswith(group)}
     try:
         layouts = layouts_of(cell, {name: file.declared[stored] for name, stored in names.items()})
     except InvalidInput as error:

@@ -269,6 +269,12 @@ def adam(param: float, grads: list[float], rate: float) -> float:
     return param
 
 
+def moving_average(history: list[Array], decay: float) -> Array:
+    """`spec/chapters/ema.md`: the average of arrays, of which each weighs `decay` times as much as the next."""
+    weights = decay ** np.arange(len(history))[::-1]
+    return np.tensordot(weights / weights.sum(), np.array(history), 1)
+
+
 def orthogonal(u: Array) -> Array:
     """`spec/chapters/muon.md`: each singular value of u (R, C) by itself."""
     left, values, right = np.linalg.svd(u, full_matrices=False)

@@ -62,7 +62,9 @@ from refca.segmentation.persistence import (
     resample,
 )
 from refca.training.adam import learning_rate_at
+from refca.training.ema import ema_step
 from refca.training.muon import muon_step
+from refca.training.train_state import TrainState
 
 Fault = dict[str, Any]  # what is replaced, as "module:name", and by what
 
@@ -843,6 +845,7 @@ def reaching_fires(self: Any, rate: float, t: int, B: int, H: int, W: int) -> Ar
 
 
 words, at, fold, recorded_at, labels = Streams.words, Streams.at, Streams.fold, Recorded.at, Photographs.labels
+update = TrainState.update
 
 LAWS = "refca_spec.laws."
 ORDER = {"loss": "l2", "kind": "labels"}
@@ -880,10 +883,35 @@ def exact_orthogonal(u: Array) -> Array:
 
 
 def uncounted_update(
-    self: Any, grads: Params, learning_rate: float, *, optimiser: str, normalise: bool, backend: Any
+    self: Any, experiment: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any
 ) -> None:
     """Every update is Adam's, and has the number 0."""
     self.params = backend.adam_step(self.params, grads, self.adam.m, self.adam.v, 0, learning_rate, normalise)
+
+
+def uncorrected_ema_step(ema: Params, params: Params, i: int, decay: float) -> Params:
+    """The average starts at the first parameters, which then weigh too much."""
+    return {name: ema[name] + (1 - decay) * (x - ema[name]) if i else 1 * x for name, x in params.items()}
+
+
+def writing_ema_step(ema: Params, params: Params, i: int, decay: float) -> Params:
+    """The average is moved where it is."""
+    for name, moved in ema_step(ema, params, i, decay).items():
+        ema[name] = moved if i else params[name]
+    return ema
+
+
+def ema_from_zero(ema: Params, params: Params, i: int, decay: float) -> Params:
+    """The average starts from zero, without a correction."""
+    return {name: decay * ema.get(name, 0 * x) + (1 - decay) * x for name, x in params.items()}
+
+
+def training_on_the_average(
+    self: Any, experiment: Any, grads: Params, learning_rate: float, *, normalise: bool, backend: Any
+) -> None:
+    """The next step is taken from the average."""
+    update(self, experiment, grads, learning_rate, normalise=normalise, backend=backend)
+    self.params = self.evaluated
 
 
 def plain_labels(self: Photographs, numbers: Any, flipped: Array | None = None) -> Array:
@@ -1619,6 +1647,26 @@ DEFINITION: dict[str, Mutant] = {
     "Muon takes every array for a matrix": Mutant(
         "test_muon_c6_parameters_that_are_not_matrices_move_as_under_adam",
         {"refca.training.muon:is_matrix": lambda shape: len(shape) > 0},
+    ),
+    "an average in which the first parameters weigh too much": Mutant(
+        "test_ema_c1_later_parameters_weigh_more_by_the_decay",
+        {LAWS + "test_ema:ema_step": uncorrected_ema_step},
+    ),
+    "an average that is moved where it is": Mutant(
+        "test_ema_c2_parameters_and_averages_are_not_written", {LAWS + "test_ema:ema_step": writing_ema_step}
+    ),
+    "an average that starts from zero": Mutant(
+        "test_ema_c3_parameters_that_stay_are_their_average", {LAWS + "test_ema:ema_step": ema_from_zero}
+    ),
+    "training on the average": Mutant(
+        "test_training_step_c10_an_average_follows_the_parameters_and_changes_nothing_else",
+        {"refca.training.train_state:TrainState.update": training_on_the_average},
+        (("task", "digits"), ("optimiser", "adam")),
+    ),
+    "an average without the updates' numbers": Mutant(
+        "test_training_step_c10_an_average_follows_the_parameters_and_changes_nothing_else",
+        {"refca.training.train_state:ema_step": lambda ema, params, i, decay: ema_step(ema, params, 0, decay)},
+        (("task", "segmentation"), ("optimiser", "muon")),
     ),
     "label maps that are never mirrored": Mutant(
         "test_training_step_c8_photographs_and_label_maps_are_mirrored_together",

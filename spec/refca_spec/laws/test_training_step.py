@@ -20,6 +20,7 @@ from refca.digits.unroll_length import last_steps, unroll_length
 from refca.segmentation import training as segmentation_training
 from refca.segmentation.persistence import draw_resample, keep_probability, loss_weights
 from refca.segmentation.settings import SegmentationExperiment
+from refca.training.muon import OPTIMISERS
 from refca.training.train_state import TrainState
 from refca_spec import formulas
 from refca_spec.compare import assert_close, assert_same
@@ -238,6 +239,37 @@ def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(b
             assert error < MARGIN, f"{name} is {error:.2g} learning rates away from Muon's after update {i}"
         params, m = moved, first
     assert train_state.adam.v.keys() == {name for name, x in params.items() if x.ndim == 1 or x.shape[-1] == 1}
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("task", RUNS)
+def test_training_step_c10_an_average_follows_the_parameters_and_changes_nothing_else(
+    backend: Any, task: str, optimiser: str
+) -> None:
+    run, training = RUNS[task]
+    plain, averaged = (run(backend, learning_rate=RATE, optimiser=optimiser, ema_decay=d) for d in (0.0, 0.75))
+    history: list[Params] = []
+    for i in range(4):
+        for experiment, samples, train_state in (plain, averaged):
+            training.train_step(experiment, backend, samples, train_state)
+        alone, followed = plain[2], averaged[2]
+        for what, without, with_average in (
+            ("The parameter", alone.params, followed.params),
+            ("The first moment of", alone.adam.m, followed.adam.m),
+            ("The second moment of", alone.adam.v, followed.adam.v),
+            ("The buffer's", vars(alone.buffer), vars(followed.buffer)),
+        ):
+            for name, x in without.items():
+                given = backend.asnumpy(with_average[name])
+                assert_same(given, backend.asnumpy(x), f"{what} {name} after step {i}", averaged[0])
+        if followed.updates > len(history):
+            history.append(exact(followed.params, backend))
+        for name, x in followed.ema.items():
+            expected = formulas.moving_average([params[name] for params in history], 0.75)
+            assert_close(backend.asnumpy(x), expected, len(history), f"The average of {name} after step {i}", history)
+        assert followed.ema.keys() == (followed.params.keys() if history else set())
+        assert not alone.ema, "an average that the settings do not ask for"
+    assert len(history) > 1
 
 
 def test_training_step_c8_photographs_and_label_maps_are_mirrored_together(backend: Any) -> None:

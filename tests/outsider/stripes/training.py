@@ -70,7 +70,7 @@ def train_step(experiment: Any, backend: Any, samples: Split, train_state: Train
     state, streams = backend.initial_state(cell, image), Streams(experiment.seed).fold(i)
     arguments = (cell, "ce", train_state.params, image, state, target, weights, streams)
     loss, grads, state = backend.loss_and_grads(*arguments)
-    train_state.update(grads, experiment.learning_rate, optimiser=experiment.optimiser, normalise=True, backend=backend)
+    train_state.update(experiment, grads, experiment.learning_rate, normalise=True, backend=backend)
     np.add.at(train_state.buffer.count, chosen, 1)
     train_state.done += 1
     return StepResult(loss, image, target, state)
