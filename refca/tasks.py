@@ -19,21 +19,12 @@ from refca.errors import InvalidInput, Unavailable, did_you_mean
 from refca.plugins import load as load_plugin
 from refca.plugins import registered
 from refca.reading import reading
-from refca.training.experiment import Experiment, current_names
+from refca.training.experiment import Experiment
 from refca.training.task import Task
 
 GROUP = "refca.tasks"
 OURS = {"digits": "refca.digits.task:TASK", "segmentation": "refca.segmentation.task:TASK"}
 DEFAULT = "digits"
-FORMER_EXPERIMENTS = {
-    "digits-recipe-1": "digits-cosine",
-    "digits-recipe-2": "digits-long-unroll-short",
-    "digits-recipe-3": "digits-long-unroll",
-    "digits-recipe-4": "digits-few-fresh",
-    "digits-recipe-5": "digits-longer-training",
-    "digits-recipe-6": "digits-large-batch-short",
-    "digits-recipe-7": "digits-large-batch",
-}
 
 
 def task_names() -> list[str]:
@@ -79,7 +70,7 @@ def make_experiment(settings: Mapping[str, Any]) -> Experiment:
     Without the setting `task`, the task is the one that has the dataset.
     Raises InvalidInput for an unknown or invalid setting.
     """
-    settings = current_names(settings)
+    settings = dict(settings)
     name = settings.pop("task", None) or task_for_dataset(settings.get("dataset")) or DEFAULT
     return change(get_task(name).experiment(), settings)
 
@@ -136,7 +127,7 @@ def load_experiment(name: str | Path) -> Experiment:
     Raises InvalidInput if it is unknown, cannot be read or has an invalid setting.
     """
     known = experiment_files()
-    name = FORMER_EXPERIMENTS.get(str(name), str(name))
+    name = str(name)
     path = Path(name) if name.endswith(".toml") else known.get(name)
     if path is None or not path.is_file():
         meant = did_you_mean(name, known)

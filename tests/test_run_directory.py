@@ -515,7 +515,6 @@ def test_memory_that_is_used_up_is_blamed_on_the_setting_that_needs_most(
         "\x00",
         "steps = [1]",
         "task = ['digits']",
-        "renewal = 0",
     ],
 )
 def test_settings_files_of_any_content_are_refused_by_name(tmp_path: Path, capsys: Capture, text: str) -> None:

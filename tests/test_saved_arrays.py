@@ -119,7 +119,6 @@ CRAFTED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "an unknown task": lambda saved: saved | {"experiment": saved["experiment"] | {"task": ["digits"]}},
     "a data set that is a list": lambda saved: saved | {"experiment": saved["experiment"] | {"dataset": ["mnist"]}},
     "a huge pool": lambda saved: saved | {"experiment": saved["experiment"] | {"pool": 10**18}},
-    "an old setting of zero": lambda saved: saved | {"experiment": saved["experiment"] | {"renewal": 0}},
     "a name with newlines": lambda saved: saved | {"experiment": saved["experiment"] | {"a\n\x1b[31m" * 999: 1}},
 }
 

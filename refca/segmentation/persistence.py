@@ -37,10 +37,10 @@ class PersistentBatch:
     state: Any  # (B, H, W, D), an array of the backend, or SharedStates
     age: np.ndarray  # (B,) int64, steps since the photo or the state was last resampled
     flipped: np.ndarray  # (B,) boolean, whether the photograph is mirrored
-    transforms: np.ndarray = None  # type: ignore[assignment]  # (B, 4), see `refca/training/transforms.py`; none
+    transforms: np.ndarray = None  # type: ignore[assignment]  # (B, 4), see `refca/training/transforms.py`; None for none
 
     def __post_init__(self) -> None:
-        if self.transforms is None:  # as in older checkpoints
+        if self.transforms is None:
             object.__setattr__(self, "transforms", unchanged(self.photo.shape[0]))
 
     def on(self, asarray: Callable[[Any], Array]) -> PersistentBatch:

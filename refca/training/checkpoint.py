@@ -29,7 +29,6 @@ from refca.training.train_state import Best, TrainState
 
 CHECKPOINT_FILE, WEIGHTS_FILE = "checkpoint.safetensors", "weights.safetensors"  # in a run directory
 BEST_FILE = "best.safetensors"  # there too, of runs with validation
-FORMER_GROUPS = {"adam.first": "adam.m", "adam.second": "adam.v", "pool": "buffer", "colony": "buffer"}
 
 KIND = "a checkpoint of a training run"
 
@@ -101,7 +100,7 @@ def assemble(tensors: Mapping[str, np.ndarray], saved: Any, task: Task) -> Train
     groups: dict[str, Params] = {name: {} for name in ("params", "adam.m", "adam.v", "buffer", "best", "ema")}
     for name, x in tensors.items():
         group, name = name.split("/")
-        groups[FORMER_GROUPS.get(group, group)][name] = x
+        groups[group][name] = x
     return TrainState(
         int(saved["done"]),
         int(saved["updates"]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -21,15 +21,6 @@ from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput, did_you_mean
 from refca.training.class_weights import POWERS
 from refca.training.muon import OPTIMISERS
-
-FORMER_NAMES = {  # names of settings in older runs
-    "rate": "learning_rate",
-    "start": "init_from",
-    "target": "horizon",
-    "last": "loss_steps",
-    "unroll_most": "unroll_max",
-}
-
 
 CELL_SETTINGS = {  # for each field of `Cell`: the name of the setting, and its help
     "image_channels": ("channels", "channels of an image (K): 1 for gray, 3 for RGB"),
@@ -404,11 +395,3 @@ def in_words(sentence: str) -> str:
     for of_cell, (name, _) in CELL_SETTINGS.items():
         sentence = re.sub(rf"\b{of_cell}\b", name, sentence)
     return sentence
-
-
-def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings under their present names; older runs used other names."""
-    renamed = {FORMER_NAMES.get(name, name): value for name, value in settings.items()}
-    if "renewal" in renamed:  # the inverse of the fraction
-        renamed["fresh_fraction"] = 1 / renamed.pop("renewal")
-    return renamed

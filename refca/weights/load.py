@@ -31,12 +31,6 @@ from refca.weights.tfjs_weights import read_published
 
 BEST = {"digits": "digits-large-batch", "pets": "pets-18k-root-final"}  # the best shipped weights of each task
 ANY_SIZE = "digits-drawn"  # shipped weights for digits of other sizes and strokes than MNIST's
-FORMER_NAMES = {  # older names of shipped weights
-    "digits-recipe-3": "digits-long-unroll",
-    "digits-recipe-4": "digits-few-fresh",
-    "digits-recipe-5": "digits-longer-training",
-    "digits-recipe-7": "digits-large-batch",
-}
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 PARAMS = "ema/", "params/"  # in a checkpoint: the group of the parameters, or of their average if it has one
 UNNAMED = "; weights without settings must fit the article's cell"
@@ -161,7 +155,7 @@ def file_of(path: Path) -> Path:
     if path.is_dir():
         for file in filter(Path.is_file, (path / CHECKPOINT_FILE, path / WEIGHTS_FILE)):
             return file
-    name = FORMER_NAMES.get(str(path), BEST.get(str(path), str(path)))
+    name = BEST.get(str(path), str(path))
     if name in shipped_names() and not path.is_file():
         return shipped_file(name)
     if path.is_dir():
