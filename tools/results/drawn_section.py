@@ -15,15 +15,16 @@ from pictures import Strokes
 from words import aligned, percent, titled
 
 from refca.drawing.plots import GRAY, dress, name_lines, new_figure, save
+from refca.errors import InvalidInput
 
 INTRO = """\
-The first test digits at other sizes and with other strokes, optdigits enlarged to 28x28, and the pictures of people's
-own digits that [the playground's page](../spec/playground.md) describes. Each entry: per cent of live cells with the
-correct label / of digits that most of their cells name correctly, after {first} steps and after {last}. Information
-moves by one cell a step at most, so large digits take longer to agree. *Target*: the number that the experiment
-`digits-drawn` is to reach, of cells; for people's own pictures, of pictures. *Only inverted*: with their own pixels,
-inverted if they are dark on light. Folders with pictures of more than {side} pixels are left out there: these are
-photographs, on whose paper all cells live, and a canvas with digits 14 times as large as MNIST's."""
+The first {samples} test digits at other sizes and with other strokes, optdigits enlarged to 28x28, and the pictures
+of people's own digits that [the playground's page](../spec/playground.md) describes. Each entry: per cent of live
+cells with the correct label / of digits that most of their cells name correctly, after {first} steps; drawn.json in
+each model's folder also has them after {last}. *Target*: the number that the experiment `digits-drawn` is to reach,
+of cells; for people's own pictures, of pictures. *Only inverted*: with their own pixels, inverted if they are dark
+on light. Folders with pictures of more than {side} pixels are left out there: these are photographs, on whose paper
+all cells live, and a canvas with digits 14 times as large as MNIST's."""
 KINDS = {"size": "scaled by", "strokes": "strokes wider by", "source": "source"}
 CURVES = "![Correct cells at other sizes and with other strokes](drawn.png)"
 AXES = {"size": ("Digits of other sizes", "times as large"), "strokes": ("Thinner and thicker strokes", "pixels wider")}
@@ -59,24 +60,24 @@ def section(runs: Sequence[Kept]) -> str:
     models = measured(runs)
     if not models:
         return ""
-    first, last = next(iter(models.values()))["at"]
-    heads = [
-        f"{name}, {values['samples']:,} digits, at {step}" for name, values in models.items() for step in (first, last)
-    ]
+    (first, last), samples = next(iter(models.values()))["at"], {values["samples"] for values in models.values()}
+    if len(samples) > 1:
+        raise InvalidInput(f"all models must be measured on as many digits, got {', '.join(map(str, sorted(samples)))}")
     tables = [by_key(values) for values in models.values()]
-    rows = [("correct cells / digits, per cent", "target", "live cells", *heads)]
+    rows = [("correct cells / digits, per cent", "target", "live cells", *models)]
     for key in dict.fromkeys(key for table in tables for key in table):
         kind, amount = key
         least, one = target(kind, amount), next(table[key] for table in tables if key in table)
         name = f"{KINDS[kind]} {amount}" if kind in KINDS else f"{amount} ({one['digits']}), {kind}"
-        entries = (pair(table.get(key), i) for table in tables for i in (0, 1))
+        entries = (pair(table.get(key)) for table in tables)
         rows.append((name, "–" if least is None else str(least), f"{one['cells']:.0f}", *entries))
-    return "\n\n".join((INTRO.format(first=first, last=last, side=SIDE), aligned(rows), CURVES))
+    text = INTRO.format(samples=f"{samples.pop():,}", first=first, last=last, side=SIDE)
+    return "\n\n".join((text, aligned(rows), CURVES))
 
 
-def pair(row: dict[str, Any] | None, i: int) -> str:
-    """Return correct cells / correct digits in per cent, or a dash."""
-    return "–" if row is None else f"{percent(row['accuracy'][i])} / {percent(row['named'][i])}"
+def pair(row: dict[str, Any] | None) -> str:
+    """Return correct cells / correct digits in per cent after the first of the steps, or a dash."""
+    return "–" if row is None else f"{percent(row['accuracy'][0])} / {percent(row['named'][0])}"
 
 
 def draw(runs: Sequence[Kept], path: Path, strokes: Strokes) -> None:
