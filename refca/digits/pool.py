@@ -60,10 +60,10 @@ def sample(regime: str, fresh_fraction: float, batch: int, pool: int, digits: in
 
 
 def fractions(regime: str, fresh_fraction: float, batch: int) -> tuple[int, int]:
-    """Return the number of samples of a batch that start from zero, and the number that mutate.
+    """Return the number of fresh samples of a batch, which start anew, and the number of those that mutate.
 
     Let n be the largest integer that exceeds batch * fresh_fraction by no more than 1e-9. In the regime "naive" all
-    samples start from zero; in "mutating" n start from zero and n mutate; in "persistent" 2 n start from zero.
+    samples are fresh; in "mutating" n are fresh and n mutate; in "persistent" 2 n are fresh.
     Raises InvalidInput for an unknown regime, an empty batch, or a fraction outside 0 to 1/2.
     """
     if regime not in REGIMES:

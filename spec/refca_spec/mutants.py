@@ -617,6 +617,14 @@ def replacing_sample(
     return replace(choices, slots=numpy.random.default_rng((seed, i)).integers(0, pool_, batch))
 
 
+def distinct_sample(
+    regime: str, fresh_fraction: float, batch: int, pool_: int, digits: int, seed: int, i: int
+) -> BatchPlan:
+    """Digits drawn without replacement, where there are enough."""
+    choices = sample(regime, fresh_fraction, batch, pool_, digits, seed, i)
+    return replace(choices, digits=numpy.random.default_rng((seed, i)).permutation(digits)[:batch])
+
+
 def fixed_sample(
     regime: str, fresh_fraction: float, batch: int, pool_: int, digits: int, seed: int, i: int
 ) -> BatchPlan:
@@ -1541,6 +1549,9 @@ DEFINITION: dict[str, Mutant] = {
         "test_pool_c1_slots_are_taken_once_and_digits_exist",
         {LAWS + "test_pool:sample": replacing_sample},
         (("regime", "mutating"),),
+    ),
+    "digits drawn without replacement": Mutant(
+        "test_pool_c1_a_digit_may_be_drawn_twice", {LAWS + "test_pool:sample": distinct_sample}
     ),
     "the same choices at every step": Mutant(
         "test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone",

@@ -46,6 +46,12 @@ def test_pool_c1_every_slot_and_every_digit_is_drawn_equally_often(digits: int) 
     assert_uniform(np.stack([plan.slots for plan in plans]), 4, "The slots", digits)
 
 
+def test_pool_c1_a_digit_may_be_drawn_twice() -> None:
+    """Sixteen draws of 16 digits hardly ever choose each once."""
+    plans = [sample("mutating", 0.25, 16, 20, 16, 3, i) for i in range(10)]
+    assert all(len(set(plan.digits.tolist())) < 16 for plan in plans), "digits are drawn without replacement"
+
+
 @law
 @given(seed=st.integers(0, 2**64 - 1), i=st.integers(0, 10**6))
 def test_pool_c2_choices_depend_on_the_seed_and_the_training_step_alone(seed: int, i: int) -> None:
