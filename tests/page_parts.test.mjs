@@ -27,6 +27,43 @@ test("time goes on at every speed, however the first frame and the press lie", a
   }
 });
 
+test("the rate is that of the speed, wherever its windows begin", async () => {
+  const { Clock } = await part("clock");
+  const { performance } = globalThis;
+  try {
+    for (const speed of [1, 2, 6, 10]) {
+      let [now, next] = [0, (at) => at];
+      globalThis.performance = { now: () => now };
+      globalThis.requestAnimationFrame = (call) => ((next = call), 1);
+      const clock = new Clock({ step: () => undefined, draw: () => undefined });
+      clock.speed = speed;
+      clock.play();
+      const shown = new Set();
+      for (let frame = 0; frame < 600; frame++) {
+        next((now = (1000 * frame) / 60));
+        if (clock.rate) shown.add(Math.round(clock.rate));
+      }
+      assert.deepEqual([...shown], [speed]);
+    }
+  } finally {
+    globalThis.performance = performance;
+  }
+});
+
+test("a link's empty numbers are its defaults, and seeds go up to 64 bits", async () => {
+  const { readLink } = await part("share_link");
+  assert.deepEqual(readLink("#fire=&noise=").settings, {});
+  assert.deepEqual(readLink("#fire=0&noise=0.1").settings, { fire_rate: 0, noise: 0.1 });
+  const most = String(2n ** 64n - 1n);
+  assert.equal(readLink(`#seed=${most}`).seed, most);
+  assert.equal(readLink(`#seed=${2n ** 64n}`).seed, undefined);
+});
+
+test("percentages are 0 and 100 for none and all alone", async () => {
+  const { wholePercent } = await part("dom");
+  assert.deepEqual([0, 1, 500, 999, 1000].map((count) => wholePercent(count, 1000)), [0, 1, 50, 99, 100]);
+});
+
 test("states that are all alike leave the colours of later ones as they are", async () => {
   const { StateColours } = await part("state_colours");
   const colours = new StateColours(4);

@@ -38,10 +38,15 @@ export function readSafetensors(file) {
   } catch {
     throw new InvalidInput("the header of the safetensors file is not JSON");
   }
+  if (!isRecord(header)) throw new InvalidInput("the header of the safetensors file does not describe arrays");
   const { __metadata__: metadata = {}, ...entries } = header;
   /** @type {Record<string, AnyTensor>} */
   const tensors = {};
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(entries)) {
+  for (const [name, entry] of Object.entries(entries)) {
+    if (!isRecord(entry) || !areCounts(entry.shape) || !areCounts(entry.data_offsets) || entry.data_offsets.length !== 2) {
+      throw new InvalidInput(`${name} has no shape and place in the safetensors file`);
+    }
+    const { dtype, shape, data_offsets: [from, to] } = entry;
     const Type = ARRAYS[/** @type {keyof typeof ARRAYS} */ (dtype)];
     if (!Type) throw new InvalidInput(`${name} has dtype ${dtype}; allowed are ${Object.keys(ARRAYS).join(", ")}`);
     const size = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1) * Type.BYTES_PER_ELEMENT;
@@ -54,6 +59,16 @@ export function readSafetensors(file) {
     tensors[name] = { dtype, shape, data: new Type(copy.buffer, 0, size / Type.BYTES_PER_ELEMENT) };
   }
   return { tensors, metadata };
+}
+
+/** @param {any} x */
+function isRecord(x) {
+  return typeof x === "object" && x !== null && !Array.isArray(x);
+}
+
+/** Whether something is a list of numbers of things. @param {any} x */
+function areCounts(x) {
+  return Array.isArray(x) && x.every((count) => Number.isSafeInteger(count) && count >= 0);
 }
 
 /**

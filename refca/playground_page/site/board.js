@@ -96,7 +96,7 @@ export class Board {
     }
   }
 
-  /** A frame around 2*reach - 1 cells in each direction. @param {number} index @param {number} size @param {number} cells */
+  /** A frame around a square of cells with this one in its middle. @param {number} index @param {number} size @param {number} cells */
   outline(index, size, cells) {
     const { context, scale, theme } = this;
     const margin = ((cells - 1) / 2) * scale;

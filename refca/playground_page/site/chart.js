@@ -3,6 +3,16 @@
 import { agreed } from "./digits_world.js";
 import { css } from "./palettes.js";
 
+/** Fit a canvas's pixels to its place on the screen, and clear it. @param {HTMLCanvasElement} canvas */
+export function blank(canvas) {
+  const ratio = globalThis.devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.clearRect(0, 0, width, height);
+  return { context, ratio, width, height };
+}
+
 /**
  * Paint the last steps. The strip below is dark while all cells agree; a line marks each disturbance.
  *
@@ -12,11 +22,7 @@ import { css } from "./palettes.js";
  * @param {import("./board.js").Theme} theme
  */
 export function paintChart(canvas, history, colours, theme) {
-  const ratio = globalThis.devicePixelRatio || 1;
-  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.clearRect(0, 0, width, height);
+  const { context, ratio, width, height } = blank(canvas);
   const column = Math.max(1, Math.round(2 * ratio));
   const strip = Math.round(5 * ratio);
   const area = height - 2 * strip;

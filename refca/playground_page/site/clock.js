@@ -25,7 +25,7 @@ export class Clock {
     this.playing = true;
     this.last = this.countedSince = performance.now();
     this.due = 1; // the first step comes at once
-    this.counted = 0;
+    this.counted = -1; // the first step ends no interval
     this.frame = requestAnimationFrame((now) => this.tick(now));
   }
 
@@ -43,6 +43,7 @@ export class Clock {
     this.due = this.speed === Infinity ? Infinity : Math.min(this.due + passed * this.speed, most);
     this.last = now;
     const end = performance.now() + BUDGET;
+    const before = this.counted;
     while (this.due >= 1 && this.playing) {
       this.step();
       this.due--;
@@ -50,7 +51,7 @@ export class Clock {
       if (performance.now() > end) break;
     }
     const elapsed = (performance.now() - this.countedSince) / 1000;
-    if (elapsed > RATE_WINDOW) {
+    if (elapsed > RATE_WINDOW && this.counted > Math.max(before, 0)) {
       this.rate = this.counted / elapsed;
       this.counted = 0;
       this.countedSince = performance.now();

@@ -10,21 +10,21 @@ import { digit } from "./digit_picture.js";
 import { agreed, DigitsWorld, UNDECIDED } from "./digits_world.js";
 import {
   attempt, byId, complain, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, showRange,
-  spacePresses, typing,
+  spacePresses, typing, wholePercent,
 } from "./dom.js";
 import { countPieces, EXPERIMENTS, paste } from "./experiments.js";
 import { Explained } from "./explained.js";
 import { download, drawingCanvas, GifRecorder, recordsVideo, recordVideo } from "./keeping.js";
 import { css, readableOn, turned } from "./palettes.js";
 import { acceptPictures, readPicture } from "./pictures.js";
-import { readLink, writeLink } from "./share_link.js";
+import { isSeed, readLink, writeLink } from "./share_link.js";
 import { readTheme } from "./theme.js";
 import { TimeControls } from "./time_controls.js";
 import { unpack } from "./packed.js";
 
 const WORDS = {
-  seen: `Its own ink and state and those of its eight neighbours: each tile is one channel, the first is ink. Where
-    nothing lives it sees zeros.`,
+  seen: () => `Its own ink and state and those of its eight neighbours: each tile is one channel, the first is ink.
+    Where nothing lives it sees zeros.`,
   says: "The largest of its last ten channels. No cell ever sees the whole digit.",
   names: [..."0123456789"],
 };
@@ -99,7 +99,8 @@ export class DigitsPage {
     this.setUpKeeping();
     document.addEventListener("keydown", (event) => this.onKey(event));
     this.recolour();
-    new ResizeObserver(() => this.draw()).observe(this.board.canvas);
+    new ResizeObserver(() => this.drawSoon()).observe(this.board.canvas);
+    addEventListener("resize", () => this.drawSoon()); // the charts
 
     if (link.image) this.world.setImage(link.image, { restart: true });
     else this.world.setImage(paste(this.world, samples[FIRST_DIGIT][0]), { restart: true });
@@ -255,12 +256,10 @@ export class DigitsPage {
       }
       if (event.pointerId !== pointer) return;
       const events = event.getCoalescedEvents?.() ?? [];
-      for (const each of events.length ? events : [event]) {
-        const to = this.board.placeOf(each, this.world.size);
-        if (this.tool === "inspect") this.inspect(to);
-        else this.apply(from, to, { erase: (event.buttons & ERASES) !== 0 });
-        from = to;
-      }
+      const places = [from, ...(events.length ? events : [event]).map((each) => this.board.placeOf(each, this.world.size))];
+      from = places[places.length - 1];
+      if (this.tool === "inspect") this.inspect(from);
+      else this.apply(places, { erase: (event.buttons & ERASES) !== 0 });
       this.drawSoon();
     });
     for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
@@ -285,27 +284,29 @@ export class DigitsPage {
     const blank = this.opening && this.tool === "pencil" && !erase;
     this.change(() => {
       if (blank) this.world.setImage(new Uint8Array(this.world.image.length));
-      this.apply(place, place, { erase, marked: true });
+      this.apply([place, place], { erase, marked: true });
     });
   }
 
   /**
-   * Use the tool along a line.
+   * Use the tool along the lines from place to place.
    *
-   * @param {{x: number, y: number}} from @param {{x: number, y: number}} to
+   * @param {{x: number, y: number}[]} places at least two
    * @param {{erase?: boolean, marked?: boolean}} options marked: the chart shows when
    */
-  apply(from, to, { erase = false, marked = false }) {
+  apply(places, { erase = false, marked = false }) {
     const { world } = this;
-    const line = { x0: from.x, y0: from.y, x1: to.x, y1: to.y };
+    const lines = places.slice(1).map(({ x, y }, i) => ({ x0: places[i].x, y0: places[i].y, x1: x, y1: y }));
     if (this.tool === "wound" && !erase) {
-      /** @type {number[]} */
-      const cells = [];
-      forPixelsNear(world.size, line, Math.max(0.75, this.brush / 2), (index) => cells.push(index));
-      world.wound(cells, { marked });
+      /** @type {Set<number>} */
+      const cells = new Set();
+      for (const line of lines) {
+        forPixelsNear(world.size, line, Math.max(0.75, this.brush / 2), (index) => cells.add(index));
+      }
+      world.wound([...cells], { marked });
       return;
     }
-    stroke(world.image, world.size, line, this.brush, erase || this.tool === "eraser");
+    for (const line of lines) stroke(world.image, world.size, line, this.brush, erase || this.tool === "eraser");
     world.setImage(world.image, { marked });
   }
 
@@ -342,7 +343,6 @@ export class DigitsPage {
     this.samples[label][this.shown[label]].forEach((ink, i) => pixels.data.set([r, g, b, ink], 4 * i));
     context.putImageData(pixels, 0, 0);
     button.style.setProperty("--label", css(this.colours[label]));
-    button.style.setProperty("--on-label", readableOn(this.colours[label]));
   }
 
   singleStep() {
@@ -414,6 +414,7 @@ export class DigitsPage {
   use(model) {
     this.world.settings = { noise: model.cell.noise, fire_rate: model.cell.fire_rate };
     this.world.use(model);
+    this.finding = "";
     this.channels = new Channels(byId("channels"), this.world);
     this.showSettings();
     this.draw();
@@ -421,11 +422,11 @@ export class DigitsPage {
 
   /** @param {string} seed */
   reseed(seed) {
-    const valid = /^\d{1,19}$/.test(seed.trim());
-    if (valid) {
+    if (isSeed(seed.trim())) {
       this.world.seed = seed.trim();
       this.restart();
-    }
+      complain("");
+    } else complain(`A seed is a whole number from 0 to 2^64 - 1, got "${seed}".`);
     this.showSettings();
   }
 
@@ -439,6 +440,9 @@ export class DigitsPage {
     showRange("noise", settings.noise);
     this.writeSettings();
     byId("model-summary").textContent = model.summary;
+    const own = model.cell.state_channels - model.cell.labels;
+    byId("channels-text").textContent =
+      `The first ${own} channels are the cells' private language; the last ${model.cell.labels} are their votes.`;
   }
 
   writeSettings() {
@@ -472,6 +476,7 @@ export class DigitsPage {
       this.change(() => this.world.setImage(paste(this.world, pixels), { restart: this.restartsAtMutation() }));
       this.keep(`The picture was prepared as MNIST's digits were: ${done.join("; ")}.`);
     } catch (error) {
+      if (!wanted()) return;
       const { message } = /** @type {Error} */ (error);
       this.keep(`${message[0].toUpperCase()}${message.slice(1)}.`);
     }
@@ -528,7 +533,7 @@ export class DigitsPage {
       await navigator.clipboard.writeText(location.href);
       this.keep("The link is in the clipboard.");
     } catch {
-      this.keep("The link is in the address bar.");
+      this.keep(parent === self ? "The link is in the address bar." : `The link: ${location.href}`);
     }
   }
 
@@ -634,8 +639,9 @@ export class DigitsPage {
     paintChart(/** @type {HTMLCanvasElement} */ (byId("chart")), world.history, colours, theme);
     this.channels.paint(world, theme.paper, theme.dim);
     if (this.inspected !== null && !world.automaton.live[this.inspected]) this.inspected = null;
-    byId("explained-intro").hidden = this.inspected !== null;
-    if (this.inspected === null) this.explained.element.hidden = true;
+    const explains = this.inspected !== null && (world.t > 0 || world.model.cell.norm === "none"); // a norm needs a step
+    byId("explained-intro").hidden = explains;
+    if (this.inspected === null || !explains) this.explained.element.hidden = true;
     else this.explained.show(this.subject(this.inspected), colours, theme);
     for (const button of this.experimentButtons ?? []) button.disabled = !moment.live;
     const finding = this.finding ? `${this.finding} ${this.recovery()}` : INVITATION;
@@ -650,11 +656,13 @@ export class DigitsPage {
       if (element.textContent !== text) element.textContent = text;
     };
     this.sampleButtons?.forEach((button, label) => {
-      const share = moment.live ? moment.counts[label] / moment.live : 0;
-      button.style.setProperty("--share", String(share));
-      write(/** @type {HTMLElement} */ (button.querySelector("small")), share ? `${Math.round(100 * share)}%` : "");
+      const count = moment.counts[label];
+      button.style.setProperty("--share", String(count / (moment.live || 1)));
+      const percent = count ? `${wholePercent(count, moment.live)}%` : "";
+      write(/** @type {HTMLElement} */ (button.querySelector("small")), percent);
     });
-    write(byId("agreement"), moment.live ? (agreed(moment) ? "total" : "none yet") : "-");
+    const disagreement = this.world.agreedAt < 0 ? "none yet" : "lost";
+    write(byId("agreement"), moment.live ? (agreed(moment) ? "total" : disagreement) : "-");
     write(byId("living"), String(moment.live));
     write(byId("undecided"), String(moment.undecided));
   }
@@ -723,7 +731,7 @@ function verdictOf({ counts, undecided, live }, playing) {
   if (!live) return { text: "Draw a digit, or press one below.", label: null };
   const ranking = counts.map((count, label) => ({ count, label })).sort((a, b) => b.count - a.count);
   const [first, second] = ranking;
-  const percent = (/** @type {number} */ count) => Math.round((100 * count) / live);
+  const percent = (/** @type {number} */ count) => wholePercent(count, live);
   if (undecided > live / 2) {
     const doing = playing ? "are finding out what they form" : "wait: time is paused, press Play";
     return { text: `${live} cells ${doing}.`, label: null };

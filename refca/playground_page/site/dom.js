@@ -43,6 +43,12 @@ export function inPercent(share) {
   return `${Number((100 * share).toFixed(1))} %`;
 }
 
+/** A part in whole percent: 0 and 100 for none and all alone. @param {number} count @param {number} all */
+export function wholePercent(count, all) {
+  const percent = Math.round((100 * count) / all);
+  return count && count < all ? Math.min(99, Math.max(1, percent)) : percent;
+}
+
 /** Show a button as pressed or not. @param {string} id @param {boolean} on @param {string} text */
 export function pressed(id, on, text) {
   const button = byId(id);
@@ -105,7 +111,7 @@ export function prefersLittleMotion() {
 
 /** Show a sentence on what went wrong; none hides it. @param {string} text */
 export function complain(text) {
-  byId("problem").textContent = text;
+  byId("problem-text").textContent = text;
   byId("problem").hidden = !text;
 }
 

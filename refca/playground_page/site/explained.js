@@ -18,7 +18,7 @@ import { css, signed } from "./palettes.js";
 
 /**
  * @typedef {object} Words of one automaton
- * @property {string} seen on the tiles
+ * @property {(cell: import("./engine/cell.js").Cell) => string} seen on the tiles
  * @property {string} says on the votes
  * @property {string[]} names of the labels
  */
@@ -32,7 +32,7 @@ export class Explained {
       <ol class="flow">
         <li><h3>It sees <b data-count="seen"></b></h3>
           <canvas data-part="seen" role="img" aria-label="The 3x3 neighbourhood in each channel"></canvas>
-          <p>${words.seen}</p></li>
+          <p data-text="seen"></p></li>
         <li><h3>It computes <b data-count="hidden"></b></h3>
           <canvas data-part="hidden" role="img" aria-label="Hidden values, layer by layer"></canvas>
           <p data-text="hidden"></p></li>
@@ -70,13 +70,14 @@ export class Explained {
     this.element.hidden = !live;
     if (!live) return;
     this.write("[data-count=seen]", `${seen.length} numbers`);
+    this.write("[data-text=seen]", this.words.seen(cell));
     this.write("[data-count=hidden]", `${hidden.map((layer) => layer.length).join(" + ")} hidden values`);
     const active = hidden.reduce((sum, layer) => sum + layer.filter((value) => value > 0).length, 0);
     this.write("[data-text=hidden]", `${active} of them are active now. Every cell has the same weights.`);
     this.write("[data-count=update]", `${update.length} changes`);
     const extra = noise ? ", and a little noise" : "";
     const resets = gate === null ? "Small bars mean that it is at rest." : `Its gate would then replace ${Math.round(100 * gate)} % by noise.`;
-    this.write("[data-text=update]", `Added to its state if it fires${extra}. ${resets}`);
+    this.write("[data-text=update]", `${cell.residual ? "Added to" : "Takes the place of"} its state if it fires${extra}. ${resets}`);
     this.write("[data-text=fires]", updated ? "it fired" : "it waited");
     const chance = Math.round(100 * fireRate);
     this.write("[data-text=coin]", `In each step a cell updates with a chance of ${chance} %, so that no clock is shared.`);

@@ -15,7 +15,7 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** The drawing as gray ink on black, a pixel a cell as in MNIST, enlarged. @param {{size: number, image: Uint8Array}} world */
+/** The drawing as gray ink on black, a pixel a cell as in MNIST. @param {{size: number, image: Uint8Array}} world */
 export function drawingCanvas({ size, image }) {
   const small = new OffscreenCanvas(size, size);
   const pixels = new ImageData(size, size);
@@ -82,14 +82,20 @@ export function recordsVideo() {
 
 /** Record a canvas until the returned function is called; it answers with the film. @param {HTMLCanvasElement} canvas */
 export function recordVideo(canvas) {
-  const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: "video/webm" });
+  const stream = canvas.captureStream(30);
+  const recorder = new MediaRecorder(stream, { mimeType: "video/webm" });
   /** @type {Blob[]} */
   const parts = [];
   recorder.ondataavailable = ({ data }) => parts.push(data);
+  const ended = new Promise((/** @type {(film: Blob) => void} */ resolve) => {
+    recorder.onstop = () => {
+      stream.getTracks().forEach((track) => track.stop());
+      resolve(new Blob(parts, { type: "video/webm" }));
+    };
+  });
   recorder.start();
-  return () =>
-    new Promise((/** @type {(film: Blob) => void} */ resolve) => {
-      recorder.onstop = () => resolve(new Blob(parts, { type: "video/webm" }));
-      recorder.stop();
-    });
+  return () => {
+    if (recorder.state !== "inactive") recorder.stop();
+    return ended;
+  };
 }

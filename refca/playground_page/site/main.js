@@ -19,7 +19,8 @@ setUpTheme(byId("theme"), () => {
   photographs?.draw();
 });
 addEventListener("unhandledrejection", ({ reason }) => report(reason));
-addEventListener("error", ({ error }) => report(error));
+addEventListener("error", ({ error }) => error && report(error)); // null: of another origin, or a late resize
+byId("problem-close").addEventListener("click", () => complain(""));
 addEventListener("hashchange", () => location.reload()); // another link
 
 const tabs = [byId("tab-digits"), byId("tab-photographs")];

@@ -1,10 +1,11 @@
 /** The photographs page: a picture under the cells, their labels over it, and the charts. */
 
 import { loadModel, models, preferred, readJson, fileAddress } from "./catalogue.js";
-import { paintChart } from "./chart.js";
+import { blank, paintChart } from "./chart.js";
 import { Clock } from "./clock.js";
 import {
   attempt, byId, fillSelect, inPercent, onRange, prefersLittleMotion, pressed, radioGroup, requests, showRange, spacePresses, typing,
+  wholePercent,
 } from "./dom.js";
 import { Explained } from "./explained.js";
 import { css, SEGMENTATION } from "./palettes.js";
@@ -18,8 +19,10 @@ const NAMES = ["background", "animal", "outline"];
 const SHOWN_SIDE = 576; // pixels of the picture on the page
 const VEIL = 0.55; // how much of a label's colour lies over the picture
 const WORDS = {
-  seen: `Its own colour and state and those of its eight neighbours: each tile is one channel, the first three are red,
-    green and blue. Beyond the edge it sees zeros.`,
+  seen: (/** @type {import("./engine/cell.js").Cell} */ { stride }) =>
+    `Its own ${stride > 1 ? "pixels" : "colour"} and state and those of its eight neighbours: each tile is one channel, the
+    first ${stride > 1 ? "eight are what its encoder makes of the pixels" : "three are red, green and blue"}. Beyond the
+    edge it sees zeros.`,
   says: "A linear map of its state, the same for all. No cell ever sees the whole animal.",
   names: NAMES,
 };
@@ -83,6 +86,7 @@ export class PhotographsPage {
     this.setUpViews();
     this.setUpSettings();
     document.addEventListener("keydown", (event) => this.onKey(event));
+    addEventListener("resize", () => this.clock.playing || this.draw());
   }
 
   /** Stop time and the camera while another page is shown. */
@@ -112,8 +116,9 @@ export class PhotographsPage {
         await image.decode();
         if (!wanted()) return;
         this.stopCamera();
+        if (this.image) this.note("");
         this.show(image, image.naturalWidth, image.naturalHeight);
-        buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+        this.pressSample(button);
       });
       return button;
     });
@@ -157,11 +162,17 @@ export class PhotographsPage {
       if (!wanted()) return;
       this.stopCamera();
       this.show(bitmap, bitmap.width, bitmap.height);
-      for (const button of byId("photo-samples").children) button.setAttribute("aria-pressed", "false");
+      bitmap.close();
+      this.pressSample(null);
       this.note("The picture is on this page only.");
     } catch {
-      this.note("This file is not a picture that the browser can read.");
+      if (wanted()) this.note("This file is not a picture that the browser can read.");
     }
+  }
+
+  /** Show which sample is under the cells, if any. @param {HTMLElement | null} button */
+  pressSample(button) {
+    for (const each of byId("photo-samples").children) each.setAttribute("aria-pressed", String(each === button));
   }
 
   /** Show the middle square of a picture, on white where it is transparent. @param {CanvasImageSource} source @param {number} width @param {number} height */
@@ -203,7 +214,7 @@ export class PhotographsPage {
 
   /** Move the picture by three cells under the cells; what comes in repeats the edge. @param {number} dx @param {number} dy */
   shift(dx, dy) {
-    const pixels = (3 * this.picture.width) / this.world.size;
+    const pixels = (3 * this.world.model.cell.stride * this.picture.width) / this.world.size;
     this.redraw((copy) => this.pictureContext.drawImage(copy, dx * pixels, dy * pixels));
   }
 
@@ -242,7 +253,12 @@ export class PhotographsPage {
     try {
       const camera = await startCamera();
       if (!wanted()) return camera.stop();
+      camera.whenEnded(() => {
+        this.stopCamera();
+        this.note("The camera has stopped.");
+      });
       this.camera = camera;
+      this.pressSample(null);
       pressed("photo-camera", true, "Stop camera");
       this.note("The camera's pictures are used on this page only, and none is kept.");
       this.time.play(true);
@@ -316,6 +332,7 @@ export class PhotographsPage {
 
   singleStep() {
     this.time.play(false);
+    this.takeFrame();
     this.world.step();
     this.draw();
   }
@@ -339,6 +356,7 @@ export class PhotographsPage {
     if (here && arrow && event.shiftKey) this.inspectBeside(arrow[0], arrow[1]);
     else if (here && arrow) this.shift(arrow[0], arrow[1]);
     else if (here && event.key === "Enter") this.inspectBeside(0, 0);
+    else if (here && event.key === "Escape") this.inspectNone();
     else if (event.repeat && event.key !== ".") {
       if (event.key === " " && !spacePresses()) event.preventDefault(); // it would scroll the page
       return;
@@ -359,11 +377,21 @@ export class PhotographsPage {
     if (!this.clock.playing) this.draw();
   }
 
+  inspectNone() {
+    this.inspected = null;
+    this.draw();
+  }
+
   /** One frame while time runs. */
   frame() {
+    this.takeFrame();
+    this.draw();
+  }
+
+  /** Show the cells what the camera sees, if it is on. */
+  takeFrame() {
     const frame = this.camera?.frame();
     if (frame) this.drawSquare(frame, frame.videoWidth, frame.videoHeight);
-    this.draw();
   }
 
   draw() {
@@ -381,7 +409,7 @@ export class PhotographsPage {
       ...NAMES.map((name, label) => {
         const entry = document.createElement("span");
         entry.style.setProperty("--label", css(SEGMENTATION[label]));
-        const share = latest ? ` ${Math.round((100 * latest.counts[label]) / latest.live)} %` : "";
+        const share = latest ? ` ${wholePercent(latest.counts[label], latest.live)} %` : "";
         entry.append(document.createElement("i"), `${name}${share}`);
         return entry;
       }),
@@ -405,7 +433,7 @@ export class PhotographsPage {
       index: row * automaton.width + Math.floor((inspected % size) / stride),
       label: world.labels[inspected],
       fireRate: world.fireRate,
-      noise: 0,
+      noise: model.cell.noise,
       votes: world.votes.subarray(inspected * L, (inspected + 1) * L),
     };
     this.explained.show(subject, SEGMENTATION, theme);
@@ -429,8 +457,10 @@ export class PhotographsPage {
     context.imageSmoothingEnabled = false;
     context.drawImage(small, 0, 0, SHOWN_SIDE, SHOWN_SIDE);
     if (this.inspected === null) return;
-    const scale = SHOWN_SIDE / world.size;
-    const [x, y] = [(this.inspected % world.size) * scale, Math.floor(this.inspected / world.size) * scale];
+    const { stride } = world.model.cell;
+    const scale = (SHOWN_SIDE / world.size) * stride; // of a cell
+    const [column, row] = [(this.inspected % world.size) / stride, this.inspected / world.size / stride].map(Math.floor);
+    const [x, y] = [column * scale, row * scale];
     for (const [colour, width] of /** @type {const} */ ([["white", 4], ["black", 1.5]])) {
       context.strokeStyle = colour;
       context.lineWidth = width;
@@ -486,17 +516,13 @@ export class PhotographsPage {
 }
 
 /**
- * The mean gate over time as a line from 0 to 1.
+ * The mean gate over time; the highest bar is the largest value shown, or a tenth.
  *
  * @param {HTMLCanvasElement} canvas @param {import("./photo_world.js").PhotoMoment[]} history
  * @param {import("./board.js").Theme} theme
  */
 function paintGate(canvas, history, theme) {
-  const ratio = globalThis.devicePixelRatio || 1;
-  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.clearRect(0, 0, width, height);
+  const { context, ratio, width, height } = blank(canvas);
   const column = Math.max(1, Math.round(2 * ratio));
   const shown = history.slice(-Math.floor(width / column));
   const most = Math.max(0.1, ...shown.map(({ gate }) => gate));

@@ -20,6 +20,7 @@ export async function readPicture(file, side = 1024) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
   return context.getImageData(0, 0, width, height);
 }
 
@@ -52,7 +53,10 @@ export function acceptPictures(element, take) {
   });
 }
 
-/** Open the camera: `frame` is its latest picture, `stop` closes it. Throws if it is not allowed. */
+/**
+ * Open the camera: `frame` is its latest picture, `stop` closes it, and `whenEnded` says what to do if it stops by itself,
+ * as when it is unplugged. Throws if it is not allowed.
+ */
 export async function startCamera() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
@@ -63,5 +67,10 @@ export async function startCamera() {
     stop();
     throw error;
   }
-  return { frame: () => (video.readyState >= 2 ? video : null), stop };
+  return {
+    frame: () => (video.readyState >= 2 ? video : null),
+    stop,
+    whenEnded: (/** @type {() => void} */ call) =>
+      stream.getTracks().forEach((track) => track.addEventListener("ended", call)),
+  };
 }

@@ -40,15 +40,20 @@ export function readLink(hash) {
   return {
     model: said.get("model"),
     size,
-    seed: /^\d{1,19}$/.test(seed) ? seed : undefined,
+    seed: isSeed(seed) ? seed : undefined,
     drawn: said.has("drawing"),
     image: said.has("drawing") ? unpack(said.get("drawing") ?? "", size * size) : null,
     settings,
   };
 }
 
+/** Whether a text is a seed: a whole number below 2^64. @param {string} text */
+export function isSeed(text) {
+  return /^\d{1,20}$/.test(text) && BigInt(text) < 2n ** 64n;
+}
+
 /** @param {string | null} text @param {number} most */
 function number(text, most) {
-  const value = Number(text ?? NaN);
+  const value = text ? Number(text) : NaN;
   return value >= 0 && value <= most ? value : null;
 }
