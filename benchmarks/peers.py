@@ -43,9 +43,9 @@ class JaxDraws(NamedTuple):
         """Return the random arrays of step t."""
         import jax
 
-        return self.draw(cell, t, jax.ShapeDtypeStruct((B, H, W, cell.state_channels), np.float32))
+        return self.draw_traced(cell, t, jax.ShapeDtypeStruct((B, H, W, cell.state_channels), np.float32))
 
-    def draw(self, cell: refca.Cell, i: Any, like: Any) -> Draw:
+    def draw_traced(self, cell: refca.Cell, i: Any, like: Any) -> Draw:
         """Return the random arrays of step i for a state (B, H, W, D)."""
         import jax
 

@@ -242,6 +242,7 @@ def test_compare_takes_a_backend_a_module_and_a_name(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     for right in (refca.get_backend("cpu"), "reference", "mycells", importlib.import_module("mycells")):
         assert refca.compare(right, CELL).same
+    assert refca.compare(importlib.import_module("refca_cpu"), CELL).same
     assert not refca.compare("wrongcells", CELL).same
     assert refca.compare(started(tmp_path, program()), CELL).same
     for wrong, words in (

@@ -147,6 +147,72 @@ def test_arrays_in_any_order_give_the_same_bits(order: str) -> None:
         assert_same(x, y, f"a result of arrays with {order}", "contiguous arrays")
 
 
+@pytest.mark.parametrize("target", ["labels", "map"])
+def test_parameters_and_states_in_any_order_give_the_same_bits(target: str) -> None:
+    cell, params, image, state, labels, weights = photographs("instance", True)
+    labels = labels if target == "map" else labels[:, 0, 0]
+    params = {name: x + np.float32(0.1) for name, x in params.items()}
+    given = image, state, labels, weights, refca.Streams(1)
+    results = []
+    for order in ("C", "F"):
+        ordered = {name: np.array(x, order=order) for name, x in params.items()}
+        loss, grads, last = cpu.loss_and_grads(cell, "ce", ordered, *given)
+        states = np.array(state[None], order=order)
+        of_states = cpu.loss_of_states(cell, "ce", ordered, image, labels, weights[-1:], states)
+        results.append([np.float64(loss), last, *grads.values(), np.float64(of_states[0]), *of_states[1:2]])
+    for got, expected in zip(*results, strict=True):
+        assert_same(got, expected, "a result of arrays in Fortran's order", target)
+
+
+def test_randomness_may_give_plain_tuples() -> None:
+    class Tuples:
+        def at(self, *given: Any) -> tuple[Any, ...]:
+            return tuple(refca.Streams(1).at(*given))
+
+    cell, params, image, state, label, weights = problem(2)
+    sources: list[Any] = [Tuples(), refca.Streams(1)]
+    for source in sources:
+        loss, _, last = cpu.loss_and_grads(cell, "l2", params, image, state, label, weights, source)
+        expected = reference.loss_and_grads(cell, "l2", params, image, state, label, weights, source)
+        assert loss == pytest.approx(expected[0], rel=1e-5)
+        np.testing.assert_allclose(last, expected[2], atol=1e-4)
+
+
+def test_a_loss_may_call_the_backend_from_another_thread_and_keep_its_readout() -> None:
+    cell, params, image, state, label, weights = problem(3)
+    kept = []
+
+    def loss(readout: Any, target: Any, live: Any, xp: Any) -> Any:
+        other = threading.Thread(target=cpu.evolve, args=(cell, params, image, state, refca.Streams(1), 1))
+        other.start()
+        other.join(60)
+        assert not other.is_alive(), "the other thread waits for this one"
+        kept.append((readout, readout.copy()))
+        return (readout**2).sum((1, 2, 3)), 2 * readout
+
+    cpu.loss_and_grads(cell, loss, params, image, state, label, weights, refca.Streams(1))
+    for readout, before in kept:
+        np.testing.assert_array_equal(readout, before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc overwrites memory that was given back")
+def test_products_read_no_memory_that_was_given_back() -> None:
+    code = (
+        "import numpy as np\n"
+        "from refca_cpu import gemm\n"
+        "for real in (np.float32, np.float64):\n"
+        "    ones, out, wide = np.ones((4, 4), real), np.empty((4, 4), real), np.zeros((100, 100), real)\n"
+        "    gemm.multiply(ones, ones, out, 0)\n"
+        "    gemm.multiply_back(ones, ones, out, 1)\n"
+        "    gemm.add_product(np.ones((300, 100), real), np.ones((300, 100), real), wide)\n"
+        "    print(set(out.flat) == {8}, set(wide.flat) == {300})\n"
+    )
+    tunables = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | tunables
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "True True\n" * 2, done.stderr
+
+
 def test_it_can_be_called_from_several_threads_at_once() -> None:
     cell, params, image, state, _, _ = problem(6)
     expected = cpu.evolve(cell, params, image, state, refca.Streams(1), 9)

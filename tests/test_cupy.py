@@ -73,7 +73,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "weights in shared memory": {"resident": 32},
     "states in shared memory, in clusters": {"resident": 32, "shared_states": True},
     "states in shared memory, a block each": {"resident": 2, "shared_states": True},
-    "slices of one sample": {"room": 1},
+    "slices of one sample": {"memory_budget": 1},
     "layers computed again": {"keeps_layers": False},
     "blocks of one thread": {"threads": 1},
     "blocks of 7 threads": {"threads": 7},
@@ -187,7 +187,7 @@ def test_neither_threads_nor_clusters_nor_slices_change_a_bit_of_the_states(
     cell = refca.segmentation_cell(9, 30, norm=norm)
     arguments = problem(cell, 4, 10, 3)
     ways: list[dict[str, Any]] = [{"threads": n} for n in threads]
-    ways += [{"threads": threads[0]} | how for how in ({"resident": 1}, {"resident": 16}, {"room": 1})]
+    ways += [{"threads": threads[0]} | how for how in ({"resident": 1}, {"resident": 16}, {"memory_budget": 1})]
     ways += [{"threads": threads[0], "keeps_layers": False}]
     states = [Emulated(**how).loss_and_grads(*arguments)[2] for how in ways]
     for how, state in zip(ways, states, strict=True):

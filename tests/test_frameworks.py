@@ -203,6 +203,50 @@ def test_a_compiled_torch_is_compiled_or_fails(monkeypatch: pytest.MonkeyPatch) 
     torch.compiler.reset()
 
 
+def test_gradients_of_torch_do_not_depend_on_the_callers_autograd() -> None:
+    torch = pytest.importorskip("torch")
+    backend, rng = refca.get_backend("torch"), np.random.default_rng(0)
+
+    def tensor(*shape: int) -> Any:
+        return backend.asarray(rng.normal(0, 0.3, shape).astype(np.float32))
+
+    def squares(readout: Any, target: Any, live: Any, xp: Any) -> Any:
+        return (readout**2).sum((1, 2, 3))
+
+    for cell in (refca.digits_cell(), refca.segmentation_cell(5, 7)):
+        params = {name: tensor(*x.shape) for name, x in refca.init_params(cell, 0).items()}
+        image, state = tensor(2, 6, 6, cell.image_channels), tensor(2, 6, 6, cell.state_channels)
+        inputs = {"params": params, "image": image, "state": state, "target": np.array([1, 2])}
+        call = partial(backend.loss_and_grads, cell, weights=np.ones((2, 2), np.float32), randomness=refca.Streams(1))
+        for loss in ("ce", squares):
+            value, grads, _ = call(loss, **inputs)
+            with torch.no_grad():
+                found = [call(loss, **inputs)]
+            with torch.inference_mode():
+                found += [
+                    call(loss, **inputs),
+                    call(loss, **inputs | {"params": {k: 1 * x for k, x in params.items()}}),
+                ]
+            found.append(call(loss, **inputs | {"params": {k: x.clone().requires_grad_() for k, x in params.items()}}))
+            found += [
+                call(loss, **inputs | {"target": torch.tensor([1, 2], dtype=dtype)})
+                for dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+            ]
+            for other, others, _ in found:
+                assert (float(other), other.requires_grad) == (float(value), False)
+                for name, x in grads.items():
+                    assert torch.equal(others[name], x)
+                    assert not others[name].requires_grad
+
+
+def test_numpy_s_numbers_leave_the_dtype_of_parameters(name: str) -> None:
+    backend = refca.get_backend(name)
+    one = {"p": backend.asarray(np.ones(3, np.float32))}
+    i: Any = np.int64(0)
+    updated = backend.adam_step(one, one, {}, {}, i, np.float64(0.1), True)
+    assert backend.asnumpy(updated["p"]).dtype == np.float32
+
+
 def test_memory_that_a_device_lacks_is_a_memory_error(name: str) -> None:
     module: Any = importlib.import_module(f"refca_{name}.backend")
     raised = {"torch": "torch.OutOfMemoryError", "jax": "jax.errors.JaxRuntimeError"}[name]

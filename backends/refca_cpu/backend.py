@@ -33,8 +33,10 @@ class Cpu(BaseBackend):
 
         Losses that have a name are compiled.
         """
-        given = cell, loss, params, image, target, weights, states
-        return super().loss_of_states(*given) if callable(loss) else loss_of_states(*given)
+        given = cell, loss, params, image, target, weights
+        if callable(loss):  # it may keep what it gets, and the memory of `states` is used again
+            return super().loss_of_states(*given, states.copy())
+        return loss_of_states(*given, states)
 
     def description(self) -> str:
         """Return the number of threads, in words."""

@@ -14,17 +14,39 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-LOCK = threading.Lock()
+
+class Callers:
+    """How many callers are within `single_threaded`: the first limits the library, the last restores its setting."""
+
+    def __init__(self) -> None:
+        self.lock, self.count, self.limit = threading.Lock(), 0, None
+
+    def enter(self) -> None:
+        """Count a caller."""
+        with self.lock:
+            self.count += 1
+            if self.count == 1:
+                self.limit = controller().limit(limits=1)
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self.lock:
+            self.count -= 1
+            if self.count == 0 and self.limit:
+                self.limit.restore_original_limits()
 
 
-def renew_lock() -> None:
-    """Have a forked child begin with a lock that is free: the thread that held it is not in the child."""
-    global LOCK
-    LOCK = threading.Lock()
+CALLERS = Callers()
+
+
+def forget_callers() -> None:
+    """Have a forked child begin without callers: their threads, one of which may hold the lock, are not in it."""
+    global CALLERS
+    CALLERS = Callers()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=renew_lock)
+    os.register_at_fork(after_in_child=forget_callers)
 
 
 @cache
@@ -37,8 +59,11 @@ def controller() -> ThreadpoolController:
 def single_threaded() -> Iterator[None]:
     """Within this context a matrix product uses the thread that asks for it, and no other.
 
-    The library's setting is the whole process's, so only one caller at a time is let in; it works on all
-    threads anyway.
+    The library's setting is the whole process's.
     """
-    with LOCK, controller().limit(limits=1):
+    callers = CALLERS
+    callers.enter()
+    try:
         yield
+    finally:
+        callers.leave()

@@ -29,18 +29,19 @@ AS_IS, TRANSPOSED = ord("n"), ord("t")
 TILED = 96  # rows or columns of a result up to which tiles are faster than OpenBLAS
 SMALL = 1_000_000  # products up to this many multiplications take OpenBLAS's path without copies
 CHUNK_BYTES = 16 * 1024  # half of a small first cache
+FACTORS_32, FACTORS_64 = np.array([0, 1], np.float32), np.array([0, 1], np.float64)  # global: their memory stays
 ADD_TILE, ADD_NARROW = tile(VECTORS, edge=False), tile(1, edge=True)
 
 
 @njit(nogil=True, cache=True)
-def multiply(a: Reals, b: Reals, out: Reals, beta: float) -> None:
-    """Set out (m, n) to a (m, k) @ b (k, n) + beta · out."""
+def multiply(a: Reals, b: Reals, out: Reals, beta: int) -> None:
+    """Set out (m, n) to a (m, k) @ b (k, n) + beta · out; beta is 0 or 1."""
     gemm(AS_IS, AS_IS, len(a), b.shape[1], a.shape[1], a, b, beta, out)
 
 
 @njit(nogil=True, cache=True)
-def multiply_back(a: Reals, b: Reals, out: Reals, beta: float) -> None:
-    """Set out (m, n) to a (m, k) @ b (n, k).T + beta · out."""
+def multiply_back(a: Reals, b: Reals, out: Reals, beta: int) -> None:
+    """Set out (m, n) to a (m, k) @ b (n, k).T + beta · out; beta is 0 or 1."""
     gemm(AS_IS, TRANSPOSED, len(a), len(b), a.shape[1], a, b, beta, out)
 
 
@@ -103,17 +104,19 @@ def fill_columns(wide: Reals, narrow: Reals) -> None:
 
 
 @njit(nogil=True, cache=True)
-def gemm(of_a: int, of_b: int, m: int, n: int, k: int, a: Reals, b: Reals, beta: float, out: Reals) -> None:
+def gemm(of_a: int, of_b: int, m: int, n: int, k: int, a: Reals, b: Reals, beta: int, out: Reals) -> None:
     """Call the routine, which counts columns first: ask for the transposed product, b before a."""
     if m == 0 or n == 0:
         return
-    factors = np.array([1, beta], out.dtype)
+    zero = FACTORS_32.ctypes.data if out.itemsize == 4 else FACTORS_64.ctypes.data
+    one = zero + out.itemsize
+    factor_of_out = one if beta else zero
     XXGEMM(
         ord("s") if out.itemsize == 4 else ord("d"),
         *(of_b, of_a, n, m, k),
-        factors.ctypes.data,
+        one,
         *(b.ctypes.data, b.strides[0] // b.itemsize),
         *(a.ctypes.data, a.strides[0] // a.itemsize),
-        factors[1:].ctypes.data,
+        factor_of_out,
         *(out.ctypes.data, out.strides[0] // out.itemsize),
     )

@@ -34,35 +34,38 @@ def loss_of_states(
     grads: Params = {}
     if cell.stride > 1:
         activations = decoded(cell, params, states.reshape(-1, *states.shape[2:]), np)
-        logits_grad = np.empty_like(activations[-1])
-        value = count(flat(activations[-1]).copy(), labels, weight, squared, flat(logits_grad))
+        logits_grad = np.empty(activations[-1].shape, states.dtype)
+        value = loss_and_grad(flat(activations[-1]).copy(), labels, weight, squared, flat(logits_grad))
         grads, states_grad = decoded_grad(cell, params, activations, logits_grad, np)
         return value, states_grad.reshape(states.shape), grads
     if cell.linear_readout:
-        readout, each = params["readout.weight"], flat(states)
+        readout, each = np.ascontiguousarray(params["readout.weight"]), flat(states)
         logits, logits_grad = np.empty((2, len(each), cell.labels), states.dtype)
         multiply(each, readout, logits, 0)
-        value = count(logits, labels, weight, squared, logits_grad)
+        value = loss_and_grad(logits, labels, weight, squared, logits_grad)
         grads = {"readout.weight": np.zeros_like(readout)}
         add_product(each, logits_grad, grads["readout.weight"])
-        states_grad = np.empty_like(states)
+        states_grad = np.empty(states.shape, states.dtype)
         multiply_back(logits_grad, readout, flat(states_grad), 0)
         return value, states_grad, grads
     logits_grad = np.empty((len(flat(states)), cell.labels), states.dtype)
-    value = count(np.ascontiguousarray(flat(states)[:, -cell.labels :]), labels, weight, squared, logits_grad)
-    states_grad = np.zeros_like(states)
+    logits = np.ascontiguousarray(flat(states)[:, -cell.labels :])
+    value = loss_and_grad(logits, labels, weight, squared, logits_grad)
+    states_grad = np.zeros(states.shape, states.dtype)
     flat(states_grad)[:, -cell.labels :] = logits_grad
     return value, states_grad, grads
 
 
 def flat(x: Array) -> Array:
-    """Rows of channels, a view."""
+    """Rows of channels; a view of an array in C order."""
     return x.reshape(-1, x.shape[-1])
 
 
-def count(logits: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -> float:
-    """The loss of logits (S·m, L) at labels (m,) with weights (S, m), half the squared error or cross-entropy;
-    its gradient goes to grad (S·m, L). The logits of a cross-entropy are overwritten."""
+def loss_and_grad(logits: Reals, label: Ints, weight: Reals, squared: bool, grad: Reals) -> float:
+    """Return the weighted loss of logits (S·m, L), half the squared error or cross-entropy, and fill grad (S·m, L).
+
+    label (m,), weight (S, m). The logits of a cross-entropy are overwritten.
+    """
     if squared:
         return squared_error(logits, label, weight, grad)
     subtract_top(logits)

@@ -53,7 +53,7 @@ def evolve(
         for first in range(first_step, first_step + steps, span)
     ]
 
-    def move(samples: Ints) -> None:
+    def evolve_shard(samples: Ints) -> None:
         shard = None
         for first, in_loss in spans:
             shard = batch.shard(samples, first, in_loss, shard)
@@ -72,7 +72,7 @@ def evolve(
                 lockstep.forward(shards, packed, parallel_map)
             parallel_map(keep, split, shards)
         else:
-            parallel_map(move, split)
+            parallel_map(evolve_shard, split)
     return last
 
 

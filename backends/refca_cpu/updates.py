@@ -21,7 +21,7 @@ def source_of(cell: Cell, randomness: Randomness, shape: tuple[int, int, int], f
     """The streams themselves, which can be drawn cell by cell; the draws of all steps of anything else."""
     if type(randomness) in (Streams, ChosenStreams):
         return cast(Streams, randomness)
-    return {t: randomness.at(cell, t, *shape) for t in range(first_step, first_step + steps)}
+    return {t: Draw(*randomness.at(cell, t, *shape)) for t in range(first_step, first_step + steps)}
 
 
 def draw_updates(

@@ -74,10 +74,10 @@ def adam_step(
     for some in (names[k : k + MOST] for k in range(0, len(names), MOST)):
         new = empty_like(device, [params[name] for name in some])
         adam = Adam(learning_rate, BETA_1, BETA_2, EPSILON, NORM_EPSILON, count=len(some))
-        blocks, alive = 0, []  # alive: arrays that are needed until the launch
+        blocks, held = 0, []  # held: arrays that are needed until the launch
         for tensor, name, x in zip(adam.tensors, some, new, strict=False):
             given = xp.ascontiguousarray(params[name]), xp.ascontiguousarray(grads[name])
-            alive += [*given]
+            held += [*given]
             for field, array in zip(ARRAYS, (*given, m[name], v[name], x), strict=True):
                 setattr(tensor, field, device.address(array))
             tensor.size, tensor.first_block = x.size, blocks

@@ -72,7 +72,7 @@ class Gpu:
         free, _ = cupy.cuda.Device().mem_info
         return int(free)
 
-    def room(self) -> int:
+    def memory_budget(self) -> int:
         """The number of bytes that an unroll may allocate: half of the memory that was free at first."""
         return self.memory // 2
 

@@ -47,7 +47,7 @@ class Emulator:
         threads: int = 32,
         resident: int = 6,
         clusters: bool = True,
-        room: int = 1 << 30,
+        memory_budget: int = 1 << 30,
         fixed: bool = False,
         keeps_layers: bool = True,
         shared_states: bool = False,
@@ -56,7 +56,7 @@ class Emulator:
         edit: Callable[[str], str] | None = None,
     ) -> None:
         self.threads, self.resident, self.clusters = threads, resident, clusters
-        self.memory, self.fixed, self.keeps_layers, self.edit = room, fixed, keeps_layers, edit
+        self.memory, self.fixed, self.keeps_layers, self.edit = memory_budget, fixed, keeps_layers, edit
         self.shared_states, self.shared_memory = shared_states, shared_memory
         self.largest_cluster = largest_cluster
 
@@ -74,7 +74,7 @@ class Emulator:
     def address(self, x: Array) -> int:
         return int(x.ctypes.data)
 
-    def room(self) -> int:
+    def memory_budget(self) -> int:
         """The number of bytes that an unroll may allocate."""
         return self.memory
 

@@ -55,6 +55,7 @@ class Cupy(DeviceBackend):
     devices = tuple(map(str, range(DEVICES)))
 
     def __init__(self, **how: Any) -> None:
+        self.how = how
         super().__init__(Gpu(**how))
 
     def asarray(self, x: Any) -> Array:
@@ -75,7 +76,7 @@ class Cupy(DeviceBackend):
         if device not in self.devices:
             raise InvalidInput(f"there is no GPU {device} here; they are counted from 0 to {DEVICES - 1}")
         cupy.cuda.Device(int(device)).use()
-        self.use(Gpu())
+        self.use(Gpu(**self.how))
 
     def description(self) -> str:
         """Return the GPU and the libraries, in a few words."""

@@ -64,7 +64,7 @@ class Device(Capacity, Protocol):
     def keeps_layers(self) -> bool:
         """Return whether layers may be kept for the backward pass where they fit."""
 
-    def room(self) -> int:
+    def memory_budget(self) -> int:
         """The number of bytes that an unroll may allocate."""
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:

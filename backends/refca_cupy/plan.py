@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from refca.definition.cell import Array, Cell, Params
-from refca.definition.randomness import Randomness, Streams
+from refca.definition.randomness import Draw, Randomness, Streams
 from refca.definition.step import alive
 from refca_cupy.layout import GROUPS, OTHERS, PLACE, READOUTS, REALS, Unroll, layout, round_up4, settings
 from refca_cupy.machine import Device
@@ -148,14 +148,15 @@ class Plan:
             u.key0, u.key1 = draws.key
             u.first_sample = draws.first_sample
             return
-        drawn = [draws.at(cell, t, self.B, self.H, self.W) for t in range(u.first_step, u.first_step + u.steps)]
+        steps = range(u.first_step, u.first_step + u.steps)
+        drawn = [Draw(*draws.at(cell, t, self.B, self.H, self.W)) for t in steps]
         self.give(fire=xp.stack([xp.asarray(draw.fire_mask) for draw in drawn]))
         if cell.noise:
             self.give(noise=xp.stack([xp.asarray(draw.noise, self.dtype) for draw in drawn]))
         if cell.resettable:
             self.give(reset_noise=xp.stack([xp.asarray(draw.reset_noise, self.dtype) for draw in drawn]))
 
-    def count(self, in_loss: np.ndarray, to_environment: bool) -> None:
+    def prepare_objective(self, in_loss: np.ndarray, to_environment: bool) -> None:
         """Prepare for an objective of the states after the steps `in_loss`."""
         u, S = self.u, len(in_loss)
         index = np.full(u.steps, -1, np.int32)
@@ -165,7 +166,7 @@ class Plan:
         self.give(loss_index=self.device.xp.asarray(index))
         self.make(states=states, state_grad=states)
 
-    def aim(self, target: Array, weights: np.ndarray, params: Params) -> None:
+    def prepare_loss(self, target: Array, weights: np.ndarray, params: Params) -> None:
         """Prepare for the kernel of a loss: labels or a label map, weights (S, B), and the readout's weight."""
         u, cell, xp, S = self.u, self.cell, self.device.xp, len(weights)
         logits = (S, self.B, cell.stride * self.H, cell.stride * self.W, cell.labels)
@@ -186,7 +187,7 @@ class Plan:
         if self.taped:
             readout = self.cell.state_channels * self.cell.labels
             self.give(gradients=self.device.empty((u.parameters + readout + 1,), self.dtype))
-        self.tell()
+        self.write_constants()
         launch("prepare", self.device.spread(self.memory["pixels"].size // 4))
         if self.schedule.whole:
             launch("forward", u.blocks, shared=self.shared.forward)
@@ -196,7 +197,7 @@ class Plan:
         launch("unpad", self.device.spread(last.size))
         return last
 
-    def tell(self) -> None:
+    def write_constants(self) -> None:
         """Tell the kernels where the arrays of this plan are."""
         self.module.write("u", self.u)
 

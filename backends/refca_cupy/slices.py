@@ -23,9 +23,9 @@ def fit(device: Device, cell: Cell, state: Array, steps: int, loss_steps: int) -
     kept = steps * pixel + loss_steps * (3 * D + 6 * cell.labels * cell.stride**2)
     once = 2 * pixel + 2 * (layers * P4 + round_up4(D + 1)) + 4 * D + neighbourhood
     each = (H + 2) * (W + 2) * (kept + once) * state.dtype.itemsize
-    size = B if cell.norm == "batch" else max(1, min(B, device.room() // each))
+    size = B if cell.norm == "batch" else max(1, min(B, device.memory_budget() // each))
     each += H * W * steps * (2 * layers * P4 + 2 * round_up4(D + 1) + 8) * state.dtype.itemsize
-    kept = device.keeps_layers and size * each <= device.room()
+    kept = device.keeps_layers and size * each <= device.memory_budget()
     return [slice(first, min(B, first + size)) for first in range(0, B, size)], kept
 
 

@@ -68,7 +68,8 @@ class DeviceBackend(BaseBackend):
         key = cell, str(state.dtype), tuple(state.shape), steps, taped, kept
         if key not in self.plans:
             while self.plans and (
-                len(self.plans) >= PLANS or 2 * sum(plan.size for plan in self.plans.values()) > self.device.room()
+                len(self.plans) >= PLANS
+                or 2 * sum(plan.size for plan in self.plans.values()) > self.device.memory_budget()
             ):
                 self.plans.popitem(last=False)
             self.plans[key] = Plan(self.device, cell, state, steps, taped, kept)
@@ -82,7 +83,7 @@ class DeviceBackend(BaseBackend):
         del self.plans[key]
         yield
         self.plans[key] = plan
-        plan.tell()
+        plan.write_constants()
 
     def evolve(
         self,
@@ -157,10 +158,10 @@ class DeviceBackend(BaseBackend):
         """The results for a slice of a batch."""
         plan = self.plan(cell, state, steps, True, kept)
         plan.begin(params, environment, state, draws, first_step)
-        plan.count(in_loss, inputs_grad)
+        plan.prepare_objective(in_loss, inputs_grad)
         named = objective if isinstance(objective, Objective) and not callable(objective.loss) else None
         if named:
-            plan.aim(named.target[part], named.weights[:, part], params)
+            plan.prepare_loss(named.target[part], named.weights[:, part], params)
         last, readout_grads = plan.forward(), dict[str, Array]()
         if named and cell.stride > 1:
             readout_grads = strided_loss(plan, named.loss, params)

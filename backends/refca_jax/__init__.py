@@ -2,7 +2,8 @@
 
 `cell.py` is the cell; `streams.py` draws the random numbers on the device; `backend.py` is the contract of
 `spec/chapters/backends.md`: whole unrolls are one compiled function, with gradients by automatic differentiation.
-Each cell and each shape of a batch is compiled at its first use. Every cell is computed at every step, alive or not.
+Each cell and each shape of a batch is compiled at its first use, and in training each length of an unroll. Every
+cell is computed at every step, alive or not.
 
 Importing it changes two settings of JAX for the whole process: float64 is there, and products of float32 numbers have
 the precision of float32, not TF32.

@@ -138,7 +138,7 @@ class Jax(BaseBackend):
         self, params: Params, grads: Params, m: Params, v: Params, i: int, learning_rate: float, normalise: bool
     ) -> Params:
         """Return the parameters after update i, new arrays; update the moments in the dicts m and v."""
-        params, moments, squares = updated(params, grads, dict(m), dict(v), i, learning_rate, normalise)
+        params, moments, squares = updated(params, grads, dict(m), dict(v), int(i), float(learning_rate), normalise)
         m.update(moments)
         v.update(squares)
         return params
@@ -156,7 +156,7 @@ def evolved(
     """Return the state after a number of steps, which is no part of what is compiled."""
 
     def body(i: jax.Array, state: jax.Array) -> jax.Array:
-        return step(cell, params, environment, state, *source.draw(cell, i, state))
+        return step(cell, params, environment, state, *source.draw_traced(cell, i, state))
 
     return lax.fori_loop(0, steps, body, state)
 
@@ -176,7 +176,7 @@ def forward(
 
     def unroll(params: Params, environment: jax.Array = environment, state: jax.Array = state) -> Any:
         def body(state: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
-            state = step(cell, params, environment, state, *source.draw(cell, i, state))
+            state = step(cell, params, environment, state, *source.draw_traced(cell, i, state))
             return state, state
 
         last, states = lax.scan(body, state, jnp.arange(steps))  # states (T, B, H, W, D)

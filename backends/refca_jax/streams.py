@@ -29,7 +29,7 @@ class Arrays(NamedTuple):
     noise: Any
     reset_noise: Any
 
-    def draw(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
+    def draw_traced(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
         """Return the arrays of step i of an unroll."""
         noise, reset_noise = (None if x is None else x[self.first + i] for x in (self.noise, self.reset_noise))
         return Draw(self.fire[self.first + i], noise, reset_noise)
@@ -42,7 +42,7 @@ class Seeded(NamedTuple):
     key: tuple[Any, Any]
     first_sample: Any
 
-    def draw(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
+    def draw_traced(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
         """Return the arrays of step i of an unroll, for a state (B, H, W, D), in its dtype."""
         t = self.first + jnp.uint32(i)
         word, _, _, _ = words(self, FIRE, 1, t, like.shape[:3])
@@ -54,16 +54,16 @@ class Seeded(NamedTuple):
 class Source(Protocol):
     """A tree of arrays, as compiled functions take them: `Arrays`, `Seeded`, or one of the caller's own."""
 
-    def draw(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
+    def draw_traced(self, cell: Cell, i: Any, like: jax.Array) -> Draw:
         """Return the arrays of step i of an unroll, for a state (B, H, W, D), in its dtype."""
 
 
 def source_of(cell: Cell, randomness: Any, first_step: int, steps: int, state: jax.Array) -> Source:
     """Return the source of the steps first_step ... first_step + steps - 1.
 
-    A randomness with a method `draw` is one itself. Raises InvalidInput for arrays that do not fit.
+    A randomness with a method `draw_traced` is one itself. Raises InvalidInput for arrays that do not fit.
     """
-    if hasattr(randomness, "draw"):
+    if hasattr(randomness, "draw_traced"):
         return randomness
     if type(randomness) is Streams:  # a kind of streams may draw other numbers
         word = np.uint32

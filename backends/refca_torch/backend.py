@@ -22,6 +22,8 @@ from refca.errors import InvalidInput
 from refca_torch.cell import kernels, step
 from refca_torch.streams import as_tensor, draw, normals
 
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # which PyTorch does not compare
+
 
 class Torch(BaseBackend):
     """Tensors on one device: "cpu", "cuda:0", "mps" or another that PyTorch has.
@@ -34,7 +36,8 @@ class Torch(BaseBackend):
     def __init__(
         self, device: str = "cpu", compiled: bool = False, layout: torch.memory_format = torch.contiguous_format
     ) -> None:
-        self.device, self.layout = torch.device(device), layout
+        self.layout = layout
+        self.compute_on(torch.device(device))
         self.step_of = torch.compile(step, fullgraph=True, dynamic=False) if compiled else step
         if compiled:
             torch._dynamo.config.recompile_limit = 256  # for each cell and shape of a batch; one more is an error
@@ -56,18 +59,20 @@ class Torch(BaseBackend):
         return 125 if self.device.type == "cpu" else 1000
 
     def use_device(self, device: str) -> None:
-        """Compute on this device from now on; a number is a GPU's. Raise InvalidInput if PyTorch cannot.
-
-        Convolutions on a GPU then have the precision of float32, not TF32, and give the same bits each time.
-        """
+        """Compute on this device from now on; a number is a GPU's. Raise InvalidInput if PyTorch cannot."""
         try:
             found = torch.device(f"cuda:{device}" if device.isdecimal() else device)
             torch.zeros(1, device=found).item()
         except (RuntimeError, AssertionError) as error:
             known = ", ".join(self.devices)
             raise InvalidInput(f"device must be one that PyTorch can use here, {known}, got {device}") from error
-        self.device = found
-        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+        self.compute_on(found)
+
+    def compute_on(self, device: torch.device) -> None:
+        """Compute on this device, where convolutions then have the precision of float32 and repeat their bits."""
+        self.device = device
+        if device.type == "cuda":
+            torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
 
     def description(self) -> str:
         """Return the device and the version of PyTorch."""
@@ -128,21 +133,42 @@ class Torch(BaseBackend):
     ) -> UnrollGrads:
         """Unroll T steps and differentiate an objective of the states after those that count."""
         check_tensors({**params, "image": environment, "state": state})
-        leaves = {name: x.detach().requires_grad_() for name, x in params.items()}
-        inputs = [x.detach().requires_grad_(inputs_grad) for x in (environment, state)]
-        with enough_memory():
+        with torch.inference_mode(False), torch.enable_grad(), enough_memory():
+            leaves = {name: leaf(x, True) for name, x in params.items()}
+            inputs = [leaf(x, inputs_grad) for x in (environment, state)]
             weights, (environment, state), states = kernels(leaves), map(self.channels_first, inputs), []
             for i, counts in enumerate(in_loss):
                 drawn = draw(cell, randomness, first_step + i, state)
                 state = self.step_of(cell, weights, environment, state, *drawn)
                 states += [state] if counts else []
             counted = torch.stack(states).movedim(2, -1)  # (S, B, H, W, D)
-            value, gradient = objective(counted.detach(), slice(None))
+            with torch.no_grad():  # parameters of the caller may require gradients
+                value, gradient = objective(counted.detach(), slice(None))
             wanted = [*leaves.values(), *(inputs if inputs_grad else [])]
             found = torch.autograd.grad(counted, wanted, gradient, allow_unused=True)
         grads = {name: x for name, x in zip(leaves, found, strict=False) if x is not None}  # none of a readout
         environment_grad, state_grad = found[len(leaves) :] if inputs_grad else (None, None)
         return value, grads, environment_grad, state_grad, channels_last(state.detach())
+
+    def loss_and_grads(
+        self,
+        cell: Cell,
+        loss: Any,
+        params: Params,
+        image: Array,
+        state: Array,
+        target: Array,
+        weights: Array,
+        randomness: Randomness,
+        *,
+        first_step: int = 0,
+        image_grad: bool = False,
+    ) -> tuple[Any, Params, Array]:
+        """Unroll T = len(weights) steps; return the loss, its gradients, and the last state."""
+        if getattr(target, "dtype", None) in UNSIGNED:
+            target = target.long()
+        given = cell, loss, params, image, state, target, weights, randomness
+        return super().loss_and_grads(*given, first_step=first_step, image_grad=image_grad)
 
     def channels_first(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, H, W, channels) as (B, channels, H, W), as PyTorch's convolutions take it."""
@@ -150,9 +176,15 @@ class Torch(BaseBackend):
 
     def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Return function(x, torch), and a function that turns the gradient of its value into the gradient of x."""
-        x = x.detach().requires_grad_()
-        value = function(x, torch)
+        with torch.inference_mode(False), torch.enable_grad():
+            x = leaf(x, True)
+            value = function(x, torch)
         return value.detach(), lambda gradient: torch.autograd.grad(value, x, gradient)[0]
+
+
+def leaf(x: torch.Tensor, requires_grad: bool) -> torch.Tensor:
+    """Return a tensor with the same numbers that autograd begins at."""
+    return (x.clone() if x.is_inference() else x.detach()).requires_grad_(requires_grad)
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

@@ -113,7 +113,8 @@ def isfunction(x: Any) -> bool:
 def backend_of(found: Any, cell: Cell) -> BaseBackend:
     """Return the backend for a name, a module or a backend object. Raise InvalidInput if it does not offer the cell."""
     wanted = "a function evolve(cell, params, image, state, randomness, steps), a backend, a module or a name"
-    if isinstance(found, type) or not (isinstance(found, str) or hasattr(found, "evolve") or hasattr(found, "step")):
+    offers = isinstance(found, str) or any(hasattr(found, name) for name in ("evolve", "step", "BACKEND"))
+    if isinstance(found, type) or not offers:
         named = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
         raise InvalidInput(f"implementation must be {wanted}, got {named}")
     backend = get_backend(found) if isinstance(found, str) else as_backend(found)

@@ -141,7 +141,7 @@ class ExecBackend(BaseBackend):
     ) -> Array:
         """Check the arguments, and ask the program for the state after the steps."""
         check_unroll(cell, params, image, state, steps, first_step, randomness)
-        request = {"operation": "evolve", "cell": asdict(cell), "steps": steps, "first_step": first_step}
+        request = {"operation": "evolve", "cell": asdict(cell), "steps": int(steps), "first_step": int(first_step)}
         arrays = {f"params/{name}": x for name, x in params.items()} | {"image": image, "state": state}
         if type(randomness) is Streams and "streams" in self.described.get("randomness", ["streams"]):
             request |= {"seed": str(randomness.seed), "first_sample": randomness.first_sample}
@@ -168,7 +168,11 @@ class ExecBackend(BaseBackend):
 
         if self.failure:
             raise self.failure
-        message = save({name: np.ascontiguousarray(x) for name, x in arrays.items()}, {"refca": json.dumps(request)})
+        try:
+            metadata = {"refca": json.dumps(request, allow_nan=False)}
+        except ValueError:
+            raise InvalidInput("the cell must have finite numbers, because JSON has no others") from None
+        message = save({name: np.ascontiguousarray(x) for name, x in arrays.items()}, metadata)
         answer = self.exchange(message, str(request["operation"]))
         try:
             tensors = load(answer)

@@ -337,7 +337,7 @@ class BaseBackend:
         The moments are empty before update 0. The arguments are those of `refca.contract.adam.adam_step`, which
         is the default.
         """
-        return adam_step(params, grads, m, v, i, learning_rate, normalise)
+        return adam_step(params, grads, m, v, int(i), float(learning_rate), normalise)
 
     def batch_parts(self, cell: Cell, image: Array) -> list[np.ndarray] | None:
         """Return the samples of each part of a batch (B, sH, sW, K), NumPy integers in ascending order.

@@ -28,7 +28,7 @@ from refca.contract.checks import (
 from refca.definition import losses, metrics, params, state
 from refca.definition import step as definition
 from refca.definition.cell import Array, Cell
-from refca.definition.errors import check_integer
+from refca.definition.errors import check_count, check_integer
 from refca.errors import InvalidInput
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,7 +49,7 @@ def guarded(function: F, check: Callable[..., None]) -> F:
     return cast(F, call)
 
 
-def check_kind(name: str, x: Array, kinds: str, words: str) -> None:
+def check_dtype_kind(name: str, x: Array, kinds: str, words: str) -> None:
     """Raise InvalidInput unless the dtype of an array is of one of NumPy's kinds, which `words` name."""
     if dtype_kind(x) not in kinds:
         raise InvalidInput(f"{name} must be {words}, got {dtype_name(x)}")
@@ -61,7 +61,7 @@ def check_counted(readout: Array, live: Array) -> None:
     check_dtypes({"readout": readout})
     if not all(readout.shape[1:]):
         raise InvalidInput(f"readout must have a row, a column and a label at least, got shape {tuple(readout.shape)}")
-    check_kind("live", live, "b", "boolean")
+    check_dtype_kind("live", live, "b", "boolean")
 
 
 def check_step(
@@ -78,10 +78,10 @@ def check_step(
     given |= {name: (x, (*GRID, cell.state_channels)) for name, x in normal.items() if x is not None}
     check_arrays(given)
     check_numpy({**params, **{name: x for name, (x, _) in given.items()}})
-    check_kind("fire_mask", fire_mask, "b", "boolean")
+    check_dtype_kind("fire_mask", fire_mask, "b", "boolean")
     for name, x in normal.items():
         if x is not None:
-            check_kind(name, x, "f", "real numbers")
+            check_dtype_kind(name, x, "f", "real numbers")
     check_dtypes({"environment": environment, "state": state, "update.weight": params["update.weight"]})
 
 
@@ -114,15 +114,14 @@ def check_mutate(cell: Cell, state: Array, image: Array, xp: Any) -> None:
 
 def check_init_params(cell: Cell, seed: int) -> None:
     check_cell(cell)
-    if not 0 <= check_integer("seed", seed) < 2**64:
-        raise InvalidInput(f"seed must be from 0 to 2**64 - 1, got {seed}")
+    check_count("seed", seed, 64)
 
 
 def check_accuracy(readout: Array, labels: Array, live: Array) -> None:
     check_counted(readout, live)
     check_arrays({"readout": (readout, (*GRID, "L")), "labels": (labels, ("B",))})
     check_numpy({"labels": labels})
-    check_kind("labels", labels, "iu", "integers")
+    check_dtype_kind("labels", labels, "iu", "integers")
     check_labels(labels, readout.shape[-1])
 
 
@@ -134,7 +133,7 @@ def check_loss(readout: Array, target: Array, live: Array) -> None:
     else:
         check_arrays({"target": (target, (B,))})
     check_numpy({"target": target})
-    check_kind("target", target, "iu", "integers")
+    check_dtype_kind("target", target, "iu", "integers")
     check_labels(target, readout.shape[-1])
 
 
@@ -142,7 +141,7 @@ def check_iou(predicted: Array, target: Array, labels: int) -> None:
     for name, x in (("predicted", predicted), ("target", target)):
         check_arrays({name: (x, None)})
         check_numpy({name: x})
-        check_kind(name, x, "iu", "integers")
+        check_dtype_kind(name, x, "iu", "integers")
     check_integer("labels", labels)
 
 

@@ -13,7 +13,7 @@
 #include "loss.h"
 #include "step_grad.h"
 
-enum { STEP, BEGIN, LAYER, UPDATE, NEIGHBOURHOOD, WEIGHTS };  // phases of a step, of `unroll.py`
+enum { STEP, BEGIN, LAYER, UPDATE, NEIGHBOURHOOD, WEIGHTS };  // phases of a step, of `plan.py`
 
 DEVICE Block block_of(int sample) {
   return {sample, (int)blockIdx.x % u.team, (int)blockIdx.x};
