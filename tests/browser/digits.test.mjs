@@ -374,6 +374,8 @@ test("a link with nonsense in it opens the page as any other, and the page says 
     const { page, close } = await open(browser, `${URL}#${link}`);
     await support.waitForAgreement(page, 2);
     assert.match(await page.locator("#problem").innerText(), said);
+    await page.getByRole("button", { name: "Close this message" }).click();
+    assert.ok(await page.locator("#problem").isHidden());
     await close();
   }
 });
