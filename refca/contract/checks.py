@@ -21,6 +21,7 @@ from refca.definition.state import grid
 from refca.errors import InvalidInput
 
 FLOATS = ("float32", "float64")
+NOT_GIVEN: Any = object()
 
 
 def dtype_name(x: Array) -> str:
@@ -132,7 +133,7 @@ def check_unroll(
     state: Array,
     steps: int,
     first_step: int,
-    randomness: Any,
+    randomness: Any = NOT_GIVEN,
 ) -> None:
     """Raise InvalidInput unless an unroll of these arguments is defined."""
     check_cell(cell)
@@ -150,7 +151,7 @@ def check_unroll(
         raise InvalidInput(f"steps and first_step must not be negative, got {steps} and {first_step}")
     if first_step + steps > 2**32:
         raise InvalidInput(f"first_step + steps must be at most 2**32, got {first_step} + {steps}")
-    if not hasattr(randomness, "at"):
+    if randomness is not NOT_GIVEN and not hasattr(randomness, "at"):
         kind = type(randomness).__name__
         raise InvalidInput(f"randomness must be Streams, Recorded or an object with their method at, got {kind}")
 

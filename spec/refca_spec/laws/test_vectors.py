@@ -76,6 +76,8 @@ FORMULAS: dict[str, tuple[str, Any]] = {  # of an operation: the name of its out
     "l2": ("losses", lambda v: formulas.l2(*map(np.array, v.values()))),
     "cross_entropy": ("losses", lambda v: formulas.cross_entropy(*map(np.array, v.values()))),
     "mutate": ("state", lambda v: formulas.mutate(Cell(**v["cell"]), np.array(v["state"]), np.array(v["image"]))),
+    "muon": ("after", lambda v: updates_of_muon(v)),
+    "ema": ("averages", lambda v: [formulas.moving_average(v["params"][: i + 1], v["decay"]) for i in range(3)]),
     "cell_accuracy": ("cell_accuracy", lambda v: formulas.cell_accuracy(*map(np.array, v.values()))),
     "total_agreement": ("total_agreement", lambda v: formulas.total_agreement(*map(np.array, v.values()))),
     "iou": ("iou", lambda v: formulas.iou(np.array(v["predicted"]), np.array(v["target"]), v["labels"])),
@@ -89,6 +91,18 @@ def arrays(v: dict[str, Any]) -> dict[str, np.ndarray]:
 def step_arguments(v: dict[str, Any]) -> list[Any]:
     names = "environment", "state", "fire", "noise", "reset_noise"
     return [Cell(**v["cell"]), arrays(v["params"]), *(None if v[name] is None else np.array(v[name]) for name in names)]
+
+
+def updates_of_muon(v: dict[str, Any]) -> list[Any]:
+    """Return the parameter after each update."""
+    param, m, after = np.array(v["param"]), np.zeros(np.shape(v["param"])), []
+    for grad in map(np.array, v["grads"]):
+        grad = grad / (np.sqrt((grad**2).sum()) + 1e-8) if v["normalise"] else grad
+        m = 0.95 * m + 0.05 * grad
+        size = v["learning_rate"] * 0.2 * np.sqrt(max(grad.shape))
+        param = param - size * formulas.orthogonal(0.95 * m + 0.05 * grad)
+        after.append(param)
+    return after
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -14,7 +14,20 @@ from refca_spec import SPECIFICATION as SPECIFICATION
 
 UNROLLS = ("unroll", "unroll_instance", "unroll_batch", "unroll_channel", "unroll_strided")
 OPERATIONS = (
-    *("cell", "step", "encode", "decode", "readout", "l2", "cross_entropy", "init_state", "mutate", "adam"),
+    *(
+        "cell",
+        "step",
+        "encode",
+        "decode",
+        "readout",
+        "l2",
+        "cross_entropy",
+        "init_state",
+        "mutate",
+        "adam",
+        "muon",
+        "ema",
+    ),
     *("cell_accuracy", "total_agreement", "iou", "pool", "unroll_length", "persistence"),
 )
 NAMES = ("philox", "streams", *UNROLLS, *OPERATIONS)

@@ -15,7 +15,7 @@ import numpy as np
 from refca.contract.adam import adam_step
 from refca.contract.reference import reference
 from refca.definition import losses, step
-from refca.definition.cell import Cell
+from refca.definition.cell import Cell, Params
 from refca.definition.metrics import cell_accuracy, iou, total_agreement
 from refca.definition.params import frozen, param_shapes
 from refca.definition.randomness import Streams
@@ -26,6 +26,8 @@ from refca.digits.pool import BatchPlan, Pool, fractions
 from refca.digits.unroll_length import last_steps
 from refca.segmentation.cell import segmentation_cell
 from refca.segmentation.persistence import PersistentBatch, Resample, counted, keep_probability, loss_weights, resample
+from refca.training.ema import ema_step
+from refca.training.muon import muon_step
 from refca_spec.strategies import Case
 
 Cases = Iterator[dict[str, Any]]
@@ -137,19 +139,39 @@ def mutations() -> Cases:
 
 
 def adam() -> Cases:
+    return updates(adam_step, ("m", "v"))
+
+
+def muon() -> Cases:
+    return updates(muon_step, ("m",))
+
+
+def updates(optimiser_step: Callable[..., Params], moments: tuple[str, ...]) -> Cases:
     """Three updates, with gradients of very different sizes."""
     given = Case(replace(ARTICLE, hidden_layers=0, biases=False), B=1, H=1, W=1, T=1, seed=5)
     rng, params = given.rng("gradients"), {"update.weight": given.params["update.weight"]}
     grads = [np.float32(size * rng.standard_normal((4, 5))).astype(float) for size in (1.0, 1e-6, 10.0)]
     for name, normalise in (("as they are", False), ("normalised", True)):
-        m: dict[str, Any] = {}
-        v: dict[str, Any] = {}
+        last: dict[str, Params] = {"m": {}, "v": {}}
         moved, after = params, []
         for i, grad in enumerate(grads):
-            moved = adam_step(moved, {"update.weight": grad}, m, v, i, 0.01, normalise)
+            moved = optimiser_step(moved, {"update.weight": grad}, *last.values(), i, 0.01, normalise)
             after.append(moved["update.weight"])
         inputs = {"param": params["update.weight"], "grads": grads, "learning_rate": 0.01, "normalise": normalise}
-        yield case(name, inputs, {"after": after, "m": m["update.weight"], "v": v["update.weight"]})
+        yield case(name, inputs, {"after": after, **{moment: last[moment]["update.weight"] for moment in moments}})
+
+
+def averages() -> Cases:
+    """Return the parameters after three updates."""
+    rng = np.random.default_rng(10)
+    history = [np.float32(rng.standard_normal(4)).astype(float) for _ in range(3)]
+    for decay in (0.5, 0.999):
+        ema: Params = {}
+        averages = []
+        for i, param in enumerate(history):
+            ema = ema_step(ema, {"p": param}, i, decay)
+            averages.append(ema["p"])
+        yield case(f"decay {decay}", {"params": history, "decay": decay}, {"averages": averages})
 
 
 def accuracies() -> Cases:
@@ -225,6 +247,8 @@ MAKERS: dict[str, Callable[[], Cases]] = {
     "init_state": initial_states,
     "mutate": mutations,
     "adam": adam,
+    "muon": muon,
+    "ema": averages,
     "cell_accuracy": accuracies,
     "total_agreement": agreements,
     "iou": ious,
