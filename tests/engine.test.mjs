@@ -110,6 +110,15 @@ test("files that are not whole are refused in one sentence", () => {
   for (const length of [0, 7, 20, whole.length - 1]) {
     assert.throws(() => refca.readSafetensors(whole.subarray(0, length)), refca.InvalidInput);
   }
+  const entry = { dtype: "F32", shape: [1], data_offsets: [0, 4] };
+  const wrong = [{ shape: [-1] }, { shape: null }, { data_offsets: [-4, 0] }, { data_offsets: [0] }, { dtype: "F8" }];
+  for (const header of [null, [], 7, { x: null }, { x: {} }, ...wrong.map((part) => ({ x: { ...entry, ...part } }))]) {
+    const text = new TextEncoder().encode(JSON.stringify(header));
+    const file = new Uint8Array(8 + text.length + 4);
+    new DataView(file.buffer).setBigUint64(0, BigInt(text.length), true);
+    file.set(text, 8);
+    assert.throws(() => refca.readSafetensors(file), refca.InvalidInput, JSON.stringify(header));
+  }
 });
 
 test("settings and parameters that fit no cell are refused by name", () => {
