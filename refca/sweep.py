@@ -30,10 +30,11 @@ from refca.data import full_path, is_path
 from refca.errors import InvalidInput
 from refca.fitting import SETTINGS_FILE, check_seeds, own_experiment
 from refca.reading import reading
-from refca.tasks import change, load_experiment
+from refca.tasks import all_tasks, change, load_experiment
 from refca.threads import processors
 from refca.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from refca.training.experiment import Experiment
+from refca.training.flags import settings as settings_of_tasks
 from refca.training.flags import shown
 from refca.training.metrics_log import LOG_FILE, last_values
 
@@ -159,6 +160,10 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
     flags = content.get("flags", [])
     if not isinstance(flags, list):
         raise InvalidInput(f'flags must be a list of words, such as ["--backend", "cpu"], got {flags!r}')
+    for flag in map(str, flags):
+        name = flag.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+        if flag.startswith("--") and name in settings_of_tasks(all_tasks()):
+            raise InvalidInput(f"flags has the setting {flag}, which belongs to settings, as {name} = ...")
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise InvalidInput("runs must have at least one run, such as [runs.plain]")
     runs = []

@@ -26,9 +26,10 @@ from refca.definition.params import param_shapes
 from refca.digits import report, training
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_curves
-from refca.digits.evaluation import CURVES, mean_ratio, others, summary
+from refca.digits.evaluation import CURVES, mean_ratio, others, summary, unmeasured
 from refca.digits.evaluation import evaluate as measure
 from refca.digits.settings import DigitsExperiment
+from refca.errors import InvalidInput
 
 DATA = os.environ.get("REFCA_DATA")
 
@@ -228,6 +229,26 @@ def test_digits_of_another_range_are_told_of(
     assert len(said) == (2 if words else 0)
     for line in said:
         assert re.fullmatch(f"refca: warning: mnist: {words}.*", line), line
+
+
+def test_nothing_is_measured_after_a_state_became_nan_or_infinite() -> None:
+    cell, digits = refca.digits_cell(), data_sets.load("optdigits").test
+    params = {name: 1000 * x + np.float32(1) for name, x in refca.init_params(cell, 0).items()}
+    votes: list[np.ndarray] = []
+    with np.errstate(all="ignore"):
+        given = cell, params, reference, digits
+        curves = measure(*given, samples=4, steps=30, mutation="none", on_votes=lambda *found: votes.append(found[2]))
+    first = int(np.flatnonzero(np.isnan(curves["before"]["state_magnitude"]))[0])
+    assert 0 < first < 29
+    for values in curves["before"].values():
+        assert np.isnan(values[first:]).all()
+        assert not np.isnan(values[:first]).any()
+    assert f"NaN or infinite by step {first + 1}; later" in (unmeasured(curves) or "")
+    assert summary(curves)["accuracy_at_30"] is None
+    assert not np.concatenate(votes).sum(), "votes of states that mean nothing"
+    automaton = refca.Automaton("wild", cell, params, DigitsExperiment(), reference)
+    with np.errstate(all="ignore"), pytest.raises(InvalidInput, match="NaN or infinite"):
+        automaton.predict(digits.images([0])[0, ..., 0], steps=30)
 
 
 def test_where_no_cell_lives_nothing_is_measured() -> None:

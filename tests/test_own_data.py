@@ -26,7 +26,7 @@ from refca.predict import main as predict
 from refca.robustness import main as robustness
 from refca.segmentation.settings import SegmentationExperiment
 from refca.segmentation.training import split_validation
-from refca.tasks import load_experiment, make_experiment
+from refca.tasks import get_task, load_experiment, make_experiment
 from refca.training.class_weights import class_weights
 
 DATA = Path(os.environ.get("REFCA_DATA", "absent"))
@@ -589,6 +589,34 @@ def test_gray_levels_are_classes(tmp_path: Path) -> None:
     assert found(path, classes=("sky", "sea", "land")).settings["classes"] == ("sky", "sea", "land")
     with pytest.raises(InvalidInput, match="has 3 classes, 0, 100, 200; --classes names 2: a, b"):
         found(path, classes=("a", "b"))
+
+
+def test_gray_masks_among_coloured_ones_have_their_colours(tmp_path: Path) -> None:
+    colours = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0]], np.uint8)
+
+    def paint(mask: np.ndarray) -> np.ndarray:
+        return colours[np.where(mask == 2, 1, mask) if mask[0, 0] == 0 and mask.sum() % 2 else mask]
+
+    pairs(tmp_path, paint, labels=3)
+    save(tmp_path / "masks/p0.png", colours[disc(0, labels=2)])
+    assert set(found(tmp_path).settings["classes"]) == {"#000000", "#ffffff", "#ff0000"}
+    loaded(tmp_path)
+
+
+def test_weights_know_the_values_of_masks_that_they_were_trained_on(tmp_path: Path) -> None:
+    for name, values in (("a", [0, 100, 200]), ("fewer", [0, 200, 200]), ("others", [0, 100, 50])):
+        pairs(tmp_path / name, np.array(values, np.uint8).__getitem__, labels=3)
+    settings = found(tmp_path / "a").settings | {"dataset": str(tmp_path / "a")}
+    experiment = get_task("segmentation").experiment(**settings)
+    few = experiment.on_data(str(tmp_path / "fewer")).load_data(None, ("train",)).train
+    assert set(np.unique(few.labels(np.arange(len(few)))).tolist()) == {0, 2}
+    with pytest.raises(InvalidInput, match="has masks of 0, 50, 100, and these weights know 0, 100, 200"):
+        experiment.on_data(str(tmp_path / "others")).load_data(None, ("train",))
+
+
+def test_a_class_whose_name_no_file_of_settings_can_hold_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="classes must be text of Unicode letters"):
+        get_task("digits").experiment(labels=2, state=4, classes=("a", "K\udce4fer"))
 
 
 def test_colours_are_classes_and_keep_their_colours(tmp_path: Path) -> None:

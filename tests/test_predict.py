@@ -28,7 +28,9 @@ from refca.data.inputs import apart, expand, open_film, pages
 from refca.errors import InvalidInput
 from refca.playground_page.catalogue import make_catalogue
 from refca.predict import main, predictions_folder
+from refca.segmentation import prediction as segmentation_prediction
 from refca.segmentation.prediction import labels_at
+from refca.tasks import get_task
 
 MEDIA = Path(os.environ.get("REFCA_DATA", "absent")) / "cat_and_dog_media"
 ODD = Path(os.environ.get("REFCA_DATA", "absent")) / "odd_images"
@@ -206,6 +208,28 @@ def test_what_cannot_be_predicted_is_refused_in_a_sentence(
     assert any(line.startswith(("refca: ", "usage: ")) for line in printed.splitlines())
     assert "Traceback" not in printed
     assert not list(Path().rglob("predictions.csv"))
+
+
+def test_a_film_is_not_squeezed_into_a_tile() -> None:
+    cell = refca.segmentation_cell(4, 4)
+    experiment = get_task("segmentation").experiment(size=24, state=4, hidden=4, tiles=True)
+    params = refca.init_params(cell, 0)
+    automaton = refca.Automaton("tiles", experiment.cell, params, experiment, refca.get_backend("reference"))
+    frames = [np.zeros((96, 96, 3), np.uint8)]
+    with pytest.raises(InvalidInput, match=r"these weights see tiles of 24x24 .*--size N"):
+        list(segmentation_prediction.follow(automaton, frames))
+    assert len(list(segmentation_prediction.follow(automaton, frames, size=12))) == 1
+
+
+def test_transparent_frames_lie_on_white_as_pictures_do(tmp_path: Path) -> None:
+    clear = [Image.fromarray(np.full((8, 8, 4), (0, 0, 0, alpha), np.uint8)) for alpha in (255, 0)]
+    clear[0].putpixel((0, 0), (0, 0, 0, 0))
+    for ending in ("png", "webp", "gif"):
+        path = tmp_path / f"a.{ending}"
+        clear[0].save(path, save_all=True, append_images=clear[1:], duration=100, lossless=True)
+        first = next(iter(open_film(path).frames))
+        assert first[0, 0].tolist() == [255, 255, 255], ending
+        assert first[4, 4].tolist() == [0, 0, 0], ending
 
 
 def test_the_state_of_a_film_goes_on_from_frame_to_frame(

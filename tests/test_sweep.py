@@ -134,6 +134,8 @@ def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> Non
         ("[runs.a]\nexperiment = 'demos'\n", 'unknown experiment "demos"'),
         ("[runs.a\n", "TOML"),
         ("flags = '--quiet'\n[runs.a]\n", "flags must be a list of words"),
+        ("flags = ['--steps', '3']\n[runs.a]\n", "flags has the setting --steps, which belongs to settings"),
+        ("flags = ['--no-flips']\n[runs.a]\n", "flags has the setting --no-flips, which belongs to settings"),
         ("[runs.a]\nsteps = 3\n[runs.b]\nbatch = 0\n", "runs.b: batch must be at least 1, got 0"),
     ],
 )

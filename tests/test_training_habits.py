@@ -148,6 +148,15 @@ def test_a_run_stops_early_and_keeps_its_best_weights(tmp_path: Path, capsys: Ca
         assert not np.array_equal(last.params[name], x)
 
 
+def test_weights_whose_states_overflow_are_not_the_best(tmp_path: Path) -> None:
+    wild = [*DIGITS, "--steps", "1", "--validate-every", "1", "--learning-rate", "1e9", "--noise", "0"]
+    with np.errstate(all="ignore"):
+        out = trained(tmp_path / "run", *wild)
+    (row,) = read_metrics(out / "validation.csv")
+    assert all(np.isnan(row[name]) for name in ("loss", "accuracy", "agreement"))
+    assert not (out / "best.safetensors").exists()
+
+
 def test_the_best_weights_are_measured_beside_the_last(tmp_path: Path) -> None:
     for name in ("checkpoint.safetensors", "best.safetensors"):
         (tmp_path / name).touch()

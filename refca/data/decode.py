@@ -117,6 +117,7 @@ def from_array(picture: Any, what: str) -> np.ndarray:
         raise InvalidInput(
             f"{what} must be a path, a Pillow image or an array, got {type(picture).__name__}"
         ) from error
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or not array.size:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from refca.data.camera import device_of, is_camera, newest
-from refca.data.decode import from_image, not_decoded, open_picture
+from refca.data.decode import from_image, not_decoded, open_picture, with_channels
 from refca.data.pictures import check_size, decoding
 from refca.errors import InvalidInput
 from refca.reading import AGAIN, reading
@@ -164,6 +164,8 @@ def open_film(path: Path) -> Film:
 
 def animation(path: Path) -> Film:
     """Return the frames of a GIF, WebP or PNG, at the rate of its first frame."""
+    from PIL import Image
+
     image: Any = open_picture(path)
     with decoding(path, "an animation"):
         duration = float(image.info.get("duration", 0) or 100)  # milliseconds
@@ -174,10 +176,10 @@ def animation(path: Path) -> Film:
             with decoding(path, "an animation"):
                 image.seek(number)
                 check_size(image, path)
-                frame = image.convert("RGB")
+                pixels = with_channels(from_image(image, str(path)), 3)
+                frame = Image.fromarray(np.rint(255 * pixels).astype(np.uint8))
                 frame.thumbnail((WIDEST, WIDEST))
-                pixels = np.asarray(frame)
-            yield pixels
+            yield np.asarray(frame)
 
     return Film(frames(), 1000 / duration, count)
 

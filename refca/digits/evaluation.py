@@ -118,7 +118,9 @@ def evolve_and_count(
         before = rows
         state = backend.evolve(cell, params, shown.image, state, streams, 1, first_step=first_step + i)
         rows = live_rows(state, shown.live_cells)
-        predicted = predict(readout(cell, params, rows), xp)[shown.row]  # (B, H, W)
+        predicted = predict(readout(cell, params, rows), xp)
+        finite = (rows - rows).sum(-1) == 0
+        predicted = xp.where(finite, predicted, 0 * predicted - 1)[shown.row]  # (B, H, W); -1: no label
         counts.append(xp.stack(count(predicted, shown.labels, shown.live, rows, rows - before, xp)))
         on_progress(len(shown.labels))
     return state, xp.stack(counts), count_votes(predicted, shown.live, cell.labels, xp)
@@ -179,7 +181,12 @@ def count_votes(predicted: Array, live: Array, labels: int, xp: Any) -> Array:
 
 
 def ratios(cell: Cell, counts: np.ndarray) -> Curves:
-    """Return curves from counts (batches, steps, 6): the mean over batches of each ratio, NaN batches left out."""
+    """Return curves from counts (batches, steps, 6): the mean over batches of each ratio, NaN batches left out.
+
+    All are NaN from the first step on at which a state is NaN or infinite.
+    """
+    measured = np.logical_and.accumulate(np.isfinite(counts).all(axis=(0, 2)))
+    counts = np.where(measured[:, None], counts, np.nan)
     correct, cells, agreeing, digits, state, update = np.moveaxis(counts, -1, 0)
     numbers = cells * cell.state_channels
     pairs = ((correct, cells), (agreeing, digits), (state, numbers), (update, numbers))
@@ -209,6 +216,16 @@ def summary(curves: dict[str, Curves]) -> dict[str, float | int | None]:
             found[f"{prefix}top_{key}"] = top
             found[f"{prefix}top_{key}_step"] = None if top is None else values.index(top) + 1
     return found
+
+
+def unmeasured(curves: dict[str, Curves]) -> str | None:
+    """Return a sentence on the steps that could not be measured, or None if there are none."""
+    for part, prefix in prefixes(curves).items():
+        lost = np.flatnonzero(np.isnan(curves[part]["state_magnitude"]))
+        if len(lost):
+            when = f"by step {lost[0] + 1}" + (f" {prefix.removesuffix('_').replace('_', ' a ')}" if prefix else "")
+            return f"states became NaN or infinite {when}; later steps are not measured"
+    return None
 
 
 def prefixes(curves: dict[str, Curves]) -> dict[str, str]:

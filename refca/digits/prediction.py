@@ -238,6 +238,8 @@ def classified(
 ) -> Classification:
     """Return the result of one picture: image (H, W, K), outputs (H, W, L), live (H, W)."""
     names = automaton.names
+    if not np.isfinite(outputs).all():
+        raise InvalidInput("the states of these cells became NaN or infinite; try fewer steps or other weights")
     votes = np.bincount(predict(outputs)[live], minlength=len(names))
     total = int(votes.sum())
     shares = votes / total if total else np.full(len(names), np.nan)

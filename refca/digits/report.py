@@ -27,7 +27,7 @@ from refca.confusion import to_json
 from refca.data import Split, full_path, load
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_curves
-from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary
+from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary, unmeasured
 from refca.digits.prediction import all_like_training, handwritten
 from refca.digits.settings import DigitsExperiment
 from refca.distributed import current, first_of_machine
@@ -137,6 +137,8 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     with publishing(out, FILES) as folder:
         curves = measure()
         values = summary(curves)
+        if lost := unmeasured(curves):
+            warn(lost)
         print(table(values, curves, flags.steps))  # before the pictures, which take long and may be interrupted
         print(votes.sentence())
         setting |= {"mutation": flags.mutation}

@@ -28,6 +28,7 @@ from refca.digits.perturbations import (
 )
 from refca.distributed import shared_map
 from refca.drawing.palette import predicted_labels
+from refca.errors import InvalidInput
 
 SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # scale factors
 STROKES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # pixels wider
@@ -80,8 +81,10 @@ class Runner(NamedTuple):
         return state
 
     def logits(self, state: Array) -> np.ndarray:
-        """Return the readout of each cell, (N, H, W, L), as a NumPy array."""
+        """Return the readout of each cell, (N, H, W, L), as a NumPy array. Raises InvalidInput for NaN and infinity."""
         logits: np.ndarray = self.backend.asnumpy(readout(self.cell, self.params, state))
+        if not np.isfinite(logits).all():
+            raise InvalidInput("the states of these cells became NaN or infinite; try fewer steps or other weights")
         return logits
 
 

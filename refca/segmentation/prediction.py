@@ -157,13 +157,19 @@ def follow(
     """Yield the labels of each frame of a film, (h, w, 3) uint8, and the seconds that the cells took.
 
     The state goes on from frame to frame, as the paper suggests: the cells see the first frame for as many steps
-    as in training, and each other frame for `steps`, 5 by default. Raises InvalidInput for `tile`.
+    as in training, and each other frame for `steps`, 5 by default. Raises InvalidInput for `tile`, and without
+    `size` for weights that see pictures in tiles.
     """
     from PIL import Image
 
+    experiment: Any = automaton.experiment
     if tile is not None:
         raise InvalidInput("a film is segmented at --size, not in tiles")
-    experiment: Any = automaton.experiment
+    if experiment.tiles and size is None:
+        raise InvalidInput(
+            f"these weights see tiles of {experiment.size}x{experiment.size} at the picture's own scale, and a film is "
+            "not cut; --size N resamples its frames to NxN pixels"
+        )
     side = experiment.size if size is None else size
     palette, cell = palette_of(experiment), automaton.cell
     move, done, state = automaton.backend.asarray, 0, None

@@ -16,7 +16,7 @@ import numpy as np
 
 from refca import data
 from refca.data.own import OwnSettings, check_known, found_at, load_own
-from refca.data.own.masks import INSTANCES
+from refca.data.own.masks import INSTANCES, is_value
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput, did_you_mean
 from refca.training.class_weights import POWERS
@@ -188,6 +188,7 @@ class Experiment(ABC):
         for setting in fields(self):
             value, kind = typed(setting, getattr(self, setting.name)), setting.metadata["kind"]
             object.__setattr__(self, setting.name, value)
+            check_text(setting.name, value)
             choices = setting.metadata["choices"]
             if choices and value not in choices:
                 known = ", ".join(map(str, choices))
@@ -288,6 +289,14 @@ class Experiment(ABC):
         if found.kind == self.kind == "classification":
             check_known(self.dataset, found.settings["classes"], self.names)
             return OwnSettings(**settings | {"classes": self.names})
+        if found.kind == self.kind and own.classes and all(map(is_value, own.classes)):  # named by values of masks
+            known = {"mask_values": own.classes, "classes": own.classes, "colours": own.colours}
+            if set(settings["mask_values"]) <= set(own.classes):
+                return OwnSettings(**settings | known)
+            raise InvalidInput(
+                f"{self.dataset} has masks of {', '.join(settings['mask_values'])}, and these weights know "
+                f"{', '.join(own.classes)}; give its masks these values"
+            )
         if found.kind != self.kind or found.settings["labels"] != self.labels:
             raise InvalidInput(
                 f"{self.dataset} has {found.settings['labels']} labels for {found.kind}; these weights are for "
@@ -352,6 +361,13 @@ class Experiment(ABC):
         """Return the settings as the text of an experiment file."""
         settings = {"task": self.task, **asdict(self)}
         return "".join(f"{name} = {in_toml(value)}\n" for name, value in settings.items())
+
+
+def check_text(name: str, value: Any) -> None:
+    """Raise InvalidInput for the text of a setting that no file of settings can hold, as of names that are no UTF-8."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InvalidInput(f"{name} must be text of Unicode letters, got {text!r}; rename the folder or file")
 
 
 def in_toml(value: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,6 +72,8 @@ class Validator:
         params = self.train_state.evaluated
         found = self.module.measure(self.experiment, self.backend, self.held_out, params, self.samples)
         measured = broadcast_object(found)  # ranks share the samples, and rank 0 has the result
+        if not isfinite(measured.get("loss", 0.0)):  # labels of such states mean nothing
+            measured = dict.fromkeys(measured, nan)
         self.log.add(step=done, **measured)
         self.on_row({"step": done, **measured})
         score = self.module.score(self.experiment, measured)

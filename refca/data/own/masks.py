@@ -129,8 +129,11 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, named_clas
     Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
     and if there is but one class.
     """
-    counts: dict[int, int] = {}
-    seen_in: dict[int, list[str]] = {}
+    counted: dict[bool, dict[int, int]] = {
+        True: {},
+        False: {},
+    }  # pixels of each value, with colours or without
+    seen: dict[bool, dict[int, list[str]]] = {True: {}, False: {}}  # the first masks that have it
     many: list[str] = []
     first = ""
     numbered = 0  # masks whose values are 0, 1, 2, ... without gaps
@@ -151,6 +154,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, named_clas
         beyond = len(unique) > PHOTOGRAPH and (coloured or unique[-1] <= 255 or not looks_numbered(unique))
         if beyond or (len(unique) > SMALL and is_rough(values)):
             many.append(name)
+        counts, seen_in = counted[coloured], seen[coloured]
         for value, n in zip(unique.tolist(), count.tolist(), strict=True):
             if len(counts) < 4096 or value in counts:
                 counts[value] = counts.get(value, 0) + n
@@ -159,6 +163,12 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, named_clas
         for value in unique.tolist():
             if palette and value < len(palette):
                 palettes.setdefault(value, palette[value])
+    counts, seen_in = {}, {}
+    for coloured in (True, False):
+        factor = GRAY if colours and not coloured else 1
+        for value, n in counted[coloured].items():
+            counts[factor * value] = counts.get(factor * value, 0) + n
+            seen_in[factor * value] = (seen_in.get(factor * value, []) + seen[coloured][value])[:2]
     if many or (colours and len(counts) > MOST_CLASSES):
         names = many or [seen_in[value][0] for value in list(counts)[-SHOWN_VALUES:]]
         raise InvalidInput(
@@ -192,6 +202,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, named_clas
 
 
 SHOWN_VALUES = 3
+GRAY = 0x010101  # a level of gray times this is its colour, as #rrggbb
 
 
 def is_rough(values: np.ndarray) -> bool:
@@ -264,9 +275,14 @@ def check_written(values: Iterable[str]) -> None:
             number_of(value)
 
 
+def is_value(text: str) -> bool:
+    """Return whether a text is a value of masks, a number or #rrggbb."""
+    return re.fullmatch("#[0-9a-fA-F]{6}|-?[0-9]{1,18}", text) is not None
+
+
 def number_of(value: str) -> int:
     """Return a value of masks, written as a number or as #rrggbb, as a number. Raises InvalidInput for another text."""
-    if not re.fullmatch("#[0-9a-fA-F]{6}|-?[0-9]{1,18}", value):
+    if not is_value(value):
         raise InvalidInput(f"mask_values must be numbers such as 0,255 or colours such as #0044aa, got {value!r}")
     return int(value[1:], 16) if value.startswith("#") else int(value)
 
@@ -274,8 +290,8 @@ def number_of(value: str) -> int:
 def indexed(mask: np.ndarray, values: tuple[str, ...], ignore: int, coloured: bool, path: Any) -> np.ndarray:
     """Return the labels of a mask's values. Raises InvalidInput for a value that no class has."""
     numbers = [number_of(value) for value in values]
-    if values[0].startswith("#") and not coloured:  # black, white and gray as colours
-        mask = mask * 0x010101
+    if values[0].startswith("#") and not coloured:
+        mask = mask * GRAY
     order = np.argsort(numbers)
     ascending = np.asarray(numbers)[order]
     place = np.searchsorted(ascending, mask).clip(0, len(numbers) - 1)
