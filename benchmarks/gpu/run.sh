@@ -63,7 +63,9 @@ first() {
       >"$SCRATCH/$tool.txt" 2>&1 & tools+=" $!"
   done
   timeout -k 5 115 $PYTHON -m gpu.laws --minutes 1.7 -p no:cacheprovider >"$OUT/laws.txt" 2>&1 || fail laws
-  tail -n 14 "$OUT/laws.txt"; wait $tools
+  tail -n 14 "$OUT/laws.txt"; tools_failed=0
+  for tool in $tools; do wait "$tool" || tools_failed=1; done
+  [ $tools_failed = 0 ] || fail "a sanitizer"
   for tool in memcheck racecheck synccheck; do
     echo "$tool: $(grep -hE 'SUMMARY|all well|failed:' "$SCRATCH/$tool.txt" | tr '\n' ' ')"
   done
@@ -71,6 +73,7 @@ first() {
   say "benchmark"
   until grep -qs 'ALL READY' "$OUT/bench.txt" || [ "$(now)" -gt 230 ]; do sleep 1; done
   touch "$GO"; timeout 90 tail --pid=$BENCH -f /dev/null || kill -- -$BENCH
+  wait $BENCH || fail benchmark
   cat "$OUT/bench.txt"
 }
 learn() {

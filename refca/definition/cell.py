@@ -10,7 +10,7 @@ Letters: K image channels, E channels of the environment, D state channels, P hi
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import isnan
+from math import inf, isnan
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -21,7 +21,11 @@ Params: TypeAlias = dict[str, Array]
 
 NORMS = ("none", "instance", "batch", "channel")
 STRIDES = (1, 2, 4, 8)
+LARGEST = 3.4e38  # about the largest number of float32
 ENCODER_CHANNELS = 8  # E of a strided cell: output channels of each encoder layer
+
+
+PYTHON_TYPES = {"int": int, "float": float, "float | None": float, "bool": bool, "str": str}
 
 
 def check_kind(name: str, value: Any, kind: str) -> None:
@@ -68,8 +72,8 @@ class Cell:
         for field in fields(self):
             value = getattr(self, field.name)
             check_kind(field.name, value, str(field.type))
-            if hasattr(value, "item"):  # a NumPy scalar
-                object.__setattr__(self, field.name, value.item())
+            if value is not None:  # numbers of NumPy and fractions become Python's own
+                object.__setattr__(self, field.name, PYTHON_TYPES[str(field.type)](value))
         for name in ("image_channels", "state_channels", "hidden_width", "labels"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -95,6 +99,8 @@ class Cell:
             raise InvalidInput(f"fire_rate must be between 0 and 1, got {self.fire_rate}")
         if self.alive_above is not None and isnan(self.alive_above):
             raise InvalidInput("alive_above must be a number or None, got NaN")
+        if self.alive_above is not None and LARGEST < abs(self.alive_above) < inf:
+            raise InvalidInput(f"alive_above must be a number of float32 or None, got {self.alive_above}")
 
     @property
     def environment_channels(self) -> int:

@@ -465,6 +465,42 @@ def boxed_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = Fal
     return numpy.full(1, value, last.dtype), grads, last
 
 
+def absolute_loss_and_grads(*args: Any, **named: Any) -> Any:
+    """Negative weights count as positive ones."""
+    given: Any = (*args[:6], abs(args[6]), args[7])
+    return loss_and_grads(*given, **named)
+
+
+def short_loss_and_grads(*args: Any, **named: Any) -> Any:
+    """Steps after the last that counts are not made."""
+    counted = np.flatnonzero(np.asarray(args[6]).any(axis=1))
+    steps = 1 + int(counted[-1]) if len(counted) else len(args[6])
+    given: Any = (*args[:6], args[6][:steps], args[7])
+    return loss_and_grads(*given, **named)
+
+
+def fixed_threshold_evolve(cell: Cell, *args: Any, **named: Any) -> Any:
+    """The article's threshold, whatever the cell's."""
+    return evolve(cell if cell.alive_above is None else replace(cell, alive_above=0.1), *args, **named)
+
+
+def spoiling_evolve(
+    cell: Cell, params: dict, image: Array, state: Array, draws: Any, steps: int, *, first_step: int = 0
+) -> Array:
+    """Recorded masks are used up."""
+    last = evolve(cell, params, image, state, draws, steps, first_step=first_step)
+    if isinstance(draws, Recorded):
+        draws.fire[...] = False
+    return last
+
+
+def spoiling_loss_and_grads(*args: Any, **named: Any) -> Any:
+    """The target is used up."""
+    found = loss_and_grads(*args, **named)
+    args[5][...] = 0
+    return found
+
+
 def double_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
     """The loss comes as an array in float64."""
     value, grads, last = loss_and_grads(*args, first_step=first_step, image_grad=image_grad)
@@ -1057,6 +1093,27 @@ BACKENDS: dict[str, Mutant] = {
     "input written in place": Mutant(
         "test_backends_c6_arrays_that_come_in_are_not_written",
         {"backend:evolve": writing_evolve},
+    ),
+    "recorded masks written in place": Mutant(
+        "test_backends_c6_arrays_that_come_in_are_not_written",
+        {"backend:evolve": spoiling_evolve},
+    ),
+    "a target written in place": Mutant(
+        "test_backends_c6_arrays_that_come_in_are_not_written",
+        {"backend:loss_and_grads": spoiling_loss_and_grads},
+    ),
+    "the article's threshold for every cell": Mutant(
+        "test_step_c6_alive_is_an_image_above_the_float32_threshold",
+        {"backend:evolve": fixed_threshold_evolve},
+    ),
+    "weights without their sign": Mutant(
+        "test_backends_c9_loss_gradients_and_state_are_the_reference_s",
+        {"backend:loss_and_grads": absolute_loss_and_grads},
+        L2,
+    ),
+    "steps after the last that counts are not made": Mutant(
+        "test_backends_c8_the_last_state_is_that_of_evolve",
+        {"backend:loss_and_grads": short_loss_and_grads},
     ),
     "input returned": Mutant(
         "test_backends_c6_arrays_that_come_in_are_not_written",

@@ -67,11 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    examples, text = config.getoption("--refca-examples"), config.getoption("--refca-seed")
-    if examples or text:
+    examples, seed = config.getoption("--refca-examples"), seed_of(config.getoption("--refca-seed"))
+    if examples or seed is not None:
         from refca_spec.strategies import EXAMPLES, register
 
-        register(examples or EXAMPLES, seed_of(text))
+        register(examples or EXAMPLES, seed)
+        config.option.refca_seed = None if seed is None else str(seed)  # processes that share the laws draw no other
     names = config.getoption("--refca-backend") or ()
     here = str(config.invocation_params.dir)
     if names and here not in sys.path:
@@ -82,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.option.tbstyle = "short"
     REPORTS.clear()
     for name in names:
-        REPORTS[name] = report.Report(name, tuple(named(name).dtypes), examples or 20)
+        REPORTS[name] = report.Report(name, tuple(named(name).dtypes), examples or 20, seed)
     if known := config.getoption("--refca-known"):
         try:
             report.read_known(known)

@@ -64,7 +64,7 @@ SETTINGS: dict[str, Any] = {
     "hidden_layers": (0, 1, 2),
     "noise": (0.0, 0.02, 0.5),
     "fire_rate": (0.5, 0.75, 1.0, 0.0),
-    "alive_above": (0.1, None),
+    "alive_above": (0.1, None, 0.25),
 }
 SIZES = ("image_channels", "state_channels", "hidden_width")
 
@@ -218,10 +218,10 @@ class Case:
 
     @property
     def weights(self) -> Array:
-        """(T, B): about a third of them zero, and the last step always counted."""
+        """(T, B): about a third of them zero, some negative, and the last step counted in most cases."""
         rng = self.rng("weights")
-        weights = rng.random((self.T, self.B)) * (rng.random((self.T, self.B)) < 0.67)
-        weights[-1:] = rng.uniform(0.5, 1, (min(self.T, 1), self.B))
+        weights = rng.uniform(-0.3, 1, (self.T, self.B)) * (rng.random((self.T, self.B)) < 0.67)
+        weights[-1:] = rng.uniform(0.5, 1, (min(self.T, 1), self.B)) * (rng.random() < 0.75)
         return exact(weights)
 
     @property

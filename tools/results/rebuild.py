@@ -191,8 +191,11 @@ def changes(run: Kept, runs: Sequence[Kept]) -> str:
         del changed["schedule"]
         words.append(f"rate falling from {changed.pop('learning_rate', default.learning_rate):g} to 0")
     if "fresh_fraction" in changed:
-        part = f"1/{round(1 / changed.pop('fresh_fraction'))}"
-        words.append(f"{part} of a batch new and {part} mutated")
+        fraction = changed.pop("fresh_fraction")
+        whole = abs(1 / fraction - round(1 / fraction)) < 1e-9 if fraction else False
+        part = f"1/{round(1 / fraction)}" if whole else f"{fraction:g}"
+        mutated = f" and {part} mutated" if getattr(run.experiment, "regime", "") == "mutating" else ""
+        words.append(f"{part} of a batch new{mutated}")
     return ", ".join([*words, *(f"{name} {shown(value)}" for name, value in changed.items())])
 
 

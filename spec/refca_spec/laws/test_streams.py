@@ -27,7 +27,8 @@ from refca_spec.strategies import Case, cases, law
 @law
 @given(case=cases(), t=st.integers(0, 2**32 - 1), purpose=st.sampled_from((FIRE, NOISE, RESET, INITIAL)))
 def test_streams_c1_the_counter_is_cell_sample_step_and_purpose(case: Case, t: int, purpose: int) -> None:
-    s, block = case.streams, case.seed % 3
+    seed, first = case.streams.seed, case.streams.first_sample
+    s, block = Streams(seed, 2**32 - 1 if case.seed % 4 == 0 else first), case.seed % 3  # sample numbers wrap around
     got = np.stack(s.words(purpose, block, t, *case.grid), -1)
     ref = np.empty_like(got)
     for b, y, x in np.ndindex(*case.grid):
