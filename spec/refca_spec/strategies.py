@@ -219,9 +219,17 @@ class Case:
     @property
     def weights(self) -> Array:
         """(T, B): about a third of them zero, some negative, and the last step counted in most cases."""
-        rng = self.rng("weights")
+        rng = self.rng("weights of any sign")
         weights = rng.uniform(-0.3, 1, (self.T, self.B)) * (rng.random((self.T, self.B)) < 0.67)
         weights[-1:] = rng.uniform(0.5, 1, (min(self.T, 1), self.B)) * (rng.random() < 0.75)
+        return exact(weights)
+
+    @property
+    def positive_weights(self) -> Array:
+        """(T, B): about a third of them zero, and the last step always counted; those of the test vectors."""
+        rng = self.rng("weights")
+        weights = rng.random((self.T, self.B)) * (rng.random((self.T, self.B)) < 0.67)
+        weights[-1:] = rng.uniform(0.5, 1, (min(self.T, 1), self.B))
         return exact(weights)
 
     @property

@@ -61,8 +61,9 @@ def streams() -> dict[str, Any]:
 def unroll(name: str) -> dict[str, Any]:
     """Steps with recorded randomness, and losses and gradients."""
     case, results = CASES[name], {}
+    weights = case.positive_weights
     for loss, kind in LOSSES.get(name, [("ce", "map")]):
-        value, grads, _ = reference_loss_and_grads(case, loss=loss, kind=kind, image_grad=True)
+        value, grads, _ = reference_loss_and_grads(case, loss=loss, kind=kind, image_grad=True, weights=weights)
         named = {param: grad.tolist() for param, grad in grads.items()}
         results[f"{loss} {kind}"] = {"loss": value, "grads": named}
     source = {"fire": case.recorded.fire, "noise": case.recorded.noise, "reset": case.recorded.reset}
@@ -72,7 +73,7 @@ def unroll(name: str) -> dict[str, Any]:
         "image": case.image.tolist(),
         "state": case.state.tolist(),
         **{what: None if x is None else x.tolist() for what, x in source.items()},
-        "weights": case.weights.tolist(),
+        "weights": weights.tolist(),
         "labels": case.target("labels").tolist(),
         "map": case.target("map").tolist(),
         "states": [reference_state(case, steps=t).tolist() for t in range(1, case.T + 1)],
