@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 
 class Callers:
-    """How many callers are within `single_threaded`: the first limits the library, the last restores its setting."""
+    """The number of callers within `single_threaded`: the first limits the library, the last restores its setting."""
 
     def __init__(self) -> None:
         self.lock, self.count, self.limit = threading.Lock(), 0, None

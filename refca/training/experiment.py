@@ -366,8 +366,12 @@ class Experiment(ABC):
 def check_text(name: str, value: Any) -> None:
     """Raise InvalidInput for the text of a setting that no file of settings can hold, as of names that are no UTF-8."""
     for text in value if isinstance(value, tuple) else (value,):
-        if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InvalidInput(f"{name} must be text of Unicode letters, got {text!r}; rename the folder or file")
+        try:
+            str(text).encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                f"{name} must be text of Unicode letters, got {text!r}; rename the folder or file"
+            ) from None
 
 
 def in_toml(value: Any) -> str:
