@@ -160,9 +160,10 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
     flags = content.get("flags", [])
     if not isinstance(flags, list):
         raise InvalidInput(f'flags must be a list of words, such as ["--backend", "cpu"], got {flags!r}')
+    known = settings_of_tasks(all_tasks())
     for flag in map(str, flags):
         name = flag.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-        if flag.startswith("--") and name in settings_of_tasks(all_tasks()):
+        if flag.startswith("--") and name in known:
             raise InvalidInput(f"flags has the setting {flag}, which belongs to settings, as {name} = ...")
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise InvalidInput("runs must have at least one run, such as [runs.plain]")

@@ -40,7 +40,7 @@ CALLERS = Callers()
 
 
 def forget_callers() -> None:
-    """Have a forked child begin without callers: their threads, one of which may hold the lock, are not in it."""
+    """Reset the count in a forked child, which has none of the callers' threads; one of them may hold the lock."""
     global CALLERS
     CALLERS = Callers()
 

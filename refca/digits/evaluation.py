@@ -24,6 +24,7 @@ from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
 from refca.distributed import shared_map
+from refca.errors import InvalidInput
 
 BATCH = 1000  # digits whose cells are counted together
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
@@ -216,6 +217,12 @@ def summary(curves: dict[str, Curves]) -> dict[str, float | int | None]:
             found[f"{prefix}top_{key}"] = top
             found[f"{prefix}top_{key}_step"] = None if top is None else values.index(top) + 1
     return found
+
+
+def check_outputs(outputs: np.ndarray) -> None:
+    """Raise InvalidInput for outputs that are NaN or infinite: their largest means no label."""
+    if not np.isfinite(outputs).all():
+        raise InvalidInput("the states of these cells became NaN or infinite; try fewer steps or other weights")
 
 
 def unmeasured(curves: dict[str, Curves]) -> str | None:

@@ -22,6 +22,7 @@ from refca.data.decode import Picture, adjusted, pixels_of, resized
 from refca.data.own.pictures import as_bytes
 from refca.definition.metrics import predict
 from refca.definition.step import alive
+from refca.digits.evaluation import check_outputs
 from refca.digits.prepare import BOX, PAGE, digit
 from refca.doubts import doubt
 from refca.drawing.canvas import enlarge
@@ -238,8 +239,7 @@ def classified(
 ) -> Classification:
     """Return the result of one picture: image (H, W, K), outputs (H, W, L), live (H, W)."""
     names = automaton.names
-    if not np.isfinite(outputs).all():
-        raise InvalidInput("the states of these cells became NaN or infinite; try fewer steps or other weights")
+    check_outputs(outputs)
     votes = np.bincount(predict(outputs)[live], minlength=len(names))
     total = int(votes.sum())
     shares = votes / total if total else np.full(len(names), np.nan)

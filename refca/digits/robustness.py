@@ -17,7 +17,7 @@ from refca.definition.metrics import count_agreeing_digits, count_correct_cells,
 from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
-from refca.digits.evaluation import rates
+from refca.digits.evaluation import check_outputs, rates
 from refca.digits.perturbations import (
     chimeras,
     dilate_or_erode,
@@ -28,7 +28,6 @@ from refca.digits.perturbations import (
 )
 from refca.distributed import shared_map
 from refca.drawing.palette import predicted_labels
-from refca.errors import InvalidInput
 
 SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # scale factors
 STROKES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # pixels wider
@@ -83,8 +82,7 @@ class Runner(NamedTuple):
     def logits(self, state: Array) -> np.ndarray:
         """Return the readout of each cell, (N, H, W, L), as a NumPy array. Raises InvalidInput for NaN and infinity."""
         logits: np.ndarray = self.backend.asnumpy(readout(self.cell, self.params, state))
-        if not np.isfinite(logits).all():
-            raise InvalidInput("the states of these cells became NaN or infinite; try fewer steps or other weights")
+        check_outputs(logits)
         return logits
 
 

@@ -270,7 +270,7 @@ def adam(param: float, grads: list[float], rate: float) -> float:
 
 
 def moving_average(history: list[Array], decay: float) -> Array:
-    """`spec/chapters/ema.md`: the average of arrays, of which each weighs `decay` times as much as the next."""
+    """`spec/chapters/ema.md`: the average of arrays; each weighs `decay` times as much as the next."""
     weights = decay ** np.arange(len(history))[::-1]
     return np.tensordot(weights / weights.sum(), np.array(history), 1)
 

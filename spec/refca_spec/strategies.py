@@ -226,7 +226,7 @@ class Case:
 
     @property
     def positive_weights(self) -> Array:
-        """(T, B): about a third of them zero, and the last step always counted; those of the test vectors."""
+        """(T, B), for the test vectors: about a third are zero, and the last step always counts."""
         rng = self.rng("weights")
         weights = rng.random((self.T, self.B)) * (rng.random((self.T, self.B)) < 0.67)
         weights[-1:] = rng.uniform(0.5, 1, (min(self.T, 1), self.B))

@@ -129,10 +129,7 @@ def meaning_of(masks: Iterable[Mask], total: int, ignore: int | None, named_clas
     Raises InvalidInput, with the first names, for masks that are photographs, for a value in one mask alone,
     and if there is but one class.
     """
-    counted: dict[bool, dict[int, int]] = {
-        True: {},
-        False: {},
-    }  # pixels of each value, with colours or without
+    counted: dict[bool, dict[int, int]] = {True: {}, False: {}}  # pixels of each value: in coloured masks, in others
     seen: dict[bool, dict[int, list[str]]] = {True: {}, False: {}}  # the first masks that have it
     many: list[str] = []
     first = ""
