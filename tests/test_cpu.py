@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 from refca_cpu import BACKEND as cpu
 from refca_cpu import blas, gemm, layout, unroll
 from refca_spec.compare import assert_same
@@ -230,11 +232,37 @@ def test_it_can_be_called_from_several_threads_at_once() -> None:
         assert_same(got, expected, "the state", "four calls at once")
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Matrix products on three threads, as set by the main thread."""
+    blas.libraries()  # loaded, so that they are set
+    with threadpoolctl.threadpool_limits(3):
+        yield
+
+
+def blas_threads() -> list[int | None]:
+    return [library.get_num_threads() for library in blas.libraries()]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_product_has_one_thread_whichever_thread_asks_for_it() -> None:
+    def within() -> list[int | None]:
+        with blas.single_threaded():
+            return blas_threads()
+
+    with ThreadPoolExecutor(1) as another:
+        for asked in (within, lambda: another.submit(within).result()) * 2:
+            assert set(asked()) == {1}
+            assert set(blas_threads()) == {3}
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_the_library_of_matrix_products_keeps_its_own_number_of_threads() -> None:
     cell, params, image, state, _, _ = problem(2)
-    before = [library["num_threads"] for library in blas.controller().info()]
     cpu.evolve(cell, params, image, state, refca.Streams(1), 2)
-    assert [library["num_threads"] for library in blas.controller().info()] == before
+    assert set(blas_threads()) == {3}
+    with threadpoolctl.threadpool_limits(2):  # others can still set it
+        assert set(blas_threads()) == {2}
 
 
 def test_nothing_but_the_backend_brings_the_compiler_in() -> None:

@@ -12,28 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 
 class Callers:
     """The number of callers within `single_threaded`: the first limits the library, the last restores its setting."""
 
     def __init__(self) -> None:
-        self.lock, self.count, self.limit = threading.Lock(), 0, None
+        self.lock, self.count = threading.Lock(), 0
+        self.before: list[int | None] = []  # the number of threads of each library
 
     def enter(self) -> None:
         """Count a caller."""
         with self.lock:
+            if self.count == 0:
+                self.before = [library.get_num_threads() for library in libraries()]
+                set_threads([1 for _ in self.before])
             self.count += 1
-            if self.count == 1:
-                self.limit = controller().limit(limits=1)
 
     def leave(self) -> None:
         """Count one less."""
         with self.lock:
             self.count -= 1
-            if self.count == 0 and self.limit:
-                self.limit.restore_original_limits()
+            if self.count == 0:
+                set_threads(self.before)
 
 
 CALLERS = Callers()
@@ -50,9 +52,28 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def controller() -> ThreadpoolController:
+def libraries() -> list[LibController]:
+    """Return the loaded libraries of matrix products: SciPy's, and NumPy's own."""
     importlib.import_module("scipy.linalg.cython_blas")  # a library that is not loaded cannot be found
-    return ThreadpoolController().select(user_api="blas")
+    found: list[LibController] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return found
+
+
+def set_threads(counts: list[int | None]) -> None:
+    """Set the number of threads of each library, from any thread.
+
+    Of OpenBLAS, threadpoolctl lets only the thread that set a number first set another, and ignores all others.
+    """
+    for library, count in zip(libraries(), counts, strict=True):
+        release(library)
+        library.set_num_threads(count)
+        release(library)
+
+
+def release(library: LibController) -> None:
+    """Let every thread set the number of threads; older versions of threadpoolctl always do."""
+    if hasattr(library, "clear_controlling_thread"):
+        library.clear_controlling_thread(force=True)
 
 
 @contextmanager
