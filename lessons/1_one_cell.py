@@ -94,8 +94,8 @@ plt.show()
 # Each cell has 19 numbers of its own, its *state*. They start at zero. Nine of them have no fixed meaning: cells use
 # them to talk to each other. The last ten are its opinion, one number for each label. The largest one wins.
 #
-# Here are the 19 numbers of one live cell in the middle of the 3, during the first 60 steps. (`evolve` draws coins and
-# noise for itself, always the same ones for a step of the same number; `first_step` says which number comes first.)
+# Here are the 19 numbers of one live cell in the middle of the 3, during the first 60 steps. (`evolve` draws its random
+# numbers itself, always the same ones for a step of the same number; `first_step` says which number comes first.)
 
 # %%
 cell_at = 13, 15
@@ -270,8 +270,8 @@ show(
 # %% [markdown]
 # ## What you have now
 #
-# A cell is 22,499 numbers; a step is what you wrote; a digit is this step, repeated. The whole definition in refca is
-# hardly longer than yours: print it with `import inspect; print(inspect.getsource(refca.definition.step))`.
+# A cell is 22,499 numbers; a step is what you wrote; a digit is this step, repeated. The step in refca is hardly
+# longer than yours: print it with `import inspect; print(inspect.getsource(refca.step))`.
 #
 # Two questions to take along:
 #

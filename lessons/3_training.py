@@ -110,8 +110,9 @@ plt.show()
 # %% [markdown]
 # ### Exercise 3.1: compose a batch
 #
-# You get what came out of the pool: image (B, H, W, 1), label (B,), state (B, H, W, 19), and as many new digits. Return
-# the batch, three arrays. The first quarter of the samples starts anew, the last quarter mutates, the others go on.
+# You get what came out of the pool: image (B, H, W, 1), label (B,), state (B, H, W, 19), and the same number of new
+# digits. Return the batch, three arrays. The first quarter of the samples starts anew, the last quarter mutates, the
+# others go on.
 # `refca.mutate(refca.digits_cell(), state, image)` does a mutation. Do not write into the arrays that you get.
 
 

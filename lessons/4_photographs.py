@@ -237,5 +237,5 @@ show(runs["gate shut"][2], ["gate shut, third round"])
 # cell does not refresh.
 #
 # **To try:** shut the gate only a little, by adding -0.1, -0.2, ... to `gate.weight`. Where does the colony break? And
-# `refca.fit("pets-48-small", out="runs/pets", resettable=False)` trains one that never had a gate; that takes a quarter
-# of an hour, and refca downloads the photographs first (800 MB).
+# `refca.fit("pets-48-small", out="runs/pets", resettable=False)` trains one that never had a gate; that takes half
+# an hour on two cores, and refca downloads the photographs first (800 MB).

@@ -91,8 +91,8 @@ show(
 )
 
 # %% [markdown]
-# Dead are the hole at the lower left of each sample, and the three cells with ink of exactly 0.1: alive means *above*
-# 0.1. Now four experiments with each suspect. Bright: a difference. Black: none.
+# The hole at the lower left of each sample is dead, and so are the three cells with ink of exactly 0.1: alive means
+# *above* 0.1. Now four experiments with each suspect. Bright: a difference. Black: none.
 #
 # 1. **as it is**: the difference from the right step
 # 2. **no weights**: the same with all parameters zero, so that noise is all that moves a cell

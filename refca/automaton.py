@@ -25,6 +25,7 @@ from refca.definition.randomness import Streams
 from refca.definition.step import readout
 from refca.doubts import doubt
 from refca.errors import InvalidInput, did_you_mean
+from refca.outputs import check_outputs
 from refca.tasks import task_of
 from refca.training.experiment import Experiment
 from refca.weights.load import load_weights
@@ -80,8 +81,11 @@ class Automaton:
         return found
 
     def labels(self, state: Array) -> np.ndarray:
-        """Return the predicted label of each pixel, (B, sH, sW) integers, from a state (B, H, W, D)."""
-        found: np.ndarray = predict(self.readout(state))
+        """Return the predicted label of each pixel, (B, sH, sW) integers, from a state (B, H, W, D).
+
+        Raises InvalidInput for states whose logits are NaN or infinite.
+        """
+        found: np.ndarray = predict(check_outputs(self.readout(state)))
         return found
 
     def paint(self, image: Array, state: Array) -> np.ndarray:
@@ -89,9 +93,9 @@ class Automaton:
 
         image (B, sH, sW, K) as in `evolve`, state (B, H, W, D). Live cells of a digit have the colour of their label,
         and are black before they have one; a photograph is gray under the colours of its pixels' labels.
-        Raises InvalidInput for another shape and for values outside the range.
+        Raises InvalidInput for another shape, for values outside the range, and for logits that are NaN or infinite.
         """
-        image, logits = checked_image(self, image), self.readout(state)
+        image, logits = checked_image(self, image), check_outputs(self.readout(state))
         if logits.shape[:3] != image.shape[:3]:
             got = f"{tuple(np.shape(state))} for an image {image.shape}"
             raise InvalidInput(f"state must have the samples, rows and columns of the image, got {got}")
@@ -155,7 +159,14 @@ def predictions(automaton: Automaton, pictures: Iterable[Any], options: Mapping[
     for name in ("steps", "size", "seed", "tile"):
         if name == "seed" or options.get(name) is not None:
             check_integer(name, options.get(name, 0))
-    return iter(predict_all(automaton, pictures, **options))
+    return map(result_of, predict_all(automaton, pictures, **options))
+
+
+def result_of(found: Any) -> Any:
+    """Return a result. Raises the error that stands in the place of one."""
+    if isinstance(found, InvalidInput):
+        raise found
+    return found
 
 
 def with_warnings(results: Iterable[Any]) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import Field, fields
@@ -23,6 +23,7 @@ from refca.automaton import Automaton, load
 from refca.cli import (
     QUIET,
     STOPPED,
+    add_common_flags,
     choose_backend,
     command,
     counting_bar,
@@ -47,7 +48,7 @@ from refca.tasks import (
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, load_checkpoint
 from refca.training.events import event_files, no_events
 from refca.training.experiment import Experiment, typed
-from refca.training.flags import settings, shown
+from refca.training.flags import add_setting_flags, settings, shown
 from refca.training.loop import fit as fit_until_stopped
 from refca.training.metrics_log import LOG_FILE, last_mean, last_values, read_metrics
 from refca.training.run_directory import locked
@@ -60,6 +61,48 @@ OWN_EXPERIMENTS = {"classification": "own-classification", "segmentation": "own-
 SETTINGS_FILE = "settings.toml"
 
 UNREAD_CHANNELS = 9  # state channels that are not read as labels: the article's cell has 19 channels and 10 labels
+
+
+def add_train_flags(p: ArgumentParser) -> None:
+    """Add the flags of `refca.train`."""
+    default = get_task(DEFAULT).default_experiment
+    p.add_argument(
+        "--experiment",
+        metavar="NAME",
+        help=f"name of an experiment (see --list), or a .toml file; default: {default}, and for your own data "
+        "own-classification or own-segmentation",
+    )
+    p.add_argument("--list", action="store_true", help="list all experiments and exit")
+    add_common_flags(p, "the run directory, for everything that is written; default: runs/NAME-seedN")
+    p.add_argument(
+        "--drop-log",
+        action="store_true",
+        help="with --resume: begin metrics.csv anew if it is missing or was changed",
+    )
+    p.add_argument(
+        "--seeds",
+        metavar="N,N",
+        help="train once for each of these seeds, into --out-seedN, and print a summary; with --resume, continue the "
+        "runs that have begun and begin the others",
+    )
+    p.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the stopped run in --out; at a constant learning rate a larger --steps continues a finished one",
+    )
+    p.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write the rows of metrics.csv and validation.csv as TensorBoard event files into --out",
+    )
+    p.add_argument(
+        "--checkpoint-every",
+        metavar="N",
+        type=int,
+        default=CHECKPOINT_EVERY,
+        help="training steps between checkpoints; default: 1000",
+    )
+    add_setting_flags(p, all_tasks())
 
 
 def fit(

@@ -191,6 +191,9 @@ class Program:
             try:
                 for result in self.task.predict_all(self.automaton, prepared, **self.options):
                     name, path, page, true = self.waiting.popleft()
+                    if isinstance(result, InvalidInput):
+                        self.skip(Source(path if path.is_file() else path / name, name), result)
+                        continue
                     self.tell(path, name, page, result)
                     if not self.flags.no_pictures:
                         self.task.write_result(result, self.out, name)

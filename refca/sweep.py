@@ -22,13 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NoReturn
 
 from refca.atomic import atomic_write, make_folder, write_text
 from refca.cli import Parser, run_program
 from refca.data import full_path, is_path
 from refca.errors import InvalidInput
-from refca.fitting import SETTINGS_FILE, check_seeds, own_experiment
+from refca.fitting import SETTINGS_FILE, add_train_flags, check_seeds, own_experiment
 from refca.reading import reading
 from refca.tasks import all_tasks, change, load_experiment
 from refca.threads import processors
@@ -48,7 +48,7 @@ The table:
   out = "runs/sweep"                # the folder of all runs
   seeds = [0, 1, 2]
   settings = {steps = 2000}         # for all runs, as the flags of refca.train
-  flags = ["--backend", "cpu"]      # further flags of refca.train
+  flags = ["--backend", "cpu"]      # flags of refca.train that are no settings
   [runs.plain]                      # runs/sweep/plain-seed0 ...
   experiment = "demo"               # the default, unless the data is your own
   [runs.fast]
@@ -60,6 +60,14 @@ The table:
 """
 SCRIPT, SUMMARY = "sweep.sbatch", "summary.csv"
 KEYS = {"out", "seeds", "settings", "flags", "runs", "slurm"}
+ELSEWHERE = {  # flags of refca.train that a table says otherwise, and where
+    "experiment": "runs",
+    "list": "the command line",
+    "out": "out",
+    "resume": "no table: a run that has begun is resumed",
+    "seed": "seeds",
+    "seeds": "seeds",
+}
 
 
 @dataclass(frozen=True)
@@ -160,11 +168,7 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
     flags = content.get("flags", [])
     if not isinstance(flags, list):
         raise InvalidInput(f'flags must be a list of words, such as ["--backend", "cpu"], got {flags!r}')
-    known = settings_of_tasks(all_tasks())
-    for flag in map(str, flags):
-        name = flag.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-        if flag.startswith("--") and name in known:
-            raise InvalidInput(f"flags has the setting {flag}, which belongs to settings, as {name} = ...")
+    check_flags(list(map(str, flags)))
     if not isinstance(content.get("runs"), dict) or not content["runs"]:
         raise InvalidInput("runs must have at least one run, such as [runs.plain]")
     runs = []
@@ -192,6 +196,22 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
     if type(ntasks) is not int or ntasks < 1:
         raise InvalidInput(f"ntasks must be a number of at least 1, got {ntasks!r}")
     return Table(path, out, runs, list(map(str, flags)), slurm)
+
+
+def check_flags(flags: list[str]) -> None:
+    """Raise InvalidInput for flags that refca.train does not have, or that the table says otherwise."""
+    train = Parser("train")
+    add_train_flags(train)
+
+    def refuse(message: str) -> NoReturn:
+        raise InvalidInput(f"flags: {message}")
+
+    train.error = refuse  # type: ignore[method-assign]
+    given = vars(train.parse_args(flags))
+    for name in [name for name, value in given.items() if value != train.get_default(name)]:
+        if name in ELSEWHERE or name in settings_of_tasks(all_tasks()):
+            place = ELSEWHERE.get(name, f"settings, as {name} = ...")
+            raise InvalidInput(f"flags must not have --{name.replace('_', '-')}, which is for {place}")
 
 
 def counted(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from refca.cli import Parser, add_common_flags, run_program
-from refca.fitting import CHECKPOINT_EVERY, train
-from refca.tasks import DEFAULT, all_tasks, describe_experiment, experiment_names, get_task
-from refca.training.flags import add_setting_flags
+from refca.cli import Parser, run_program
+from refca.fitting import add_train_flags, train
+from refca.tasks import describe_experiment, experiment_names
 
 EXAMPLES = """examples:
   python -m refca.train --experiment demo                     small digits, no download, two minutes
@@ -39,44 +38,7 @@ def parser() -> ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    default = get_task(DEFAULT).default_experiment
-    p.add_argument(
-        "--experiment",
-        metavar="NAME",
-        help=f"name of an experiment (see --list), or a .toml file; default: {default}, and for your own data "
-        "own-classification or own-segmentation",
-    )
-    p.add_argument("--list", action="store_true", help="list all experiments and exit")
-    add_common_flags(p, "the run directory, for everything that is written; default: runs/NAME-seedN")
-    p.add_argument(
-        "--drop-log",
-        action="store_true",
-        help="with --resume: begin metrics.csv anew if it is missing or was changed",
-    )
-    p.add_argument(
-        "--seeds",
-        metavar="N,N",
-        help="train once for each of these seeds, into --out-seedN, and print a summary; with --resume, continue the "
-        "runs that have begun and begin the others",
-    )
-    p.add_argument(
-        "--resume",
-        action="store_true",
-        help="continue the stopped run in --out; at a constant learning rate a larger --steps continues a finished one",
-    )
-    p.add_argument(
-        "--tensorboard",
-        action="store_true",
-        help="also write the rows of metrics.csv and validation.csv as TensorBoard event files into --out",
-    )
-    p.add_argument(
-        "--checkpoint-every",
-        metavar="N",
-        type=int,
-        default=CHECKPOINT_EVERY,
-        help="training steps between checkpoints; default: 1000",
-    )
-    add_setting_flags(p, all_tasks())
+    add_train_flags(p)
     return p
 
 

@@ -112,7 +112,7 @@ test("files that are not whole are refused in one sentence", () => {
   }
   const entry = { dtype: "F32", shape: [1], data_offsets: [0, 4] };
   const wrong = [{ shape: [-1] }, { shape: null }, { data_offsets: [-4, 0] }, { data_offsets: [0] }, { dtype: "F8" }];
-  for (const header of [null, [], 7, { x: null }, { x: {} }, ...wrong.map((part) => ({ x: { ...entry, ...part } }))]) {
+  for (const header of [null, [], 7, { x: null }, { x: {} }, { __metadata__: null }, { __metadata__: 7 }, ...wrong.map((part) => ({ x: { ...entry, ...part } }))]) {
     const text = new TextEncoder().encode(JSON.stringify(header));
     const file = new Uint8Array(8 + text.length + 4);
     new DataView(file.buffer).setBigUint64(0, BigInt(text.length), true);

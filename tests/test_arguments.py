@@ -204,6 +204,12 @@ def test_numbers_of_numpy_are_settings_of_a_cell(tmp_path: Path) -> None:
     assert refca.load(tmp_path / "a.safetensors").cell == cell
 
 
+@pytest.mark.parametrize("name", ["noise", "fire_rate", "alive_above"])
+def test_a_number_that_no_float_holds_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{name} must be in the range of a float"):
+        refca.Cell(1, 4, 3, 2, **{name: 10**400})  # type: ignore[arg-type]
+
+
 def test_settings_of_weights_do_not_change_their_cell(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="settings must not change the cell"):
         refca.save_weights(tmp_path / "a.safetensors", CELL, PARAMS, state=20)

@@ -369,6 +369,15 @@ def test_labels_are_interpolated_as_probabilities() -> None:
 # pictures of every kind
 
 
+@pytest.mark.parametrize(("dtype", "white"), [("u2", 65535), ("i4", 255), ("f4", 1), ("f8", 1)])
+def test_pictures_may_have_any_byte_order(dtype: str, white: int) -> None:
+    values = np.linspace(0, white, 6).reshape(2, 3)
+    expected = pixels_of(values.astype(dtype), 1)
+    assert expected.max() == 1
+    for order in "<>":
+        np.testing.assert_array_equal(pixels_of(values.astype(order + dtype), 1), expected)
+
+
 def test_channels_are_changed_only_where_it_is_clear_how() -> None:
     assert pixels_of(np.full((2, 3), 255, np.uint8), 3).shape == (2, 3, 3)
     assert pixels_of(np.zeros((2, 3, 3), np.uint8), 1).shape == (2, 3, 1)

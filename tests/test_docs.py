@@ -1,8 +1,9 @@
-"""The code on the pages of docs/ runs."""
+"""The code on the pages of docs/ runs, and the commands of all documents have flags that exist."""
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import refca
 from refca.tasks import get_task, task_names
 from refca.training.experiment import CELL_SETTINGS
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+COMMAND = re.compile(r"(?:-m refca\.|refca-)(train|evaluate|predict|robustness|sweep|playground)\b([^`\n|]*)")
 
 
 def blocks(page: str) -> list[str]:
@@ -43,6 +46,20 @@ def test_the_page_on_cells_has_every_field_and_its_flag() -> None:
             assert {s for s, _ in CELL_SETTINGS.values()} <= set(get_task(name).settings.__dataclass_fields__)
 
 
+def test_the_flags_in_the_commands_of_every_document_exist() -> None:
+    pages = [*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / ".ci/run"]
+    for folder in ("docs", "spec", "lessons", "results", "refca", "backends", "tools"):
+        pages += [page for page in (ROOT / folder).rglob("*") if page.suffix in (".md", ".py", ".toml", ".sh")]
+    seen = 0
+    for page in pages:
+        for program, given in COMMAND.findall(re.sub(r"\\\n\s*", "", page.read_text("utf-8"))):
+            known = set(re.findall(r"--[\w-]+", import_module(f"refca.{program}").parser().format_help()))
+            flags = re.findall(r"(?<!\S)--[a-z][\w-]*", given.split(" #")[0])
+            assert set(flags) <= known, f"{page.relative_to(ROOT)}: {program} {given}"
+            seen += len(flags)
+    assert seen > 200
+
+
 class Tensor:
     """A tensor of PyTorch, as far as the page on weights uses it."""
 
@@ -58,11 +75,11 @@ class Tensor:
         return self.x
 
 
-def test_weights_in_pytorchs_order_are_saved_as_the_page_on_weights_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cell", [refca.digits_cell(), refca.segmentation_cell(9, 12, depthwise=True)])
+def test_weights_in_pytorchs_order_are_saved_as_the_page_on_weights_says(cell: refca.Cell, tmp_path: Path) -> None:
     (code,) = blocks("weights.md")
     found: dict[str, Any] = {}
     exec(compile(code, "weights.md", "exec"), found)
-    cell = refca.digits_cell()
     rng = np.random.default_rng(0)
     params = {name: rng.normal(size=x.shape).astype(np.float32) for name, x in refca.init_params(cell, 0).items()}
     theirs = {f"net.{name}": Tensor(in_torch_order(name, x)) for name, x in params.items()}
@@ -75,6 +92,8 @@ def in_torch_order(name: str, x: np.ndarray) -> np.ndarray:
     """A parameter as PyTorch has it: hidden.0.weight as a 1x1 convolution, update.weight as a linear layer."""
     if x.ndim == 4:
         return x.transpose(3, 2, 0, 1)
+    if name == "perceive.depthwise":
+        return x.transpose(2, 0, 1)[:, None]
     if name == "hidden.0.weight":
         return x.T[:, :, None, None]
     return x.T if x.ndim == 2 else x

@@ -116,6 +116,17 @@ def test_a_stop_while_pictures_are_drawn_does_not_lose_the_table(
     assert not list((tmp_path / "out").iterdir())
 
 
+def overflowing_cell() -> tuple[refca.Cell, dict[str, Any]]:
+    """A cell whose states become infinite where there is ink above 0.97."""
+    cell = refca.digits_cell()
+    params = {name: np.zeros(shape, np.float32) for name, shape in param_shapes(cell).items()}
+    params["perceive.weight"][1, 1, :2, 0] = 1e20, 1
+    params["perceive.bias"][0] = -0.97e20
+    params["hidden.0.weight"][0, 0] = 1
+    params["update.weight"][0] = 1e10
+    return cell, params
+
+
 def copying_cell() -> tuple[refca.Cell, dict[str, Any]]:
     """A cell that adds its image to its last channel whenever it fires, always."""
     cell = refca.Cell(1, 3, 1, 2, hidden_layers=0, fire_rate=1.0, alive_above=0.1)
@@ -240,15 +251,31 @@ def test_nothing_is_measured_after_a_state_became_nan_or_infinite() -> None:
         curves = measure(*given, samples=4, steps=30, mutation="none", on_votes=lambda *found: votes.append(found[2]))
     first = int(np.flatnonzero(np.isnan(curves["before"]["state_magnitude"]))[0])
     assert 0 < first < 29
-    for values in curves["before"].values():
-        assert np.isnan(values[first:]).all()
-        assert not np.isnan(values[:first]).any()
+    for key in CURVES:
+        assert np.isnan(curves["before"][key][first:]).all()
+        assert not np.isnan(curves["before"][key][:first]).any()
     assert f"NaN or infinite by step {first + 1}; later" in (unmeasured(curves) or "")
     assert summary(curves)["accuracy_at_30"] is None
     assert not np.concatenate(votes).sum(), "votes of states that mean nothing"
     automaton = refca.Automaton("wild", cell, params, DigitsExperiment(), reference)
     with np.errstate(all="ignore"), pytest.raises(InvalidInput, match="NaN or infinite"):
         automaton.predict(digits.images([0])[0, ..., 0], steps=30)
+
+
+def test_votes_are_not_counted_once_a_digit_overflowed(tmp_path: Path, capsys: Capture) -> None:
+    cell, params = overflowing_cell()
+    refca.save_weights(tmp_path / "w.safetensors", cell, params)
+    out, given = tmp_path / "out", ["--dataset", "optdigits", "--samples", "40", "--steps", "12", "--mutation", "none"]
+    with np.errstate(all="ignore"):
+        command = [str(tmp_path / "w.safetensors"), *given, "--backend", "reference", "--out", str(out)]
+        assert evaluate.main(command) == 0
+    values = json.loads((out / "evaluation.json").read_text())
+    for key in ("accuracy_at_12", "majority_accuracy_at_12", "confusion_cells", "confusion_digits"):
+        assert values[key] is None, key
+    assert not (out / "confusion.png").exists()
+    printed = capsys.readouterr()
+    assert "no digit has a label after the last step" in printed.out
+    assert "states became NaN or infinite by step" in printed.err
 
 
 def test_where_no_cell_lives_nothing_is_measured() -> None:
@@ -259,6 +286,7 @@ def test_where_no_cell_lives_nothing_is_measured() -> None:
     curves = measure(cell, params, reference, digits, samples=1, steps=2)
     for key in CURVES:
         assert np.isnan(curves["before"][key]).all()
+    assert unmeasured(curves) is None
     np.testing.assert_array_equal(curves["carry"]["accuracy"], 1)
 
 

@@ -16,6 +16,9 @@ from gpu.events import Ceilings, Event, rows
 from gpu.problems import Digits, operations, truth, updates
 from gpu.turns import Job, Player, compete
 
+import refca.evaluate
+import refca.train
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SMALL = Digits(2, 1)
 
@@ -79,6 +82,21 @@ def test_without_a_gpu_the_nine_minutes_end_at_once(part: str, tmp_path: Path) -
     assert done.stderr.startswith("refca: no GPU works here: ")
     assert done.stdout + done.stderr == done.stderr.splitlines(keepends=True)[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_its_programs_of_refca_have_the_flags_that_it_gives_them(tmp_path: Path) -> None:
+    (tmp_path / "runs/gpu-pets").mkdir(parents=True)
+    (tmp_path / "runs/gpu-pets/metrics.csv").touch()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/bash\nshift; [ $1 = gpu.check ] || echo "$@" >> {tmp_path}/given\n', "utf-8")
+    python.chmod(0o755)
+    environment = os.environ | {"GPU_PYTHON": str(python), "OUT": str(tmp_path / "out")}
+    subprocess.run(["bash", str(BENCHMARKS / "gpu/run.sh"), "more"], cwd=tmp_path, env=environment, check=True)
+    train, evaluate = (line.split() for line in (tmp_path / "given").read_text("utf-8").splitlines())
+    assert train[0] == "refca.train"
+    assert refca.train.parser().parse_args(train[1:]).learning_rate == 1e-3
+    assert evaluate[0] == "refca.evaluate"
+    assert refca.evaluate.parser().parse_args(evaluate[1:]).at == "40,400"
 
 
 def test_the_smoke_test_runs_in_the_emulator() -> None:

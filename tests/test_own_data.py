@@ -611,11 +611,35 @@ def test_weights_know_the_values_of_masks_that_they_were_trained_on(tmp_path: Pa
     few = experiment.on_data(str(tmp_path / "fewer")).load_data(None, ("train",)).train
     assert set(np.unique(few.labels(np.arange(len(few)))).tolist()) == {0, 2}
     with pytest.raises(InvalidInput, match="has masks of 0, 50, 100, and these weights know 0, 100, 200"):
-        experiment.on_data(str(tmp_path / "others")).load_data(None, ("train",))
+        experiment.on_data(str(tmp_path / "others"))
+    named = experiment.with_(classes=("2", "1", "0"))  # names that look like values are names
+    for name in ("fewer", "others"):
+        own = named.on_data(str(tmp_path / name)).known_own
+        assert own.mask_values == (("0", "100", "200") if name == "fewer" else ("0", "50", "100"))
+        assert own.classes == ("2", "1", "0")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "i8"])
+def test_labels_that_leave_most_numbers_out_are_refused(dtype: str, tmp_path: Path) -> None:
+    largest = np.iinfo(dtype).max
+    labels = np.array([0, largest] * 5, dtype)
+    np.savez(tmp_path / "d.npz", images=np.zeros((10, 8, 8), np.uint8), labels=labels)
+    with pytest.raises(InvalidInput, match=f"go to {largest}, and only 2 of them are used; number them from 0"):
+        found(tmp_path / "d.npz")
+
+
+def test_weights_that_know_colours_know_gray_masks(tmp_path: Path) -> None:
+    colours = np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.uint8)
+    pairs(tmp_path / "a", colours.__getitem__, labels=3)
+    pairs(tmp_path / "gray", lambda mask: 255 * (mask > 1).astype(np.uint8), labels=3)
+    experiment = get_task("segmentation").experiment(**found(tmp_path / "a").settings)
+    assert experiment.mask_values == ("#000000", "#ff0000", "#ffffff")
+    gray = experiment.on_data(str(tmp_path / "gray")).load_data(None, ("train",)).train
+    assert set(np.unique(gray.labels(np.arange(len(gray)))).tolist()) == {0, 2}
 
 
 def test_a_class_whose_name_no_file_of_settings_can_hold_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="classes must be text of Unicode letters"):
+    with pytest.raises(InvalidInput, match="classes must be valid Unicode"):
         get_task("digits").experiment(labels=2, state=4, classes=("a", "K\udce4fer"))
 
 

@@ -232,6 +232,53 @@ def test_transparent_frames_lie_on_white_as_pictures_do(tmp_path: Path) -> None:
         assert first[4, 4].tolist() == [0, 0, 0], ending
 
 
+def test_the_background_of_a_film_is_white_in_every_frame(tmp_path: Path) -> None:
+    frames = [np.zeros((8, 8, 4), np.uint8) for _ in range(2)]
+    frames[0][2:6, 2:6] = 255  # white ink alone, which a picture would have on black
+    frames[1][2:6, 2:6] = 255, 0, 0, 255
+    first, *others = map(Image.fromarray, frames)
+    first.save(tmp_path / "a.png", save_all=True, append_images=others, duration=100)
+    assert all(frame[0, 0].tolist() == [255, 255, 255] for frame in open_film(tmp_path / "a.png").frames)
+
+
+def test_a_picture_whose_states_overflow_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = refca.digits_cell()
+    params = {name: 0 * x for name, x in refca.init_params(cell, 0).items()}
+    params["perceive.weight"][1, 1, :2, 0] = 1e20, 1  # where there is ink above 0.97
+    params["perceive.bias"][0] = -0.97e20
+    params["hidden.0.weight"][0, 0] = 1
+    params["update.weight"][0] = 1e10
+    refca.save_weights(tmp_path / "w.safetensors", cell, params)
+    for name, ink in (("a", 128), ("b", 255), ("c", 200)):
+        Image.fromarray(np.full((28, 28), ink, np.uint8)).save(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+    given = [str(tmp_path / "w.safetensors"), *(str(tmp_path / f"{name}.png") for name in "abc")]
+    with np.errstate(all="ignore"):
+        assert main([*given, "--raw", "--steps", "20", "--backend", "reference", "--out", str(out)]) == 2
+    assert [row["name"] for row in rows_of(out)] == ["a", "c"]
+    assert f"{tmp_path / 'b.png'}: the states of these cells became NaN or infinite" in capsys.readouterr().err
+
+
+def test_labels_of_photographs_whose_states_overflow_are_refused() -> None:
+    cell = refca.segmentation_cell(4, 4)
+    experiment = get_task("segmentation").experiment(size=8, state=4, hidden=4)
+    params = refca.init_params(cell, 0)
+    params["update.weight"] = np.full_like(params["update.weight"], 3e38)
+    automaton = refca.Automaton("wild", experiment.cell, params, experiment, refca.get_backend("reference"))
+    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    image = np.zeros((1, 8, 8, 3), np.float32)
+    with np.errstate(all="ignore"):
+        for ask in (
+            lambda: automaton.predict(frame),
+            lambda: automaton.predict(frame, tile=8),
+            lambda: list(segmentation_prediction.follow(automaton, [frame])),
+            lambda: automaton.labels(automaton.evolve(image, 10)),
+            lambda: automaton.paint(image, automaton.evolve(image, 10)),
+        ):
+            with pytest.raises(InvalidInput, match="NaN or infinite"):
+                ask()
+
+
 def test_the_state_of_a_film_goes_on_from_frame_to_frame(
     sea: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

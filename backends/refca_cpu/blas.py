@@ -31,7 +31,7 @@ class Callers:
             self.count += 1
 
     def leave(self) -> None:
-        """Count one less."""
+        """Remove a caller; the last one restores the setting."""
         with self.lock:
             self.count -= 1
             if self.count == 0:
@@ -62,7 +62,7 @@ def libraries() -> list[LibController]:
 def set_threads(counts: list[int | None]) -> None:
     """Set the number of threads of each library, from any thread.
 
-    Of OpenBLAS, threadpoolctl lets only the thread that set a number first set another, and ignores all others.
+    threadpoolctl 3.8 lets one thread alone set the number for OpenBLAS, and ignores the others unless it is released.
     """
     for library, count in zip(libraries(), counts, strict=True):
         release(library)
@@ -71,7 +71,7 @@ def set_threads(counts: list[int | None]) -> None:
 
 
 def release(library: LibController) -> None:
-    """Let every thread set the number of threads; older versions of threadpoolctl always do."""
+    """Let any thread set the number next; older versions of threadpoolctl always do."""
     if hasattr(library, "clear_controlling_thread"):
         library.clear_controlling_thread(force=True)
 

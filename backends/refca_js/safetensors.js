@@ -40,6 +40,7 @@ export function readSafetensors(file) {
   }
   if (!isRecord(header)) throw new InvalidInput("the header of the safetensors file does not describe arrays");
   const { __metadata__: metadata = {}, ...entries } = header;
+  if (!isRecord(metadata)) throw new InvalidInput("__metadata__ of the safetensors file is not a record");
   /** @type {Record<string, AnyTensor>} */
   const tensors = {};
   for (const [name, entry] of Object.entries(entries)) {
@@ -66,7 +67,7 @@ function isRecord(x) {
   return typeof x === "object" && x !== null && !Array.isArray(x);
 }
 
-/** Whether something is a list of numbers of things. @param {any} x */
+/** Whether something is a list of integers of at least 0. @param {any} x */
 function areCounts(x) {
   return Array.isArray(x) && x.every((count) => Number.isSafeInteger(count) && count >= 0);
 }

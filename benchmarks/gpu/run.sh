@@ -22,11 +22,11 @@ export REFCA_DATA=${REFCA_DATA:-$R/carried/data} TORCHINDUCTOR_COMPILE_THREADS=1
 case "${1:-first}" in first | more | big) ;; *) echo "run.sh takes first, more or big, got $1" >&2; exit 2 ;; esac
 $PYTHON -m gpu.check --cupy || exit 2
 mkdir -p "$OUT"; SCRATCH=$(mktemp -d); export MPLCONFIGDIR=$SCRATCH/mpl; GO=$SCRATCH/go
-PETS=${PETS:-pets-depthwise-32-instance}; RATE=${RATE:-1e-3}; RUN=runs/gpu-pets
+PETS=${PETS:-pets-depthwise-32-instance}; LEARNING_RATE=${LEARNING_RATE:-1e-3}; RUN=runs/gpu-pets
 exec > >(tee -a "$OUT/run.log") 2>&1
 
 train() {  # SECONDS; goes on where it was stopped
-  local how=(--experiment "$PETS" --rate "$RATE"); [ -e $RUN/checkpoint.safetensors ] && how=(--resume)
+  local how=(--experiment "$PETS" --learning-rate "$LEARNING_RATE"); [ -e $RUN/checkpoint.safetensors ] && how=(--resume)
   timeout --foreground --preserve-status -k 20 "$1" $PYTHON -m refca.train --out $RUN --backend cupy "${how[@]}" \
     --checkpoint-every 20000 >"$OUT/train.log" 2>&1
   local code=$?; echo "train: exit $code (130: stopped, with a checkpoint)"; [[ $code =~ ^(0|130)$ ]] || fail training

@@ -84,9 +84,10 @@ def is_sideways(path: Path) -> bool:
         return bool(image.getexif().get(ORIENTATION, 1) >= SIDEWAYS)
 
 
-def from_image(image: Image, what: str = "picture") -> np.ndarray:
+def from_image(image: Image, what: str = "picture", frame: bool = False) -> np.ndarray:
     """Return the pixels of a Pillow image, upright: (h, w, 1) if it is gray, else (h, w, 3).
 
+    A transparent `frame` of a film is laid on white, whatever its ink, so that all frames have one background.
     Raises InvalidInput for NaN and infinite values.
     """
     from PIL import ImageOps
@@ -97,16 +98,24 @@ def from_image(image: Image, what: str = "picture") -> np.ndarray:
     if image.mode in ("1", "L"):
         return as_unit(np.asarray(image.convert("L")))[..., None]
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        return on_paper(as_unit(np.asarray(image.convert("RGBA"))))
+        pixels = as_unit(np.asarray(image.convert("RGBA")))
+        return on_white(pixels) if frame else on_paper(pixels)
     return as_unit(np.asarray(image.convert("RGB")))
 
 
 def on_paper(pixels: np.ndarray) -> np.ndarray:
     """Return pixels (h, w, C+1), the last channel opacity, laid on white: (h, w, C). White ink is laid on black."""
     colours, opacity = pixels[..., :-1], pixels[..., -1:]
-    white = colours * opacity + (1 - opacity)
+    white = on_white(pixels)
     hidden = np.ptp(white) < FAINT <= np.ptp(opacity)
     return colours * opacity if hidden else white
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (h, w, C+1), the last channel opacity, laid on white: (h, w, C)."""
+    opacity = pixels[..., -1:]
+    white: np.ndarray = pixels[..., :-1] * opacity + (1 - opacity)
+    return white
 
 
 def from_array(picture: Any, what: str) -> np.ndarray:

@@ -176,7 +176,7 @@ def animation(path: Path) -> Film:
             with decoding(path, "an animation"):
                 image.seek(number)
                 check_size(image, path)
-                pixels = with_channels(from_image(image, str(path)), 3)
+                pixels = with_channels(from_image(image, str(path), frame=True), 3)
                 frame = Image.fromarray(np.rint(255 * pixels).astype(np.uint8))
                 frame.thumbnail((WIDEST, WIDEST))
             yield np.asarray(frame)

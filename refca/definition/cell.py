@@ -28,6 +28,14 @@ ENCODER_CHANNELS = 8  # E of a strided cell: output channels of each encoder lay
 PYTHON_TYPES = {"int": int, "float": float, "float | None": float, "bool": bool, "str": str}
 
 
+def in_python(name: str, value: Any, kind: str) -> Any:
+    """Return a number of NumPy, or a fraction, as Python's own. Raises InvalidInput for one that no float can hold."""
+    try:
+        return PYTHON_TYPES[kind](value)
+    except OverflowError:
+        raise InvalidInput(f"{name} must be in the range of a float, got a larger number") from None
+
+
 def check_kind(name: str, value: Any, kind: str) -> None:
     """Raise InvalidInput unless a setting has the type of its annotation; NumPy's numbers are numbers too."""
     is_bool = type(value).__name__ in ("bool", "bool_")
@@ -72,8 +80,8 @@ class Cell:
         for field in fields(self):
             value = getattr(self, field.name)
             check_kind(field.name, value, str(field.type))
-            if value is not None:  # numbers of NumPy and fractions become Python's own
-                object.__setattr__(self, field.name, PYTHON_TYPES[str(field.type)](value))
+            if value is not None:
+                object.__setattr__(self, field.name, in_python(field.name, value, str(field.type)))
         for name in ("image_channels", "state_channels", "hidden_width", "labels"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -100,7 +108,7 @@ class Cell:
         if self.alive_above is not None and isnan(self.alive_above):
             raise InvalidInput("alive_above must be a number or None, got NaN")
         if self.alive_above is not None and LARGEST < abs(self.alive_above) < inf:
-            raise InvalidInput(f"alive_above must be a number of float32 or None, got {self.alive_above}")
+            raise InvalidInput(f"alive_above must be in the range of float32 or None, got {self.alive_above}")
 
     @property
     def environment_channels(self) -> int:

@@ -5,7 +5,7 @@ Letters: N digits, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,21 @@ class Votes:
         live = votes.sum(axis=1) > 0  # a digit without live cells has no label
         self.digits[part] += confusion(votes[live].argmax(axis=1), truth[live], L)
 
+    def keep(self, parts: Collection[str]) -> None:
+        """Forget the votes of all other parts, whose last states mean nothing."""
+        for matrices in (self.cells, self.digits):
+            for part in set(matrices) - set(parts):
+                del matrices[part]
+
     def summary(self, prefixes: dict[str, str], steps: int) -> dict[str, Any]:
-        """Return the matrices and the accuracy of the majority for evaluation.json."""
+        """Return the matrices and the accuracy of the majority for evaluation.json, None for a part without votes."""
         found: dict[str, Any] = {}
         for part, prefix in prefixes.items():
-            right = float(accuracy_of(self.digits[part]))
+            known = part in self.digits
+            right = float(accuracy_of(self.digits[part])) if known else float("nan")
             found[f"{prefix}majority_accuracy_at_{steps}"] = None if right != right else right
-            found[f"{prefix}confusion_cells"] = written(self.cells[part])
-            found[f"{prefix}confusion_digits"] = written(self.digits[part])
+            found[f"{prefix}confusion_cells"] = written(self.cells[part]) if known else None
+            found[f"{prefix}confusion_digits"] = written(self.digits[part]) if known else None
         return found
 
     def panels(self) -> dict[str, np.ndarray]:
@@ -56,6 +63,8 @@ class Votes:
 
     def sentence(self) -> str:
         """Return the accuracy of the majority of each digit from zero, and the most frequent mistake."""
+        if "before" not in self.digits:
+            return "no digit has a label after the last step"
         counts = self.digits["before"]
         right = float(accuracy_of(counts))
         said = f"the label of most cells is right for {right:.1%} of the digits"

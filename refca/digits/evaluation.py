@@ -24,13 +24,13 @@ from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
 from refca.distributed import shared_map
-from refca.errors import InvalidInput
 
 BATCH = 1000  # digits whose cells are counted together
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
+FINITE = "finite"  # beside the curves: whether states have been finite up to each step
 MUTATIONS = ("carry", "restart", "both", "none")
 
-Curves = dict[str, np.ndarray]  # for each of CURVES, one value for each step; NaN if undefined
+Curves = dict[str, np.ndarray]  # for each of CURVES and FINITE, one value for each step; NaN if undefined
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
     """Return curves of the first `samples` digits: "before" the mutation, and after it under its name.
 
     With mutation "carry" each digit becomes another one and keeps its state where the new digit is alive; with
-    "restart" the states start from zero again, as in the article's released code; "both" measures both, "none"
+    "restart" the initial states come again, as in the article's released code; "both" measures both, "none"
     neither. Each value is the mean over batches of 1,000 digits. `on_progress` is called with the number of
     digits after each step, `on_votes` after the last step of a part with the part, the numbers of some digits, and
     how many live cells of each predict each label, (B, L). Ranks share the digits, and rank 0 has the result.
@@ -191,7 +191,8 @@ def ratios(cell: Cell, counts: np.ndarray) -> Curves:
     correct, cells, agreeing, digits, state, update = np.moveaxis(counts, -1, 0)
     numbers = cells * cell.state_channels
     pairs = ((correct, cells), (agreeing, digits), (state, numbers), (update, numbers))
-    return {key: mean_ratio(*pair) for key, pair in zip(CURVES, pairs, strict=True)}
+    curves = {key: mean_ratio(*pair) for key, pair in zip(CURVES, pairs, strict=True)}
+    return curves | {FINITE: measured}
 
 
 def mean_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -219,16 +220,10 @@ def summary(curves: dict[str, Curves]) -> dict[str, float | int | None]:
     return found
 
 
-def check_outputs(outputs: np.ndarray) -> None:
-    """Raise InvalidInput for outputs that are NaN or infinite: their largest means no label."""
-    if not np.isfinite(outputs).all():
-        raise InvalidInput("the states of these cells became NaN or infinite; try fewer steps or other weights")
-
-
 def unmeasured(curves: dict[str, Curves]) -> str | None:
     """Return a sentence on the steps that could not be measured, or None if there are none."""
     for part, prefix in prefixes(curves).items():
-        lost = np.flatnonzero(np.isnan(curves[part]["state_magnitude"]))
+        lost = np.flatnonzero(~curves[part][FINITE].astype(bool))
         if len(lost):
             when = f"by step {lost[0] + 1}" + (f" {prefix.removesuffix('_').replace('_', ' a ')}" if prefix else "")
             return f"states became NaN or infinite {when}; later steps are not measured"

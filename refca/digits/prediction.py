@@ -22,12 +22,12 @@ from refca.data.decode import Picture, adjusted, pixels_of, resized
 from refca.data.own.pictures import as_bytes
 from refca.definition.metrics import predict
 from refca.definition.step import alive
-from refca.digits.evaluation import check_outputs
 from refca.digits.prepare import BOX, PAGE, digit
 from refca.doubts import doubt
 from refca.drawing.canvas import enlarge
 from refca.drawing.palette import DEFAULT, for_names, paint, predicted_labels
 from refca.errors import InvalidInput
+from refca.outputs import check_outputs, result_or_error
 from refca.training.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -142,11 +142,12 @@ def predict_all(
     size: int | None = None,
     seed: int = 0,
     raw: bool = False,
-) -> Iterator[Classification]:
+) -> Iterator[Classification | InvalidInput]:
     """Yield the label of each picture, in batches of pictures of one size.
 
     Digits are made like MNIST's first unless they are `raw`; other pictures are resampled to the size that the
-    automaton was trained on. Raises InvalidInput for a picture that cannot be used.
+    automaton was trained on. Raises InvalidInput for a picture that cannot be used, and yields it in the place of one
+    whose states become NaN or infinite.
     """
     steps = STEPS if steps is None else steps
     if steps < 1:
@@ -162,7 +163,7 @@ def predict_all(
             outputs = automaton.settled(images, steps, seed, first)
             live = alive(automaton.cell, images)
             for i, (image, words) in enumerate(same):
-                yield classified(automaton, image, outputs[i], live[i], words)
+                yield result_or_error(classified, automaton, image, outputs[i], live[i], words)
             first += len(same)
 
 

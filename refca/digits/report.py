@@ -27,7 +27,7 @@ from refca.confusion import to_json
 from refca.data import Split, full_path, load
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_curves
-from refca.digits.evaluation import CURVES, MUTATIONS, Curves, evaluate, prefixes, summary, unmeasured
+from refca.digits.evaluation import CURVES, FINITE, MUTATIONS, Curves, evaluate, prefixes, summary, unmeasured
 from refca.digits.prediction import all_like_training, handwritten
 from refca.digits.settings import DigitsExperiment
 from refca.distributed import current, first_of_machine
@@ -139,12 +139,14 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
         values = summary(curves)
         if lost := unmeasured(curves):
             warn(lost)
+        votes.keep([part for part in curves if curves[part][FINITE][-1]])
         print(table(values, curves, flags.steps))  # before the pictures, which take long and may be interrupted
         print(votes.sentence())
         setting |= {"mutation": flags.mutation}
         write_curves(folder / "evaluation.csv", curves)
         draw(folder, curves)
-        confusion_matrices(votes.panels(), experiment.names, folder / "confusion.png", "cells or digits")
+        if panels := votes.panels():
+            confusion_matrices(panels, experiment.names, folder / "confusion.png", "cells or digits")
         animate(experiment, params, backend, digits, samples, folder, flags)
         write_text(folder / "evaluation.json", to_json(values | setting | votes.summary(prefixes(curves), flags.steps)))
     if (out / "digits-28.png").exists():

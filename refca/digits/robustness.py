@@ -17,7 +17,7 @@ from refca.definition.metrics import count_agreeing_digits, count_correct_cells,
 from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
-from refca.digits.evaluation import check_outputs, rates
+from refca.digits.evaluation import rates
 from refca.digits.perturbations import (
     chimeras,
     dilate_or_erode,
@@ -28,6 +28,7 @@ from refca.digits.perturbations import (
 )
 from refca.distributed import shared_map
 from refca.drawing.palette import predicted_labels
+from refca.outputs import check_outputs
 
 SIZES = (0.6, 0.8, 1.0, 1.25, 1.5, 2.0)  # scale factors
 STROKES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # pixels wider
@@ -82,8 +83,7 @@ class Runner(NamedTuple):
     def logits(self, state: Array) -> np.ndarray:
         """Return the readout of each cell, (N, H, W, L), as a NumPy array. Raises InvalidInput for NaN and infinity."""
         logits: np.ndarray = self.backend.asnumpy(readout(self.cell, self.params, state))
-        check_outputs(logits)
-        return logits
+        return check_outputs(logits)
 
 
 def make_runner(cell: Cell, params: Params, backend: Any, seed: int, on_progress: OnProgress) -> Runner:

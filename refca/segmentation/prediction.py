@@ -25,6 +25,7 @@ from refca.data.batches import batched
 from refca.data.decode import Picture, adjusted, as_unit, pixels_of, resized, with_channels
 from refca.drawing.palette import Palette, lay_over, veiled
 from refca.errors import InvalidInput
+from refca.outputs import check_outputs, result_or_error
 from refca.segmentation.figures import class_palette
 from refca.training.experiment import Experiment
 
@@ -203,11 +204,12 @@ def predict_all(
     size: int | None = None,
     seed: int = 0,
     tile: int | None = None,
-) -> Iterator[Segmentation]:
+) -> Iterator[Segmentation | InvalidInput]:
     """Yield the labels of each picture's pixels, some pictures at a time.
 
     The cells work on size×size pixels, by default as many as in training, or on tiles of the picture. Raises
-    InvalidInput for a picture that cannot be used.
+    InvalidInput for a picture that cannot be used, and yields it in the place of one whose states become NaN or
+    infinite.
     """
     experiment: Any = automaton.experiment
     if tile is not None and size is not None:
@@ -227,15 +229,18 @@ def predict_all(
     loaded = (prepare(automaton, picture).pixels for picture in pictures)
     if tile is not None:
         for pixels in loaded:
-            labels = tiled(automaton, pixels, tile, steps, seed)
-            yield Segmentation(labels, automaton.names, palette, pixels)
+            labels = result_or_error(tiled, automaton, pixels, tile, steps, seed)
+            failed = isinstance(labels, InvalidInput)
+            yield labels if failed else Segmentation(labels, automaton.names, palette, pixels)
         return
     for batch in batched(loaded, at_once(automaton), lambda pixels: pixels.shape[0] * pixels.shape[1], AT_ONCE):
         images = np.stack([as_seen(pixels, side) for pixels in batch])
         outputs = automaton.settled(images, steps, seed, done)
         done += len(batch)
         for pixels, logits in zip(batch, outputs, strict=True):
-            yield Segmentation(labels_at(logits, *pixels.shape[:2]), automaton.names, palette, pixels)
+            labels = result_or_error(labels_at, logits, *pixels.shape[:2])
+            failed = isinstance(labels, InvalidInput)
+            yield labels if failed else Segmentation(labels, automaton.names, palette, pixels)
 
 
 def prepare(automaton: Automaton, picture: Picture, **_: Any) -> Prepared:
@@ -262,10 +267,11 @@ def as_seen(pixels: np.ndarray, size: int) -> np.ndarray:
 def labels_at(logits: np.ndarray, h: int, w: int) -> np.ndarray:
     """Return the label of each pixel of a picture, (h, w) uint8, of logits (H, W, L) on another grid.
 
-    Probabilities are interpolated, not labels, so that outlines are smooth.
+    Probabilities are interpolated, not labels, so that outlines are smooth. Raises InvalidInput for NaN and infinity.
     """
     from PIL import Image
 
+    check_outputs(logits)
     if logits.shape[:2] == (h, w):
         return logits.argmax(axis=-1).astype(np.uint8)
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -297,7 +303,7 @@ def tiled(automaton: Automaton, pixels: np.ndarray, tile: int, steps: int, seed:
     done = 0
     for some in batched(places, at_once(automaton)):
         images = np.stack([mirrored(pixels[top : top + tile, left : left + tile], tile) for top, left in some])
-        outputs = automaton.settled(2 * images - np.float32(1), steps, seed, done).argmax(axis=-1)
+        outputs = check_outputs(automaton.settled(2 * images - np.float32(1), steps, seed, done)).argmax(axis=-1)
         done += len(some)
         for (top, left), found in zip(some, outputs, strict=True):
             y, x = own_part(top, rows, h, tile), own_part(left, columns, w, tile)

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from refca import data
-from refca.data.own import OwnSettings, check_known, found_at, load_own
-from refca.data.own.masks import INSTANCES, is_value
+from refca.data.own import Found, OwnSettings, check_known, found_at, load_own
+from refca.data.own.masks import INSTANCES, are_among
 from refca.definition.cell import NORMS, STRIDES, Cell
 from refca.errors import InvalidInput, did_you_mean
 from refca.training.class_weights import POWERS
@@ -280,23 +280,11 @@ class Experiment(ABC):
         own = self.own
         if own.size and (own.mask_values or self.kind == "classification"):
             return own
-        given: dict[str, Any] = {"channels": own.channels} | ({"size": own.size} if own.size else {})
-        if self.kind != "classification":
-            given |= {name: getattr(own, name) for name in ("split", "invert", "stretch", "tiles")}
-            given |= {"ignore": own.ignore} if own.ignore >= 0 else {}
-        found = found_at(self.dataset, given)
+        found = self.found_own()
         settings = {name: found.settings[name] for name in OwnSettings.__dataclass_fields__}
         if found.kind == self.kind == "classification":
             check_known(self.dataset, found.settings["classes"], self.names)
             return OwnSettings(**settings | {"classes": self.names})
-        if found.kind == self.kind and own.classes and all(map(is_value, own.classes)):  # named by values of masks
-            known = {"mask_values": own.classes, "classes": own.classes, "colours": own.colours}
-            if set(settings["mask_values"]) <= set(own.classes):
-                return OwnSettings(**settings | known)
-            raise InvalidInput(
-                f"{self.dataset} has masks of {', '.join(settings['mask_values'])}, and these weights know "
-                f"{', '.join(own.classes)}; give its masks these values"
-            )
         if found.kind != self.kind or found.settings["labels"] != self.labels:
             raise InvalidInput(
                 f"{self.dataset} has {found.settings['labels']} labels for {found.kind}; these weights are for "
@@ -304,9 +292,38 @@ class Experiment(ABC):
             )
         return OwnSettings(**settings | {name: x for name in ("classes", "colours") if (x := getattr(own, name))})
 
+    def found_own(self) -> Found:
+        """Return what is found in data of the user's own, under the settings that do not depend on its masks."""
+        own = self.own
+        given: dict[str, Any] = {"channels": own.channels} | ({"size": own.size} if own.size else {})
+        if self.kind != "classification":
+            given |= {name: getattr(own, name) for name in ("split", "invert", "stretch", "tiles")}
+            given |= {"ignore": own.ignore} if own.ignore >= 0 else {}
+        return found_at(self.dataset, given)
+
     def on_data(self, dataset: str) -> Self:
-        """Return the settings for another data set, by name or path: what its masks mean is found out there."""
-        return self if dataset == self.dataset else self.with_(dataset=dataset, mask_values=())
+        """Return the settings for another data set, by name or path.
+
+        Masks of the user's own have the values of training, if all of theirs are among them, and else other values in
+        the same order. Raises InvalidInput for other values if the classes are named by them.
+        """
+        if dataset == self.dataset:
+            return self
+        other = self.with_(dataset=dataset, mask_values=())
+        if not self.mask_values or not data.is_path(dataset):
+            return other
+        found = other.found_own()
+        if found.kind != self.kind:
+            return other
+        values = found.settings["mask_values"]
+        if are_among(values, self.mask_values):
+            return other.with_(mask_values=self.mask_values, ignore=found.settings["ignore"])
+        if self.classes == self.mask_values:
+            raise InvalidInput(
+                f"{dataset} has masks of {', '.join(values)}, and these weights know {', '.join(self.classes)}; give "
+                "its masks these values"
+            )
+        return other
 
     def load_data(
         self,
@@ -364,14 +381,12 @@ class Experiment(ABC):
 
 
 def check_text(name: str, value: Any) -> None:
-    """Raise InvalidInput for the text of a setting that no file of settings can hold, as of names that are no UTF-8."""
+    """Raise InvalidInput for text that UTF-8 cannot encode, such as a file name that is not UTF-8."""
     for text in value if isinstance(value, tuple) else (value,):
         try:
             str(text).encode()
         except UnicodeEncodeError:
-            raise InvalidInput(
-                f"{name} must be text of Unicode letters, got {text!r}; rename the folder or file"
-            ) from None
+            raise InvalidInput(f"{name} must be valid Unicode, got {text!r}; rename the folder or file") from None
 
 
 def in_toml(value: Any) -> str:

@@ -132,7 +132,10 @@ class Prediction(Protocol):
         """Yield a result for each frame of a film, whose state goes on, and the seconds that the cells took."""
 
     def predict_all(self, automaton: Any, pictures: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """Yield a result for each picture, in their order, reading few of them ahead."""
+        """Yield a result for each picture, in their order, reading few of them ahead.
+
+        An InvalidInput stands in the place of a picture that has no result; the pictures after it follow.
+        """
 
 
 @dataclass(frozen=True)

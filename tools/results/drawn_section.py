@@ -20,7 +20,7 @@ from refca.errors import InvalidInput
 INTRO = """\
 The first {samples} test digits at other sizes and with other strokes, optdigits enlarged to 28x28, and the pictures
 of people's own digits that [the playground's page](../spec/playground.md) describes. Each entry: per cent of live
-cells with the correct label / of digits that most of their cells name correctly, after {first} steps; drawn.json in
+cells with the correct label / of digits whose commonest label is correct, after {first} steps; drawn.json in
 each model's folder also has them after {last}. *Target*: the number that the experiment `digits-drawn` is to reach,
 of cells; for people's own pictures, of pictures. *Only inverted*: with their own pixels, inverted if they are dark
 on light. Folders with pictures of more than {side} pixels are left out there: these are photographs, on whose paper
@@ -62,7 +62,9 @@ def section(runs: Sequence[Kept]) -> str:
         return ""
     (first, last), samples = next(iter(models.values()))["at"], {values["samples"] for values in models.values()}
     if len(samples) > 1:
-        raise InvalidInput(f"all models must be measured on as many digits, got {', '.join(map(str, sorted(samples)))}")
+        raise InvalidInput(
+            f"all models must be measured on the same number of digits, got {', '.join(map(str, sorted(samples)))}"
+        )
     tables = [by_key(values) for values in models.values()]
     rows = [("correct cells / digits, per cent", "target", "live cells", *models)]
     for key in dict.fromkeys(key for table in tables for key in table):

@@ -42,11 +42,11 @@ FIGURES = (
     "![Accuracy, agreement and magnitudes of the article's models over 400 steps](curves.png)",
     "![After the mutation, states carried over beside restarted](after-mutation.png)",
 )
-BEYOND = "![Accuracy and agreement of L2 + noise and of each recipe, from near](beyond.png)"
-HELD = "![The same for those that were measured for longer](held.png)"
+BEYOND = "![Accuracy and agreement of L2 + noise and of each recipe, enlarged](beyond.png)"
+HELD = "![The same for models measured over more steps](held.png)"
 AGAIN = """\
 MNIST is in DIR or DIR/mnist; without `--data` it is downloaded once. model.json is `public/model.json` of the
-article's [repository](https://github.com/distillpub/post--selforg-mnist). Every folder but `published` holds the run's
+article's [repository](https://github.com/distillpub/post--selforg-mnist). Every run's folder but `published` holds its
 weights: `python -m refca.evaluate results/NAME --data DIR` measures them without training. "60,000 after 155,000":
 the run had 60,000 training steps, and its initial weights had 155,000. drawn.py and worst.py measure the weights in
 results/NAME; to measure your own run, add it first with `python tools/results/keep.py RUN`."""

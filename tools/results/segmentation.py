@@ -77,7 +77,7 @@ run.
 IoU in per cent on the 3,669 test photographs of the Oxford-IIIT Pets at 48x48, accumulated over all their pixels,
 after 40 and 400 steps of the automaton. *The paper* is
 [Image segmentation via Cellular Automata](https://arxiv.org/abs/2008.04965), whose Table 1 has one million
-training steps of 32 photographs, 32 million in all; a dash: not reported or not measured. The two floors look at
+training steps of 32 photographs, 32 million in all; a dash: not reported or not measured. The first two rows look at
 no photograph: one calls every pixel background, the other gives each pixel the class that is most frequent there
 in the training photographs. A number in brackets: measured on the first photographs of the test set alone."""
 

@@ -194,11 +194,12 @@ def labelled(path: Path) -> Whole | None:
         raise InvalidInput(
             f"labels of {path} must be whole numbers from 0, of two classes at least; got {some(labels)}"
         )
-    if labels.max() + 1 > 10 * len(labels) + 10:
+    largest = int(labels.max())
+    if largest + 1 > 10 * len(labels) + 10:
         raise InvalidInput(
-            f"labels of {path} go to {labels.max()}, and only {len(labels)} of them are used; number them from 0"
+            f"labels of {path} go to {largest}, and only {len(labels)} of them are used; number them from 0"
         )
-    names = list(map(str, range(int(labels.max()) + 1)))
+    names = list(map(str, range(largest + 1)))
     count = sum(len(images) for images, _ in parts.values())
     counts = dict.fromkeys(names, 0) | {str(int(x)): int(n) for x, n in zip(labels, sizes, strict=True)}
     return Whole(path, parts, names, f"{count:,} pictures in {len(names)} classes from {how}: {class_sizes(counts)}")

@@ -284,6 +284,13 @@ def number_of(value: str) -> int:
     return int(value[1:], 16) if value.startswith("#") else int(value)
 
 
+def are_among(values: Iterable[str], known: tuple[str, ...]) -> bool:
+    """Return whether all values of masks are among the known ones; a gray level is also the colour that it has."""
+    if known[0].startswith("#"):
+        values = (f"#{int(value) * GRAY:06x}" if value.isdecimal() else value for value in values)
+    return set(values) <= set(known)
+
+
 def indexed(mask: np.ndarray, values: tuple[str, ...], ignore: int, coloured: bool, path: Any) -> np.ndarray:
     """Return the labels of a mask's values. Raises InvalidInput for a value that no class has."""
     numbers = [number_of(value) for value in values]

@@ -23,9 +23,9 @@ export class Clock {
   play() {
     if (this.playing) return;
     this.playing = true;
-    this.last = this.countedSince = performance.now();
+    this.last = performance.now();
     this.due = 1; // the first step comes at once
-    this.counted = -1; // the first step ends no interval
+    this.counted = -1; // the steps of the first frame that has any end no interval
     this.frame = requestAnimationFrame((now) => this.tick(now));
   }
 
@@ -49,6 +49,10 @@ export class Clock {
       this.due--;
       this.counted++;
       if (performance.now() > end) break;
+    }
+    if (before < 0 && this.counted >= 0) {
+      this.counted = 0;
+      this.countedSince = performance.now();
     }
     const elapsed = (performance.now() - this.countedSince) / 1000;
     if (elapsed > RATE_WINDOW && this.counted > Math.max(before, 0)) {

@@ -162,7 +162,7 @@ def updates(optimiser_step: Callable[..., Params], moments: tuple[str, ...]) -> 
 
 
 def averages() -> Cases:
-    """Return the parameters after three updates."""
+    """Averages of the parameters after each of three updates."""
     rng = np.random.default_rng(10)
     history = [np.float32(rng.standard_normal(4)).astype(float) for _ in range(3)]
     for decay in (0.5, 0.999):
