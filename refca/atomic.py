@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from refca.errors import InvalidInput, NotWritable
-from refca.locks import AVAILABLE, try_lock
+from refca.locks import AVAILABLE, close_locked, try_lock
 
 RANDOM = re.compile(r"[0-9a-f]{8}")
 
@@ -52,7 +52,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         with suppress(OSError):
-            os.close(descriptor)
+            close_locked(descriptor)
 
 
 def make_folder(folder: Path) -> None:
@@ -104,7 +104,7 @@ def remove_abandoned(path: Path) -> None:
                 if try_lock(descriptor):
                     other.unlink()
             finally:
-                os.close(descriptor)
+                close_locked(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -31,6 +31,14 @@ def try_lock(descriptor: int) -> bool | None:
     return True
 
 
+def close_locked(descriptor: int) -> None:
+    """Unlock and close an open file or folder. Closing alone leaves the lock to a child that was forked meanwhile."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Wait until no other process has a folder, and keep it within this block; on a file system without locks, do not.
@@ -47,7 +55,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        close_locked(descriptor)
 
 
 @contextmanager

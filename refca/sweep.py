@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from statistics import mean, stdev
 from typing import Any, NoReturn
 
 from refca.atomic import atomic_write, make_folder, write_text
-from refca.cli import Parser, run_program
+from refca.cli import STOPPED, Parser, run_program
 from refca.data import full_path, is_path
 from refca.errors import InvalidInput
 from refca.fitting import SETTINGS_FILE, add_train_flags, check_seeds, own_experiment
@@ -272,31 +273,43 @@ def train_locally(table: Table, jobs: int) -> list[tuple[Run, int]]:
     waiting = [run for run in table.runs if not run.done]
     print(f"{len(table.runs)} runs, {len(table.runs) - len(waiting)} done; writing to {table.out}", flush=True)
     running: set[subprocess.Popen[bytes]] = set()
+    stopped, starting = threading.Event(), threading.Lock()
     environment = {"REFCA_THREADS": str(max(1, processors() // jobs)), **os.environ}  # runs share the processors
     make_folder(table.out)
 
     def train(run: Run) -> tuple[Run, int]:
         with log_of(run).open("ab") as log:
-            process = subprocess.Popen(
-                command_of(table, run), stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=environment
-            )
-            running.add(process)
+            with starting:
+                if stopped.is_set():
+                    return run, STOPPED
+                process = subprocess.Popen(
+                    command_of(table, run),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env=environment,
+                )
+                running.add(process)
             code = process.wait()
             running.discard(process)
         print(f"{run.out}: {'done' if code == 0 else f'exit code {code}'}", flush=True)
         return run, code
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ThreadPoolExecutor(jobs) as pool:
+    in_main = threading.current_thread() is threading.main_thread()  # no other thread may take signals
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
+    pool = ThreadPoolExecutor(jobs)
+    try:
         started = [pool.submit(train, run) for run in waiting]
-        try:
-            return [(run, code) for run, code in (each.result() for each in started) if code]
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(running):
-                process.terminate()
-            raise
-        finally:
+        return [(run, code) for run, code in (each.result() for each in started) if code]
+    except KeyboardInterrupt:
+        with starting:
+            stopped.set()
+        for process in list(running):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        if in_main:
             signal.signal(signal.SIGTERM, before)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -389,6 +391,14 @@ def test_channels_are_changed_only_where_it_is_clear_how() -> None:
             np.testing.assert_array_equal(pixels_of(picture, channels)[:, 0, 0], [1, 0])
     with pytest.raises(InvalidInput, match="has 5 channels; needed are 3"):
         pixels_of(np.zeros((2, 3, 5), np.uint8), 3)
+
+
+def test_pictures_read_in_several_threads_leave_the_filters_of_warnings_as_they_were(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: pixels_of(tmp_path / "a.png"), range(200)))
+    assert warnings.filters == before
 
 
 def test_resampling_keeps_means_and_range() -> None:

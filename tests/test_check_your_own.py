@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -207,6 +208,44 @@ def test_threads_that_ask_one_program_get_their_own_answers(tmp_path: Path) -> N
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(ask, range(4)))
+
+
+def test_an_interrupted_call_leaves_the_program_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = started(tmp_path, program())
+    backend.evolve(CELL, *arguments(), refca.Streams(5), 2)
+
+    def interrupt(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            backend.evolve(CELL, *arguments(), refca.Streams(5), 200)
+    got = backend.evolve(CELL, *arguments(), refca.Streams(5), 2)
+    np.testing.assert_allclose(got, reference.evolve(CELL, *arguments(), refca.Streams(5), 2), atol=1e-5)
+
+
+def test_a_forked_child_has_a_program_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "cells.mjs").write_text(program(), "utf-8")
+    code = (
+        "import os, sys, warnings; sys.path[:0] = sys.argv[2:]; warnings.simplefilter('ignore')\n"
+        "import refca\n"
+        "from test_check_your_own import CELL, arguments\n"
+        "backend = refca.get_backend('exec:' + sys.argv[1])\n"
+        "evolve = lambda: backend.evolve(CELL, *arguments(), refca.Streams(5), 2).tobytes()\n"
+        "expected = evolve()\n"
+        "children = []\n"
+        "for _ in range(4):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        os._exit(0 if [evolve() for _ in range(20)] == [expected] * 20 else 1)\n"
+        "    children.append(child)\n"
+        "assert [evolve() for _ in range(20)] == [expected] * 20\n"
+        "print([os.waitpid(child, 0)[1] for child in children])\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "cells.mjs"), *sys.path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[0, 0, 0, 0]\n", done.stderr
 
 
 def wrapping(cell: Any, params: Any, image: Any, state: Any, randomness: Any, steps: int) -> Any:

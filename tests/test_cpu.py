@@ -257,6 +257,29 @@ def test_a_product_has_one_thread_whichever_thread_asks_for_it() -> None:
 
 
 @pytest.mark.usefixtures("three_threads")
+def test_what_other_threads_set_holds_after_a_call_and_not_within_it() -> None:
+    with ThreadPoolExecutor(1) as another, blas.single_threaded():
+
+        def within() -> list[int | None]:
+            with threadpoolctl.threadpool_limits(2):
+                return blas_threads()
+
+        assert set(another.submit(within).result()) == {1}
+    assert set(blas_threads()) == {3}
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_the_call_after_an_interrupted_one_restores_the_number_of_threads() -> None:
+    caller = blas.Caller()
+    blas.CALLERS.enter(caller)
+    del caller  # an interrupt kept it from leaving
+    assert set(blas_threads()) == {1}
+    with blas.single_threaded():
+        pass
+    assert set(blas_threads()) == {3}
+
+
+@pytest.mark.usefixtures("three_threads")
 def test_the_library_of_matrix_products_keeps_its_own_number_of_threads() -> None:
     cell, params, image, state, _, _ = problem(2)
     cpu.evolve(cell, params, image, state, refca.Streams(1), 2)

@@ -51,6 +51,23 @@ def test_a_function_is_compiled_again_when_one_that_it_calls_has_changed(tmp_pat
     assert run(code, **kept) == "63\n"
 
 
+def test_a_stop_between_the_index_of_the_cache_and_its_code_leaves_no_old_code(tmp_path: Path) -> None:
+    called = MODULE.replace("cache=True", "")
+    (tmp_path / "called.py").write_text(called)
+    (tmp_path / "some.py").write_text(
+        MODULE.replace("\n\n\n", "\nimport called\n\n\n", 1).replace("2 * x", "called.double(x)")
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import some; print(some.double(21))"
+    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert run(code, **kept) == "42\n"
+    (tmp_path / "called.py").write_text(called.replace("2 * x", "3 * x"))
+    stopped = (
+        "import os, numba.core.caching as caching\ncaching.IndexDataCacheFile._save_data = lambda *given: os._exit(0)\n"
+    )
+    assert run(stopped + code, **kept) == ""
+    assert run(code, **kept) == "63\n"
+
+
 def test_with_nowhere_to_write_the_cache_is_of_the_process(tmp_path: Path) -> None:
     (tmp_path / "some.py").write_text(MODULE)
     code = (
@@ -83,3 +100,37 @@ def test_a_child_forked_while_another_thread_computes_computes_too() -> None:
         "done.set(); thread.join()\n"
     )
     assert run(code) == "0\n" * 5
+
+
+def test_children_forked_while_another_thread_evolves_cells_do_not_hang() -> None:
+    code = (
+        "import os, threading, warnings, refca\n"
+        "from test_cpu import cpu, problem\n"
+        "warnings.simplefilter('ignore')\n"
+        "cell, params, image, state, _, _ = problem(3)\n"
+        "evolve = lambda: cpu.evolve(cell, params, image, state, refca.Streams(1), 2).tobytes()\n"
+        "expected, ended = evolve(), threading.Event()\n"
+        "def compute():\n"
+        "    while not ended.is_set(): evolve()\n"
+        "thread = threading.Thread(target=compute); thread.start()\n"
+        "codes = []\n"
+        "for _ in range(60):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        import signal; signal.alarm(30)\n"
+        "        os._exit(0 if evolve() == expected else 1)\n"
+        "    codes.append(os.waitpid(child, 0)[1])\n"
+        "ended.set(); thread.join()\n"
+        "print(sum(code != 0 for code in codes))\n"
+    )
+    assert run(code) == "0\n"
+
+
+def test_cells_are_computed_while_the_interpreter_ends() -> None:
+    code = (
+        "import atexit, refca\n"
+        "from test_cpu import cpu, problem\n"
+        "cell, params, image, state, _, _ = problem(40)\n"
+        "atexit.register(lambda: print(cpu.evolve(cell, params, image, state, refca.Streams(1), 3).shape))\n"
+    )
+    assert run(code, REFCA_THREADS="2") == "(40, 12, 10, 19)\n"

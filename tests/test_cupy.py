@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,32 @@ def test_a_training_step_is_eight_launches_and_keeps_its_memory(name: str) -> No
         *("add_squares", "adam_step"),
     ]
     assert device.allocations == 4  # last states, gradients, parameters, and sums of squares
+
+
+def test_threads_that_share_the_backend_get_their_own_results() -> None:
+    backend, cell, rng = Emulated(), CELLS["digits"], np.random.default_rng(0)
+    params = refca.init_params(cell, 0)
+    params |= {"update.weight": rng.normal(0, 0.1, params["update.weight"].shape).astype(np.float32)}
+    given = [
+        (rng.random((2, 6, 6, 1), np.float32), rng.random((2, 6, 6, 19), np.float32), refca.Streams(i))
+        for i in range(2)
+    ]
+
+    def evolve(i: int) -> bytes:
+        image, state, streams = given[i]
+        return bytes(backend.evolve(cell, params, image, state, streams, 2).tobytes())
+
+    def waits_for_a_thread(states: Any, target: Any, live: Any, xp: Any) -> Any:
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(evolve, 0).result() == expected[0]
+        return (states**2).sum((1, 2, 3))
+
+    expected = [evolve(0), evolve(1)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(evolve, [0, 1] * 20)) == expected * 20
+    image, state, streams = given[1]
+    weights = np.ones((1, 2), np.float32)
+    backend.loss_and_grads(cell, waits_for_a_thread, params, image, state, np.zeros(2, int), weights, streams)
 
 
 def test_results_stay_when_memory_is_used_again() -> None:

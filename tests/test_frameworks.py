@@ -239,6 +239,36 @@ def test_gradients_of_torch_do_not_depend_on_the_callers_autograd() -> None:
                     assert not others[name].requires_grad
 
 
+def test_what_the_caller_does_with_precision_changes_nothing(name: str) -> None:
+    backend, cell, rng = refca.get_backend(name), refca.digits_cell(), np.random.default_rng(0)
+    params = {k: backend.asarray(x + rng.normal(0, 0.02, x.shape).astype(x.dtype)) for k, x in small_params(cell)}
+    image = backend.asarray(rng.random((2, 6, 5, 1), np.float32))
+    state = backend.asarray(rng.random((2, 6, 5, 19), np.float32))
+
+    def found() -> list[np.ndarray]:
+        streams, labels, weights = refca.Streams(1), np.array([1, 2]), np.ones((3, 2), np.float32)
+        _, grads, last = backend.loss_and_grads(cell, "ce", params, image, state, labels, weights, streams)
+        return [
+            backend.asnumpy(x) for x in (backend.evolve(cell, params, image, state, streams, 3), last, *grads.values())
+        ]
+
+    expected = found()
+    with less_precise(name):
+        for got, right in zip(found(), expected, strict=True):
+            np.testing.assert_array_equal(got, right)
+
+
+def small_params(cell: refca.Cell) -> list[tuple[str, np.ndarray]]:
+    return list(refca.init_params(cell, 0).items())
+
+
+def less_precise(name: str) -> Any:
+    """A context in which products have bfloat16 in PyTorch, or JAX has no 64 bits."""
+    if name == "torch":
+        return importlib.import_module("torch").autocast("cpu", importlib.import_module("torch").bfloat16)
+    return importlib.import_module("jax").enable_x64(False)
+
+
 def test_numpy_s_numbers_leave_the_dtype_of_parameters(name: str) -> None:
     backend = refca.get_backend(name)
     one = {"p": backend.asarray(np.ones(3, np.float32))}

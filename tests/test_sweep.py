@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +101,21 @@ def test_a_job_array_has_the_runs_that_are_not_done(tmp_path: Path, monkeypatch:
     assert sweep.main([str(path), "--slurm"]) == 0
     assert sweep.main([str(path), "--collect"]) == 0
     assert [row["run"] for row in rows(tmp_path)] == ["plain", "other"]
+
+
+def test_a_sweep_that_is_interrupted_while_it_begins_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *given: Any, **named: Any) -> Any:
+            if self._work_queue.qsize():
+                raise KeyboardInterrupt
+            return super().submit(*given, **named)
+
+    monkeypatch.setattr(sweep, "ThreadPoolExecutor", Interrupted)
+    monkeypatch.setattr(sweep, "command_of", lambda *given: [sys.executable, "-c", "import time; time.sleep(500)"])
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        sweep.train_locally(sweep.read_table(table(tmp_path, TABLE)), 1)
+    assert time.monotonic() - begun < 300
 
 
 def test_a_stopped_sweep_stops_its_runs_which_are_resumed(tmp_path: Path) -> None:

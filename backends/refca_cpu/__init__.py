@@ -4,7 +4,8 @@ Only cells that are alive and fire are computed, about one in eleven on digits, 
 allows. The first use on a machine compiles the loops and keeps them in a cache.
 
 REFCA_THREADS sets the number of threads; the default is the processors that the process may use. Each thread
-does its own matrix products, so the settings of the BLAS library have no effect.
+does its own matrix products: during a call the BLAS libraries of the whole process are set to one thread, and
+afterwards as they were before.
 
 Source: the contract of `spec/chapters/backends.md`.
 """

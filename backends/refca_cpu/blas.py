@@ -11,44 +11,63 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from weakref import WeakSet
 
 from threadpoolctl import LibController, ThreadpoolController
 
 
+class Caller:
+    """A call within `single_threaded`."""
+
+
 class Callers:
-    """The number of callers within `single_threaded`: the first limits the library, the last restores its setting."""
+    """The calls within `single_threaded`: the first limits the libraries, the last restores their settings.
 
-    def __init__(self) -> None:
-        self.lock, self.count = threading.Lock(), 0
-        self.before: list[int | None] = []  # the number of threads of each library
+    An interrupt may fall anywhere: settings that were not restored are kept, and the last of the next calls restores
+    them. `before` is the number of threads of each library, None if it is what it was.
+    """
 
-    def enter(self) -> None:
-        """Count a caller."""
+    def __init__(self, before: list[int | None] | None = None) -> None:
+        self.lock, self.inside, self.before = threading.RLock(), WeakSet[Caller](), before
+
+    def enter(self, caller: Caller) -> None:
+        """Add a call."""
         with self.lock:
-            if self.count == 0:
-                self.before = [library.get_num_threads() for library in libraries()]
-                set_threads([1 for _ in self.before])
-            self.count += 1
+            if not self.inside:
+                if self.before is None:
+                    self.before = [library.get_num_threads() for library in libraries()]
+                for library in libraries():
+                    release(library)
+                    library.set_num_threads(1)  # not released: what other threads set is ignored
+            self.inside.add(caller)
 
-    def leave(self) -> None:
-        """Remove a caller; the last one restores the setting."""
+    def leave(self, caller: Caller) -> None:
+        """Remove a call."""
         with self.lock:
-            self.count -= 1
-            if self.count == 0:
-                set_threads(self.before)
+            self.inside.discard(caller)
+            if not self.inside and self.before is not None:
+                for library, count in zip(libraries(), self.before, strict=True):
+                    release(library)
+                    library.set_num_threads(count)
+                    release(library)
+                self.before = None
 
 
 CALLERS = Callers()
 
 
 def forget_callers() -> None:
-    """Reset the count in a forked child, which has none of the callers' threads; one of them may hold the lock."""
+    """Forget the calls in a forked child, which has none of their threads; its next call restores the settings."""
     global CALLERS
-    CALLERS = Callers()
+    CALLERS = Callers(CALLERS.before)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget_callers)
+if hasattr(os, "register_at_fork"):  # OpenBLAS has a lock of its own, which no thread may hold at a fork
+    os.register_at_fork(
+        before=lambda: CALLERS.lock.acquire(),
+        after_in_parent=lambda: CALLERS.lock.release(),
+        after_in_child=forget_callers,
+    )
 
 
 @cache
@@ -59,19 +78,11 @@ def libraries() -> list[LibController]:
     return found
 
 
-def set_threads(counts: list[int | None]) -> None:
-    """Set the number of threads of each library, from any thread.
-
-    threadpoolctl 3.8 lets one thread alone set the number for OpenBLAS, and ignores the others unless it is released.
-    """
-    for library, count in zip(libraries(), counts, strict=True):
-        release(library)
-        library.set_num_threads(count)
-        release(library)
-
-
 def release(library: LibController) -> None:
-    """Let any thread set the number next; older versions of threadpoolctl always do."""
+    """Let any thread set the number of threads next.
+
+    threadpoolctl 3.8 lets one thread alone set it for OpenBLAS, and ignores the others without a word.
+    """
     if hasattr(library, "clear_controlling_thread"):
         library.clear_controlling_thread(force=True)
 
@@ -80,11 +91,11 @@ def release(library: LibController) -> None:
 def single_threaded() -> Iterator[None]:
     """Within this context a matrix product uses the thread that asks for it, and no other.
 
-    The library's setting is the whole process's.
+    The libraries' settings are the whole process's.
     """
-    callers = CALLERS
-    callers.enter()
+    callers, caller = CALLERS, Caller()
     try:
+        callers.enter(caller)
         yield
     finally:
-        callers.leave()
+        callers.leave(caller)

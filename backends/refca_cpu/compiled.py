@@ -44,7 +44,10 @@ def keep(compiled: Any) -> None:
         config: Any = numba.config
         config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = private_folder(), ""
         compiled.enable_caching()
-    compiled._cache._cache_file._source_stamp = sources_digest(Path(compiled.py_func.__code__.co_filename).parent)
+    file = compiled._cache._cache_file
+    file._source_stamp = digest = sources_digest(Path(compiled.py_func.__code__.co_filename).parent)
+    # numba writes the index before the code: a stop between them must not leave an index of this digest beside old code
+    file._data_name_pattern = f"{file._index_name.removesuffix('.nbi')}-{digest[:16]}.{{number:d}}.nbc"
     load = compiled._cache.load_overload
 
     def load_or_remove(*arguments: Any) -> Any:

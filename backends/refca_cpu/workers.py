@@ -66,7 +66,7 @@ def workers(tasks: int) -> Iterator[ParallelMap]:
             yield lambda work, *items: list(map(work, *items))
         return
     with blas.single_threaded(), working():
-        if tasks <= 1 or threads() == 1:
+        if tasks <= 1 or threads() == 1 or not threading.main_thread().is_alive():  # at exit no thread can start
             yield lambda work, *items: list(map(work, *items))
         else:
             with ThreadPoolExecutor(threads()) as pool:

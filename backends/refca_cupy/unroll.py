@@ -9,9 +9,11 @@ Source: the contract of `spec/chapters/backends.md`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from functools import wraps
+from threading import RLock
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -47,10 +49,25 @@ class Gradients(NamedTuple):
         return Gradients(self.value + more.value, params, inputs, xp.concatenate([self.last, more.last]))
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def one_at_a_time(method: F) -> F:
+    """A method that one thread at a time is in: plans and the constants of the kernels are shared."""
+
+    @wraps(method)
+    def call(self: DeviceBackend, *arguments: Any, **named: Any) -> Any:
+        with self.lock:
+            return method(self, *arguments, **named)
+
+    return cast(F, call)
+
+
 class DeviceBackend(BaseBackend):
     """The contract of `spec/chapters/backends.md`, on a device."""
 
     def __init__(self, device: Device) -> None:
+        self.lock = RLock()
         self.use(device)
 
     def use(self, device: Device) -> None:
@@ -78,13 +95,21 @@ class DeviceBackend(BaseBackend):
 
     @contextmanager
     def in_use(self, plan: Plan) -> Iterator[None]:
-        """Within this context the backend may be called again, as by a loss that evolves cells: not on this plan."""
+        """Within this context the backend may be called again, as by a loss that evolves cells: not on this plan.
+
+        Other threads may call it too: a loss may wait for one.
+        """
         key = next(key for key, found in self.plans.items() if found is plan)
         del self.plans[key]
-        yield
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
         self.plans[key] = plan
         plan.write_constants()
 
+    @one_at_a_time
     def evolve(
         self,
         cell: Cell,
@@ -110,6 +135,7 @@ class DeviceBackend(BaseBackend):
             last.append(plan.forward())
         return last[0] if len(last) == 1 else self.xp.concatenate(last)
 
+    @one_at_a_time
     def unroll_grads(
         self,
         cell: Cell,
@@ -177,6 +203,7 @@ class DeviceBackend(BaseBackend):
             value = loss
         return Gradients(value, grads, plan.inputs_grad() if inputs_grad else (), last)
 
+    @one_at_a_time
     def adam_step(
         self,
         params: Params,
@@ -190,6 +217,7 @@ class DeviceBackend(BaseBackend):
         """The parameters after update i, new arrays; the moments change in place."""
         return adam_step(self.device, params, grads, m, v, i, learning_rate, normalise)
 
+    @one_at_a_time
     def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
         """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
         check_cell(cell)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,19 @@ from refca.definition.state import grid
 from refca.errors import InvalidInput
 from refca_jax.cell import default_device, step
 from refca_jax.streams import Source, normals, source_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_float64(method: F) -> F:
+    """A method in which JAX has 64 bits: the random numbers need them, whatever the caller or its thread has set."""
+
+    @wraps(method)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with jax.enable_x64(True):
+            return method(*arguments, **named)
+
+    return cast(F, call)
 
 
 class Jax(BaseBackend):
@@ -56,6 +69,7 @@ class Jax(BaseBackend):
         device = default_device()
         return f"{device.device_kind} ({device.platform}:{device.id}), JAX {jax.__version__}"
 
+    @with_float64
     def asarray(self, x: Any) -> Array:
         """Return x as an array of JAX; real, boolean and integer dtypes stay."""
         return x if isinstance(x, jax.Array) else jnp.array(x)
@@ -68,6 +82,7 @@ class Jax(BaseBackend):
         """Return x with x[index] replaced by values; x itself stays."""
         return x.at[index].set(values)
 
+    @with_float64
     def initial_state(self, cell: Cell, image: Array, streams: Streams | None = None) -> Array:
         """Return the state before the first step, (B, H, W, D), float32, drawn on the device."""
         if not cell.normal_start or type(streams) is not Streams:
@@ -75,6 +90,7 @@ class Jax(BaseBackend):
         blank = jnp.zeros((*grid(cell, image), cell.state_channels), np.float32)
         return initial(source_of(cell, streams, 0, 1, blank), blank)
 
+    @with_float64
     def evolve(
         self,
         cell: Cell,
@@ -94,6 +110,7 @@ class Jax(BaseBackend):
         with enough_memory():
             return evolved(cell, params, encoded(cell, params, image, jnp)[-1], state, source, steps)
 
+    @with_float64
     def unroll_grads(
         self,
         cell: Cell,
@@ -117,6 +134,7 @@ class Jax(BaseBackend):
         environment_grad, state_grad = of_inputs or (None, None)
         return value, grads, environment_grad, state_grad, last
 
+    @with_float64
     def loss_of_states(
         self,
         cell: Cell,
@@ -134,6 +152,7 @@ class Jax(BaseBackend):
         given = params, image, target, weights.astype(states.dtype), states
         return super().loss_of_states(cell, loss, *given) if callable(loss) else named_loss(cell, loss, *given)
 
+    @with_float64
     def adam_step(
         self, params: Params, grads: Params, m: Params, v: Params, i: int, learning_rate: float, normalise: bool
     ) -> Params:
@@ -143,6 +162,7 @@ class Jax(BaseBackend):
         v.update(squares)
         return params
 
+    @with_float64
     def vjp(self, function: Callable[[Array, Any], Array], x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Return function(x, jax.numpy), and a function that turns the gradient of its value into the gradient of x."""
         value, pullback = jax.vjp(lambda x: function(x, jnp), x)

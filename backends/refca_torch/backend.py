@@ -111,7 +111,7 @@ class Torch(BaseBackend):
         check_tensors({**params, "image": image, "state": state})
         if not steps or not len(state):
             return state.clone()
-        with torch.no_grad(), enough_memory():
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False), enough_memory():
             weights, environment = kernels(params), self.channels_first(encoded(cell, params, image, torch)[-1])
             state = self.channels_first(state)
             for t in range(first_step, first_step + steps):
@@ -133,7 +133,8 @@ class Torch(BaseBackend):
     ) -> UnrollGrads:
         """Unroll T steps and differentiate an objective of the states after those that count."""
         check_tensors({**params, "image": environment, "state": state})
-        with torch.inference_mode(False), torch.enable_grad(), enough_memory():
+        exact = torch.autocast(self.device.type, enabled=False)
+        with torch.inference_mode(False), torch.enable_grad(), exact, enough_memory():
             leaves = {name: leaf(x, True) for name, x in params.items()}
             inputs = [leaf(x, inputs_grad) for x in (environment, state)]
             weights, (environment, state), states = kernels(leaves), map(self.channels_first, inputs), []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
+from weakref import WeakSet
 
 import numpy as np
 
@@ -43,6 +45,7 @@ FIELDS: dict[str, type] = {
     "requires": dict,
 }  # of a description
 WORDS: dict[type, str] = {str: "a text", list: "a list of texts", dict: "an object"}
+STARTED: WeakSet[ExecBackend] = WeakSet()  # backends whose program runs
 INTERPRETERS = {".js": ["node"], ".mjs": ["node"], ".py": [sys.executable]}
 
 
@@ -75,11 +78,13 @@ class ExecBackend(BaseBackend):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
+                start_new_session=True,  # Ctrl-C is for refca, which ends the program
             )
         except OSError as error:
             self.errors.close()
             raise Unavailable(f"the program {self.command} cannot be started: {error.strerror or error}") from error
         atexit.register(self.close)
+        STARTED.add(self)
         return process
 
     def close(self) -> None:
@@ -224,7 +229,12 @@ class ExecBackend(BaseBackend):
         process = self.process
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
-        thread.join(self.seconds)
+        try:
+            thread.join(self.seconds)
+        except KeyboardInterrupt:  # the answer is still to come, and nobody will read it
+            self.close()
+            del self.process
+            raise
         if thread.is_alive():
             process.kill()
             raise self.failed(f'gave no answer to "{operation}" within {self.seconds:g} seconds', for_good=True)
@@ -257,6 +267,18 @@ class ExecBackend(BaseBackend):
         if for_good:
             self.failure = failure
         return failure
+
+
+def forget_programs() -> None:
+    """Forget the programs in a forked child: they answer its parent."""
+    for backend in list(STARTED):
+        backend.__dict__.pop("process", None)
+        backend.talking = threading.Lock()
+    STARTED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_programs)
 
 
 def recorded(draws: list[Any], cell: Cell, state: Array) -> Recorded:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from refca.atomic import make_folder, permission, sync_folder
 from refca.errors import InvalidInput
-from refca.locks import AVAILABLE, lock_file, try_lock
+from refca.locks import AVAILABLE, close_locked, lock_file, try_lock
 from refca.training.checkpoint import BEST_FILE, CHECKPOINT_FILE, WEIGHTS_FILE
 
 
@@ -84,7 +84,7 @@ def locked(folder: Path, wait: float = 0) -> Iterator[Callable[[], None]]:
             time.sleep(0.05)
         yield lambda: check_in_place(folder, descriptor)
     finally:
-        os.close(descriptor)
+        close_locked(descriptor)
 
 
 def in_use(folder: Path) -> InvalidInput:
@@ -129,7 +129,7 @@ def publishing(out: Path, owned: Iterable[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if descriptor is not None:
-            os.close(descriptor)
+            close_locked(descriptor)
 
 
 def staging_folder(out: Path) -> tuple[Path, int | None]:
@@ -156,4 +156,4 @@ def remove_abandoned_results(out: Path) -> None:
             descriptor = os.open(folder, os.O_RDONLY)
             if try_lock(descriptor):
                 shutil.rmtree(folder, ignore_errors=True)
-            os.close(descriptor)
+            close_locked(descriptor)
