@@ -235,7 +235,7 @@ def add_model(parser: ArgumentParser) -> None:
         "model",
         type=Path,
         help="trained weights: a run directory, a .safetensors or .npz file, the article's model.json, or the "
-        "name of weights that come with refca, such as digits-large-batch",
+        "name of weights that come with refca, such as digits-drawn",
     )
 
 

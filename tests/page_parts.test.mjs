@@ -41,9 +41,11 @@ test("the rate is that of the speed, wherever its windows begin", async () => {
       const shown = new Set();
       for (let frame = 1; frame < 600; frame++) {
         next((now = (1000 * frame) / 60));
-        if (clock.rate) shown.add(clock.rate.toFixed(3));
+        if (clock.rate) shown.add(clock.rate);
       }
-      assert.deepEqual([...shown], [speed.toFixed(3)]);
+      assert.ok(shown.size > 0);
+      const allowed = speed > 60 ? 0.01 : 0.035; // a step or a frame of the half second that is measured
+      for (const rate of shown) assert.ok(Math.abs(rate / speed - 1) < allowed, `${rate} steps/s at ${speed}`);
     }
   } finally {
     globalThis.performance = performance;

@@ -29,7 +29,7 @@ from refca.training.train_state import Weights
 from refca.weights.layouts import layouts_of
 from refca.weights.tfjs_weights import read_published
 
-BEST = {"digits": "digits-large-batch", "pets": "pets-18k-root-final"}  # the best shipped weights of each task
+BEST = {"digits": "digits-muon-continued", "pets": "pets-18k-root-final"}  # the best shipped weights of each task
 ANY_SIZE = "digits-drawn"  # shipped weights for digits of other sizes and strokes than MNIST's
 PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
 PARAMS = "ema/", "params/"  # in a checkpoint: the group of the parameters, or of their average if it has one

@@ -7,7 +7,7 @@ no photograph, and `rebuild` writes results/segmentation/README.md from the file
     results/segmentation/NAME/
         run.json, settings.toml, metrics.csv, weights.safetensors, pictures
         evaluation.json, evaluation.csv
-        long.json                       more steps, measured on fewer photographs
+        long.json                       more steps, often on fewer photographs
         init.safetensors                weights that the run began with, if they do not come with refca
         adversarial.json, adversarial.png    an adversarial image, measured into RUN/adversarial
 
@@ -95,7 +95,7 @@ class Kept:
     folder: Path
     about: dict[str, Any]
     values: dict[str, Any]
-    long: dict[str, Any]  # measured on fewer photographs; empty if nothing was
+    long: dict[str, Any]  # more steps, often on fewer photographs; empty if nothing was measured
     experiment: SegmentationExperiment
 
     @property

@@ -39,7 +39,7 @@ export class Clock {
   tick(now) {
     if (!this.playing) return;
     const passed = Math.max(0, now - this.last) / 1000; // a frame may have begun before the press
-    const most = Math.max(1, this.speed / 4);
+    const most = Math.max(2, this.speed / 4); // less than 2 would drop what a step leaves over
     this.due = this.speed === Infinity ? Infinity : Math.min(this.due + passed * this.speed, most);
     this.last = now;
     const end = performance.now() + BUDGET;
