@@ -27,6 +27,11 @@ from refca.errors import InvalidInput
 from refca_jax.cell import default_device, step
 from refca_jax.streams import Source, normals, source_of
 
+try:
+    from jax import enable_x64
+except ImportError:  # before JAX 0.8
+    from jax.experimental import enable_x64
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,7 +40,7 @@ def with_float64(method: F) -> F:
 
     @wraps(method)
     def call(*arguments: Any, **named: Any) -> Any:
-        with jax.enable_x64(True):
+        with enable_x64(True):
             return method(*arguments, **named)
 
     return cast(F, call)
