@@ -61,7 +61,7 @@ The table:
 """
 SCRIPT, SUMMARY = "sweep.sbatch", "summary.csv"
 KEYS = {"out", "seeds", "settings", "flags", "runs", "slurm"}
-ELSEWHERE = {  # flags of refca.train that a table says otherwise, and where
+ELSEWHERE = {  # flags of refca.train that flags of a table must not have, and where they belong
     "experiment": "runs",
     "list": "the command line",
     "out": "out",
@@ -200,7 +200,7 @@ def table_of(path: Path, content: Mapping[str, Any]) -> Table:
 
 
 def check_flags(flags: list[str]) -> None:
-    """Raise InvalidInput for flags that refca.train does not have, or that the table says otherwise."""
+    """Raise InvalidInput for flags that refca.train does not have, or that belong elsewhere."""
     train = Parser("train")
     add_train_flags(train)
 
@@ -209,10 +209,10 @@ def check_flags(flags: list[str]) -> None:
 
     train.error = refuse  # type: ignore[method-assign]
     given = vars(train.parse_args(flags))
-    for name in [name for name, value in given.items() if value != train.get_default(name)]:
-        if name in ELSEWHERE or name in settings_of_tasks(all_tasks()):
-            place = ELSEWHERE.get(name, f"settings, as {name} = ...")
-            raise InvalidInput(f"flags must not have --{name.replace('_', '-')}, which is for {place}")
+    places = {name: f"settings, as {name} = ..." for name in settings_of_tasks(all_tasks())} | ELSEWHERE
+    for name, value in given.items():
+        if value != train.get_default(name) and name in places:
+            raise InvalidInput(f"flags must not have --{name.replace('_', '-')}, which is for {places[name]}")
 
 
 def counted(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,29 +38,27 @@ def test_a_damaged_file_of_the_cache_is_made_again(tmp_path: Path, damage: str, 
     assert run(code, **kept) == "42\n"
 
 
-def test_a_function_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
+def calls_what_has_changed(folder: Path) -> tuple[str, dict[str, str]]:
+    """A program that prints 21 times 3, and was compiled when it printed 21 times 2; and its environment."""
     called = MODULE.replace("cache=True", "")
-    (tmp_path / "called.py").write_text(called)
-    (tmp_path / "some.py").write_text(
+    (folder / "called.py").write_text(called)
+    (folder / "some.py").write_text(
         MODULE.replace("\n\n\n", "\nimport called\n\n\n", 1).replace("2 * x", "called.double(x)")
     )
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import some; print(some.double(21))"
-    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); import some; print(some.double(21))"
+    kept = {"NUMBA_CACHE_DIR": str(folder / "cache")}
     assert run(code, **kept) == "42\n"
-    (tmp_path / "called.py").write_text(called.replace("2 * x", "3 * x"))
+    (folder / "called.py").write_text(called.replace("2 * x", "3 * x"))
+    return code, kept
+
+
+def test_a_function_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
+    code, kept = calls_what_has_changed(tmp_path)
     assert run(code, **kept) == "63\n"
 
 
 def test_a_stop_between_the_index_of_the_cache_and_its_code_leaves_no_old_code(tmp_path: Path) -> None:
-    called = MODULE.replace("cache=True", "")
-    (tmp_path / "called.py").write_text(called)
-    (tmp_path / "some.py").write_text(
-        MODULE.replace("\n\n\n", "\nimport called\n\n\n", 1).replace("2 * x", "called.double(x)")
-    )
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import some; print(some.double(21))"
-    kept = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert run(code, **kept) == "42\n"
-    (tmp_path / "called.py").write_text(called.replace("2 * x", "3 * x"))
+    code, kept = calls_what_has_changed(tmp_path)
     stopped = (
         "import os, numba.core.caching as caching\ncaching.IndexDataCacheFile._save_data = lambda *given: os._exit(0)\n"
     )

@@ -241,7 +241,10 @@ def test_gradients_of_torch_do_not_depend_on_the_callers_autograd() -> None:
 
 def test_what_the_caller_does_with_precision_changes_nothing(name: str) -> None:
     backend, cell, rng = refca.get_backend(name), refca.digits_cell(), np.random.default_rng(0)
-    params = {k: backend.asarray(x + rng.normal(0, 0.02, x.shape).astype(x.dtype)) for k, x in small_params(cell)}
+    params = {
+        k: backend.asarray(x + rng.normal(0, 0.02, x.shape).astype(x.dtype))
+        for k, x in refca.init_params(cell, 0).items()
+    }
     image = backend.asarray(rng.random((2, 6, 5, 1), np.float32))
     state = backend.asarray(rng.random((2, 6, 5, 19), np.float32))
 
@@ -258,14 +261,11 @@ def test_what_the_caller_does_with_precision_changes_nothing(name: str) -> None:
             np.testing.assert_array_equal(got, right)
 
 
-def small_params(cell: refca.Cell) -> list[tuple[str, np.ndarray]]:
-    return list(refca.init_params(cell, 0).items())
-
-
 def less_precise(name: str) -> Any:
     """A context in which products have bfloat16 in PyTorch, or JAX has no 64 bits."""
     if name == "torch":
-        return importlib.import_module("torch").autocast("cpu", importlib.import_module("torch").bfloat16)
+        torch = importlib.import_module("torch")
+        return torch.autocast("cpu", torch.bfloat16)
     return importlib.import_module("jax").enable_x64(False)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 MOST_PIXELS = 50_000_000  # of a picture; decoding takes about six bytes for each
 SIXTEEN_BITS = 2**16 - 1
-FILTERS = threading.RLock()  # of warnings: they are the whole process's, and must be restored in turn
+FILTERS_LOCK = threading.RLock()  # filters of warnings are the whole process's: one thread at a time changes them
 
 
 def opened(content: bytes, what: str) -> Image:
@@ -52,7 +52,7 @@ def opened(content: bytes, what: str) -> Image:
 @contextmanager
 def decoding(what: Path | str, kind: str = "a picture") -> Iterator[None]:
     """Within this block every failure of Pillow is an InvalidInput that names `what`, and its warnings are dropped."""
-    with reading(what, kind), FILTERS, warnings.catch_warnings():
+    with reading(what, kind), FILTERS_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, which is not used
         yield
 

@@ -223,7 +223,7 @@ def summary(curves: dict[str, Curves]) -> dict[str, float | int | None]:
 def unmeasured(curves: dict[str, Curves]) -> str | None:
     """Return a sentence on the steps that could not be measured, or None if there are none."""
     for part, prefix in prefixes(curves).items():
-        lost = np.flatnonzero(~curves[part][FINITE].astype(bool))
+        lost = np.flatnonzero(~curves[part][FINITE])
         if len(lost):
             when = f"by step {lost[0] + 1}" + (f" {prefix.removesuffix('_').replace('_', ' a ')}" if prefix else "")
             return f"states became NaN or infinite {when}; later steps are not measured"

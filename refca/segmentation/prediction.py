@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace, _ArgumentGroup
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -227,20 +227,20 @@ def predict_all(
             raise InvalidInput(f"{name} must be a positive multiple of the stride, {stride}, got {value}")
     palette, done = palette_of(experiment), 0
     loaded = (prepare(automaton, picture).pixels for picture in pictures)
+
+    def segmented(pixels: np.ndarray, find_labels: Callable[..., np.ndarray], *given: Any) -> Segmentation:
+        return Segmentation(find_labels(*given), automaton.names, palette, pixels)
+
     if tile is not None:
         for pixels in loaded:
-            labels = result_or_error(tiled, automaton, pixels, tile, steps, seed)
-            failed = isinstance(labels, InvalidInput)
-            yield labels if failed else Segmentation(labels, automaton.names, palette, pixels)
+            yield result_or_error(segmented, pixels, tiled, automaton, pixels, tile, steps, seed)
         return
     for batch in batched(loaded, at_once(automaton), lambda pixels: pixels.shape[0] * pixels.shape[1], AT_ONCE):
         images = np.stack([as_seen(pixels, side) for pixels in batch])
         outputs = automaton.settled(images, steps, seed, done)
         done += len(batch)
         for pixels, logits in zip(batch, outputs, strict=True):
-            labels = result_or_error(labels_at, logits, *pixels.shape[:2])
-            failed = isinstance(labels, InvalidInput)
-            yield labels if failed else Segmentation(labels, automaton.names, palette, pixels)
+            yield result_or_error(segmented, pixels, labels_at, logits, *pixels.shape[:2])
 
 
 def prepare(automaton: Automaton, picture: Picture, **_: Any) -> Prepared:
