@@ -213,19 +213,23 @@ def test_a_directory_in_use_is_refused_and_left_as_it_is(stopped: Path, capsys: 
     assert train.main(resumed(stopped)) == 0
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_keeps_no_lock_of_its_parent(tmp_path: Path) -> None:
-    with locked(tmp_path):
-        child = os.fork()
-        if child == 0:
-            time.sleep(300)
-            os._exit(0)
-    try:
-        with locked(tmp_path):
-            pass
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    code = (
+        "import os, signal, sys, time\nfrom pathlib import Path\nfrom refca.training.run_directory import locked\n"
+        "folder = Path(sys.argv[1])\n"
+        "with locked(folder):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        time.sleep(300)\n"
+        "        os._exit(0)\n"
+        "try:\n"
+        "    with locked(folder): print('locked again')\n"
+        "finally:\n"
+        "    os.kill(child, signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "locked again\n", done.stderr
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
