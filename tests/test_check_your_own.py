@@ -423,6 +423,15 @@ def test_a_module_with_evolve_alone_for_one_cell_runs_to_a_report(tmp_path: Path
     assert "| step | step C2 | passed | Outside the grid" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_a_law_whose_data_is_missing_was_not_tried(tmp_path: Path) -> None:
+    run = suite(tmp_path, "pass", "--refca-report", "report", "--pyargs", "refca_spec.laws.test_distill", "-k", "c1_")
+    assert "  not tried  distill C1: " in run.stdout, run.stdout
+    assert "(REFCA_DATA is not set: it names the folder with distill_mnist/" in run.stdout
+    rows = json.loads((tmp_path / "report" / "report.json").read_text())["constraints"]
+    assert [row["status"] for row in rows if row["chapter"] == "distill"] == ["not tried"]
+    assert "| evolve | distill C1 | not tried | " in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_a_broken_constraint_is_quoted_and_can_be_known(tmp_path: Path) -> None:
     wrong = "from dataclasses import replace; import numpy as np; "
     wrong += "cell = replace(cell, alive_above=float(np.nextafter(np.float32(cell.alive_above), np.float32(-9))))"

@@ -142,6 +142,16 @@ def flipped_neighbourhood(image: Array, state: Array) -> Array:
     return neighbourhood(image, state)[..., ::-1, :]
 
 
+def tiled_neighbourhood(image: Array, state: Array) -> Array:
+    """In tiles of 16×16 cells, each as if nothing were beside it."""
+    x = np.concatenate([image, state], axis=-1)
+    rows = []
+    for y in range(0, x.shape[1], 16):
+        tiles = [x[:, y : y + 16, c : c + 16] for c in range(0, x.shape[2], 16)]
+        rows.append(np.concatenate([neighbourhood(tile, tile[..., :0]) for tile in tiles], axis=2))
+    return np.concatenate(rows, axis=1)
+
+
 def state_first_neighbourhood(image: Array, state: Array) -> Array:
     """State channels before image channels."""
     return neighbourhood(state, image)
@@ -533,6 +543,13 @@ def flipped_loss_and_grads(
     flipped = params | {"perceive.depthwise": params["perceive.depthwise"][::-1, ::-1]}
     wrong = loss_and_grads(cell, loss, flipped, *args, first_step=first_step, image_grad=image_grad)[1]
     return value, grads | {"perceive.mix": wrong["perceive.mix"]}, last
+
+
+def narrow_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
+    """The weights into the hidden units after the 64th get no gradient."""
+    value, grads, last = loss_and_grads(*args, first_step=first_step, image_grad=image_grad)
+    name = "perceive.mix" if "perceive.mix" in grads else "perceive.weight"
+    return value, grads | {name: grads[name] * (np.arange(grads[name].shape[-1]) < 64)}, last
 
 
 def eager_loss_and_grads(*args: Any, first_step: int = 0, image_grad: bool = False) -> Any:
@@ -1236,6 +1253,14 @@ BACKENDS: dict[str, Mutant] = {
         "test_backends_c9_both_kinds_of_first_layer_are_tried_where_cells_fire",
         {"backend:loss_and_grads": flipped_loss_and_grads},
         (("depthwise", True),),
+    ),
+    "tiles that see nothing beside them": Mutant(
+        "test_backends_c3_wide_cells_evolve_on_large_grids",
+        {"refca.definition.step:neighbourhood": tiled_neighbourhood},
+    ),
+    "no gradients for the last of many hidden units": Mutant(
+        "test_backends_c9_wide_cells_have_gradients_on_large_grids",
+        {"backend:loss_and_grads": narrow_loss_and_grads},
     ),
     "only the last step counted": Mutant(
         "test_backends_c9_loss_gradients_and_state_are_the_reference_s",

@@ -8,8 +8,8 @@ sentence; a registered one that cannot work on this machine is skipped, and the 
 
 With --refca-backend a table comes last, and each broken constraint is quoted: the lowest level first. A failed law is
 one sentence with the call to repeat; --tb=long shows its traceback. Laws about what a backend does not offer are
-skipped, and reported as not offered. The suite then uses one thread of OpenMP and BLAS libraries, since its arrays are
-small.
+skipped, and reported as not offered; a law whose data is missing is reported as not tried. The suite then uses one
+thread of OpenMP and BLAS libraries, since its arrays are small.
 
 The laws' fixtures are `backend`, a module as `spec/chapters/backends.md` describes, and `dtype`, "float32" or
 "float64"; a backend with an attribute `dtypes` is tried on these only. Nothing here touches other tests.
@@ -230,7 +230,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
         status, why = ("known", outcome.wasxfail) if status == "skipped" else ("surprising", "")
     elif status == "skipped":
         why = outcome.longrepr[2] if isinstance(outcome.longrepr, tuple) else str(outcome.longrepr)
-        status, why = "not_offered", why.removeprefix("Skipped: ")
+        why = why.removeprefix("Skipped: ")
+        status = "not_offered" if why.startswith(report.NOT_OFFERED) else "not_tried"
     elif status == "failed":
         why = " ".join(str(call.excinfo.value if call.excinfo else outcome.longrepr).split())
         if item.config.option.tbstyle == "short" and (text := sentences(call)):

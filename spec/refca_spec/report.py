@@ -28,6 +28,7 @@ DETERMINISM = {("backends", 4), ("backends", 19)}  # the same bits again, which 
 LAW = re.compile(r"test_(?P<chapter>[a-z_]+?)_c(?P<number>\d+)_")
 CONSTRAINT = re.compile(r"^- \(C(\d+)\) (.*?)(?=^- \(C|^#|\Z)", re.MULTILINE | re.DOTALL)
 NOT_OFFERED = "not offered"
+NOT_TRIED = "not tried"
 
 Key = tuple[str, int]  # chapter and number
 
@@ -71,6 +72,7 @@ class Result:
     known: dict[str, str] = field(default_factory=dict)  # failures that were announced, and the reason
     surprising: dict[str, str] = field(default_factory=dict)  # announced failures that passed
     not_offered: dict[str, str] = field(default_factory=dict)  # and the reason
+    not_tried: dict[str, str] = field(default_factory=dict)  # for want of data; and the reason
 
     def add(self, status: str, law: str, why: str) -> None:
         """Enter the result of a law; `status` is the name of a field."""
@@ -78,12 +80,14 @@ class Result:
 
     @property
     def status(self) -> str:
-        """Return "failed", "known", "passed" or "not offered"."""
+        """Return "failed", "known", "passed", "not offered" or "not tried"."""
         if self.failed:
             return "failed"
         if self.known:
             return "known"
-        return "passed" if self.passed or self.surprising else NOT_OFFERED
+        if self.passed or self.surprising:
+            return "passed"
+        return NOT_TRIED if self.not_tried else NOT_OFFERED
 
 
 class Report:
@@ -106,11 +110,11 @@ class Report:
         parts = []
         for level in LEVELS:
             statuses = [result.status for key, result in self.results.items() if level_of(key) == level]
-            asked = [status for status in statuses if status != NOT_OFFERED]
+            asked = [status for status in statuses if status not in (NOT_OFFERED, NOT_TRIED)]
             if asked:
                 parts.append(f"{level} {asked.count('passed')}/{len(asked)}")
             elif statuses:
-                parts.append(f"{level} not offered")
+                parts.append(f"{level} {NOT_OFFERED if NOT_OFFERED in statuses else NOT_TRIED}")
         return ", ".join(parts)
 
     def lines(self) -> list[str]:
@@ -123,6 +127,8 @@ class Report:
         for key, result in self.results.items():
             if result.surprising and not result.known:
                 lines.append(f"  passed, though it was announced to fail:  {named(key)}")
+        for key in self.with_status(NOT_TRIED):
+            lines.append(f"  not tried  {named(key)} ({next(iter(self.of(key).not_tried.values()))})")
         return lines
 
     def reason(self, key: Key) -> str:
@@ -136,7 +142,8 @@ class Report:
             row |= {"status": result.status, "text": text_of(key)}
             row |= {"laws": [*result.passed, *result.failed, *result.known, *result.surprising]}
             row |= {"failures": [self.failure(law, text) for law, text in result.failed.items()]}
-            rows.append(row | {"reasons": sorted({*result.known.values(), *result.not_offered.values()})})
+            reasons = {*result.known.values(), *result.not_offered.values(), *result.not_tried.values()}
+            rows.append(row | {"reasons": sorted(reasons)})
         return {
             "backend": self.backend,
             "dtypes": list(self.dtypes),
@@ -155,7 +162,7 @@ class Report:
         if call:
             found["case"] = call
             found["python"] = (
-                "from refca_spec.laws import *; from refca_spec.strategies import Case; "
+                "from refca_spec.laws import *; from refca_spec.strategies import Case, CoarseCase; "
                 f"from refca import Cell, Streams; case = {call}"
             )
         command = f"pytest --pyargs refca_spec --refca-backend {self.backend} -k {name}"
@@ -166,9 +173,8 @@ class Report:
     def as_markdown(self) -> str:
         """Return the content of report.md."""
         heads = ("level", "constraint", "", "")
-        marks = {"passed": "passed", "failed": "**failed**", "known": "known", NOT_OFFERED: NOT_OFFERED}
         rows = [
-            (level_of(key), f"{key[0]} C{key[1]}", marks[result.status], text_of(key).replace("|", "\\|"))
+            (level_of(key), f"{key[0]} C{key[1]}", mark(result.status), text_of(key).replace("|", "\\|"))
             for key, result in sorted(self.results.items(), key=lambda item: rank(item[0]))
         ]
         table = ["| " + " | ".join(row) + " |" for row in (heads, ("---",) * 4, *rows)]
@@ -192,6 +198,11 @@ class Report:
             "message": message,
             "color": colour,
         }
+
+
+def mark(status: str) -> str:
+    """Return how a table shows a status."""
+    return "**failed**" if status == "failed" else status
 
 
 def write_reports(folder: Path, reports: list[Report]) -> None:

@@ -67,6 +67,10 @@ SETTINGS: dict[str, Any] = {
     "alive_above": (0.1, None, 0.25),
 }
 SIZES = ("image_channels", "state_channels", "hidden_width")
+# What `wide_cases` try instead: widths as in the texts, and more samples, rows or columns than a vector, a block of
+# threads or a tile is likely to have.
+WIDTHS: dict[str, Any] = {"image_channels": (1, 3), "state_channels": (19, 16, 33), "hidden_width": (80, 32, 97)}
+GRIDS = ((1, 17, 33), (3, 16, 16), (33, 5, 4), (2, 1, 70), (1, 65, 2), (130, 1, 2))  # B, H, W
 
 
 def settings_of(cell: Cell, *but: str) -> dict[str, Any]:
@@ -130,7 +134,7 @@ class Case:
         settings = {field.name: (getattr(self.cell, field.name), field.default) for field in fields(Cell)}
         cell = ", ".join(f"{name}={value!r}" for name, (value, default) in settings.items() if value != default)
         sizes = ", ".join(f"{name}={getattr(self, name)}" for name in ("B", "H", "W", "T", "seed"))
-        return f"Case(cell=Cell({cell}), {sizes})"
+        return f"{type(self).__name__}(cell=Cell({cell}), {sizes})"
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose, so that one array does not depend on another."""
@@ -244,6 +248,33 @@ class Case:
         return (rng.random(self.pixels) < 0.6) & (rng.random((self.B, 1, 1)) < 0.8)
 
 
+class CoarseCase(Case):
+    """A case of coarse numbers: in its first step the sums of a layer are exact in float32, in any order.
+
+    So no rounding decides which side of a relu a sum is on, however many sums there are.
+    """
+
+    @property
+    def params(self) -> Params:
+        """Multiples of 1/8, those whose sums are normalised of 1/8 of their size."""
+        return {name: coarse(x, self.size(name) / 8) for name, x in super().params.items()}
+
+    @property
+    def image(self) -> Array:
+        """(B, sH, sW, K): multiples of 1/4 in [0, 1]."""
+        return coarse(super().image, 1 / 4)
+
+    @property
+    def state(self) -> Array:
+        """(B, H, W, D): multiples of 1/4."""
+        return coarse(super().state, 1 / 4)
+
+
+def coarse(x: Array, unit: float) -> Array:
+    """x rounded to multiples of a unit."""
+    return np.round(x / unit) * unit
+
+
 restriction: list[Any] = []  # the backend whose cells alone are drawn, if it does not support all
 
 
@@ -320,3 +351,14 @@ def cases(draw: st.DrawFn, /, least: int = 1, B: int = 1, T: int = 1, **fixed: A
     sides = st.sampled_from(range(least, 1 + max(least, 5 if cell.stride <= 2 else 3)))
     samples, steps = st.sampled_from(range(B, 4)), st.sampled_from(range(T, 5))
     return Case(cell, draw(samples), draw(sides), draw(sides), draw(steps), draw(st.integers(0, 2**32 - 1)))
+
+
+@st.composite
+def wide_cases(draw: st.DrawFn, /, kind: type[Case] = Case, T: int = 3, **fixed: Any) -> Case:
+    """Cases of T steps as wide as the texts' cells, where the backend supports that, on GRIDS."""
+    cell = draw(cells(**fixed))
+    widths = {name: draw(st.sampled_from(values)) for name, values in WIDTHS.items()}
+    wide = replace(cell, **widths, labels=draw(st.sampled_from((cell.labels, 10))))
+    if not restriction or restriction[0].supports(wide) is True:
+        cell = wide
+    return kind(cell, *draw(st.sampled_from(GRIDS)), T, draw(st.integers(0, 2**32 - 1)))

@@ -37,7 +37,7 @@ from refca_spec.calls import (
 )
 from refca_spec.compare import assert_close, assert_same, longest_sum
 from refca_spec.simulated_ranks import simulate
-from refca_spec.strategies import Case, cases, exact, law
+from refca_spec.strategies import Case, CoarseCase, cases, exact, law, wide_cases
 
 LOSSES, KINDS = ("l2", "ce"), ("labels", "map")
 MARGIN = {"float32": 1e-4, "float64": 1e-10}  # of sums before a relu, far above their rounding errors
@@ -85,6 +85,13 @@ def test_backends_c3_evolve_draws_from_streams(backend: Any, dtype: str, case: C
     assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, first_step), steps=case.T)
 
 
+@law
+@given(case=wide_cases())
+def test_backends_c3_wide_cells_evolve_on_large_grids(backend: Any, dtype: str, case: Case) -> None:
+    got, ref = evolve(backend, dtype, case, case.streams), reference_state(case, source=case.streams)
+    assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", case, steps=case.T)
+
+
 @sources
 @law
 @given(case=cases(), first_step=st.integers(0, 10**6))
@@ -95,6 +102,15 @@ def test_backends_c3_evolve_draws_from_any_source(
     got = evolve(backend, dtype, case, drawn, first_step=first_step)
     ref = reference_state(case, source=drawn, first_step=first_step)
     assert_close(got, ref, longest_sum(case.cell, case.normalised), "The last state", (case, first_step), steps=case.T)
+
+
+@law
+@given(case=wide_cases(CoarseCase, T=1, stride=(1, 2)))
+def test_backends_c9_wide_cells_have_gradients_on_large_grids(backend: Any, dtype: str, case: Case) -> None:
+    assume(min_relu_margin(case) > MARGIN[dtype])
+    arguments: dict = {"image_grad": True, "weights": np.ones((1, case.B))}
+    got = loss_and_grads(backend, dtype, case, **arguments)
+    compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
 
 @sources
