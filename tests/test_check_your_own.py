@@ -423,6 +423,13 @@ def test_a_module_with_evolve_alone_for_one_cell_runs_to_a_report(tmp_path: Path
     assert "| step | step C2 | passed | Outside the grid" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_numpy_s_false_alarm_breaks_no_law_where_warnings_are_errors(tmp_path: Path) -> None:
+    warn = "import warnings; warnings.warn('{} encountered in matmul', RuntimeWarning)"
+    flags = "-W", "error", "-W", "ignore::pytest.PytestConfigWarning", "--refca-level", "step", "-k", "c2_"
+    assert suite(tmp_path, warn.format("invalid value"), *flags).returncode == 0
+    assert "overflow encountered in matmul" in suite(tmp_path, warn.format("overflow"), *flags).stdout
+
+
 def test_a_law_whose_data_is_missing_was_not_tried(tmp_path: Path) -> None:
     run = suite(tmp_path, "pass", "--refca-report", "report", "--pyargs", "refca_spec.laws.test_distill", "-k", "c1_")
     assert "  not tried  distill C1: " in run.stdout, run.stdout
