@@ -62,8 +62,8 @@ def sample(regime: str, fresh_fraction: float, batch: int, pool: int, digits: in
 def fractions(regime: str, fresh_fraction: float, batch: int) -> tuple[int, int]:
     """Return the number of fresh samples of a batch, which start anew, and the number of those that mutate.
 
-    Let n be the largest integer that exceeds batch * fresh_fraction by no more than 1e-9. In the regime "naive" all
-    samples are fresh; in "mutating" n are fresh and n mutate; in "persistent" 2 n are fresh.
+    In the regime "naive" all samples are fresh; in "mutating" n = floor(batch * fresh_fraction + 1e-9) are fresh and n
+    mutate; in "persistent" 2 n are fresh.
     Raises InvalidInput for an unknown regime, an empty batch, or a fraction outside 0 to 1/2.
     """
     if regime not in REGIMES:

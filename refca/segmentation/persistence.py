@@ -101,7 +101,8 @@ def new_state(cell: Cell, shape: tuple[int, ...], b: int, streams: Streams, back
     """Return the initial state of sample b of a batch of states of this shape, (1, H, W, D)."""
     _, H, W, _ = shape
     image = np.broadcast_to(np.float32(0), (1, cell.stride * H, cell.stride * W, cell.image_channels))
-    return backend.initial_state(cell, image, replace(streams, first_sample=streams.first_sample + b))
+    number = (streams.first_sample + b) % 2**32
+    return backend.initial_state(cell, image, replace(streams, first_sample=number))
 
 
 def resampled(batch: PersistentBatch, resampling: Resample, state: Any) -> PersistentBatch:

@@ -50,7 +50,7 @@ from refca.definition.step import (
     step,
 )
 from refca.definition.strided import conv_stride2, conv_transpose_stride2
-from refca.digits.pool import BatchPlan, sample
+from refca.digits.pool import BatchPlan, Pool, sample
 from refca.digits.unroll_length import last_steps, unroll_length
 from refca.segmentation.evaluation import Snapshot, shifted, shown
 from refca.segmentation.persistence import (
@@ -59,6 +59,7 @@ from refca.segmentation.persistence import (
     counted,
     draw_resample,
     keep_probability,
+    loss_weights,
     resample,
 )
 from refca.training.adam import learning_rate_at
@@ -1018,6 +1019,31 @@ def pooled_ratio(above: Array, below: Array) -> Array:
     return above.sum(axis=0) / below.sum(axis=0)
 
 
+def positive_weights(cell: Cell, seed: int) -> Params:
+    """Weights whose signs are lost."""
+    return {name: abs(param) for name, param in init_params(cell, seed).items()}
+
+
+gather = Pool.gather
+
+
+def first_plan(regime: str, fraction: float, batch: int, pool: int, digits: int, seed: int, i: int) -> BatchPlan:
+    """The plan of training step 0, whatever the step."""
+    return sample(regime, fraction, batch, pool, digits, seed, 0)
+
+
+def forgetful_gather(
+    self: Pool, cell: Cell, plan: BatchPlan, image: Array, label: Array, xp: Any = numpy, initial: Any = None
+) -> Any:
+    """Initial states are not used."""
+    return gather(self, cell, plan, image, label, xp)
+
+
+def zero_for_nothing(above: Array, below: Array) -> Array:
+    """The mean over batches, a ratio to zero being zero."""
+    return (above / numpy.maximum(below, 1)).mean(axis=0)
+
+
 def smoothed_ratio(part: Array, whole: Array) -> Array:
     """Ratios smoothed by one, as some libraries have them."""
     return numpy.where(numpy.asarray(whole) > 0, (part + 1) / numpy.maximum(whole + 1, 1), numpy.nan)
@@ -1497,6 +1523,15 @@ DEFINITION: dict[str, Mutant] = {
         {LAWS + "test_cell:init_params": small_weights("decode.2")},
         STRIDE_8,
     ),
+    "positive weights": Mutant(
+        "test_cell_c6_weights_fill_the_range_of_their_fans",
+        {LAWS + "test_cell:init_params": positive_weights},
+        (("change", {}),),
+    ),
+    "the same weights for every seed": Mutant(
+        "test_cell_c6_weights_begin_glorot_uniform",
+        {LAWS + "test_cell:init_params": lambda cell, seed: init_params(cell, 0)},
+    ),
     "the mix frozen with its filters": Mutant(
         "test_cell_c5_the_3x3_weights_of_the_first_layer_can_be_frozen",
         {LAWS + "test_cell:frozen": frozen_mix},
@@ -1608,6 +1643,10 @@ DEFINITION: dict[str, Mutant] = {
         "test_pool_c4_a_batch_is_fresh_then_continued_then_mutated",
         {"refca.digits.pool:mutate": keeping_mutate},
     ),
+    "fresh samples that begin at zero whatever the initial state": Mutant(
+        "test_pool_c4_a_batch_is_fresh_then_continued_then_mutated",
+        {"refca.digits.pool:Pool.gather": forgetful_gather},
+    ),
     "a quarter whatever the fraction": Mutant(
         "test_pool_c3_each_regime_has_its_shares",
         {LAWS + "test_pool:sample": quarter_sample},
@@ -1679,6 +1718,28 @@ DEFINITION: dict[str, Mutant] = {
         {"refca.contract.adam:normalised": lambda grads: grads},
         (("regime", "naive"), ("loss", "ce")),
     ),
+    "the first plan in every training step": Mutant(
+        "test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised",
+        {"refca.digits.training:sample": first_plan},
+        (("regime", "mutating"), ("loss", "l2")),
+    ),
+    "the first length in every training step": Mutant(
+        "test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised",
+        {"refca.digits.training:unroll_length": lambda least, most, seed, i: unroll_length(least, most, seed, 0)},
+        (("regime", "mutating"), ("loss", "l2")),
+    ),
+    "the same fire masks on digits for every seed": Mutant(
+        "test_training_step_c2_the_batch_goes_back_into_its_slots",
+        {"refca.digits.training:Streams": lambda seed: Streams(0)},
+    ),
+    "ages that the loss does not see": Mutant(
+        "test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps",
+        {"refca.segmentation.training:loss_weights": lambda age, K, T: loss_weights(0 * age, K, T)},
+    ),
+    "the same fire masks on photographs for every seed": Mutant(
+        "test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps",
+        {"refca.segmentation.training:Streams": lambda seed: Streams(0)},
+    ),
     "a batch that is not written back": Mutant(
         "test_training_step_c2_the_batch_goes_back_into_its_slots",
         {"refca.digits.pool:Pool.commit": lambda *_: None},
@@ -1741,6 +1802,10 @@ DEFINITION: dict[str, Mutant] = {
         "test_muon_c6_parameters_that_are_not_matrices_move_as_under_adam",
         {"refca.training.muon:is_matrix": lambda shape: len(shape) > 0},
     ),
+    "Muon takes a row for a matrix": Mutant(
+        "test_muon_c6_parameters_that_are_not_matrices_move_as_under_adam",
+        {"refca.training.muon:is_matrix": lambda shape: len(shape) > 1 and shape[-1] > 1},
+    ),
     "an average in which the first parameters weigh too much": Mutant(
         "test_ema_c1_later_parameters_weigh_more_by_the_decay",
         {LAWS + "test_ema:ema_step": uncorrected_ema_step},
@@ -1769,6 +1834,19 @@ DEFINITION: dict[str, Mutant] = {
         "test_evaluation_c1_accuracy_is_the_mean_over_batches_of_1000",
         {"refca.digits.evaluation:mean_ratio": pooled_ratio},
         (("slice_size", 1000),),
+    ),
+    "batches without a live cell counted as zero": Mutant(
+        "test_evaluation_c1_a_batch_without_a_live_cell_is_left_out",
+        {"refca.digits.evaluation:mean_ratio": zero_for_nothing},
+    ),
+    "as many digits at a time as the backend likes": Mutant(
+        "test_evaluation_c8_digits_share_the_means_of_batch_norm_in_slices_of_125",
+        {"refca.digits.evaluation:at_once": lambda cell, backend: backend.sample_slice},
+        (("slice_size", 7),),
+    ),
+    "seven photographs at a time": Mutant(
+        "test_evaluation_c8_photographs_share_the_means_of_batch_norm_in_slices_of_32",
+        {"refca.segmentation.evaluation:SLICE": 7},
     ),
     "a mutation that restarts": Mutant(
         "test_evaluation_c2_a_mutation_carries_states_over_and_counts_on",

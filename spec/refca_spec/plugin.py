@@ -31,7 +31,7 @@ from refca_spec import report
 LAWS = "refca_spec.laws."
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "REFCA_THREADS")
 # OpenBLAS multiplies in vector lanes that it does not use, for example where a matrix has 5 columns. If the stack
-# happens to hold a signalling NaN there, NumPy warns although the product is right. A NaN in a result fails a law anyway.
+# happens to hold a signalling NaN there, NumPy warns although the product is right. NaN in a result fails a law anyway.
 FALSE_ALARM = "ignore:invalid value encountered in matmul:RuntimeWarning"
 RESULT = "refca"  # the property of a test's report that holds a law's result
 REPORTS: dict[str, report.Report] = {}  # of each backend asked for by name

@@ -15,6 +15,7 @@ from refca.definition.params import frozen, init_params, param_shapes
 from refca.digits.cell import digits_cell
 from refca.errors import InvalidInput
 from refca.segmentation.cell import segmentation_cell
+from refca_spec.compare import assert_uniform
 from refca_spec.strategies import cells, law
 
 SIZES = ((32, 48), (48, 72), (64, 96))
@@ -120,6 +121,7 @@ def test_cell_c6_weights_begin_glorot_uniform(cell: Cell, seed: int) -> None:
             limit = glorot_limit(name, param.shape)
             assert np.abs(param).max() <= np.float32(limit), f"{name} begins beyond {limit}"
             assert len(np.unique(param)) > param.size / 2, f"{name} begins with few values"
+            assert not np.array_equal(param, init_params(cell, seed ^ 1)[name]), f"{name} is that of another seed"
 
 
 def glorot_limit(name: str, shape: tuple[int, ...]) -> float:
@@ -135,8 +137,11 @@ def test_cell_c6_weights_fill_the_range_of_their_fans(change: dict[str, Any]) ->
     """The largest of n uniform magnitudes is below x of the range with probability x to the n, here 10⁻⁹."""
     for name, weight in init_params(replace(segmentation_cell(), **change), 0).items():
         if not name.startswith(("update", "gate")):
-            top, least = np.abs(weight).max() / glorot_limit(name, weight.shape), 1e-9 ** (1 / weight.size)
+            limit = glorot_limit(name, weight.shape)
+            top, least = np.abs(weight).max() / limit, 1e-9 ** (1 / weight.size)
             assert least < top <= 1 + 1e-6, f"{name} begins up to {top} of the range"
+            eighth = np.clip(np.floor(4 * (weight / limit + 1)), 0, 7).astype(int)
+            assert_uniform(eighth, 8, f"{name} by eighths of its range", change)
 
 
 REFUSED: dict[str, dict[str, Any]] = {

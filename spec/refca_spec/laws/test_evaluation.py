@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from refca_spec.compare import assert_same
 
 CELL = Cell(image_channels=1, state_channels=4, hidden_width=5, labels=3, noise=0.02, alive_above=0.1)
 PHOTOGRAPHS_CELL = segmentation_cell(state=4, hidden=5)
+SHARING_MEANS = replace(CELL, norm="batch")
 STEPS = 3
 
 
@@ -68,10 +69,12 @@ def expected_curves(samples: Split, parts: list[tuple[np.ndarray, Array, int]]) 
     return {name: np.mean(values, axis=0) for name, values in curves.items()}
 
 
-def evaluate(samples: Split, count: int, mutation: str, slice_size: int = 125) -> dict[str, Any]:
+def evaluate(
+    samples: Split, count: int, mutation: str, slice_size: int = 125, cell: Cell = CELL
+) -> dict[str, dict[str, np.ndarray]]:
     backend = Reference()
     backend.sample_slice = slice_size
-    run = partial(digits_evaluation.evaluate, CELL, random_params(CELL), backend, samples)
+    run = partial(digits_evaluation.evaluate, cell, random_params(cell), backend, samples)
     return run(samples=count, steps=STEPS, mutation=mutation)
 
 
@@ -84,6 +87,45 @@ def test_evaluation_c1_accuracy_is_the_mean_over_batches_of_1000(slice_size: int
     expected = expected_curves(samples, [(c, s, int(c[0])) for c, s in zip(batches, starts, strict=True)])
     for name, values in expected.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-12, err_msg=name)
+
+
+def test_evaluation_c1_a_batch_without_a_live_cell_is_left_out() -> None:
+    every = digits(1003)
+    samples = replace(every, pixels=every.pixels * (np.arange(1003) < 1000)[:, None, None].astype(np.uint8))
+    got, expected = (evaluate(samples, count, "none")["before"] for count in (1003, 1000))
+    for name in ("accuracy", "agreement"):
+        assert_same(got[name], expected[name], f"The {name}", samples)
+    nothing = evaluate(samples.part(1000, 1003), 3, "none")["before"]
+    assert np.isnan(nothing["accuracy"]).all()
+    assert np.isnan(nothing["agreement"]).all()
+
+
+@pytest.mark.parametrize("slice_size", [1000, 7])
+def test_evaluation_c8_digits_share_the_means_of_batch_norm_in_slices_of_125(slice_size: int) -> None:
+    samples = digits(130)
+    got = evaluate(samples, 130, "none", slice_size, SHARING_MEANS)["before"]["accuracy"]
+    params, correct, live_cells = random_params(SHARING_MEANS), np.zeros(STEPS), 0
+    for chosen in (np.arange(125), np.arange(125, 130)):
+        image, state, streams = samples.images(chosen), np.zeros((len(chosen), 3, 3, 4), np.float32), Streams(0)
+        streams, live = replace(streams, first_sample=int(chosen[0])), alive(SHARING_MEANS, image)
+        live_cells += live.sum()
+        for t in range(STEPS):
+            state = reference.evolve(SHARING_MEANS, params, image, state, streams, 1, first_step=t)
+            right = predict(readout(SHARING_MEANS, params, state)) == samples.labels[chosen][:, None, None]
+            correct[t] += (right & live).sum()
+    np.testing.assert_allclose(got, correct / live_cells, rtol=1e-12)
+
+
+def test_evaluation_c8_photographs_share_the_means_of_batch_norm_in_slices_of_32() -> None:
+    cell, samples = replace(PHOTOGRAPHS_CELL, norm="batch"), photographs(33)
+    params = random_params(cell)
+    got = segmentation_evaluation.iou_at(cell, params, reference, samples, samples=33, at=(STEPS,))[0]
+    predicted = []
+    for chosen in (np.arange(32), np.array([32])):
+        streams, image = Streams(0, first_sample=int(chosen[0])), samples.images(chosen)
+        state = reference.evolve(cell, params, image, init_state(cell, image, streams), streams, STEPS)
+        predicted.append(predict(readout(cell, params, state)))
+    np.testing.assert_allclose(got, iou(np.concatenate(predicted), samples.labels(slice(33)), 3), rtol=1e-12)
 
 
 def after_mutation(carry: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

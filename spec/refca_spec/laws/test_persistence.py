@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -109,12 +110,13 @@ def test_persistence_c5_nothing_that_is_given_is_modified(case: Case) -> None:
 
 
 @law
-@given(case=cases(B=3, normal_start=True))
-def test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays(backend: Any, case: Case) -> None:
+@given(case=cases(B=3), first_sample=st.sampled_from((7, 2**32 - 2)))
+def test_persistence_c5_what_is_renewed_is_new_and_the_rest_stays(backend: Any, case: Case, first_sample: int) -> None:
     colony, resampling = begun(case)
+    streams = replace(case.streams, first_sample=first_sample)  # after the last sample number comes the first
     moved = PersistentBatch(colony.photo, to_backend(backend, colony.state, "float32"), colony.age, colony.flipped)
-    got = resample(case.cell, moved, resampling, case.streams, backend)
-    fresh = case.streams.initial(*case.grid, case.cell.state_channels)
+    got = resample(case.cell, moved, resampling, streams, backend)
+    fresh = streams.initial(*case.grid, case.cell.state_channels) * case.cell.normal_start
     state: Array = np.where(resampling.new_state[:, None, None, None], fresh, colony.state)
     renewed = resampling.new_state
     assert_close(backend.asnumpy(got.state)[renewed], state[renewed], 1, "The new states", case)

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from refca.contract.reference import reference
 from refca.data import Split
 from refca.definition.cell import Array
+from refca.definition.randomness import Streams
 from refca.digits.pool import REGIMES, BatchPlan, Pool, fractions, sample
 from refca.digits.settings import DigitsExperiment
 from refca.digits.training import begin
 from refca_spec import formulas
 from refca_spec.calls import to_backend
 from refca_spec.compare import assert_same, assert_uniform
-from refca_spec.strategies import Case, cases, law
+from refca_spec.strategies import Case, cases, exact, law
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(0, 24), st.integers(1, 100)).map(lambda s: (s[0], s[0] + s[1], s[2]))
 SLOTS = 5
@@ -91,19 +92,21 @@ def test_pool_c3_shares_are_those_of_exact_fractions(batch: int, whole: int, dat
 
 
 @law
-@given(case=cases(alive_above=0.1, normal_start=False), fresh=st.integers(0, 2), mutated=st.integers(0, 2))
+@given(case=cases(alive_above=0.1), fresh=st.integers(0, 2), mutated=st.integers(0, 2))
 def test_pool_c4_a_batch_is_fresh_then_continued_then_mutated(
     backend: Any, dtype: str, case: Case, fresh: int, mutated: int
 ) -> None:
     pool, image, label, plan = taken(case, fresh, mutated)
     moved = Pool(to_backend(backend, pool.image, dtype), pool.label, to_backend(backend, pool.state, dtype))
-    batch = moved.gather(case.cell, plan, to_backend(backend, image, dtype), label, xp=backend.xp)
+    start = exact(case.rng("initial").standard_normal((SLOTS - 1, *pool.state.shape[1:]))) * case.cell.normal_start
+    initial = to_backend(backend, start, dtype) if case.cell.normal_start else None
+    batch = moved.gather(case.cell, plan, to_backend(backend, image, dtype), label, backend.xp, initial)
     for b, slot in enumerate(plan.slots):
         new = b < fresh or b >= SLOTS - 1 - mutated
         expected_image = image[b] if new else pool.image[slot]
         state = pool.state[slot]
         if b < fresh:
-            state = np.zeros_like(state)
+            state = start[b]
         elif new:
             state = formulas.mutate(case.cell, state[None], image[b][None])[0]
         call = (case, fresh, mutated, b)
@@ -172,6 +175,9 @@ def test_pool_c8_the_first_pool_has_digits_drawn_uniformly_in_their_initial_stat
     assert_same(first.state, np.zeros((400, 3, 3, 19), np.float32), "The states", digits)
     assert_same(same.label, first.label, "The labels", digits)
     assert (other.label != first.label).any()
+    normal = first_pool(digits, seed=3, normal_start=True)
+    expected = Streams(3).initial(400, 3, 3, 19).astype(np.float32)
+    assert_same(normal.state, expected, "The normal states", digits)
 
 
 def first_pool(digits: Split, **settings: Any) -> Pool:

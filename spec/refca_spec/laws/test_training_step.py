@@ -18,15 +18,17 @@ from refca.digits.pool import sample
 from refca.digits.settings import DigitsExperiment
 from refca.digits.unroll_length import last_steps, unroll_length
 from refca.segmentation import training as segmentation_training
-from refca.segmentation.persistence import draw_resample, keep_probability, loss_weights
+from refca.segmentation.persistence import PersistentBatch, draw_resample, keep_probability, loss_weights, resample
 from refca.segmentation.settings import SegmentationExperiment
 from refca.training.muon import OPTIMISERS
 from refca.training.train_state import TrainState
 from refca_spec import formulas
 from refca_spec.compare import assert_close, assert_same
+from refca_spec.laws.test_muon import has_rows_and_columns
 
 SIZE = 6  # pixels of a side
 MARGIN = 1e-3  # how far a first moment may be from the reference's, in its own unit
+SEED, LATER = 3, 2  # of runs, and a training step other than the first
 RATE = 0.01  # the learning rate where parameters are followed: far above the rounding errors of float32
 
 
@@ -80,11 +82,13 @@ def exact(params: Params, backend: Any) -> Params:
     return {name: np.array(backend.asnumpy(x), np.float64) for name, x in params.items()}
 
 
-def gradient(loss: str, cell: Any, params: Params, batch: tuple[Array, Array, Array], weights: Array, i: int) -> Params:
-    """The reference's gradient in float64 of a batch (image, state, target) in training step i of seed 0."""
+def gradient(
+    loss: str, cell: Any, params: Params, batch: tuple[Array, Array, Array], weights: Array, streams: Streams
+) -> Params:
+    """The reference's gradient in float64 of a batch (image, state, target)."""
     image, state, target = batch
     arguments = (params, image.astype(np.float64), state.astype(np.float64), target, weights.astype(np.float64))
-    return reference.loss_and_grads(cell, loss, *arguments, Streams(0).fold(i))[1]
+    return reference.loss_and_grads(cell, loss, *arguments, streams)[1]
 
 
 def assert_first_moments(moments: Params, grads: Params, backend: Any) -> None:
@@ -106,25 +110,27 @@ def mirrored(x: Array, flipped: Array) -> Array:
 def test_training_step_c1_the_gradient_of_a_batch_of_the_pool_is_normalised(
     backend: Any, regime: str, loss: str
 ) -> None:
-    experiment, samples, train_state = digits_run(backend, regime=regime, loss=loss, loss_steps=2)
+    experiment, samples, train_state = digits_run(backend, regime=regime, loss=loss, loss_steps=2, seed=SEED)
+    train_state.done = LATER
     params, pool = exact(train_state.params, backend), deepcopy(train_state.buffer.on(backend.asnumpy))
-    plan = sample(regime, 0.25, 8, 10, len(samples), 0, 0)
+    plan = sample(regime, 0.25, 8, 10, len(samples), SEED, LATER)
     batch = pool.gather(experiment.cell, plan, digits().images(plan.digits), digits().labels[plan.digits])
-    weights = last_steps(unroll_length(3, 5, 0, 0), 8, 2)
+    weights, streams = last_steps(unroll_length(3, 5, SEED, LATER), 8, 2), Streams(SEED).fold(LATER)
     digits_training.train_step(experiment, backend, samples, train_state)
-    grads = gradient(loss, experiment.cell, params, (batch.image, batch.state, batch.label), weights, 0)
+    grads = gradient(loss, experiment.cell, params, (batch.image, batch.state, batch.label), weights, streams)
     normalised = {name: grad / (np.sqrt((grad**2).sum()) + NORM_EPSILON) for name, grad in grads.items()}
     assert_first_moments(train_state.adam.m, normalised, backend)
 
 
 def test_training_step_c2_the_batch_goes_back_into_its_slots(backend: Any) -> None:
-    experiment, samples, train_state = digits_run(backend)
+    experiment, samples, train_state = digits_run(backend, seed=SEED)
+    train_state.done = LATER
     before = deepcopy(train_state.buffer.on(backend.asnumpy))
-    plan = sample("mutating", 0.25, 8, 10, len(samples), 0, 0)
+    plan = sample("mutating", 0.25, 8, 10, len(samples), SEED, LATER)
     batch = before.gather(experiment.cell, plan, digits().images(plan.digits), digits().labels[plan.digits])
-    steps = unroll_length(3, 5, 0, 0)
+    steps = unroll_length(3, 5, SEED, LATER)
     arrays = (backend.asarray(batch.image), backend.asarray(batch.state))
-    last = backend.evolve(experiment.cell, train_state.params, *arrays, Streams(0).fold(0), steps)
+    last = backend.evolve(experiment.cell, train_state.params, *arrays, Streams(SEED).fold(LATER), steps)
     digits_training.train_step(experiment, backend, samples, train_state)
     after = train_state.buffer.on(backend.asnumpy)
     assert_same(after.image[plan.slots], batch.image, "The images of the slots", plan)
@@ -136,24 +142,25 @@ def test_training_step_c2_the_batch_goes_back_into_its_slots(backend: Any) -> No
 
 
 def test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps(backend: Any) -> None:
-    experiment, samples, train_state = segmentation_run(backend, flips=True)
-    params = exact(train_state.params, backend)
-    segmentation_training.train_step(experiment, backend, samples, train_state)  # states of age 2, 4/3 counted
-    assert train_state.updates == 1
-    grads = first_gradient(experiment, params)
-    assert_first_moments(train_state.adam.m, grads, backend)
-
-
-def first_gradient(experiment: SegmentationExperiment, params: Params) -> Params:
-    """The gradient of the first training step of a run on the photographs above."""
-    cell, K, T = experiment.cell, experiment.unroll, experiment.horizon
+    """A step of a sample of age 0 counts from the second on, 4/3 being counted; one of a kept sample always does."""
+    experiment, samples, train_state = segmentation_run(backend, flips=True, batch=8, seed=SEED)
+    train_state.done, params = LATER, exact(train_state.params, backend)
+    rng, K, T = np.random.default_rng(4), experiment.unroll, experiment.horizon
+    state = rng.standard_normal((8, SIZE, SIZE, 5)).astype(np.float32)
+    before = PersistentBatch(rng.integers(0, 7, 8), state, np.full(8, 2 * K), rng.random(8) < 0.5)
+    train_state.buffer = before.on(backend.asarray)
     keep = (keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T))
-    draw = draw_resample(experiment.batch, len(photographs()), *keep, seed=0, i=0, flips=experiment.flips)
-    both = (photographs().images(draw.photo), photographs().labels(draw.photo))
-    image, target = (mirrored(x, draw.flipped) for x in both)
-    state = Streams(0).fold(0).initial(experiment.batch, SIZE, SIZE, experiment.state).astype(np.float32)
-    weights = loss_weights(np.zeros(experiment.batch, np.int64), K, T)
-    return gradient("ce", cell, params, (image, state, target), weights, 0)
+    draw, streams = draw_resample(8, 7, *keep, seed=SEED, i=LATER, flips=True), Streams(SEED).fold(LATER)
+    batch = resample(experiment.cell, before, draw, streams, reference)
+    assert set(batch.age) == {0, 2 * K}, "the draws of this training step do not try the law"
+    image, target = (
+        mirrored(x, batch.flipped) for x in (photographs().images(batch.photo), photographs().labels(batch.photo))
+    )
+    segmentation_training.train_step(experiment, backend, samples, train_state)
+    assert train_state.updates == 1
+    weights = loss_weights(batch.age, K, T)
+    grads = gradient("ce", experiment.cell, params, (image, batch.state, target), weights, streams)
+    assert_first_moments(train_state.adam.m, grads, backend)
 
 
 def test_training_step_c4_an_unroll_that_does_not_count_only_moves_states(backend: Any) -> None:
@@ -231,7 +238,7 @@ def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(b
         rate = RATE * (1 + np.cos(np.pi * i / 9)) / 2
         moved, first = (exact(x, backend) for x in (train_state.params, train_state.adam.m))
         for name, x in params.items():
-            if x.ndim == 1 or x.shape[-1] == 1:
+            if not has_rows_and_columns(x.shape):
                 continue  # by Adam
             ahead = (0.95 * first[name] + first[name] - 0.95 * m[name]).reshape(-1, x.shape[-1])
             size = 0.2 * np.sqrt(max(ahead.shape))
@@ -239,7 +246,7 @@ def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(b
             error = np.abs(moved[name] - expected).max() / rate
             assert error < MARGIN, f"{name} is {error:.2g} learning rates away from Muon's after update {i}"
         params, m = moved, first
-    assert train_state.adam.v.keys() == {name for name, x in params.items() if x.ndim == 1 or x.shape[-1] == 1}
+    assert train_state.adam.v.keys() == {name for name, x in params.items() if not has_rows_and_columns(x.shape)}
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
