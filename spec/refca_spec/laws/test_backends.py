@@ -108,7 +108,8 @@ def test_backends_c3_evolve_draws_from_any_source(
 @given(case=wide_cases(CoarseCase, T=1, stride=(1, 2)))
 def test_backends_c9_wide_cells_have_gradients_on_large_grids(backend: Any, dtype: str, case: Case) -> None:
     assume(min_relu_margin(case) > MARGIN[dtype])
-    arguments: dict = {"image_grad": True, "weights": np.ones((1, case.B))}
+    small = np.full((1, case.B), 1 / 16)  # so that rounding in sums over many cells stays within the bound
+    arguments: dict = {"image_grad": True, "weights": small}
     got = loss_and_grads(backend, dtype, case, **arguments)
     compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
