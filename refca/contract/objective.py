@@ -4,9 +4,9 @@ A loss is "l2", "ce", or a function
 
     loss(readout, target, live, xp) -> losses (N,), or the pair (losses, gradient)
 
-of readout (N, H, W, L), target (N,) or (N, H, W) and live (N, H, W) boolean, arrays of the library `xp`, as in
-`refca/definition/losses.py`. If the function returns the losses alone, the backend differentiates it. A returned
-gradient is (N, H, W, L), of each sample's loss with respect to its readout.
+of readout (N, sH, sW, L), target (N,) or (N, sH, sW) and live (N, sH, sW) boolean, arrays of the library `xp`, as in
+`refca/definition/losses.py`; N counts pairs of a counted step and a sample. If the function returns the losses alone,
+the backend differentiates it. A returned gradient is (N, sH, sW, L), of each loss with respect to its readout.
 
 Source: `spec/chapters/backends.md`, `spec/chapters/l2.md`, `spec/chapters/cross_entropy.md`.
 

@@ -143,7 +143,7 @@ class BaseBackend:
     xp: Any = np
     dtypes: tuple[str, ...] = ("float32", "float64")  # dtypes in which it computes
     devices: tuple[str, ...] = ()  # names for `use_device`; empty: no choice
-    sample_slice: int = 125  # best number of samples to evolve at a time in an evaluation, from 1 to 1,000
+    sample_slice: int = 125  # best number of digits to evolve at a time in an evaluation, from 1 to 1,000
 
     def asarray(self, x: Any) -> Array:
         """Return x as an array of this backend; real, boolean and integer dtypes stay."""

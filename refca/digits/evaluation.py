@@ -26,7 +26,7 @@ from refca.definition.step import alive, readout
 from refca.distributed import shared_map
 
 BATCH = 1000  # digits whose cells are counted together
-SHARING_MEANS = 125  # digits evolved at a time under batch norm, where their number changes the results
+BATCH_NORM_SLICE = 125  # digits evolved at a time under batch norm, whose results depend on this number
 CURVES = ("accuracy", "agreement", "state_magnitude", "update_magnitude")
 FINITE = "finite"  # beside the curves: whether states have been finite up to each step
 MUTATIONS = ("carry", "restart", "both", "none")
@@ -78,7 +78,7 @@ def evaluate(
         found = to_numpy(backend, backend.xp.stack(slice_counts), 1.0 * backend.xp.stack(slice_votes))
         return found[0], found[1]
 
-    all_slices = list(slices(samples, at_once(cell, backend)))
+    all_slices = list(slices(cell, backend, samples))
     for chosen, (slice_counts, slice_votes) in zip(all_slices, shared_map(measured, all_slices), strict=False):
         counts[:, chosen[0] // BATCH] += slice_counts
         for part, votes in zip(parts, slice_votes, strict=True):
@@ -93,13 +93,14 @@ def to_numpy(backend: Any, *arrays: Array) -> tuple[np.ndarray, ...]:
     return tuple(part.reshape(x.shape) for part, x in zip(np.split(flat, ends), arrays, strict=True))
 
 
-def at_once(cell: Cell, backend: Any) -> int:
-    """Return how many digits are evolved at a time: as many as suit the backend, if that does not change results."""
-    return SHARING_MEANS if cell.norm == "batch" else int(backend.sample_slice)
+def slice_size(cell: Cell, backend: Any) -> int:
+    """Return the number of digits to evolve at a time: the backend's choice, except under batch norm."""
+    return BATCH_NORM_SLICE if cell.norm == "batch" else int(backend.sample_slice)
 
 
-def slices(samples: int, size: int) -> Iterator[np.ndarray]:
-    """Yield the indices of the digits of each slice: `size`, or fewer at the end of a batch of 1,000."""
+def slices(cell: Cell, backend: Any, samples: int) -> Iterator[np.ndarray]:
+    """Yield the indices of the digits of each slice, which are evolved together; no batch of 1,000 shares one."""
+    size = slice_size(cell, backend)
     for batch in range(0, samples, BATCH):
         end = min(batch + BATCH, samples)
         for first in range(batch, end, size):

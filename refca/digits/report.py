@@ -27,7 +27,17 @@ from refca.confusion import to_json
 from refca.data import Split, full_path, load
 from refca.digits.confusions import Votes
 from refca.digits.curves_csv import read_line, write_curves
-from refca.digits.evaluation import CURVES, FINITE, MUTATIONS, Curves, at_once, evaluate, prefixes, summary, unmeasured
+from refca.digits.evaluation import (
+    CURVES,
+    FINITE,
+    MUTATIONS,
+    Curves,
+    evaluate,
+    prefixes,
+    slice_size,
+    summary,
+    unmeasured,
+)
 from refca.digits.prediction import all_like_training, handwritten
 from refca.digits.settings import DigitsExperiment
 from refca.distributed import current, first_of_machine
@@ -107,16 +117,16 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     """Measure the digits, print a table, and write tables and figures into `out`."""
     params = weights.params
     experiment, digits, samples, backend, setting = begin(flags, weights, out)
-    together = min(samples, at_once(experiment.cell, backend))
+    at_once = min(samples, slice_size(experiment.cell, backend))
     parts = {"none": 1, "both": 3}.get(flags.mutation, 2)
-    fewer = f"use a smaller --samples, such as {max(1, together // 2)}, or another --backend"
+    fewer = f"use a smaller --samples, such as {max(1, at_once // 2)}, or another --backend"
     votes = Votes(digits.labels, experiment.names)
 
     def measure() -> dict[str, Curves]:
         """Return the curves, on rank 0; the other ranks do their share."""
-        with memory_for(f"{together} digits at a time", fewer):
+        with memory_for(f"{at_once} digits at a time", fewer):
             with first_of_machine():
-                warm_up(backend, experiment.cell, together, digits.side)
+                warm_up(backend, experiment.cell, at_once, digits.side)
             with progress_bar(samples * parts * flags.steps, unit="digit-steps") as bar:
                 return evaluate(
                     experiment.cell,

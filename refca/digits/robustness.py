@@ -17,7 +17,7 @@ from refca.definition.metrics import count_agreeing_digits, count_correct_cells,
 from refca.definition.randomness import Streams
 from refca.definition.state import mutate
 from refca.definition.step import alive, readout
-from refca.digits.evaluation import at_once, rates
+from refca.digits.evaluation import rates, slices
 from refca.digits.perturbations import (
     chimeras,
     dilate_or_erode,
@@ -121,9 +121,8 @@ def row(runner: Runner, perturbation: str, amount: str, images: np.ndarray, labe
 
 def in_slices(runner: Runner, images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield slices of digits that are evolved together: the index of the first digit, images and labels."""
-    size = at_once(runner.cell, runner.backend)
-    for first in range(0, len(images), size):
-        yield first, images[first : first + size], labels[first : first + size]
+    for chosen in slices(runner.cell, runner.backend, len(images)):
+        yield int(chosen[0]), images[chosen], labels[chosen]
 
 
 def count(runner: Runner, state: Array, image: np.ndarray, label: np.ndarray) -> np.ndarray:

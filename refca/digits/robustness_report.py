@@ -26,7 +26,7 @@ from refca.data import Split, load
 from refca.definition.state import mutate
 from refca.definition.step import alive
 from refca.digits import robustness_figures as figures
-from refca.digits.evaluation import at_once
+from refca.digits.evaluation import slice_size
 from refca.digits.perturbations import without_lower_half
 from refca.digits.report import begin
 from refca.digits.robustness import (
@@ -89,19 +89,19 @@ def run(flags: Namespace, weights: Weights, out: Path) -> None:
     experiment, digits, samples, backend, setting = begin(flags, weights, out, SAMPLES)
     digits_used, others = digits.part(0, samples), other_source(weights.experiment or experiment, samples)
 
-    together = min(samples, at_once(experiment.cell, backend))
+    at_once = min(samples, slice_size(experiment.cell, backend))
     palette = for_names(get_palette(flags.palette), experiment.names)
     fewer = "use a smaller --samples or --chimeras, or another --backend"
     if current().rank:
         runner = make_runner(experiment.cell, weights.params, backend, flags.seed, lambda count: None)
         with first_of_machine():
-            warm_up(backend, experiment.cell, together, digits.side)
+            warm_up(backend, experiment.cell, at_once, digits.side)
         help_to_measure(runner, digits, digits_used, others, flags)
         return
     with publishing(out, FILES) as folder:
-        with memory_for(f"{together} digits or {flags.chimeras} chimeras at a time", fewer):
+        with memory_for(f"{at_once} digits or {flags.chimeras} chimeras at a time", fewer):
             with first_of_machine():
-                warm_up(backend, experiment.cell, together, digits.side)
+                warm_up(backend, experiment.cell, at_once, digits.side)
             with progress_bar(digit_steps(digits_used, others, flags), unit="digit-steps") as bar:
                 runner = make_runner(experiment.cell, weights.params, backend, flags.seed, bar.update)
                 rows = measure_perturbations(runner, digits_used, others, flags.steps, folder, palette)

@@ -18,7 +18,7 @@ from refca.definition.cell import Params
 from refca.definition.metrics import count_agreeing_digits, count_correct_cells, predict
 from refca.definition.randomness import Streams
 from refca.definition.step import alive, readout
-from refca.digits.evaluation import at_once, rates, slices
+from refca.digits.evaluation import rates, slices
 from refca.digits.settings import DigitsExperiment
 from refca.digits.training import label_weights
 from refca.distributed import shared_map
@@ -67,7 +67,7 @@ def measure(
         return loss, (*count_correct_cells(predicted, label, live), *count_agreeing_digits(predicted, live))
 
     loss, counts = 0.0, np.zeros(4)
-    for slice_loss, slice_counts in shared_map(of_slice, slices(len(held_out), at_once(cell, backend))):
+    for slice_loss, slice_counts in shared_map(of_slice, slices(cell, backend, len(held_out))):
         loss += slice_loss
         counts += slice_counts
     return {"loss": loss, **rates(counts)}

@@ -124,7 +124,8 @@ def min_relu_margin(case: Case, source: Randomness | None = None, first_step: in
     """The smallest magnitude of what goes into a relu in any cell, at any step of the case.
 
     Where it is below the rounding error, one dtype may pass a gradient that another stops. Zeros that are
-    zero in any dtype don't count: sums of zeros with a mean of zeros, and what is left of a number less itself.
+    zero in any dtype don't count: sums that are zero together with all others in their mean, and what is left of a
+    number less itself.
     """
     cell, params = case.cell, instead.get("params", case.params)
     environment, state = encode(cell, params, case.image), instead.get("state", case.state)
@@ -134,7 +135,7 @@ def min_relu_margin(case: Case, source: Randomness | None = None, first_step: in
         sums = perceive(cell, params, neighbourhood(environment, state))
         for i in range(cell.hidden_layers + 1):
             total = normalise(cell, sums)
-            all_zero = (sums == 0) & (normalise(cell, np.abs(sums)) == 0)  # so is every sum in the mean
+            all_zero = (sums == 0) & (normalise(cell, np.abs(sums)) == 0)  # every other sum in the mean is zero too
             certain = (total == 0) & (all_zero | alone)
             least = min(least, np.min(np.abs(total), where=~certain, initial=np.inf))
             if i < cell.hidden_layers:

@@ -275,6 +275,11 @@ def moving_average(history: list[Array], decay: float) -> Array:
     return np.tensordot(weights / weights.sum(), np.array(history), 1)
 
 
+def updated_as_matrix(shape: tuple[int, ...]) -> bool:
+    """`spec/chapters/muon.md`: whether a parameter of this shape has more than one row and more than one column."""
+    return math.prod(shape[:-1]) > 1 and shape[-1] > 1
+
+
 def orthogonal(u: Array) -> Array:
     """`spec/chapters/muon.md`: each singular value of u (R, C) by itself."""
     left, values, right = np.linalg.svd(u, full_matrices=False)

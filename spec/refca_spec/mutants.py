@@ -1841,7 +1841,7 @@ DEFINITION: dict[str, Mutant] = {
     ),
     "as many digits at a time as the backend likes": Mutant(
         "test_evaluation_c8_digits_share_the_means_of_batch_norm_in_slices_of_125",
-        {"refca.digits.evaluation:at_once": lambda cell, backend: backend.sample_slice},
+        {"refca.digits.evaluation:slice_size": lambda cell, backend: backend.sample_slice},
         (("slice_size", 7),),
     ),
     "seven photographs at a time": Mutant(

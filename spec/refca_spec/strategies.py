@@ -249,14 +249,15 @@ class Case:
 
 
 class CoarseCase(Case):
-    """A case of coarse numbers: in its first step the sums of a layer are exact in float32, in any order.
+    """A case of coarse numbers: without a norm, the sums before each relu of its first step are exact in float32.
 
-    So no rounding decides which side of a relu a sum is on, however many sums there are.
+    They are so in any order of addition. Rounding therefore never decides which side of a relu a sum is on, however
+    many cells there are.
     """
 
     @property
     def params(self) -> Params:
-        """Multiples of 1/8, those whose sums are normalised of 1/8 of their size."""
+        """Multiples of 1/8, or of SMALL / 8 for parameters whose sums are normalised."""
         return {name: coarse(x, self.size(name) / 8) for name, x in super().params.items()}
 
     @property

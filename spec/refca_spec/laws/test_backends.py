@@ -105,11 +105,25 @@ def test_backends_c3_evolve_draws_from_any_source(
 
 
 @law
-@given(case=wide_cases(CoarseCase, T=1, stride=(1, 2)))
+@given(case=wide_cases(CoarseCase, T=1, stride=(1, 2), norm="none"))
 def test_backends_c9_wide_cells_have_gradients_on_large_grids(backend: Any, dtype: str, case: Case) -> None:
-    assume(min_relu_margin(case) > MARGIN[dtype])
-    small = np.full((1, case.B), 1 / 16)  # so that rounding in sums over many cells stays within the bound
-    arguments: dict = {"image_grad": True, "weights": small}
+    """Without a norm, whose means would make the sums inexact: see CoarseCase."""
+    gradients_of_many_cells(backend, dtype, case)
+
+
+@law
+@given(case=wide_cases(T=2))
+def test_backends_c9_wide_cells_have_gradients_with_any_norm(backend: Any, case: Case) -> None:
+    """In float64, where of so many sums hardly ever one is so near zero that rounding decides about its relu."""
+    if "float64" not in backend.dtypes:
+        pytest.skip("not offered: float64")
+    assume(min_relu_margin(case) > MARGIN["float64"])
+    gradients_of_many_cells(backend, "float64", case)
+
+
+def gradients_of_many_cells(backend: Any, dtype: str, case: Case) -> None:
+    """Compare a result whose weights are small, so that rounding in sums over many cells stays within the bound."""
+    arguments: dict = {"image_grad": True, "weights": np.full((case.T, case.B), 1 / 16)}
     got = loss_and_grads(backend, dtype, case, **arguments)
     compare(got, reference_loss_and_grads(case, **arguments), dtype, case, arguments)
 
@@ -367,6 +381,7 @@ def test_backends_c14_no_steps_change_nothing(backend: Any, dtype: str, case: Ca
 
 WRONG = (
     ("image", "image", lambda x: x[..., :0]),
+    ("image without a pixel", "image", lambda x: x[:, :0]),
     ("image without a batch axis", "image", lambda x: x[0]),
     ("state of another width", "state", lambda x: np.concatenate([x, x], -1)),
     ("state of another grid", "state", lambda x: np.concatenate([x, x], 1)),
@@ -470,6 +485,12 @@ def test_backends_c16_losses_that_are_not_defined_are_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match=name):
         loss_and_grads(backend, dtype, CASE, source=CASE.streams, **change)
+
+
+def test_backends_c16_labels_of_a_loss_that_is_a_function_are_not_checked(backend: Any, dtype: str) -> None:
+    arguments: dict = {"loss": quartic_with_gradient, "target": np.array([-1, 99])}
+    got = loss_and_grads(backend, dtype, CASE, **arguments)
+    compare(got, reference_loss_and_grads(CASE, **arguments), dtype, CASE, arguments)
 
 
 @pytest.mark.parametrize(("name", "change"), list(BAD_TARGETS.values()), ids=list(BAD_TARGETS))

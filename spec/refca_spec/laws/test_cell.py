@@ -144,28 +144,34 @@ def test_cell_c6_weights_fill_the_range_of_their_fans(change: dict[str, Any]) ->
             assert_uniform(eighth, 8, f"{name} by eighths of its range", change)
 
 
-REFUSED: dict[str, dict[str, Any]] = {
-    "image_channels": {"image_channels": 0},
-    "state_channels": {"state_channels": 0},
-    "hidden_width": {"hidden_width": 0},
-    "labels": {"labels": 0},
-    "labels must be at most": {"labels": 5},
-    "hidden_layers": {"hidden_layers": -1},
-    "noise": {"noise": -0.1},
-    "fire_rate": {"fire_rate": 1.5},
-    "alive_above": {"alive_above": float("nan")},
-    "norm": {"norm": "layer"},
-    "stride": {"stride": 3},
-    "stride 16": {"stride": 16},
-    "linear_readout": {"stride": 2, "linear_readout": True},
-    "alive_above must be None": {"stride": 2, "alive_above": 0.1},
-}
+REFUSED: list[tuple[str, dict[str, Any]]] = [  # what the message names, and the settings
+    ("image_channels", {"image_channels": 0}),
+    ("image_channels", {"image_channels": 1.5}),
+    ("state_channels", {"state_channels": 0}),
+    ("hidden_width", {"hidden_width": 0}),
+    ("labels", {"labels": 0}),
+    ("labels must be at most", {"labels": 5}),
+    ("hidden_layers", {"hidden_layers": -1}),
+    ("noise", {"noise": -0.1}),
+    ("noise", {"noise": float("inf")}),
+    ("noise", {"noise": float("nan")}),
+    ("fire_rate", {"fire_rate": 1.5}),
+    ("fire_rate", {"fire_rate": -0.1}),
+    ("fire_rate", {"fire_rate": float("nan")}),
+    ("alive_above", {"alive_above": float("nan")}),
+    ("alive_above", {"alive_above": -1e39}),
+    ("norm", {"norm": "layer"}),
+    ("stride", {"stride": 3}),
+    ("stride", {"stride": 16}),
+    ("linear_readout", {"stride": 2, "linear_readout": True}),
+    ("alive_above must be None", {"stride": 2, "alive_above": 0.1}),
+]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_cell_c7_settings_that_no_cell_can_have_are_refused(name: str) -> None:
-    with pytest.raises(InvalidInput, match=name.removesuffix(" 16")):
-        Cell(**{"image_channels": 1, "state_channels": 4, "hidden_width": 3, "labels": 2, **REFUSED[name]})
+@pytest.mark.parametrize(("message", "settings"), REFUSED)
+def test_cell_c7_settings_that_no_cell_can_have_are_refused(message: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        Cell(**{"image_channels": 1, "state_channels": 4, "hidden_width": 3, "labels": 2, **settings})
 
 
 @pytest.mark.parametrize("change", [{"linear_readout": True}, {"stride": 2}])

@@ -23,7 +23,7 @@ from refca_spec.compare import assert_same
 
 CELL = Cell(image_channels=1, state_channels=4, hidden_width=5, labels=3, noise=0.02, alive_above=0.1)
 PHOTOGRAPHS_CELL = segmentation_cell(state=4, hidden=5)
-SHARING_MEANS = replace(CELL, norm="batch")
+BATCH_NORM_CELL = replace(CELL, norm="batch")
 STEPS = 3
 
 
@@ -103,15 +103,15 @@ def test_evaluation_c1_a_batch_without_a_live_cell_is_left_out() -> None:
 @pytest.mark.parametrize("slice_size", [1000, 7])
 def test_evaluation_c8_digits_share_the_means_of_batch_norm_in_slices_of_125(slice_size: int) -> None:
     samples = digits(130)
-    got = evaluate(samples, 130, "none", slice_size, SHARING_MEANS)["before"]["accuracy"]
-    params, correct, live_cells = random_params(SHARING_MEANS), np.zeros(STEPS), 0
+    got = evaluate(samples, 130, "none", slice_size, BATCH_NORM_CELL)["before"]["accuracy"]
+    params, correct, live_cells = random_params(BATCH_NORM_CELL), np.zeros(STEPS), 0
     for chosen in (np.arange(125), np.arange(125, 130)):
         image, state, streams = samples.images(chosen), np.zeros((len(chosen), 3, 3, 4), np.float32), Streams(0)
-        streams, live = replace(streams, first_sample=int(chosen[0])), alive(SHARING_MEANS, image)
+        streams, live = replace(streams, first_sample=int(chosen[0])), alive(BATCH_NORM_CELL, image)
         live_cells += live.sum()
         for t in range(STEPS):
-            state = reference.evolve(SHARING_MEANS, params, image, state, streams, 1, first_step=t)
-            right = predict(readout(SHARING_MEANS, params, state)) == samples.labels[chosen][:, None, None]
+            state = reference.evolve(BATCH_NORM_CELL, params, image, state, streams, 1, first_step=t)
+            right = predict(readout(BATCH_NORM_CELL, params, state)) == samples.labels[chosen][:, None, None]
             correct[t] += (right & live).sum()
     np.testing.assert_allclose(got, correct / live_cells, rtol=1e-12)
 

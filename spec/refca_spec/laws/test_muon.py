@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,11 +18,6 @@ from refca_spec.strategies import Case, cases, law
 
 GROWTH = 500  # how much the polynomial enlarges the rounding errors of small singular values
 sides = st.integers(2, 12)
-
-
-def has_rows_and_columns(shape: tuple[int, ...]) -> bool:
-    """Return whether a parameter of this shape is more than one row and more than one column."""
-    return shape[-1] > 1 and prod(shape[:-1]) > 1
 
 
 def matrix(rows: int, columns: int, seed: int) -> Array:
@@ -47,7 +40,7 @@ def test_muon_c1_matrices_move_by_their_orthogonal_momentum(normalise: bool, dty
     expected = dict(case.params)
     for i, grads in enumerate(gradients(case)):
         params = muon_step(params, {name: g.astype(dtype) for name, g in grads.items()}, m, v, i, RATE, normalise)
-        for name in filter(lambda name: has_rows_and_columns(expected[name].shape), expected):
+        for name in filter(lambda name: formulas.updated_as_matrix(expected[name].shape), expected):
             grad = grads[name] / (np.sqrt((grads[name] ** 2).sum()) + 1e-8) if normalise else grads[name]
             momentum[name] = 0.95 * momentum[name] + 0.05 * grad
             ahead = (0.95 * momentum[name] + 0.05 * grad).reshape(-1, grad.shape[-1])
@@ -59,7 +52,7 @@ def test_muon_c1_matrices_move_by_their_orthogonal_momentum(normalise: bool, dty
             assert_close(m[name], momentum[name], i + 1, f"The momentum of {what}", case)
             assert params[name].dtype == m[name].dtype == dtype
     assert list(params) == list(case.params), "the names of the parameters"
-    assert v.keys() == {name for name, x in expected.items() if not has_rows_and_columns(x.shape)}
+    assert v.keys() == {name for name, x in expected.items() if not formulas.updated_as_matrix(x.shape)}
 
 
 @law
@@ -98,7 +91,7 @@ def test_muon_c5_the_size_of_the_matrix_does_not_matter(rows: int, columns: int,
 @law
 @given(case=cases(hidden_width=(1, 3)))
 def test_muon_c6_parameters_that_are_not_matrices_move_as_under_adam(case: Case) -> None:
-    others = {name: x for name, x in case.params.items() if not has_rows_and_columns(x.shape)}
+    others = {name: x for name, x in case.params.items() if not formulas.updated_as_matrix(x.shape)}
     params, expected = case.params, others
     mine, alone = Adam(), Adam()
     for i, grads in enumerate(gradients(case)):

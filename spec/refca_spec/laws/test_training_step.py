@@ -24,7 +24,6 @@ from refca.training.muon import OPTIMISERS
 from refca.training.train_state import TrainState
 from refca_spec import formulas
 from refca_spec.compare import assert_close, assert_same
-from refca_spec.laws.test_muon import has_rows_and_columns
 
 SIZE = 6  # pixels of a side
 MARGIN = 1e-3  # how far a first moment may be from the reference's, in its own unit
@@ -142,7 +141,7 @@ def test_training_step_c2_the_batch_goes_back_into_its_slots(backend: Any) -> No
 
 
 def test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_steps(backend: Any) -> None:
-    """A step of a sample of age 0 counts from the second on, 4/3 being counted; one of a kept sample always does."""
+    """With T = 4 a step counts at an age above 4/3: a resampled sample's second step, and every step of a kept one."""
     experiment, samples, train_state = segmentation_run(backend, flips=True, batch=8, seed=SEED)
     train_state.done, params = LATER, exact(train_state.params, backend)
     rng, K, T = np.random.default_rng(4), experiment.unroll, experiment.horizon
@@ -152,7 +151,7 @@ def test_training_step_c3_the_gradient_of_a_mini_unroll_is_that_of_its_counted_s
     keep = (keep_probability(experiment.keep_image, K, T), keep_probability(experiment.keep_state, K, T))
     draw, streams = draw_resample(8, 7, *keep, seed=SEED, i=LATER, flips=True), Streams(SEED).fold(LATER)
     batch = resample(experiment.cell, before, draw, streams, reference)
-    assert set(batch.age) == {0, 2 * K}, "the draws of this training step do not try the law"
+    assert set(batch.age) == {0, 2 * K}, "this training step must draw both kept and resampled samples"
     image, target = (
         mirrored(x, batch.flipped) for x in (photographs().images(batch.photo), photographs().labels(batch.photo))
     )
@@ -238,7 +237,7 @@ def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(b
         rate = RATE * (1 + np.cos(np.pi * i / 9)) / 2
         moved, first = (exact(x, backend) for x in (train_state.params, train_state.adam.m))
         for name, x in params.items():
-            if not has_rows_and_columns(x.shape):
+            if not formulas.updated_as_matrix(x.shape):
                 continue  # by Adam
             ahead = (0.95 * first[name] + first[name] - 0.95 * m[name]).reshape(-1, x.shape[-1])
             size = 0.2 * np.sqrt(max(ahead.shape))
@@ -246,7 +245,7 @@ def test_training_step_c9_with_muon_matrices_move_by_their_orthogonal_momentum(b
             error = np.abs(moved[name] - expected).max() / rate
             assert error < MARGIN, f"{name} is {error:.2g} learning rates away from Muon's after update {i}"
         params, m = moved, first
-    assert train_state.adam.v.keys() == {name for name, x in params.items() if not has_rows_and_columns(x.shape)}
+    assert train_state.adam.v.keys() == {name for name, x in params.items() if not formulas.updated_as_matrix(x.shape)}
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
