@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from refca_spec.report import UNANSWERED
 from refca_spec.strategies import Case
 
 from refca import Cell
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KEPT, PAGE = ROOT / "results" / "scoreboard", ROOT / "docs" / "scoreboard.md"
 LEVELS = {"step": "Single steps", "evolve": "Evolutions", "gradients": "Gradients"}
-MARKS = {"passed": "holds", "failed": "**broken**", "not offered": "–", "not tried": "–"}
+MARKS = {"passed": "holds", "failed": "**broken**", **dict.fromkeys(UNANSWERED, "–")}
 # Constraints that the wrapper around an adapter keeps: they say nothing about a library.
 WRAPPER = {("backends", f"C{n}") for n in (1, 2, 7, 15, 16, 20, 21)}
 WRAPPER |= {("recorded", f"C{n}") for n in (2, 3, 4, 5)} | {("readout", f"C{n}") for n in (5, 6)}
@@ -58,7 +59,7 @@ class Tried:
     def count(self, level: str) -> str:
         """Return "15 of 17" for the constraints of a level that the configuration was tried on."""
         statuses = [row["status"] for key, row in self.rows.items() if row["level"] == level and about_cells(key)]
-        asked = [status for status in statuses if status not in ("not offered", "not tried")]
+        asked = [status for status in statuses if status not in UNANSWERED]
         return f"{asked.count('passed')} of {len(asked)}" if asked else "–"
 
 

@@ -121,7 +121,7 @@ def test_cell_c6_weights_begin_glorot_uniform(cell: Cell, seed: int) -> None:
             limit = glorot_limit(name, param.shape)
             assert np.abs(param).max() <= np.float32(limit), f"{name} begins beyond {limit}"
             assert len(np.unique(param)) > param.size / 2, f"{name} begins with few values"
-            assert not np.array_equal(param, init_params(cell, seed ^ 1)[name]), f"{name} is that of another seed"
+            assert not np.array_equal(param, init_params(cell, seed ^ 1)[name]), f"{name} does not depend on the seed"
 
 
 def glorot_limit(name: str, shape: tuple[int, ...]) -> float:

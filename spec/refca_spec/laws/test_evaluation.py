@@ -106,8 +106,8 @@ def test_evaluation_c8_digits_share_the_means_of_batch_norm_in_slices_of_125(sli
     got = evaluate(samples, 130, "none", slice_size, BATCH_NORM_CELL)["before"]["accuracy"]
     params, correct, live_cells = random_params(BATCH_NORM_CELL), np.zeros(STEPS), 0
     for chosen in (np.arange(125), np.arange(125, 130)):
-        image, state, streams = samples.images(chosen), np.zeros((len(chosen), 3, 3, 4), np.float32), Streams(0)
-        streams, live = replace(streams, first_sample=int(chosen[0])), alive(BATCH_NORM_CELL, image)
+        image, streams = samples.images(chosen), Streams(0, first_sample=int(chosen[0]))
+        state, live = np.zeros((len(chosen), 3, 3, 4), np.float32), alive(BATCH_NORM_CELL, image)
         live_cells += live.sum()
         for t in range(STEPS):
             state = reference.evolve(BATCH_NORM_CELL, params, image, state, streams, 1, first_step=t)
